@@ -1,0 +1,40 @@
+# Sets up the environment, and holds the developers' chores; the users' steps are invoke's: .venv/bin/invoke --list
+.PHONY: setup rehearse test lint lock requirements
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+BIN := .venv/bin
+SHELL_SCRIPTS := bootstrap/*.sh sandbox/bin/ssh .ci/run
+
+setup: requirements .venv/installed
+
+rehearse: setup ## walk the README's whole path in the emulated AWS, and back
+	@$(BIN)/invoke rehearse
+
+test: setup ## the tests, which need neither root nor an AWS account
+	@$(BIN)/pytest
+
+lint: setup ## style and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/shellcheck $(SHELL_SCRIPTS)
+	@$(BIN)/shfmt --diff --indent 2 --case-indent --binary-next-line $(SHELL_SCRIPTS)
+
+lock: setup ## requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+
+requirements:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null \
+	|| { echo "$(PYTHON) is not Python 3.10 to 3.13: install one, and name it, as in 'make PYTHON=python3.12 $(MAKECMDGOALS)'." >&2; exit 1; }
+	@command -v node >/dev/null \
+	|| { echo "Node.js is not installed, and pcluster needs it: install it from https://nodejs.org, then run this again." >&2; exit 1; }
+
+# uv installs in a tenth of pip's time; pip installs uv, with the hashes of the same lock.
+.venv/installed: requirements.lock | requirements
+	@echo "Setting up .venv from requirements.lock ..."
+	@$(PYTHON) -m venv --clear .venv
+	@sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.lock
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@touch $@

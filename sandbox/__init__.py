@@ -1,0 +1,20 @@
+"""An emulated AWS in which the real tools run unchanged: `python -m sandbox COMMAND...` runs COMMAND in it.
+
+moto keeps the state and answers the calls, on a port of this machine. This package adds what moto lacks for the life of a
+cluster, with real effects:
+
+- `resource_types`: the CloudFormation resources that moto does not know, makes in part or never deletes;
+- `stacks`: the creation and deletion of a stack, which take time and can fail;
+- `ec2`: addresses, client tokens, and the refusal to delete what is in use;
+- `published`: what others publish in AWS, as images, parameters and templates;
+- `inventory`: a list of everything in the account;
+- `environment`: the way in, and the cutting off of every other way out.
+
+What it leaves out: no machine boots (the head node is taken to have reported success), permissions, quotas and bucket
+policies are kept but not enforced, no metrics and logs come from machines, and everything takes seconds where AWS takes minutes.
+"""
+
+from sandbox.environment import emulated_aws, reset
+from sandbox.inventory import Inventory, inventory
+
+__all__ = ["Inventory", "emulated_aws", "inventory", "reset"]

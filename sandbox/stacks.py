@@ -1,0 +1,143 @@
+"""CloudFormation's stacks: their creation and deletion take time, go in order, tell what they do, and can fail."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from moto.cloudformation.models import CloudFormationBackend, Event, Stack, cloudformation_backends
+
+SECONDS = 0.5  # that twenty resources take to be made or deleted
+ONE_AT_A_TIME = threading.RLock()
+
+
+class ResourceError(Exception):
+    """A resource could not be made.
+
+    Args:
+        name: its logical id.
+        kind: its type.
+        reason: why.
+
+    """
+
+    def __init__(self, name: str, kind: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name, self.kind, self.reason = name, kind, reason
+
+
+class Stacks(CloudFormationBackend):
+    """One region's stacks."""
+
+    __module__ = CloudFormationBackend.__module__  # moto finds the addresses of a service by it
+    depth = 0  # above 0, a stack is being made or deleted as part of another, and takes no time of its own
+
+    def create_stack(self, name: str, *args: Any, **kwargs: Any) -> Stack:
+        """Make the resources; when one fails, take back those that were made."""
+        failure = None
+        with self.nested():
+            try:
+                super().create_stack(name, *args, **kwargs)
+            except ResourceError as error:
+                failure = error
+        stack = self.get_stack(name)
+        for resource, made in list(stack.resource_map._parsed_resources.items()):
+            if resource in stack.resource_map._resource_json_map:
+                tell(stack, resource, made.physical_resource_id, "CREATE_COMPLETE")
+        if failure:
+            tell(stack, failure.name, "", "CREATE_FAILED", failure.reason, failure.kind)
+            stack._add_stack_event(
+                "ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failure.name}]."
+            )
+            with self.nested():
+                self.delete_resources(stack)
+            stack._add_stack_event("ROLLBACK_COMPLETE")
+            if self.depth:
+                del self.stacks[stack.stack_id]
+                raise failure
+        self.take_time(stack, "CREATE_IN_PROGRESS", "ROLLBACK_COMPLETE" if failure else "CREATE_COMPLETE")
+        return stack
+
+    def delete_stack(self, name_or_stack_id: str) -> None:
+        """Delete the resources; where one cannot be, the stack stays."""
+        stack = self.get_stack(name_or_stack_id)
+        stack._add_stack_event("DELETE_IN_PROGRESS", "User Initiated")
+        with self.nested():
+            failures = self.delete_resources(stack)
+        outcome = "DELETE_FAILED" if failures else "DELETE_COMPLETE"
+        stack._add_stack_event(outcome, "; ".join(failures) or None)
+        self.take_time(stack, "DELETE_IN_PROGRESS", outcome)
+        if failures and self.depth:
+            raise RuntimeError("; ".join(failures))
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """Take what happens within as part of a stack's own creation or deletion; one at a time."""
+        with ONE_AT_A_TIME:
+            self.depth += 1
+            try:
+                yield
+            finally:
+                self.depth -= 1
+
+    def delete_resources(self, stack: Stack) -> list[str]:
+        """Delete the resources of a stack, those made last first, and tell of those that could not be."""
+        made, definitions = stack.resource_map._parsed_resources, stack.resource_map._resource_json_map
+        failures = []
+        for name in reversed([name for name in made if name in definitions]):
+            if definitions[name].get("DeletionPolicy") == "Retain":
+                continue
+            try:
+                stack.resource_map._delete_resource(made[name], definitions[name])
+            except Exception as error:
+                failures.append(f"{name}: {error}")
+                tell(stack, name, made[name].physical_resource_id, "DELETE_FAILED", str(error))
+            else:
+                gone = made.pop(name)
+                tell(stack, name, gone.physical_resource_id, "DELETE_COMPLETE")
+        return failures
+
+    def take_time(self, stack: Stack, status: str, outcome: str) -> None:
+        """Let the stack be in a status for a while, and then come to its outcome."""
+        stack.status, stack.outcome = status, outcome
+        size = len(stack.resource_map._resource_json_map)
+        stack.ready = time.monotonic() + (0 if self.depth else size // 20 * SECONDS)
+
+    def settle(self) -> None:
+        """Bring the stacks whose time is over to their outcome."""
+        for stack in list(self.stacks.values()):
+            if stack.status.endswith("_IN_PROGRESS") and time.monotonic() >= getattr(stack, "ready", float("inf")):
+                stack.status = stack.outcome
+                if stack.status == "DELETE_COMPLETE":
+                    self.deleted_stacks[stack.stack_id] = self.stacks.pop(stack.stack_id)
+
+    def describe_stacks(self, name_or_stack_id: str) -> list[Stack]:
+        """Answer with what has become of the stacks by now."""
+        self.settle()
+        return super().describe_stacks(name_or_stack_id)
+
+    def list_stacks(self, *args: Any, **kwargs: Any) -> list[Stack]:
+        """Answer with what has become of the stacks by now."""
+        self.settle()
+        return super().list_stacks(*args, **kwargs)
+
+
+def tell(stack: Stack, name: str, identifier: str, status: str, reason: str | None = None, kind: str = "") -> None:
+    """Add an event about one resource; moto tells of the stack alone."""
+    definition = stack.resource_map._resource_json_map.get(name, {})
+    stack.events.append(
+        Event(
+            stack_id=stack.stack_id,
+            stack_name=stack.name,
+            logical_resource_id=name,
+            physical_resource_id=identifier,
+            resource_type=definition.get("Type", f"AWS::{kind}"),
+            resource_status=status,
+            resource_status_reason=reason,
+            resource_properties=None,
+        )
+    )
+
+
+cloudformation_backends.backend = Stacks

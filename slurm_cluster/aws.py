@@ -1,0 +1,88 @@
+"""Clients of AWS, the tag by which what belongs to a cluster is found again, and AWS's errors as sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError
+
+if TYPE_CHECKING:
+    from types_boto3_ec2.literals import ResourceTypeType
+    from types_boto3_ec2.type_defs import FilterTypeDef, TagSpecificationTypeDef
+    from types_boto3_sts import STSClient
+
+TAG = "slurm-cluster"  # its value is the cluster's name; `parallelcluster:...` tags are pcluster's, and deleted with the cluster
+
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+BAD_CREDENTIALS = {
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+
+
+def client(service: str, region: str) -> Any:
+    """Give a client of a service.
+
+    Args:
+        service: its name in boto3.
+        region: always told: boto3 does not read AWS_REGION, and the profile's region may be another.
+
+    """
+    return boto3.Session().client(service, region_name=region, config=Config(retries={"mode": "standard"}))  # type: ignore[call-overload]
+
+
+def account_id(sts: STSClient) -> str:
+    """Give the number of the account that the credentials belong to."""
+    return sts.get_caller_identity()["Account"]
+
+
+def partition(region: str) -> str:
+    """Give the partition of a region, the second part of an ARN: `aws`, `aws-cn` or `aws-us-gov`."""
+    return boto3.Session().get_partition_for_region(region)
+
+
+def tagged(cluster: str) -> FilterTypeDef:
+    """Give the filter that finds what belongs to the cluster."""
+    return {"Name": f"tag:{TAG}", "Values": [cluster]}
+
+
+def tags(kind: ResourceTypeType, cluster: str, name: str) -> TagSpecificationTypeDef:
+    """Give the tags with which a thing of EC2 is made, so that it is never without them."""
+    return {"ResourceType": kind, "Tags": [{"Key": "Name", "Value": name}, {"Key": TAG, "Value": cluster}]}
+
+
+def code(error: ClientError) -> str:
+    """Give the code of an error that AWS answered, the part of it that is meant for programs."""
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def sentence(error: BotoCoreError | ClientError) -> str:
+    """Say in one sentence what AWS, or the way to it, refused.
+
+    Args:
+        error: what boto3 raised; it names the call and holds AWS's message, and never an argument's secret value.
+
+    """
+    if isinstance(error, NoCredentialsError):
+        return "No AWS credentials were found: run `aws configure`, or try everything in `invoke sandbox` first."
+    if isinstance(error, EndpointConnectionError):
+        return f"AWS cannot be reached: {error}; check the network and the region."
+    if not isinstance(error, ClientError):
+        return f"AWS cannot be used as it is configured here: {error}"
+    if code(error) in BAD_CREDENTIALS:
+        return f"AWS does not accept the credentials ({code(error)}): renew them, then run this again."
+    if code(error) in DENIED:
+        return f"AWS denies {error.operation_name} to these credentials: ask for the permission. {message(error)}"
+    return f"AWS refused {error.operation_name} with {code(error)}: {message(error)}"
+
+
+def message(error: ClientError) -> str:
+    """Give AWS's own words."""
+    return error.response.get("Error", {}).get("Message", "")

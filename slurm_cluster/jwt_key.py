@@ -1,0 +1,156 @@
+"""The JWT key of Slurm's REST API: a secret in Secrets Manager, and the policy by which the head node may read it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from slurm_cluster import aws
+from slurm_cluster.aws import code
+from slurm_cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from types_boto3_iam import IAMClient
+    from types_boto3_secretsmanager import SecretsManagerClient
+
+PATH = "/parallelcluster/"  # IAM names that AWS's own policies for users of ParallelCluster are confined to
+
+
+def secret_name(cluster: str, region: str) -> str:
+    """Give the name of the secret."""
+    return f"{cluster}-{region}-slurm-jwt-key"
+
+
+def policy_arn(cluster: str, account: str, region: str) -> str:
+    """Give the ARN of the policy; IAM's names are those of all regions, so the region is in it."""
+    return f"arn:{aws.partition(region)}:iam::{account}:policy{PATH}{cluster}-{region}-read-slurm-jwt-key"
+
+
+def find_secret(manager: SecretsManagerClient, name: str) -> str | None:
+    """Give the secret's ARN; None where there is none, or one that is scheduled for deletion."""
+    try:
+        secret = manager.describe_secret(SecretId=name)
+    except ClientError as error:
+        if code(error) == "ResourceNotFoundException":
+            return None
+        raise
+    return None if secret.get("DeletedDate") else secret["ARN"]
+
+
+def ensure_secret(manager: SecretsManagerClient, name: str, cluster: str) -> tuple[str, bool]:
+    """Make the secret, or restore the one that is scheduled for deletion with a new key in it.
+
+    Args:
+        manager: a client of Secrets Manager.
+        name: the secret's name.
+        cluster: for its tag.
+
+    Returns:
+        Its ARN, and whether the key in it is new. The key is 43 characters of A-Z, a-z, 0-9, - and _: 32 random bytes, as
+        Slurm asks for. https://slurm.schedmd.com/jwt.html
+
+    """
+    try:
+        secret = manager.describe_secret(SecretId=name)
+    except ClientError as error:
+        if code(error) != "ResourceNotFoundException":
+            raise
+        tags = [{"Key": aws.TAG, "Value": cluster}]
+        return manager.create_secret(Name=name, SecretString=secrets.token_urlsafe(32), Tags=tags)["ARN"], True  # type: ignore[arg-type]
+    if not secret.get("DeletedDate") and secret.get("VersionIdsToStages"):
+        return secret["ARN"], False
+    if secret.get("DeletedDate"):
+        manager.restore_secret(SecretId=name)
+    manager.put_secret_value(SecretId=name, SecretString=secrets.token_urlsafe(32))
+    return secret["ARN"], True
+
+
+def ensure_policy(iam: IAMClient, arn: str, secret_arn: str) -> bool:
+    """Make the policy that lets its holder read this one secret, or put it right.
+
+    Args:
+        iam: a client of IAM.
+        arn: the policy's ARN.
+        secret_arn: the one resource that it names.
+
+    Returns:
+        Whether anything had to be done.
+
+    """
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret_arn}],
+    }
+    if not policy_exists(iam, arn):
+        iam.create_policy(PolicyName=arn.split("/")[-1], Path=PATH, PolicyDocument=json.dumps(document))
+        return True
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    if iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"] == document:
+        return False
+    remove_old_versions(iam, arn)
+    iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
+    return True
+
+
+def policy_exists(iam: IAMClient, arn: str) -> bool:
+    """Say whether the policy is there."""
+    try:
+        iam.get_policy(PolicyArn=arn)
+    except ClientError as error:
+        if code(error) == "NoSuchEntity":
+            return False
+        raise
+    return True
+
+
+def remove_old_versions(iam: IAMClient, arn: str) -> None:
+    """Delete the policy's versions that are not in force: IAM keeps five at most, and deletes no policy that has them."""
+    for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
+        if not version["IsDefaultVersion"]:
+            iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
+
+
+def read(manager: SecretsManagerClient, name: str) -> str:
+    """Give the key, which is for a file of mode 0600 and nothing else.
+
+    Raises:
+        ClusterError: there is no such secret.
+
+    """
+    try:
+        return manager.get_secret_value(SecretId=name)["SecretString"]
+    except ClientError as error:
+        if code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
+            raise ClusterError("The secret with the JWT key is not there: `invoke create-jwt-key` makes it.") from error
+        raise
+
+
+def remove(manager: SecretsManagerClient, iam: IAMClient, name: str, arn: str) -> list[str]:
+    """Schedule the secret for deletion in seven days, the soonest that can be undone, and delete the policy.
+
+    Returns:
+        What was deleted.
+
+    Raises:
+        ClusterError: something still uses the policy.
+
+    """
+    gone = []
+    if policy_exists(iam, arn):
+        remove_old_versions(iam, arn)
+        try:
+            iam.delete_policy(PolicyArn=arn)
+        except ClientError as error:
+            if code(error) != "DeleteConflict":
+                raise
+            raise ClusterError(
+                f"The policy {arn} is still attached to a role: detach it, then run this again."
+            ) from error
+        gone.append(f"policy {arn.split('/')[-1]}")
+    if find_secret(manager, name):
+        manager.delete_secret(SecretId=name, RecoveryWindowInDays=7)
+        gone.append(f"secret {name} (for good in 7 days)")
+    return gone

@@ -1,0 +1,103 @@
+"""The key pair by which a person reaches the head node and the UQLE machine over SSH."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from slurm_cluster import files
+from slurm_cluster.aws import code
+from slurm_cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_ec2.type_defs import KeyPairInfoTypeDef
+
+
+def private_key_file(name: str) -> Path:
+    """Give the file that the private half is looked for in."""
+    return Path.home() / ".ssh" / f"{name}.pem"
+
+
+def find(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef | None:
+    """Look the key pair up in EC2."""
+    try:
+        return ec2.describe_key_pairs(KeyNames=[name], IncludePublicKey=True)["KeyPairs"][0]
+    except ClientError as error:
+        if code(error) == "InvalidKeyPair.NotFound":
+            return None
+        raise
+
+
+def create(ec2: EC2Client, name: str) -> str:
+    """Make the key pair here, and import its public half: nothing is lost when this is killed in between.
+
+    Args:
+        ec2: a client of EC2.
+        name: the name in EC2, and of the file.
+
+    Returns:
+        What was done, in a sentence.
+
+    Raises:
+        ClusterError: EC2 has a key pair of that name whose private half is not here, or of the wrong kind.
+
+    """
+    path, known = private_key_file(name), find(ec2, name)
+    if known:
+        check(known, path)
+        return f"The key pair {name} is in EC2 and its private half in {path}: nothing to do."
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
+        files.write(path, private.decode(), mode=0o600)
+    ec2.import_key_pair(KeyName=name, PublicKeyMaterial=public_half(path).encode())
+    return f"Made the key pair {name}; its private half is in {path}."
+
+
+def public_half(path: Path) -> str:
+    """Give the public half of a private key file, in OpenSSH's form.
+
+    Raises:
+        ClusterError: the file does not hold an ed25519 key without passphrase.
+
+    """
+    try:
+        private = serialization.load_ssh_private_key(files.read(path).encode(), password=None)
+    except ValueError as error:
+        raise ClusterError(f"{path} is not an OpenSSH private key without passphrase: move it away.") from error
+    if not isinstance(private, Ed25519PrivateKey):
+        raise ClusterError(f"{path} is not an ed25519 key, the only kind that Ubuntu's nodes take: move it away.")
+    public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return public.decode()
+
+
+def check(known: KeyPairInfoTypeDef, path: Path) -> None:
+    """Refuse a key pair of EC2 that will not open the head node from here.
+
+    Raises:
+        ClusterError: it is not ed25519, or its private half is not in the file.
+
+    """
+    name, kind = known["KeyName"], known.get("KeyType")
+    if kind != "ed25519":
+        raise ClusterError(
+            f"The key pair {name} is {kind}, and ParallelCluster takes only ed25519 on Ubuntu: "
+            "name another one, as in INVOKE_KEY_PAIR=name, and run `invoke create-key-pair`."
+        )
+    if not path.exists():
+        raise ClusterError(
+            f"The key pair {name} is in EC2, but its private half is not in {path}: "
+            "put it there, or name another key pair, as in INVOKE_KEY_PAIR=name."
+        )
+    in_ec2 = known.get("PublicKey", "").split()[1:2]
+    if in_ec2 and in_ec2 != public_half(path).split()[1:2]:
+        raise ClusterError(
+            f"{path} is not the private half of the key pair {name}: name another, as in INVOKE_KEY_PAIR=name."
+        )

@@ -1,0 +1,212 @@
+"""config-parameters.json: the values that the template needs, by name."""
+
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from slurm_cluster import files
+from slurm_cluster.errors import ClusterError
+
+REGION = r"[a-z]{2}(-[a-z]+)+-\d+"
+SUBNET = r"subnet-[0-9a-f]{8,17}"
+BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+
+
+class Rule(NamedTuple):
+    """What a value may be.
+
+    Args:
+        allowed: in words.
+        pattern: as a regular expression for all of it.
+        may_be_empty: the template has a section that then falls away.
+
+    """
+
+    allowed: str
+    pattern: str
+    may_be_empty: bool = False
+
+
+SCRIPT = Rule("an s3:// or https:// URI without spaces", r"(s3|https)://[^\s/'\"\\]+/[^\s'\"\\]+")
+RULES = {
+    "AWS_REGION": Rule("the name of a region, as eu-west-2", REGION),
+    "SSH_KEY_PAIR": Rule(
+        "the name of an EC2 key pair, 1 to 255 printable ASCII characters", r"(?! )[ -~]{1,255}(?<! )"
+    ),
+    "PRIVATE_SUBNET": Rule("the id of a subnet, as subnet-0123456789abcdef0", SUBNET),
+    "PUBLIC_SUBNET": Rule("the id of a subnet, as subnet-0123456789abcdef0", SUBNET),
+    "CUSTOM_BOOT_ACTION_START": SCRIPT,
+    "CUSTOM_BOOT_ACTION_CONFIGURED": SCRIPT,
+    "SLURM_JWT_KEY": Rule("the ARN of a secret, or a key of 32 or more characters without spaces", r"[!-~]{32,}"),
+    "SLURM_JWT_POLICY": Rule(
+        "the ARN of a managed policy, or empty", r"arn:[a-z-]+:iam::\d{12}:policy/[\w+=,.@/-]+", True
+    ),
+    "BOOTSTRAP_BUCKET": Rule("the name of a bucket, or empty", BUCKET, True),
+    "CLUSTER_NAME": Rule("a letter, then letters, digits and hyphens, 60 at most", r"[a-zA-Z][a-zA-Z0-9-]{0,59}"),
+    "SSH_FROM": Rule(
+        "one CIDR, as 203.0.113.7/32, or one prefix list, as pl-0123456789abcdef0", r"pl-[0-9a-f]{8,17}|[0-9./]+"
+    ),
+}
+SECRET = "SLURM_JWT_KEY"  # noqa: S105 - the name of the one whose value is never shown
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read config-parameters.json as far as both JSON and chevron, which reads YAML, read it alike.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What it holds; the values are not checked.
+
+    Raises:
+        ClusterError: it is not there, is not one JSON object, names a key twice, or `chevron` would read something else.
+
+    """
+    if not path.exists():
+        raise ClusterError(f"{path} is not here: run `invoke fill-parameters`, or copy config-parameters.example.json.")
+    text = files.read(path)
+    try:
+        values = json.loads(text, object_pairs_hook=without_duplicates)
+        as_chevron_reads_it = yaml.safe_load(text)
+    except json.JSONDecodeError as error:
+        raise ClusterError(f"{path} is not JSON, line {error.lineno} column {error.colno}: {error.msg}.") from error
+    except DuplicateKeyError as error:
+        raise ClusterError(f"{path} has the key {error} twice: keep one.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = getattr(error, "problem", None) or type(error).__name__
+        raise ClusterError(
+            f"{path} is JSON that `chevron` cannot read, as it reads YAML ({reason}): "
+            "use spaces instead of tabs, and plain characters instead of escapes."
+        ) from error
+    if not isinstance(values, dict):
+        raise ClusterError(f"{path} must hold one JSON object, as config-parameters.example.json does.")
+    if values != as_chevron_reads_it:
+        raise ClusterError(f"{path} is read otherwise by `chevron`, as YAML: write its values as plain text.")
+    return values
+
+
+class DuplicateKeyError(ValueError):
+    """A key stands twice in an object; both JSON and YAML would take the last one in silence."""
+
+
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its pairs, where no key stands twice."""
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise DuplicateKeyError(key)
+    return dict(pairs)
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the values that a person or a step filled in: neither empty nor a placeholder."""
+    return {name: value for name, value in values.items() if value not in ("", None) and not is_placeholder(value)}
+
+
+def is_placeholder(value: object) -> bool:
+    """Say whether a value still has the form `<...>` of the example."""
+    return isinstance(value, str) and value.startswith("<") and value.endswith(">")
+
+
+def check(values: Mapping[str, Any], names: set[str], path: Path) -> None:
+    """Refuse values that the template does not take.
+
+    Args:
+        values: what the file holds.
+        names: what the template needs.
+        path: the file, for the message.
+
+    Raises:
+        ClusterError: names are missing or unknown, or values are empty, placeholders or of another form; it names all.
+
+    """
+    faults = [f"{name} is missing" for name in sorted(names - values.keys())]
+    faults += [f"{name} is not a name that the template knows" for name in sorted(values.keys() - names)]
+    faults += [fault for name, value in values.items() if name in names for fault in faults_of(name, value)]
+    if faults:
+        raise ClusterError(
+            f"{path}: {'; '.join(faults)}. `invoke fill-parameters` fills in what the steps before it made."
+        )
+
+
+def faults_of(name: str, value: object) -> list[str]:
+    """Say what is wrong with one value, if anything is, and what is allowed; the key's value is not repeated."""
+    rule = RULES.get(name, Rule("text of one line", r"[^\n\r]+"))
+    if value == "":
+        return [] if rule.may_be_empty else [f"{name} is empty, and must be {rule.allowed}"]
+    if is_placeholder(value):
+        return [f"{name} is still the placeholder of the example, and must be {rule.allowed}"]
+    shown = "not of that form" if name == SECRET else shorten(value)
+    fits = isinstance(value, str) and re.fullmatch(rule.pattern, value)
+    if not fits or (name == "SSH_FROM" and not is_source(str(value))):
+        return [f"{name} is {shown}, and must be {rule.allowed}"]
+    return []
+
+
+def is_source(value: str) -> bool:
+    """Say whether a security group rule may have it as source: one IPv4 network without host bits, or a prefix list."""
+    if value.startswith("pl-"):
+        return True
+    try:
+        return str(ipaddress.IPv4Network(value)) == value
+    except ValueError:
+        return False
+
+
+def shorten(value: object) -> str:
+    """Give a value as the file has it, cut to what fits into a sentence."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def is_literal_key(value: str) -> bool:
+    """Say whether SLURM_JWT_KEY is the key itself, and not the ARN of its secret."""
+    return not value.startswith("arn:")
+
+
+def fill(values: Mapping[str, Any], found: Mapping[str, str], *, overwrite: bool) -> tuple[dict[str, Any], list[str]]:
+    """Fill in what was found, and keep what a person wrote.
+
+    Args:
+        values: what the file holds so far.
+        found: what the steps before made.
+        overwrite: replace also what a person wrote.
+
+    Returns:
+        The new values, in the order of the example, and a sentence for each value that was kept although another was found.
+
+    """
+    kept = {} if overwrite else given(values)
+    differing = [name for name in kept if name in found and kept[name] != found[name]]
+    names = [*RULES, *(name for name in values if name not in RULES)]
+    filled = {name: (dict(values) | dict(found) | kept).get(name, "") for name in names}
+    return filled, [
+        f"{name} stays {'as it was' if name == SECRET else shorten(kept[name])}"
+        f"{'' if name == SECRET else f'; found was {shorten(found[name])}'}: --overwrite replaces it."
+        for name in differing
+    ]
+
+
+def write(path: Path, values: Mapping[str, Any]) -> None:
+    """Write config-parameters.json, for its owner's eyes alone: it may hold the key."""
+    files.write(path, json.dumps(values, indent=2) + "\n", mode=0o600)
+
+
+def check_cluster_name(name: object) -> str:
+    """Give the name of the settings back when it is one.
+
+    Raises:
+        ClusterError: AWS ParallelCluster would refuse it.
+            https://docs.aws.amazon.com/parallelcluster/latest/ug/pcluster.create-cluster-v3.html
+
+    """
+    faults = faults_of("CLUSTER_NAME", name)
+    if faults:
+        raise ClusterError(f"cluster_name, of invoke.yaml or INVOKE_CLUSTER_NAME: {faults[0]}.")
+    return str(name)

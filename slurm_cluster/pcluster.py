@@ -1,0 +1,70 @@
+"""The `pcluster` command line: what it says, turned into sentences."""
+
+import json
+import shlex
+from typing import Any
+
+from slurm_cluster.errors import ClusterError
+
+DRY_RUN_SUCCEEDED = "Request would have succeeded, but DryRun flag is set."
+
+
+def command(*arguments: str, region: str = "") -> str:
+    """Give a command line of pcluster.
+
+    Args:
+        arguments: of pcluster.
+        region: told, because pcluster does not notice a wrong default; empty for the wizard, which asks for it.
+
+    """
+    return shlex.join(["pcluster", *arguments, *(["--region", region] if region else [])])
+
+
+def answer(stdout: str) -> dict[str, Any]:
+    """Give what pcluster answered.
+
+    Args:
+        stdout: its standard output, which ends in a JSON object.
+
+    Returns:
+        The object; empty where it answered none.
+
+    """
+    start = stdout.find("{")
+    try:
+        parsed = json.loads(stdout[start:]) if start >= 0 else {}
+    except json.JSONDecodeError:
+        parsed = {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def findings(stdout: str) -> list[str]:
+    """Give what pcluster found in the configuration, a line for each, the errors first."""
+    told = answer(stdout)
+    lines = [
+        f"{each.get('level', 'ERROR')} {each.get('type', '')}: {' '.join(str(each.get('message', '')).split())}"
+        for key in ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
+        for each in told.get(key) or []
+    ]
+    return sorted(lines, key=lambda line: not line.startswith("ERROR"))
+
+
+def check_dry_run(stdout: str, stderr: str) -> list[str]:
+    """Take the answer of a dry run, which exits 1 when it succeeds.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        ClusterError: pcluster would refuse the configuration.
+
+    """
+    if answer(stdout).get("message") == DRY_RUN_SUCCEEDED:
+        return findings(stdout)
+    raise ClusterError(refusal(stdout, stderr))
+
+
+def refusal(stdout: str, stderr: str) -> str:
+    """Say why pcluster refused, all of its findings below the first line."""
+    message = answer(stdout).get("message") or " ".join((stderr or stdout).split()) or "it said nothing"
+    return "\n  ".join([f"pcluster refused: {message}", *findings(stdout)])

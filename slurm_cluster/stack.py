@@ -1,0 +1,176 @@
+"""The cluster's CloudFormation stack: whether it stands, what it is made of, and what is happening to it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from slurm_cluster.aws import code
+from slurm_cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_cloudformation.type_defs import StackEventTypeDef, StackTypeDef
+
+STANDING = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+POLL = [1, 1, 2, 3, 5]  # seconds between two looks; the last one is repeated
+
+
+class Progress(NamedTuple):
+    """How far a stack has come.
+
+    Args:
+        status: of the stack, as CREATE_IN_PROGRESS.
+        done: how many resources have come to where they are to be.
+        total: how many there are; 0 while that is not known.
+        last: the newest event, as `HeadNode CREATE_IN_PROGRESS`.
+
+    """
+
+    status: str
+    done: int
+    total: int
+    last: str
+
+
+def find(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
+    """Look a stack up by name or id; one that was deleted is found by its id alone."""
+    try:
+        return cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if code(error) == "ValidationError":
+            return None
+        raise
+
+
+def require(cloudformation: CloudFormationClient, cluster: str) -> StackTypeDef:
+    """Give the stack of a cluster that stands.
+
+    Raises:
+        ClusterError: there is none, or it is not whole; other clusters of the region are named.
+
+    """
+    stack = find(cloudformation, cluster)
+    if stack is None:
+        others = clusters(cloudformation)
+        known = f"this region has {', '.join(others)}" if others else "this region has none"
+        raise ClusterError(f"There is no cluster {cluster} ({known}): `invoke create-cluster` makes it.")
+    if stack["StackStatus"] not in STANDING:
+        raise ClusterError(f"The cluster {cluster} is {stack['StackStatus']}: see `invoke status`.")
+    return stack
+
+
+def require_begun(cloudformation: CloudFormationClient, cluster: str) -> StackTypeDef:
+    """Give the stack whose creation was asked for just now; its name may take a moment to be known everywhere."""
+    for seconds in POLL:
+        found = find(cloudformation, cluster)
+        if found:
+            return found
+        time.sleep(seconds)
+    raise ClusterError(f"AWS does not show the stack {cluster} that was just begun: run this again.")
+
+
+def clusters(cloudformation: CloudFormationClient) -> list[str]:
+    """Give the names of the region's clusters, by the tag that pcluster puts on their stacks."""
+    pages = cloudformation.get_paginator("describe_stacks").paginate()
+    stacks = [stack for page in pages for stack in page["Stacks"]]
+    marked = [stack for stack in stacks if "parallelcluster:version" in {tag["Key"] for tag in stack.get("Tags", [])}]
+    return sorted(stack["StackName"] for stack in marked if not stack.get("ParentId") and not stack.get("RootId"))
+
+
+def output(stack: StackTypeDef, key: str) -> str:
+    """Give an output of the stack.
+
+    Raises:
+        ClusterError: the stack has no such output.
+
+    """
+    for each in stack.get("Outputs", []):
+        if each["OutputKey"] == key:
+            return each["OutputValue"]
+    raise ClusterError(
+        f"The stack {stack['StackName']} has no output {key}: its configuration is not that of config.template.yml."
+    )
+
+
+def physical_id(cloudformation: CloudFormationClient, stack: str, logical_id: str) -> str | None:
+    """Give the id of the resource that the stack's template calls `logical_id`, if it has it."""
+    try:
+        found = cloudformation.describe_stack_resource(StackName=stack, LogicalResourceId=logical_id)
+    except ClientError as error:
+        if code(error) == "ValidationError":
+            return None
+        raise
+    return found["StackResourceDetail"].get("PhysicalResourceId")
+
+
+def resources(cloudformation: CloudFormationClient, stack: str, kind: str) -> list[str]:
+    """Give the ids of the stack's resources of a type, as AWS::EC2::SecurityGroup."""
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    summaries = [summary for page in pages for summary in page["StackResourceSummaries"]]
+    return [s["PhysicalResourceId"] for s in summaries if s["ResourceType"] == kind and s.get("PhysicalResourceId")]
+
+
+def events(cloudformation: CloudFormationClient, stack_id: str) -> list[StackEventTypeDef]:
+    """Give the events of the stack's last operation, the newest first."""
+    found: list[StackEventTypeDef] = []
+    for page in cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id):
+        for event in page["StackEvents"]:
+            found.append(event)
+            if event.get("ResourceStatusReason") == "User Initiated":
+                return found
+    return found
+
+
+def watch(cloudformation: CloudFormationClient, stack_id: str) -> Iterator[Progress]:
+    """Look at a stack until nothing happens to it any more.
+
+    Args:
+        cloudformation: a client of CloudFormation.
+        stack_id: its id: a deleted stack is not found by its name.
+
+    Yields:
+        How far it has come, at each look; the last one has the final status.
+
+    """
+    resources = total(cloudformation, stack_id)
+    for look in itertools.count():
+        stack = find(cloudformation, stack_id)
+        status = stack["StackStatus"] if stack else "DELETE_COMPLETE"
+        yield progress(status, events(cloudformation, stack_id) if stack else [], resources)
+        if not status.endswith("_IN_PROGRESS"):
+            return
+        time.sleep(POLL[min(look, len(POLL) - 1)])
+
+
+def total(cloudformation: CloudFormationClient, stack_id: str) -> int:
+    """Count the resources that the stack's template has."""
+    try:
+        body = cloudformation.get_template(StackName=stack_id)["TemplateBody"]
+    except ClientError as error:
+        if code(error) == "ValidationError":
+            return 0
+        raise
+    return len(body.get("Resources", {})) if isinstance(body, dict) else 0
+
+
+def progress(status: str, told: list[StackEventTypeDef], resources: int) -> Progress:
+    """Say how far a stack has come by its events."""
+    of_resources = [event for event in told if event.get("PhysicalResourceId") != event["StackId"]]
+    newest = {event["LogicalResourceId"]: event["ResourceStatus"] for event in reversed(of_resources)}
+    done = sum(state.endswith("_COMPLETE") for state in newest.values())
+    last = f"{of_resources[0]['LogicalResourceId']} {of_resources[0]['ResourceStatus']}" if of_resources else ""
+    return Progress(status, done, max(resources, done), last)
+
+
+def failures(cloudformation: CloudFormationClient, stack_id: str) -> list[str]:
+    """Say which resources failed in the stack's last operation, and why; the first one is the cause."""
+    failed = [
+        event for event in reversed(events(cloudformation, stack_id)) if event["ResourceStatus"].endswith("_FAILED")
+    ]
+    reasons = [(event["LogicalResourceId"], event.get("ResourceStatusReason", "")) for event in failed]
+    return [f"{name}: {reason}" for name, reason in reasons if "creation cancelled" not in reason]

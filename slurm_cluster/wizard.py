@@ -1,0 +1,71 @@
+"""The wizard of `pcluster configure`: its questions, answered as the README says."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from invoke.exceptions import ResponseNotAccepted
+from invoke.watchers import StreamWatcher
+
+# Every question of pcluster 3.16, by how it begins; None takes the default that it offers.
+ANSWERS: dict[str, str | None] = {
+    "AWS Region ID": None,
+    "EC2 Key Pair Name": None,
+    "Scheduler": "slurm",
+    "Operating System": "ubuntu2404",
+    "Head node instance type": None,
+    "Number of queues": None,
+    "Name of queue": None,
+    "Number of compute resources": None,
+    "Compute instance type": None,
+    "Enable EFA": None,
+    "Maximum instance count": None,
+    "Placement Group name": None,
+    "Automate VPC creation?": "y",
+    "Availability Zone": None,
+    "Network Configuration": "Head node in a public subnet and compute fleet in a private subnet",
+    "Automate Subnet creation?": "y",
+}
+QUESTION = re.compile(r"^([^\r\n]+?) \[[^\r\n\]]*\]: ", re.MULTILINE)
+REFUSED = re.compile(r"ERROR:? *[^\r\n]*is not an acceptable value[^\r\n]*")
+ENTER = "\n"
+
+
+class Answers(StreamWatcher):
+    """Answers each question once, and gives up where it has no answer, or one is refused; a Responder would loop for ever.
+
+    Args:
+        answers: by how the question begins; None takes the default.
+
+    """
+
+    def __init__(self, answers: Mapping[str, str | None]) -> None:
+        super().__init__()
+        self.answers = answers
+        self.seen = 0  # characters of the stream that were dealt with
+
+    def submit(self, stream: str) -> Iterable[str]:
+        """Answer what was asked since the last time.
+
+        Args:
+            stream: all that the wizard has printed so far.
+
+        Yields:
+            The keys to press.
+
+        Raises:
+            ResponseNotAccepted: a question is not foreseen, or the answer to one was refused.
+
+        """
+        refused = REFUSED.search(stream, self.seen)
+        if refused:
+            raise ResponseNotAccepted(refused[0])
+        for question in QUESTION.finditer(stream, self.seen):
+            self.seen = question.end()
+            yield self.answer(question[1]) + ENTER
+
+    def answer(self, question: str) -> str:
+        """Give the answer to a question."""
+        for beginning, answer in self.answers.items():
+            if question.startswith(beginning):
+                return answer or ""
+        raise ResponseNotAccepted(f"an unforeseen question: {question}")
