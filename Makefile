@@ -1,6 +1,7 @@
 # Sets up the environment, and holds the developers' chores; the users' steps are invoke's: .venv/bin/invoke --list
 .PHONY: setup rehearse test lint lock requirements
 .DELETE_ON_ERROR:
+unexport PYTHONDONTWRITEBYTECODE # each package is compiled once, not by each process
 
 PYTHON ?= python3
 BIN := .venv/bin

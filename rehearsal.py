@@ -92,7 +92,10 @@ def main() -> int:
     print(leftovers(left))
     faults = [f"{done.task}: {done.fault}" for done in walked if done.fault]
     faults += [f"{thing.kind} {thing.id} is left" for thing in sorted(left) if thing.kind not in LEFT_ON_PURPOSE]
-    print("\n".join(faults) or f"\nEvery step did what it says, in {time.monotonic() - began:.0f} s, and nothing is left that costs.")
+    print(
+        "\n".join(faults)
+        or f"\nEvery step did what it says, in {time.monotonic() - began:.0f} s, and nothing is left that costs."
+    )
     return 1 if faults else 0
 
 

@@ -14,6 +14,7 @@ KEY_FILE=/var/spool/slurm.state/jwt_hs256.key
 TRIES=${TRIES:-30} # of reading the secret: IAM takes a while to let a new role in
 PAUSE=${PAUSE:-5}  # seconds between them
 AWS=${AWS:-/usr/local/bin/aws}
+cfn_node_type='' cfn_region='' # cfnconfig sets them
 
 log() { echo "[$(basename "$0")] $*"; }
 die() {
@@ -22,10 +23,11 @@ die() {
 }
 
 read_secret() { # ARN: prints the key, and nothing else
+  local command=(secretsmanager get-secret-value --region "$cfn_region" --secret-id "$1")
+  command+=(--query SecretString --output text)
   local try answer
   for ((try = 1; ; try++)); do
-    answer=$("$AWS" secretsmanager get-secret-value --region "$cfn_region" --secret-id "$1" \
-      --query SecretString --output text 2>&1 >&3) 3>&1 && return
+    { answer=$("$AWS" "${command[@]}" 2>&1 >&3) && return; } 3>&1
     [ "$try" -lt "$TRIES" ] || break
     sleep "$PAUSE"
   done

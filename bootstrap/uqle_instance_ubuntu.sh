@@ -43,7 +43,10 @@ main() {
   mkdir -p "$MOUNT_POINT"
   local line="$FILE_SYSTEM:/ $MOUNT_POINT nfs4 $OPTIONS 0 0"
   grep -qxF "$line" /etc/fstab || {
-    { grep -vF " $MOUNT_POINT nfs4 " /etc/fstab || true; echo "$line"; } >/etc/fstab.new
+    {
+      grep -vF " $MOUNT_POINT nfs4 " /etc/fstab || true
+      echo "$line"
+    } >/etc/fstab.new
     mv -f /etc/fstab.new /etc/fstab
   }
   systemctl daemon-reload

@@ -11,7 +11,7 @@ cluster, with real effects:
 - `environment`: the way in, and the cutting off of every other way out.
 
 What it leaves out: no machine boots (the head node is taken to have reported success), permissions, quotas and bucket
-policies are kept but not enforced, no metrics and logs come from machines, and everything takes seconds where AWS takes minutes.
+policies are kept but not enforced, no metrics and logs come from machines, and what takes AWS minutes takes seconds here.
 """
 
 from sandbox.environment import emulated_aws, reset

@@ -53,9 +53,7 @@ class Cloud(EC2Backend):
         https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Run_Instance_Idempotency.html
         """
         token = kwargs["client_token"]
-        asked = repr(
-            (image_id, count, user_data, security_group_names, sorted(kwargs.items(), key=lambda item: item[0]))
-        )
+        asked = repr((image_id, count, user_data, security_group_names, sorted(kwargs.items(), key=lambda item: item[0])))
         if token in self.launches:
             return self.repeated_launch(token, asked)
         kwargs["nics"] = kwargs.get("nics") or [{"DeviceIndex": 0}]
@@ -72,9 +70,7 @@ class Cloud(EC2Backend):
         """Answer a launch whose token is known: the same instance for the same request."""
         before, reservation = self.launches[token]
         if asked != before:
-            message = (
-                "Arguments on this idempotent request are inconsistent with arguments used in previous request(s)."
-            )
+            message = "Arguments on this idempotent request are inconsistent with arguments used in previous request(s)."
             raise EC2ClientError("IdempotentParameterMismatch", message)
         instance = reservation.instances[0]
         if instance.state == "terminated":

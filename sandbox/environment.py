@@ -24,7 +24,7 @@ settings.ENABLE_KEYPAIR_VALIDATION = True
 
 @contextmanager
 def emulated_aws() -> Iterator[None]:
-    """Run the emulated AWS, as the only AWS of this process and of those that it starts, for as long as the context lasts."""
+    """Run the emulated AWS, as the only AWS of this process and of those that it starts, while the context lasts."""
     for name in "werkzeug", "moto", "botocore":
         logging.getLogger(name).setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)

@@ -87,12 +87,8 @@ def inventory(region: str) -> Inventory:
         keys = jmespath.search("Versions[].Key", answer(region, "s3", "list_object_versions", Bucket=bucket)) or []
         found |= {Thing("object", f"s3://{bucket}/{key}") for key in keys}
     for group in [thing.id for thing in found if thing.kind == "security group"]:
-        rules = answer(region, "ec2", "describe_security_groups", GroupIds=[group])["SecurityGroups"][0][
-            "IpPermissions"
-        ]
-        found |= {
-            Thing("inbound rule", group, describe(rule, pair)) for rule in rules for pair in rule["UserIdGroupPairs"]
-        }
+        rules = answer(region, "ec2", "describe_security_groups", GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
+        found |= {Thing("inbound rule", group, describe(rule, pair)) for rule in rules for pair in rule["UserIdGroupPairs"]}
         found |= {Thing("inbound rule", group, describe(rule, ranges)) for rule in rules for ranges in rule["IpRanges"]}
     return found
 

@@ -71,9 +71,7 @@ class Resource:
     def call(self, operation: str, **more: Any) -> Any:
         """Make the call, with those properties of the resource that it takes."""
         service = client(self.service, self.region)
-        takes = service.meta.service_model.operation_model(
-            service.meta.method_to_api_mapping[operation]
-        ).input_shape.members
+        takes = service.meta.service_model.operation_model(service.meta.method_to_api_mapping[operation]).input_shape.members
         return getattr(service, operation)(**{k: v for k, v in (self.properties | more).items() if k in takes})
 
     def arguments(self, properties: dict[str, Any]) -> dict[str, Any]:
@@ -92,9 +90,7 @@ class Resource:
 
     def get_cfn_attribute(self, attribute: str) -> Any:
         """Answer a template's GetAtt."""
-        return self.attributes[
-            "PrivateIpAddress" if attribute.endswith(("PrivateIp", "PrivateIpAddress")) else attribute
-        ]
+        return self.attributes["PrivateIpAddress" if attribute.endswith(("PrivateIp", "PrivateIpAddress")) else attribute]
 
     @classmethod
     def cloudformation_type(cls) -> str:
@@ -159,9 +155,7 @@ def rule(peer: str) -> Callable[[Resource, dict[str, Any]], dict[str, Any]]:
 
 resource("EC2::EIP", "allocate_address", "AllocationId", "release_address")
 resource("EC2::EIPAssociation", "associate_address", "AssociationId", "disassociate_address")
-resource(
-    "EC2::InternetGateway", "create_internet_gateway", "InternetGateway.InternetGatewayId", "delete_internet_gateway"
-)
+resource("EC2::InternetGateway", "create_internet_gateway", "InternetGateway.InternetGatewayId", "delete_internet_gateway")
 resource("EC2::NatGateway", "create_nat_gateway", "NatGateway.NatGatewayId", "delete_nat_gateway")
 resource("EC2::RouteTable", "create_route_table", "RouteTable.RouteTableId", "delete_route_table")
 resource("EC2::Subnet", "create_subnet", "Subnet.SubnetId", "delete_subnet", made=public_or_private)
@@ -250,9 +244,7 @@ def alarm(self: Resource) -> None:
     self.attributes = {"Arn": (found["MetricAlarms"] + found["CompositeAlarms"])[0]["AlarmArn"]}
 
 
-CloudWatchResponse.put_composite_alarm = (
-    CloudWatchResponse.put_metric_alarm
-)  # it takes the rule of a composite alarm too
+CloudWatchResponse.put_composite_alarm = CloudWatchResponse.put_metric_alarm  # it takes the rule of a composite alarm too
 for alarm_kind, put in ("Alarm", "put_metric_alarm"), ("CompositeAlarm", "put_composite_alarm"):
     resource(
         f"CloudWatch::{alarm_kind}",

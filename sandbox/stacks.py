@@ -47,9 +47,7 @@ class Stacks(CloudFormationBackend):
                 tell(stack, resource, made.physical_resource_id, "CREATE_COMPLETE")
         if failure:
             tell(stack, failure.name, "", "CREATE_FAILED", failure.reason, failure.kind)
-            stack._add_stack_event(
-                "ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failure.name}]."
-            )
+            stack._add_stack_event("ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failure.name}].")
             with self.nested():
                 self.delete_resources(stack)
             stack._add_stack_event("ROLLBACK_COMPLETE")
@@ -115,12 +113,14 @@ class Stacks(CloudFormationBackend):
     def describe_stacks(self, name_or_stack_id: str) -> list[Stack]:
         """Answer with what has become of the stacks by now."""
         self.settle()
-        return super().describe_stacks(name_or_stack_id)
+        found: list[Stack] = super().describe_stacks(name_or_stack_id)
+        return found
 
     def list_stacks(self, *args: Any, **kwargs: Any) -> list[Stack]:
         """Answer with what has become of the stacks by now."""
         self.settle()
-        return super().list_stacks(*args, **kwargs)
+        found: list[Stack] = super().list_stacks(*args, **kwargs)
+        return found
 
 
 def tell(stack: Stack, name: str, identifier: str, status: str, reason: str | None = None, kind: str = "") -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import FilterTypeDef, TagSpecificationTypeDef
     from types_boto3_sts import STSClient
 
-TAG = "slurm-cluster"  # its value is the cluster's name; `parallelcluster:...` tags are pcluster's, and deleted with the cluster
+TAG = "slurm-cluster"  # its value is the cluster's name; what carries pcluster's own tags is deleted with the cluster
 
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 BAD_CREDENTIALS = {

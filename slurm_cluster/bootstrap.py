@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import CreateBucketRequestTypeDef
 
+FOLDER = Path(__file__).parent.parent / "bootstrap"
 SCRIPTS = {
     "CUSTOM_BOOT_ACTION_START": "on_node_start_ubuntu.sh",
     "CUSTOM_BOOT_ACTION_CONFIGURED": "on_node_configured_ubuntu.sh",
@@ -50,10 +51,34 @@ def object_key(script: Path, cluster: str) -> str:
     return f"{cluster}/{script.stem}-{digest[:12]}{script.suffix}"
 
 
-def without_own(values: Mapping[str, Any], bucket: str, cluster: str) -> dict[str, Any]:
-    """Give the values without the script URIs that an upload of ours led to: the newest upload has others."""
-    own = [name for name in SCRIPTS if str(values.get(name, "")).startswith(f"s3://{bucket}/{cluster}/")]
-    return {name: value for name, value in values.items() if name not in own}
+def are_elsewhere(values: Mapping[str, Any], bucket: str) -> bool:
+    """Say whether a person keeps both scripts somewhere else, as on a web server."""
+    given = [str(values.get(name, "")) for name in SCRIPTS]
+    return all(given) and not any(uri.startswith(f"s3://{bucket}/") for uri in given)
+
+
+def settle_uris(
+    values: Mapping[str, Any], found: Mapping[str, str], cluster: str, stands: bool
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Decide between the script URIs of config-parameters.json and those of the newest upload.
+
+    Args:
+        values: what the file holds.
+        found: what the newest upload, and the other steps, made.
+        cluster: whose scripts they are.
+        stands: whether the cluster stands: pcluster lets nobody change the scripts of a head node then.
+
+    Returns:
+        The values without URIs that an older upload of ours left, what was found without URIs that come too late, and a
+        sentence for each of these.
+    """
+    own = f"s3://{found.get('BOOTSTRAP_BUCKET')}/{cluster}/"
+    ours = [name for name in SCRIPTS if name in found and str(values.get(name, "")).startswith(own)]
+    if not stands:
+        return {name: value for name, value in values.items() if name not in ours}, dict(found), []
+    late = [name for name in ours if values[name] != found[name]]
+    said = [f"{name} stays as it was: new boot scripts need a new cluster." for name in late]
+    return dict(values), {name: value for name, value in found.items() if name not in late}, said
 
 
 def ensure_bucket(s3: S3Client, bucket: str, account: str, region: str) -> bool:
@@ -75,9 +100,7 @@ def ensure_bucket(s3: S3Client, bucket: str, account: str, region: str) -> bool:
         if region != "us-east-1":  # which S3 wants unsaid
             request["CreateBucketConfiguration"] = {"LocationConstraint": region}  # type: ignore[typeddict-item]
         s3.create_bucket(**request)
-    everything = dict.fromkeys(
-        ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
-    )
+    everything = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
     s3.put_public_access_block(
         Bucket=bucket,
         PublicAccessBlockConfiguration=everything,  # type: ignore[arg-type]
@@ -85,9 +108,7 @@ def ensure_bucket(s3: S3Client, bucket: str, account: str, region: str) -> bool:
     )
     s3.put_bucket_encryption(
         Bucket=bucket,
-        ServerSideEncryptionConfiguration={
-            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
-        },
+        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]},
         ExpectedBucketOwner=account,
     )
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(tls_only(bucket, region)), ExpectedBucketOwner=account)
@@ -162,6 +183,13 @@ def missing(s3: S3Client, uris: list[str]) -> list[str]:
     """Give those of the s3:// URIs at which there is nothing; the dry run of pcluster does not look."""
     parts = {uri: uri.removeprefix("s3://").split("/", 1) for uri in uris if uri.startswith("s3://")}
     return [uri for uri, (bucket, key) in parts.items() if not is_there(s3, bucket, key)]
+
+
+def count(s3: S3Client, bucket: str, cluster: str, account: str) -> int:
+    """Count the cluster's scripts in the bucket."""
+    if not exists(s3, bucket, account):
+        return 0
+    return s3.list_objects_v2(Bucket=bucket, Prefix=f"{cluster}/").get("KeyCount", 0)
 
 
 def remove(s3: S3Client, bucket: str, cluster: str, account: str) -> list[str]:

@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
-from slurm_cluster import aws, files, key_pair, uqle_instance
+from slurm_cluster import files, key_pair, parameters, uqle_instance
 from slurm_cluster.aws import sentence
 from slurm_cluster.errors import ClusterError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from types_boto3_service_quotas import ServiceQuotasClient
     from types_boto3_ssm import SSMClient
     from types_boto3_sts import STSClient
+
+    from slurm_cluster.project import Project
 
 # https://docs.aws.amazon.com/general/latest/gr/ec2-service.html and vpc-service.html: code, what it limits, what it needs
 VCPUS = ("ec2", "L-1216C47A", "vCPUs of running on-demand standard instances")
@@ -65,10 +67,7 @@ def node() -> str:
 
 def usable_key_pair(ec2: EC2Client, name: str) -> str:
     """Check that the key pair opens the head node from here."""
-    known = key_pair.find(ec2, name)
-    if known is None:
-        raise ClusterError(f"EC2 has no key pair {name} in this region: `invoke create-key-pair` makes it.")
-    key_pair.check(known, key_pair.private_key_file(name))
+    key_pair.check(key_pair.require(ec2, name), key_pair.private_key_file(name))
     return f"{name}, ed25519, private half in {key_pair.private_key_file(name)}"
 
 
@@ -89,7 +88,7 @@ def instance_types(template: Path) -> list[str]:
 
 
 def common_zones(ec2: EC2Client, types: list[str]) -> str:
-    """Check that one Availability Zone offers all instance types: the head node's subnet and the UQLE machine's are in it."""
+    """Check that one Availability Zone offers all instance types: the head node and the UQLE machine share a subnet."""
     pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
         LocationType="availability-zone",
         Filters=[{"Name": "instance-type", "Values": types}],
@@ -116,40 +115,42 @@ def quotas(service_quotas: ServiceQuotasClient) -> Iterator[Check]:
         yield Check("quota", result, f"{what}: {value:.0f} in all, {needed} are needed")
 
 
-def run(cluster: str, region: str, key_name: str, template: Path, uqle_type: str, ssh_from: str) -> Iterator[Check]:
+def run(project: Project, template: Path) -> Iterator[Check]:
     """Look at everything that the steps will need, in their order; nothing is changed.
 
     Args:
-        cluster: the cluster's name, checked already.
-        region: where.
-        key_name: the key pair.
+        project: whose cluster it is.
         template: config.template.yml, for its instance types.
-        uqle_type: the UQLE machine's instance type.
-        ssh_from: who may reach SSH; may be empty.
-
     """
-    client: Callable[[str], Any] = lambda service: aws.client(service, region)  # noqa: E731
-    yield Check("name", "PASS", cluster)
-    known = attempt("credentials", lambda: credentials(client("sts")))
+    yield Check("name", "PASS", project.cluster)
+    yield Check("region", "PASS", project.region)
+    known = attempt("credentials", lambda: credentials(project.client("sts")))
     yield known
-    yield Check("region", "PASS", region)
     yield attempt("Node.js", node)
-    yield source(ssh_from)
+    yield source(project)
+    yield from weak_key(project)
     if known.result == "FAIL":
         return
-    yield attempt("key pair", lambda: usable_key_pair(client("ec2"), key_name))
-    yield attempt("images", lambda: images(client("ec2"), client("ssm")))
-    types = sorted({*instance_types(template), uqle_type})
-    yield attempt("instance types", lambda: common_zones(client("ec2"), types))
-    yield from quotas(client("service-quotas"))
+    ec2 = project.client("ec2")
+    yield attempt("key pair", lambda: usable_key_pair(ec2, project.key_pair))
+    yield attempt("images", lambda: images(ec2, project.client("ssm")))
+    types = sorted({*instance_types(template), project.uqle_settings().instance_type})
+    yield attempt("instance types", lambda: common_zones(ec2, types))
+    yield from quotas(project.client("service-quotas"))
 
 
-def source(ssh_from: str) -> Check:
+def source(project: Project) -> Check:
     """Look at who may reach SSH."""
-    if not ssh_from:
-        return Check(
-            "SSH from", "WARN", "not set: `fill-parameters --ssh-from 203.0.113.7/32`, or ssh_from in invoke.yaml"
-        )
+    try:
+        ssh_from = project.ssh_from()
+    except ClusterError as error:
+        return Check("SSH from", "WARN", str(error))
     if ssh_from == "0.0.0.0/0":
         return Check("SSH from", "WARN", "0.0.0.0/0 is the whole internet: name your own address, as 203.0.113.7/32")
     return Check("SSH from", "PASS", ssh_from)
+
+
+def weak_key(project: Project) -> Iterator[Check]:
+    """Warn of a key that config-parameters.json holds itself."""
+    if project.literal_key:
+        yield Check("JWT key", "WARN", f"{project.parameter_file} holds the key itself: {parameters.LITERAL_KEY_IS_KEPT}")

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ def names_in(template: str) -> set[str]:
     return set(re.findall(r"{{[{#^&]\s*(\w+)\s*}}", template))
 
 
-def render(template_file: Path, parameter_file: Path) -> str:
+def render(template_file: Path, values: Mapping[str, Any], parameter_file: Path) -> str:
     """Render the cluster's configuration: the bytes that `chevron --data PARAMETERS TEMPLATE` prints.
 
     Args:
         template_file: config.template.yml.
-        parameter_file: config-parameters.json.
+        values: what config-parameters.json holds.
+        parameter_file: its name, for messages.
 
     Returns:
         The configuration, as YAML.
@@ -34,14 +34,11 @@ def render(template_file: Path, parameter_file: Path) -> str:
 
     """
     template = files.read(template_file)
-    values = parameters.read(parameter_file)
     parameters.check(values, names_in(template), parameter_file)
     rendered: str = chevron.render(template, values)
     if not survive(template, values, list(values)):
         wrong = [name for name in values if not survive(template, values, [name])]
-        raise ClusterError(
-            f"{parameter_file}: YAML would read another value of {', '.join(wrong)}: use plain characters."
-        )
+        raise ClusterError(f"{parameter_file}: YAML would read another value of {', '.join(wrong)}: use plain characters.")
     return rendered
 
 
@@ -77,64 +74,7 @@ def warnings(values: Mapping[str, str]) -> list[str]:
     """
     found = []
     if values["SSH_FROM"] == "0.0.0.0/0":
-        found.append(
-            "SSH_FROM is the whole internet: anybody may knock at the head node's and the UQLE machine's SSH port."
-        )
+        found.append("SSH_FROM is the whole internet: anybody may knock at the head node's and the UQLE machine's SSH port.")
     if parameters.is_literal_key(values["SLURM_JWT_KEY"]):
-        found.append(
-            "SLURM_JWT_KEY is the key itself: it then stands in config.yml, and ParallelCluster keeps it in its bucket and "
-            "its logs. `invoke create-jwt-key` keeps it in Secrets Manager."
-        )
-    return found
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Read a configuration that was rendered, by us or by hand.
-
-    Raises:
-        ClusterError: it is not there, or not a YAML mapping.
-
-    """
-    if not path.exists():
-        raise ClusterError(f"{path} is not here: `invoke render` writes it.")
-    try:
-        configuration = yaml.safe_load(files.read(path))
-    except yaml.YAMLError as error:
-        raise ClusterError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(configuration, dict):
-        raise ClusterError(f"{path} holds no configuration: `invoke render` writes it.")
-    return configuration
-
-
-def node_kinds(configuration: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Give the parts of a configuration that have custom actions and permissions: the head node and each queue."""
-    queues = (configuration.get("Scheduling") or {}).get("SlurmQueues") or []
-    kinds = {f"queue {queue.get('Name')}": queue for queue in queues}
-    return {"the head node": configuration.get("HeadNode") or {}, **kinds}
-
-
-def scripts_of(kind: Mapping[str, Any]) -> list[str]:
-    """Give the URIs of the scripts that one kind of node runs."""
-    actions = (kind.get("CustomActions") or {}).values()
-    listed = [each for action in actions for each in (action.get("Sequence") or [action])]
-    return [each["Script"] for each in listed if "Script" in each]
-
-
-def scripts(configuration: Mapping[str, Any]) -> set[str]:
-    """Give the URIs of all scripts that nodes run."""
-    return {uri for kind in node_kinds(configuration).values() for uri in scripts_of(kind)}
-
-
-def unreadable_scripts(configuration: Mapping[str, Any]) -> list[str]:
-    """Name the nodes that may not fetch a script from S3: they would fail when they boot, and the dry run passes.
-
-    https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Iam-S3Access
-    """
-    found = []
-    for name, kind in node_kinds(configuration).items():
-        entries = (kind.get("Iam") or {}).get("S3Access") or []
-        readable = [f"s3://{each.get('BucketName')}/{each.get('KeyName', '*')}" for each in entries]
-        for uri in scripts_of(kind):
-            if uri.startswith("s3://") and not any(fnmatchcase(uri, pattern) for pattern in readable):
-                found.append(f"{name} may not read {uri}")
+        found.append(f"SLURM_JWT_KEY is the key itself: {parameters.LITERAL_KEY_IS_KEPT}")
     return found

@@ -1,8 +1,16 @@
 """What UQLE has to be told: where Slurm is, its port, its key, and where the shared file system is mounted."""
 
+from __future__ import annotations
+
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slurm_cluster import files
+from slurm_cluster.key_pair import private_key_file
+
+if TYPE_CHECKING:
+    from types_boto3_ec2.type_defs import InstanceTypeDef
 
 PORT = 8082
 KEY_LINE = "SLURM_JWT_KEY="
@@ -34,6 +42,28 @@ def write(path: Path, head_node: str, mount_point: str, key: str | None) -> None
     files.write(path, "".join(f"{line}\n" for line in lines), mode=0o600)
 
 
-def copy_command(path: Path, key_file: Path, address: str) -> list[str]:
-    """Give the command that copies the file to the UQLE machine."""
-    return ["scp", "-i", str(key_file), str(path), f"ubuntu@{address}:"]
+def summary(
+    path: Path, head_node: str, mount_point: str, key: str, with_key: bool, key_pair: str, machine: InstanceTypeDef | None
+) -> list[str]:
+    """Say what the person notes, and how the file gets to the UQLE machine.
+
+    Args:
+        path: uqle.env.
+        head_node: the head node's private DNS name.
+        mount_point: of the shared file system on the UQLE machine.
+        key: where the JWT key is, in words.
+        with_key: whether the file holds it.
+        key_pair: the name of the key pair that opens the machine.
+        machine: the UQLE instance, where there is one.
+    """
+    lines = [
+        f"Slurm URL      {url(head_node)}",
+        f"Slurm port     {PORT}",
+        f"JWT key        {key}",
+        f"Mount point    {mount_point}",
+        f"Wrote {path}, {'with' if with_key else 'without'} the key.",
+    ]
+    if machine is None or not machine.get("PublicIpAddress"):
+        return [*lines, "There is no UQLE machine yet: `invoke connect-uqle` makes it."]
+    copy = ["scp", "-i", str(private_key_file(key_pair)), str(path), f"ubuntu@{machine['PublicIpAddress']}:"]
+    return [*lines, "Copy it to the UQLE machine with", f"  {shlex.join(copy)}"]

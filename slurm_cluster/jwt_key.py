@@ -146,9 +146,7 @@ def remove(manager: SecretsManagerClient, iam: IAMClient, name: str, arn: str) -
         except ClientError as error:
             if code(error) != "DeleteConflict":
                 raise
-            raise ClusterError(
-                f"The policy {arn} is still attached to a role: detach it, then run this again."
-            ) from error
+            raise ClusterError(f"The policy {arn} is still attached to a role: detach it, then run this again.") from error
         gone.append(f"policy {arn.split('/')[-1]}")
     if find_secret(manager, name):
         manager.delete_secret(SecretId=name, RecoveryWindowInDays=7)

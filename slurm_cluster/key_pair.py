@@ -33,6 +33,18 @@ def find(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef | None:
         raise
 
 
+def require(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef:
+    """Give the key pair as EC2 has it.
+
+    Raises:
+        ClusterError: EC2 has none of that name.
+    """
+    known = find(ec2, name)
+    if known is None:
+        raise ClusterError(f"EC2 has no key pair {name} in this region: `invoke create-key-pair` makes it.")
+    return known
+
+
 def create(ec2: EC2Client, name: str) -> str:
     """Make the key pair here, and import its public half: nothing is lost when this is killed in between.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster import aws, stack
@@ -67,6 +68,23 @@ def claim(ec2: EC2Client, vpc: str, cluster: str) -> None:
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": aws.TAG, "Value": cluster}])
 
 
+@contextmanager
+def claiming(ec2: EC2Client, cluster: str) -> Iterator[list[str]]:
+    """Tag the VPCs that the wizard makes within as the cluster's, also when it fails or is stopped.
+
+    Yields:
+        A list, in which their ids are afterwards.
+    """
+    before, made = {vpc["VpcId"] for vpc in vpcs(ec2)}, list[str]()
+    try:
+        yield made
+    finally:
+        new = [vpc for vpc in vpcs(ec2) if vpc["VpcId"] not in before]
+        made += [vpc["VpcId"] for vpc in new if name(vpc).startswith(VPC_PREFIX)]
+        for vpc in made:
+            claim(ec2, vpc, cluster)
+
+
 def find(ec2: EC2Client, cloudformation: CloudFormationClient, cluster: str, subnet: str | None) -> Network | None:
     """Find the network that goes with a cluster: by our tag, else the one of the wizard's stack that made its subnet.
 
@@ -86,9 +104,7 @@ def find(ec2: EC2Client, cloudformation: CloudFormationClient, cluster: str, sub
         if vpc and not tag(vpc, aws.TAG) and subnet in wizard_subnets(cloudformation, vpc["VpcId"]):
             owned = [vpc["VpcId"]]
     if len(owned) > 1:
-        raise ClusterError(
-            f"{', '.join(owned)} are all tagged {aws.TAG}={cluster}: take the tag off those that are not."
-        )
+        raise ClusterError(f"{', '.join(owned)} are all tagged {aws.TAG}={cluster}: take the tag off those that are not.")
     return Network(owned[0], wizard_stacks(cloudformation, owned[0])) if owned else None
 
 
@@ -97,9 +113,7 @@ def wizard_stacks(cloudformation: CloudFormationClient, vpc: str) -> list[str]:
     pages = cloudformation.get_paginator("describe_stacks").paginate()
     made = [each for page in pages for each in page["Stacks"] if each["StackName"].startswith(STACK_PREFIX)]
     return [
-        each["StackName"]
-        for each in made
-        if {"ParameterKey": "VpcId", "ParameterValue": vpc} in each.get("Parameters", [])
+        each["StackName"] for each in made if {"ParameterKey": "VpcId", "ParameterValue": vpc} in each.get("Parameters", [])
     ]
 
 
@@ -127,15 +141,26 @@ def others_in(ec2: EC2Client, cloudformation: CloudFormationClient, network: Net
     }
     group_pages = ec2.get_paginator("describe_security_groups").paginate(Filters=in_vpc)  # type: ignore[arg-type]
     groups = [each for page in group_pages for each in page["SecurityGroups"] if each["GroupName"] != "default"]
-    others = [
-        subnet for subnet in subnets(ec2, network.vpc) if subnet not in wizard_subnets(cloudformation, network.vpc)
-    ]
+    others = [subnet for subnet in subnets(ec2, network.vpc) if subnet not in wizard_subnets(cloudformation, network.vpc)]
     others += [
         each.get("Attachment", {}).get("InstanceId") or each["NetworkInterfaceId"]
         for each in interfaces
         if each["NetworkInterfaceId"] not in gateways
     ]
     return sorted({*others, *(each["GroupId"] for each in groups)})
+
+
+def refuse_in_use(ec2: EC2Client, cloudformation: CloudFormationClient, cluster: str, network: Network) -> None:
+    """Refuse to take a network away that something is in.
+
+    Raises:
+        ClusterError: the cluster, or something that the wizard did not make, is in it; it names what.
+    """
+    if stack.find(cloudformation, cluster):
+        raise ClusterError(f"The cluster {cluster} is in the network {network.vpc}: `invoke delete-cluster` first.")
+    others = others_in(ec2, cloudformation, network)
+    if others:
+        raise ClusterError(f"{', '.join(others)} is in {network.vpc} and was not made by the wizard: remove it first.")
 
 
 def delete_stack(cloudformation: CloudFormationClient, made: str) -> Iterator[stack.Progress]:

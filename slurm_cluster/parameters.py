@@ -3,7 +3,7 @@
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,23 +35,23 @@ class Rule(NamedTuple):
 SCRIPT = Rule("an s3:// or https:// URI without spaces", r"(s3|https)://[^\s/'\"\\]+/[^\s'\"\\]+")
 RULES = {
     "AWS_REGION": Rule("the name of a region, as eu-west-2", REGION),
-    "SSH_KEY_PAIR": Rule(
-        "the name of an EC2 key pair, 1 to 255 printable ASCII characters", r"(?! )[ -~]{1,255}(?<! )"
-    ),
+    "SSH_KEY_PAIR": Rule("the name of an EC2 key pair, 1 to 255 printable ASCII characters", r"(?! )[ -~]{1,255}(?<! )"),
     "PRIVATE_SUBNET": Rule("the id of a subnet, as subnet-0123456789abcdef0", SUBNET),
     "PUBLIC_SUBNET": Rule("the id of a subnet, as subnet-0123456789abcdef0", SUBNET),
     "CUSTOM_BOOT_ACTION_START": SCRIPT,
     "CUSTOM_BOOT_ACTION_CONFIGURED": SCRIPT,
     "SLURM_JWT_KEY": Rule("the ARN of a secret, or a key of 32 or more characters without spaces", r"[!-~]{32,}"),
-    "SLURM_JWT_POLICY": Rule(
-        "the ARN of a managed policy, or empty", r"arn:[a-z-]+:iam::\d{12}:policy/[\w+=,.@/-]+", True
-    ),
+    "SLURM_JWT_POLICY": Rule("the ARN of a managed policy, or empty", r"arn:[a-z-]+:iam::\d{12}:policy/[\w+=,.@/-]+", True),
     "BOOTSTRAP_BUCKET": Rule("the name of a bucket, or empty", BUCKET, True),
     "CLUSTER_NAME": Rule("a letter, then letters, digits and hyphens, 60 at most", r"[a-zA-Z][a-zA-Z0-9-]{0,59}"),
     "SSH_FROM": Rule(
         "one CIDR, as 203.0.113.7/32, or one prefix list, as pl-0123456789abcdef0", r"pl-[0-9a-f]{8,17}|[0-9./]+"
     ),
 }
+LITERAL_KEY_IS_KEPT = (
+    "ParallelCluster then keeps it in config.yml, in its bucket and in its logs; "
+    "`invoke create-jwt-key` keeps it in Secrets Manager."
+)
 SECRET = "SLURM_JWT_KEY"  # noqa: S105 - the name of the one whose value is never shown
 
 
@@ -130,9 +130,7 @@ def check(values: Mapping[str, Any], names: set[str], path: Path) -> None:
     faults += [f"{name} is not a name that the template knows" for name in sorted(values.keys() - names)]
     faults += [fault for name, value in values.items() if name in names for fault in faults_of(name, value)]
     if faults:
-        raise ClusterError(
-            f"{path}: {'; '.join(faults)}. `invoke fill-parameters` fills in what the steps before it made."
-        )
+        raise ClusterError(f"{path}: {'; '.join(faults)}. `invoke fill-parameters` fills in what the steps before it made.")
 
 
 def faults_of(name: str, value: object) -> list[str]:
@@ -191,6 +189,29 @@ def fill(values: Mapping[str, Any], found: Mapping[str, str], *, overwrite: bool
         f"{'' if name == SECRET else f'; found was {shorten(found[name])}'}: --overwrite replaces it."
         for name in differing
     ]
+
+
+def refuse_other_cluster(values: Mapping[str, Any], cluster: str, path: Path) -> None:
+    """Refuse parameters that were filled in for a cluster of another name.
+
+    Raises:
+        ClusterError: they were.
+    """
+    filled = given(values).get("CLUSTER_NAME", cluster)
+    if filled != cluster:
+        raise ClusterError(
+            f"{path} is of the cluster {filled}, and this command is about {cluster}: "
+            "work in another folder, or set cluster_name or INVOKE_CLUSTER_NAME."
+        )
+
+
+def forget(path: Path, gone: Collection[str]) -> None:
+    """Empty the values that name what was taken away, so that the next filling puts others there."""
+    if path.exists():
+        values = read(path)
+        kept = {name: "" if value in gone else value for name, value in values.items()}
+        if kept != values:
+            write(path, kept)
 
 
 def write(path: Path, values: Mapping[str, Any]) -> None:

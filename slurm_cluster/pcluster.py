@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import textwrap
 from typing import Any
 
 from slurm_cluster.errors import ClusterError
@@ -39,14 +40,15 @@ def answer(stdout: str) -> dict[str, Any]:
 
 
 def findings(stdout: str) -> list[str]:
-    """Give what pcluster found in the configuration, a line for each, the errors first."""
+    """Give what pcluster found in the configuration, the errors first, each wrapped to 80 columns."""
     told = answer(stdout)
     lines = [
         f"{each.get('level', 'ERROR')} {each.get('type', '')}: {' '.join(str(each.get('message', '')).split())}"
         for key in ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
         for each in told.get(key) or []
     ]
-    return sorted(lines, key=lambda line: not line.startswith("ERROR"))
+    lines.sort(key=lambda line: not line.startswith("ERROR"))
+    return [textwrap.fill(line, 78, subsequent_indent="    ", break_long_words=False) for line in lines]
 
 
 def check_dry_run(stdout: str, stderr: str) -> list[str]:
@@ -62,6 +64,16 @@ def check_dry_run(stdout: str, stderr: str) -> list[str]:
     if answer(stdout).get("message") == DRY_RUN_SUCCEEDED:
         return findings(stdout)
     raise ClusterError(refusal(stdout, stderr))
+
+
+def check(succeeded: bool, stdout: str, stderr: str) -> None:
+    """Take the answer of a command.
+
+    Raises:
+        ClusterError: pcluster refused it.
+    """
+    if not succeeded:
+        raise ClusterError(refusal(stdout, stderr))
 
 
 def refusal(stdout: str, stderr: str) -> str:

@@ -85,6 +85,20 @@ def revoke_members(ec2: EC2Client, group: str) -> bool:
     return True
 
 
+def refuse_foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client, cluster: str) -> None:
+    """Refuse to delete a cluster whose groups other machines are in: the deletion would fail half-way.
+
+    Raises:
+        ClusterError: there are such machines; it names them.
+    """
+    others = foreign_members(cloudformation, ec2, cluster)
+    if others:
+        raise ClusterError(
+            f"{', '.join(others)} is in a security group of {cluster}, which AWS then cannot delete: "
+            "`invoke disconnect-uqle` for the UQLE machine; terminate others yourself."
+        )
+
+
 def foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client, cluster: str) -> list[str]:
     """Name the machines that keep EC2 from deleting the cluster's groups: members that are not the cluster's own.
 

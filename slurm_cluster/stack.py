@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from slurm_cluster import node_log
 from slurm_cluster.aws import code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_cloudformation.type_defs import StackEventTypeDef, StackTypeDef
+    from types_boto3_logs import CloudWatchLogsClient
 
 STANDING = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 POLL = [1, 1, 2, 3, 5]  # seconds between two looks; the last one is repeated
@@ -169,8 +171,14 @@ def progress(status: str, told: list[StackEventTypeDef], resources: int) -> Prog
 
 def failures(cloudformation: CloudFormationClient, stack_id: str) -> list[str]:
     """Say which resources failed in the stack's last operation, and why; the first one is the cause."""
-    failed = [
-        event for event in reversed(events(cloudformation, stack_id)) if event["ResourceStatus"].endswith("_FAILED")
-    ]
+    failed = [event for event in reversed(events(cloudformation, stack_id)) if event["ResourceStatus"].endswith("_FAILED")]
     reasons = [(event["LogicalResourceId"], event.get("ResourceStatusReason", "")) for event in failed]
     return [f"{name}: {reason}" for name, reason in reasons if "creation cancelled" not in reason]
+
+
+def why_not_created(cloudformation: CloudFormationClient, logs: CloudWatchLogsClient, cluster: str, stack_id: str) -> str:
+    """Say why a cluster was not created: the resources that failed, the end of the head node's log, and what to do."""
+    log = node_log.tail(logs, cluster)
+    told = [f"The cluster {cluster} was not created.", *failures(cloudformation, stack_id)]
+    told += [f"The end of {log[0]}:", *log[1:]] if log else []
+    return "\n  ".join([*told, "`invoke delete-cluster` takes away what is left of it."])

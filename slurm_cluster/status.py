@@ -4,24 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster import bootstrap, jwt_key, network, node_log, security_groups, stack, uqle_instance
+from slurm_cluster import bootstrap, jwt_key, key_pair, network, node_log, security_groups, stack, uqle_instance
 
 if TYPE_CHECKING:
-    from types_boto3_cloudformation import CloudFormationClient
-    from types_boto3_ec2 import EC2Client
-    from types_boto3_logs import CloudWatchLogsClient
-    from types_boto3_s3 import S3Client
-    from types_boto3_secretsmanager import SecretsManagerClient
-
-
-class Clients(NamedTuple):
-    """The services that are asked."""
-
-    ec2: EC2Client
-    cloudformation: CloudFormationClient
-    s3: S3Client
-    secretsmanager: SecretsManagerClient
-    logs: CloudWatchLogsClient
+    from slurm_cluster.project import Project
 
 
 class Part(NamedTuple):
@@ -41,37 +27,26 @@ class Part(NamedTuple):
     next: str
 
 
-def parts(clients: Clients, cluster: str, account: str, region: str, subnet: str | None) -> list[Part]:
-    """Look at each part, in the order in which the steps make them.
-
-    Args:
-        clients: of the services.
-        cluster: whose.
-        account: for the bucket's name.
-        region: for the names that hold it.
-        subnet: the public subnet of the person's files, where there are any.
-
-    """
-    ec2, cloudformation = clients.ec2, clients.cloudformation
-    net = network.find(ec2, cloudformation, cluster, subnet)
+def parts(p: Project) -> list[Part]:
+    """Look at each part, in the order in which the steps make them."""
+    ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
+    net = network.find(ec2, cloudformation, p.cluster, p.public_subnet)
     net_found = f"{net.vpc}, {len(network.subnets(ec2, net.vpc))} subnets" if net else ""
-    secret = jwt_key.find_secret(clients.secretsmanager, jwt_key.secret_name(cluster, region))
-    bucket = bootstrap.bucket_name(account, region)
-    scripts = object_count(clients.s3, bucket, cluster, account)
-    found = stack.find(cloudformation, cluster)
+    secret = jwt_key.find_secret(p.client("secretsmanager"), p.secret)
+    scripts = bootstrap.count(p.client("s3"), p.bucket, p.cluster, p.account)
+    found = stack.find(cloudformation, p.cluster)
     stands = found["StackStatus"] if found else ""
-    group = stack.physical_id(cloudformation, cluster, "HeadNodeSecurityGroup") if found else None
+    group = stack.physical_id(cloudformation, p.cluster, "HeadNodeSecurityGroup") if found else None
     rule = f"{group} admits its members" if group and security_groups.has_self_rule(ec2, group) else ""
-    instance = uqle_instance.find(ec2, cluster)
-    machine = f"{instance['InstanceId']}, {instance['State']['Name']}, {address(instance)}" if instance else ""
+    instance = uqle_instance.find(ec2, p.cluster)
+    address = instance.get("PublicIpAddress", "no public address") if instance else ""
+    machine = f"{instance['InstanceId']}, {instance['State']['Name']}, {address}" if instance else ""
     return [
         Part("network", net_found, "NAT gateway, Elastic IP" if net else "", "invoke configure"),
-        Part(
-            "boot scripts", f"{scripts} in s3://{bucket}/{cluster}/" if scripts else "", "", "invoke upload-bootstrap"
-        ),
+        Part("boot scripts", f"{scripts} in s3://{p.bucket}/{p.cluster}/" if scripts else "", "", "invoke upload-bootstrap"),
         Part(
             "JWT key",
-            jwt_key.secret_name(cluster, region) if secret else "",
+            p.secret if secret else "",
             "secret" if secret else "",
             "invoke create-jwt-key",
         ),
@@ -86,18 +61,6 @@ def parts(clients: Clients, cluster: str, account: str, region: str, subnet: str
     ]
 
 
-def address(instance: object) -> str:
-    """Give the public address of an instance, if it has one."""
-    return str(instance.get("PublicIpAddress", "no public address")) if isinstance(instance, dict) else ""
-
-
-def object_count(s3: S3Client, bucket: str, cluster: str, account: str) -> int:
-    """Count the cluster's scripts in the bucket."""
-    if not bootstrap.exists(s3, bucket, account):
-        return 0
-    return s3.list_objects_v2(Bucket=bucket, Prefix=f"{cluster}/").get("KeyCount", 0)
-
-
 def next_step(found: list[Part]) -> str:
     """Give the command of the first part that is missing."""
     missing = next((part for part in found if not part.found), None)
@@ -108,19 +71,28 @@ def next_step(found: list[Part]) -> str:
     return missing.next
 
 
-def left_behind(clients: Clients, cluster: str) -> list[str]:
-    """Name what is left on purpose when a cluster is gone, and why.
+def screen(p: Project) -> list[str]:
+    """Give the lines that `invoke status` prints."""
+    found = parts(p)
+    lines = [
+        f"  {part.name:13} {part.found or 'missing'}{f'  (costs: {part.costs})' if part.costs else ''}" for part in found
+    ]
+    return [f"Cluster {p.cluster} in {p.region}", *lines, f"Next: {next_step(found)}"]
 
-    Args:
-        clients: of the services.
-        cluster: whose.
 
-    """
-    groups = node_log.groups(clients.logs, cluster)
-    buckets = [each["Name"] for each in clients.s3.list_buckets()["Buckets"] if is_pclusters(each["Name"])]
-    left = [f"log group {name}: the nodes' logs, kept 180 days to look failures up" for name in groups]
-    return left + [
-        f"bucket {name}: pcluster's own, shared by all clusters of the region; cents a month" for name in buckets
+def left(p: Project) -> list[str]:
+    """Name what is left when the cluster is gone, and why, or how to take it away."""
+    s3 = p.client("s3")
+    groups = node_log.groups(p.client("logs"), p.cluster)
+    buckets = [each["Name"] for each in s3.list_buckets()["Buckets"] if is_pclusters(each["Name"])]
+    scripts = bootstrap.count(s3, p.bucket, p.cluster, p.account)
+    secret = jwt_key.find_secret(p.client("secretsmanager"), p.secret)
+    return [
+        *(f"log group {name}: the nodes' logs, kept 180 days to look failures up" for name in groups),
+        *(f"bucket {name}: pcluster's own, for all clusters of its region" for name in buckets),
+        *([f"key pair {p.key_pair}: costs nothing"] if key_pair.find(p.client("ec2"), p.key_pair) else []),
+        *([f"{scripts} boot scripts in {p.bucket}: `invoke down --all` removes them"] if scripts else []),
+        *([f"secret {p.secret}: costs; `invoke down --all` removes it"] if secret else []),
     ]
 
 

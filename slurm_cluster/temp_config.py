@@ -43,11 +43,11 @@ def read(path: Path) -> TempConfig:
 
 def text_at(tree: Any, place: list[str | int], path: Path) -> str:
     """Give the text at a place of a tree of mappings and lists."""
-    for step in place:
-        try:
+    try:
+        for step in place:
             tree = tree[step]
-        except (KeyError, IndexError, TypeError):
-            tree = None
+    except (KeyError, IndexError, TypeError):
+        tree = None
     if isinstance(tree, str) and tree:
         return tree
     where = " / ".join("first" if isinstance(step, int) else step for step in place)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
 UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
+SCRIPT = Path(__file__).parent.parent / "bootstrap" / "uqle_instance_ubuntu.sh"
 ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
 SPENT = f"{aws.TAG}:spent-client-token"  # on the head node's group: the launch that a disconnect ended
 LIVING = ["pending", "running", "stopping", "stopped"]
@@ -58,9 +59,7 @@ def check_settings(instance_type: object, volume_gib: object, mount_point: objec
         raise ClusterError(f"uqle.instance_type is {instance_type!r}, and must be an EC2 instance type, as t3.large.")
     if not (str(volume_gib).isdigit() and 8 <= int(str(volume_gib)) <= 16384):
         raise ClusterError(f"uqle.volume_gib is {volume_gib!r}, and must be a number of GiB from 8 to 16384.")
-    if not (
-        isinstance(mount_point, str) and re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", mount_point) and ".." not in mount_point
-    ):
+    if not (isinstance(mount_point, str) and re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", mount_point) and ".." not in mount_point):
         raise ClusterError(
             f"uqle.mount_point is {mount_point!r}, and must be an absolute path of plain characters, as /shared."
         )
@@ -81,6 +80,18 @@ def find(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:
     return found[0] if found else None
 
 
+def address(ec2: EC2Client, cluster: str) -> str:
+    """Give the public address of the UQLE instance.
+
+    Raises:
+        ClusterError: there is none.
+    """
+    found = find(ec2, cluster)
+    if found is None or not found.get("PublicIpAddress"):
+        raise ClusterError("There is no UQLE machine with a public address: `invoke connect-uqle` makes one.")
+    return found["PublicIpAddress"]
+
+
 def tagged_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
     """Give all instances with the cluster's tag, in every state that EC2 still tells of."""
     pages = ec2.get_paginator("describe_instances").paginate(Filters=[aws.tagged(cluster)])
@@ -92,18 +103,17 @@ def subnet_of(ec2: EC2Client, instance: str) -> str:
     return ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]["SubnetId"]
 
 
-def user_data(script: Path, place: Place, mount_point: str) -> str:
+def user_data(place: Place, mount_point: str) -> str:
     """Give the boot script with the file system and the mount point filled in.
 
     Args:
-        script: bootstrap/uqle_instance_ubuntu.sh.
         place: for the file system's name, which resolves where it has a mount target.
             https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-mount-cmd-dns-name.html
         mount_point: where the instance mounts it.
 
     """
     host = f"{place.file_system}.efs.{place.region}.amazonaws.com"
-    rendered: str = chevron.render(files.read(script), {"FILE_SYSTEM": host, "MOUNT_POINT": mount_point})
+    rendered: str = chevron.render(files.read(SCRIPT), {"FILE_SYSTEM": host, "MOUNT_POINT": mount_point})
     return rendered
 
 
@@ -133,7 +143,7 @@ def request(place: Place, settings: Settings, image_id: str, script: str, token:
         "BlockDeviceMappings": [{"DeviceName": ROOT_DEVICE, "Ebs": volume}],  # type: ignore[typeddict-item]
         "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 2},
         "UserData": script,
-        "TagSpecifications": [aws.tags(kind, place.cluster, name) for kind in ("instance", "volume")],  # type: ignore[arg-type]
+        "TagSpecifications": [aws.tags(kind, place.cluster, name) for kind in ("instance", "volume")],
         "ClientToken": token,
     }
 

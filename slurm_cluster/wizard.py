@@ -1,10 +1,20 @@
 """The wizard of `pcluster configure`: its questions, answered as the README says."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke.exceptions import ResponseNotAccepted
 from invoke.watchers import StreamWatcher
+
+from slurm_cluster import key_pair, network, temp_config
+from slurm_cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from types_boto3_ec2 import EC2Client
 
 # Every question of pcluster 3.16, by how it begins; None takes the default that it offers.
 ANSWERS: dict[str, str | None] = {
@@ -69,3 +79,30 @@ class Answers(StreamWatcher):
             if question.startswith(beginning):
                 return answer or ""
         raise ResponseNotAccepted(f"an unforeseen question: {question}")
+
+
+def already_done(ec2: EC2Client, path: Path) -> str:
+    """Say that the wizard was here before.
+
+    Raises:
+        ClusterError: what it made is gone.
+    """
+    subnet = temp_config.read(path).public_subnet
+    if network.vpc_of_subnet(ec2, subnet) is None:
+        raise ClusterError(f"{path} names {subnet}, which is not in this region: move the file away, then run this again.")
+    return f"{path} is here, and its network stands: nothing to do."
+
+
+def check_ready(ec2: EC2Client, cluster: str, key_name: str) -> None:
+    """Refuse to start the wizard where it would fail, or make a second network.
+
+    Raises:
+        ClusterError: the key pair is not there, or an earlier run left a VPC.
+    """
+    key_pair.require(ec2, key_name)
+    left = network.of_cluster(ec2, cluster)
+    if left:
+        raise ClusterError(
+            f"{', '.join(left)} is the network of {cluster}, but temp-config.yml is not here: "
+            "work in the folder that has it, or remove the network with `invoke delete-network`."
+        )

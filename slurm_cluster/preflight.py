@@ -1,0 +1,85 @@
+"""What pcluster's dry run does not look at: that the nodes may fetch their scripts, and that these are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from slurm_cluster import bootstrap, files
+from slurm_cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+
+def check(path: Path, region: str, s3: S3Client) -> None:
+    """Refuse a configuration whose nodes would fail when they boot, half an hour later.
+
+    Args:
+        path: config.yml, rendered by us or by hand.
+        region: where the cluster is to be.
+        s3: a client of S3.
+
+    Raises:
+        ClusterError: it is not there, is for another region, or a node may not fetch a script or finds none.
+    """
+    configuration = load(path)
+    if configuration.get("Region") != region:
+        raise ClusterError(f"{path} is for {configuration.get('Region')}, not {region}: `invoke render` writes it anew.")
+    unreadable = unreadable_scripts(configuration)
+    if unreadable:
+        raise ClusterError(f"{path}: {'; '.join(unreadable)}: add the bucket to its Iam / S3Access.")
+    missing = bootstrap.missing(s3, sorted({uri for kind in node_kinds(configuration).values() for uri in scripts_of(kind)}))
+    if missing:
+        raise ClusterError(f"{', '.join(missing)} is not there: `invoke upload-bootstrap fill-parameters render`.")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a configuration that was rendered, by us or by hand.
+
+    Raises:
+        ClusterError: it is not there, or not a YAML mapping.
+
+    """
+    if not path.exists():
+        raise ClusterError(f"{path} is not here: `invoke render` writes it.")
+    try:
+        configuration = yaml.safe_load(files.read(path))
+    except yaml.YAMLError as error:
+        raise ClusterError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(configuration, dict):
+        raise ClusterError(f"{path} holds no configuration: `invoke render` writes it.")
+    return configuration
+
+
+def node_kinds(configuration: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Give the parts of a configuration that have custom actions and permissions: the head node and each queue."""
+    queues = (configuration.get("Scheduling") or {}).get("SlurmQueues") or []
+    kinds = {f"queue {queue.get('Name')}": queue for queue in queues}
+    return {"the head node": configuration.get("HeadNode") or {}, **kinds}
+
+
+def scripts_of(kind: Mapping[str, Any]) -> list[str]:
+    """Give the URIs of the scripts that one kind of node runs."""
+    actions = (kind.get("CustomActions") or {}).values()
+    listed = [each for action in actions for each in (action.get("Sequence") or [action])]
+    return [each["Script"] for each in listed if "Script" in each]
+
+
+def unreadable_scripts(configuration: Mapping[str, Any]) -> list[str]:
+    """Name the nodes that may not fetch a script from S3: they would fail when they boot, and the dry run passes.
+
+    https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Iam-S3Access
+    """
+    found = []
+    for name, kind in node_kinds(configuration).items():
+        entries = (kind.get("Iam") or {}).get("S3Access") or []
+        readable = [f"s3://{each.get('BucketName')}/{each.get('KeyName', '*')}" for each in entries]
+        stored = [uri for uri in scripts_of(kind) if uri.startswith("s3://")]
+        denied = [uri for uri in stored if not any(fnmatchcase(uri, pattern) for pattern in readable)]
+        found += [f"{name} may not read {uri}" for uri in denied]
+    return found

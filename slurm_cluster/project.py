@@ -1,0 +1,147 @@
+"""One person's work on one cluster: the settings, the files of the current folder, and the clients of AWS."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slurm_cluster import aws, bootstrap, jwt_key, parameters, regions, security_groups, stack, temp_config, uqle_instance
+from slurm_cluster.errors import ClusterError
+
+
+class Project:
+    """What the tasks share; each part is read when it is first asked for, the files each time.
+
+    Args:
+        settings: those of invoke.yaml and the environment.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = settings
+        self.cluster = parameters.check_cluster_name(settings["cluster_name"])
+        self.temp_config = Path(settings["temp_config"])
+        self.parameter_file = Path(settings["parameter_file"])
+        self.config_file = Path(settings["config_file"])
+        self.handover_file = Path(settings["handover_file"])
+
+    @functools.cached_property
+    def region(self) -> str:
+        """The region that everything happens in."""
+        return regions.resolve(self.parameter_file, self.temp_config)
+
+    @functools.cached_property
+    def account(self) -> str:
+        """The number of the AWS account."""
+        return aws.account_id(self.client("sts"))
+
+    @functools.cache  # noqa: B019 - a project lives as long as its task
+    def client(self, service: str) -> Any:
+        """Give the client of a service in the region."""
+        return aws.client(service, self.region)
+
+    def given(self) -> dict[str, Any]:
+        """Give what config-parameters.json has, without what is empty or a placeholder; nothing where it is not there."""
+        return parameters.given(parameters.read(self.parameter_file)) if self.parameter_file.exists() else {}
+
+    @property
+    def key_pair(self) -> str:
+        """The name of the key pair: of the files where they name one, else of the settings, else the cluster's."""
+        filled = self.given().get("SSH_KEY_PAIR")
+        if not filled and self.temp_config.exists():
+            filled = temp_config.read(self.temp_config).key_pair
+        name = filled or self.settings["key_pair"] or self.cluster
+        faults = parameters.faults_of("SSH_KEY_PAIR", name)
+        if faults or "/" in str(name):
+            raise ClusterError(f"The key pair is {name!r}, which cannot be the name of one and of a file.")
+        return str(name)
+
+    def ssh_from(self, told: str = "") -> str:
+        """Give who may reach SSH: as told, else of the settings, else of config-parameters.json.
+
+        Raises:
+            ClusterError: nobody said, or what was said is not a source of a rule.
+        """
+        wanted = told or self.settings["ssh_from"] or self.given().get("SSH_FROM")
+        if not wanted:
+            raise ClusterError("Nobody may reach SSH yet: say who, as in --ssh-from 203.0.113.7/32 for that one address.")
+        faults = parameters.faults_of("SSH_FROM", wanted)
+        if faults:
+            raise ClusterError(f"{faults[0]}.")
+        return str(wanted)
+
+    @property
+    def public_subnet(self) -> str | None:
+        """The public subnet that the files name, if they do."""
+        if self.temp_config.exists():
+            return temp_config.read(self.temp_config).public_subnet
+        return self.given().get("PUBLIC_SUBNET")
+
+    @property
+    def literal_key(self) -> str:
+        """The JWT key where config-parameters.json holds it itself, as the original README had it; else nothing."""
+        key = str(self.given().get(parameters.SECRET, ""))
+        return key if key and parameters.is_literal_key(key) else ""
+
+    @property
+    def bucket(self) -> str:
+        """The bucket of the boot scripts."""
+        return bootstrap.bucket_name(self.account, self.region)
+
+    @property
+    def secret(self) -> str:
+        """The name of the secret with the JWT key."""
+        return jwt_key.secret_name(self.cluster, self.region)
+
+    @property
+    def policy(self) -> str:
+        """The ARN of the policy by which the head node reads it."""
+        return jwt_key.policy_arn(self.cluster, self.account, self.region)
+
+    def uqle_settings(self) -> uqle_instance.Settings:
+        """Give the settings of the UQLE instance, checked."""
+        wanted = self.settings["uqle"]
+        return uqle_instance.check_settings(
+            wanted["instance_type"], wanted["volume_gib"], wanted["mount_point"], self.key_pair
+        )
+
+    def place(self) -> uqle_instance.Place:
+        """Give the place of the UQLE instance: the head node's neighbourhood."""
+        cloudformation = self.client("cloudformation")
+        found = stack.require(cloudformation, self.cluster)
+        return uqle_instance.Place(
+            cluster=self.cluster,
+            region=self.region,
+            stack_id=found["StackId"],
+            group=security_groups.head_node_group(cloudformation, self.cluster),
+            subnet=uqle_instance.subnet_of(self.client("ec2"), stack.output(found, "HeadNodeInstanceID")),
+            file_system=stack.output(found, "EFSIds").split(",")[0],
+        )
+
+    def found_parameters(self) -> dict[str, str]:
+        """Give the parameters as the steps before made them.
+
+        Raises:
+            ClusterError: one of these steps was not done.
+        """
+        network = temp_config.read(self.temp_config)
+        found = {
+            "AWS_REGION": network.region,
+            "SSH_KEY_PAIR": network.key_pair,
+            "PRIVATE_SUBNET": network.private_subnet,
+            "PUBLIC_SUBNET": network.public_subnet,
+            "CLUSTER_NAME": self.cluster,
+        }
+        given = self.given()
+        if not bootstrap.are_elsewhere(given, self.bucket):
+            scripts = bootstrap.uris(bootstrap.FOLDER, self.bucket, self.cluster)
+            if bootstrap.missing(self.client("s3"), list(scripts.values())):
+                raise ClusterError(f"The boot scripts are not in s3://{self.bucket}: run `invoke upload-bootstrap` first.")
+            found |= {**scripts, "BOOTSTRAP_BUCKET": self.bucket}
+        if not self.literal_key:
+            secret = jwt_key.find_secret(self.client("secretsmanager"), self.secret)
+            if not secret or not jwt_key.policy_exists(self.client("iam"), self.policy):
+                raise ClusterError("The JWT key or the policy to read it is not there: run `invoke create-jwt-key` first.")
+            found |= {"SLURM_JWT_KEY": secret, "SLURM_JWT_POLICY": self.policy}
+        return found
