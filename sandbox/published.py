@@ -18,6 +18,7 @@ IMAGES = {
 UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
 UBUNTU_IMAGE = list(IMAGES)[1]
 NETWORK_TEMPLATE = Path(__file__).with_name("networking.cfn.yaml")
+REGIONS = get_session().get_available_regions("ec2")
 PUBLISHER = "000000000000"  # the account that AWS's own buckets belong to
 
 
@@ -56,7 +57,7 @@ def publish_templates() -> None:
     """Put the template of the wizard's network where it looks for it in every region, in buckets of another account."""
     storage, template = s3_backends[PUBLISHER]["aws"], NETWORK_TEMPLATE.read_bytes()
     key = f"parallelcluster/{PCLUSTER}/templates/networking/public-private-{PCLUSTER}.cfn.json"
-    for region in get_session().get_available_regions("ec2"):
+    for region in REGIONS:
         bucket = f"{region}-aws-parallelcluster"
         storage.create_bucket(bucket, region)
         storage.put_object(bucket, key, template)

@@ -19,8 +19,6 @@ from moto.cloudformation.parsing import NULL_MODELS
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.common_models import CloudFormationModel
 from moto.ec2.models import ec2_backends
-from moto.iam.access_control import PermissionResult
-from moto.s3.models import FakeBucket
 
 from sandbox.calls import client
 from sandbox.stacks import ResourceError
@@ -258,5 +256,3 @@ for alarm_kind, put in ("Alarm", "put_metric_alarm"), ("CompositeAlarm", "put_co
 resource("Logs::MetricFilter")  # known to the stack only: there are no logs to filter
 
 Stack.get_cfn_attribute = lambda self, attribute: self.output_map[attribute.removeprefix("Outputs.")].value
-# Bucket policies are kept, not enforced: moto ignores their conditions and principals, and so would deny everything.
-FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL

@@ -1,0 +1,138 @@
+"""Every test runs in the emulated AWS, one for each worker, emptied before each test: none can reach a real account."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+
+import sandbox
+from sandbox import stacks
+from sandbox.published import PCLUSTER, UBUNTU_IMAGE, image_id
+from slurm_cluster.project import Project
+
+ROOT = Path(__file__).parent.parent
+REGION = "eu-west-2"
+SETTINGS = yaml.safe_load((ROOT / "invoke.yaml").read_text())
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def emulated_aws() -> Iterator[None]:
+    with sandbox.emulated_aws():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def workplace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Work in an empty folder, with a home of its own."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    for name in [name for name in os.environ if name.startswith("INVOKE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty account, in which nothing takes time."""
+    sandbox.reset()
+    monkeypatch.setattr(stacks, "SECONDS", 0)
+
+
+@pytest.fixture
+def project(account: None) -> Project:
+    return Project(SETTINGS)
+
+
+@pytest.fixture
+def ec2(account: None) -> Any:
+    return boto3.Session().client("ec2", region_name=REGION)
+
+
+@pytest.fixture
+def cloudformation(account: None) -> Any:
+    return boto3.Session().client("cloudformation", region_name=REGION)
+
+
+@pytest.fixture
+def invoke(account: None) -> Run:
+    """Run invoke as a person does: a process of its own in the current folder."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT), *arguments]
+        return subprocess.run(
+            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+
+    return run
+
+
+@pytest.fixture
+def key_pair(invoke: Run) -> Path:
+    """A key pair of the cluster's name, with its private half here."""
+    from slurm_cluster import key_pair
+
+    key_pair.create(boto3.Session().client("ec2", region_name=REGION), "pcluster-ubuntu")
+    return key_pair.private_key_file("pcluster-ubuntu")
+
+
+@pytest.fixture
+def network(key_pair: Path, ec2: Any, cloudformation: Any) -> dict[str, str]:
+    """The network that the wizard makes, and the temp-config.yml that it leaves, without its questions."""
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    tags = [{"Key": "Name", "Value": "ParallelClusterVPC-20261124000000"}, {"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}]
+    ec2.create_tags(Resources=[vpc], Tags=tags)
+    host = f"https://{REGION}-aws-parallelcluster.s3.{REGION}.amazonaws.com"
+    parameters = {
+        "AvailabilityZone": f"{REGION}a",
+        "InternetGatewayId": "",
+        "VpcId": vpc,
+        "PublicCIDR": "10.0.0.0/24",
+        "PrivateCIDR": "10.0.16.0/20",
+    }
+    cloudformation.create_stack(
+        StackName="parallelclusternetworking-pubpriv-20261124000000",
+        TemplateURL=f"{host}/parallelcluster/{PCLUSTER}/templates/networking/public-private-{PCLUSTER}.cfn.json",
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+    )
+    stack = cloudformation.describe_stacks(StackName="parallelclusternetworking-pubpriv-20261124000000")["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    public, private = outputs["PublicSubnetId"], outputs["PrivateSubnetId"]
+    configuration = {
+        "Region": REGION,
+        "HeadNode": {"Ssh": {"KeyName": "pcluster-ubuntu"}, "Networking": {"SubnetId": public}},
+        "Scheduling": {"SlurmQueues": [{"Name": "queue1", "Networking": {"SubnetIds": [private]}}]},
+    }
+    Path("temp-config.yml").write_text(yaml.safe_dump(configuration))
+    return {"vpc": vpc, "public": public, "private": private}
+
+
+@pytest.fixture
+def cluster(network: dict[str, str], cloudformation: Any, ec2: Any) -> dict[str, str]:
+    """A stack with the logical ids, outputs and tags by which a cluster of ParallelCluster is known, made in a second."""
+    return make_cluster("pcluster-ubuntu", network, cloudformation)
+
+
+def make_cluster(name: str, network: dict[str, str], cloudformation: Any) -> dict[str, str]:
+    """Make the stack of a small cluster."""
+    stack = cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=Path(__file__).with_name("small_cluster.cfn.yaml").read_text(),
+        Parameters=[
+            {"ParameterKey": "VpcId", "ParameterValue": network["vpc"]},
+            {"ParameterKey": "SubnetId", "ParameterValue": network["public"]},
+            {"ParameterKey": "ClusterName", "ParameterValue": name},
+            {"ParameterKey": "ImageId", "ParameterValue": image_id(REGION, UBUNTU_IMAGE)},
+        ],
+        Tags=[{"Key": "parallelcluster:version", "Value": PCLUSTER}],
+    )
+    found = cloudformation.describe_stack_resource(StackName=name, LogicalResourceId="HeadNodeSecurityGroup")
+    return {"stack": stack["StackId"], "group": found["StackResourceDetail"]["PhysicalResourceId"]}

@@ -1,0 +1,88 @@
+import json
+import re
+
+import pytest
+
+from slurm_cluster import jwt_key
+from slurm_cluster.errors import ClusterError
+
+
+@pytest.fixture
+def manager(project):
+    return project.client("secretsmanager")
+
+
+@pytest.fixture
+def iam(project):
+    return project.client("iam")
+
+
+def document(iam, arn):
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+
+
+def test_names_carry_the_cluster_and_the_region(project):
+    assert project.secret == "pcluster-ubuntu-eu-west-2-slurm-jwt-key"
+    assert project.policy.endswith(":policy/parallelcluster/pcluster-ubuntu-eu-west-2-read-slurm-jwt-key")
+
+
+def test_the_key_is_43_characters_that_need_no_quoting(manager, project):
+    jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu")
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", jwt_key.read(manager, project.secret))
+
+
+def test_a_key_that_stands_is_not_made_again(manager, project):
+    arn, new = jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu")
+    key = jwt_key.read(manager, project.secret)
+    assert new
+    assert jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu") == (arn, False)
+    assert jwt_key.read(manager, project.secret) == key
+
+
+def test_a_secret_that_is_to_be_deleted_comes_back_with_another_key(manager, iam, project):
+    jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu")
+    old = jwt_key.read(manager, project.secret)
+    jwt_key.remove(manager, iam, project.secret, project.policy)
+    assert jwt_key.find_secret(manager, project.secret) is None
+    arn, new = jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu")
+    assert new
+    assert jwt_key.find_secret(manager, project.secret) == arn
+    assert jwt_key.read(manager, project.secret) != old
+
+
+def test_the_policy_allows_to_read_that_one_secret_and_nothing_else(manager, iam, project):
+    arn, _ = jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu")
+    assert jwt_key.ensure_policy(iam, project.policy, arn)
+    assert not jwt_key.ensure_policy(iam, project.policy, arn)
+    statement = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": arn}
+    assert document(iam, project.policy) == {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def test_a_policy_that_somebody_widened_is_put_right_however_often(iam, project):
+    jwt_key.ensure_policy(iam, project.policy, "arn:aws:secretsmanager:eu-west-2:123456789012:secret:right")
+    for _ in range(6):
+        wide = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+        iam.create_policy_version(PolicyArn=project.policy, PolicyDocument=json.dumps(wide), SetAsDefault=True)
+        jwt_key.ensure_policy(iam, project.policy, "arn:aws:secretsmanager:eu-west-2:123456789012:secret:right")
+        assert document(iam, project.policy)["Statement"][0]["Resource"].endswith(":right")
+
+
+def test_removing_twice_does_no_harm(manager, iam, project):
+    arn, _ = jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu")
+    jwt_key.ensure_policy(iam, project.policy, arn)
+    assert len(jwt_key.remove(manager, iam, project.secret, project.policy)) == 2
+    assert jwt_key.remove(manager, iam, project.secret, project.policy) == []
+
+
+def test_a_policy_that_a_role_still_has_is_named(manager, iam, project):
+    jwt_key.ensure_policy(iam, project.policy, "arn:aws:secretsmanager:eu-west-2:123456789012:secret:x")
+    iam.create_role(RoleName="other", AssumeRolePolicyDocument="{}")
+    iam.attach_role_policy(RoleName="other", PolicyArn=project.policy)
+    with pytest.raises(ClusterError, match="still attached to a role"):
+        jwt_key.remove(manager, iam, project.secret, project.policy)
+
+
+def test_reading_a_key_that_is_not_there_says_what_to_do(manager, project):
+    with pytest.raises(ClusterError, match="invoke create-jwt-key"):
+        jwt_key.read(manager, project.secret)

@@ -1,0 +1,148 @@
+import base64
+
+import pytest
+from botocore.exceptions import ClientError
+
+from slurm_cluster import uqle_instance
+from slurm_cluster.errors import ClusterError
+from tests.conftest import make_cluster
+
+
+@pytest.fixture
+def place(cluster, project):
+    return project.place()
+
+
+@pytest.fixture
+def settings(project):
+    return project.uqle_settings()
+
+
+@pytest.fixture
+def image(project):
+    return uqle_instance.image(project.client("ssm"))
+
+
+def instances(ec2):
+    pages = ec2.describe_instances(Filters=[{"Name": "tag:slurm-cluster", "Values": ["*"]}])["Reservations"]
+    return [instance for reservation in pages for instance in reservation["Instances"]]
+
+
+def test_the_place_is_the_head_nodes_neighbourhood(place, cluster, network):
+    assert (place.group, place.subnet, place.stack_id) == (cluster["group"], network["public"], cluster["stack"])
+    assert place.file_system.startswith("fs-")
+
+
+def test_the_instance_is_as_the_readme_describes_it(ec2, place, settings, image):
+    script = uqle_instance.user_data(place, "/shared")
+    identifier = uqle_instance.launch(ec2, place, settings, image, script)
+    [instance] = instances(ec2)
+    assert instance["InstanceId"] == identifier
+    assert (instance["ImageId"], instance["InstanceType"], instance["KeyName"]) == (image, "t3.large", "pcluster-ubuntu")
+    assert instance["SubnetId"] == place.subnet
+    assert [group["GroupId"] for nic in instance["NetworkInterfaces"] for group in nic["Groups"]] == [place.group]
+    assert instance["PublicIpAddress"].startswith("203.0.113.")
+    assert instance["MetadataOptions"]["HttpTokens"] == "required"
+    assert {tag["Key"]: tag["Value"] for tag in instance["Tags"]} == {
+        "Name": "pcluster-ubuntu-uqle",
+        "slurm-cluster": "pcluster-ubuntu",
+    }
+    [volume] = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [identifier]}])["Volumes"]
+    assert (volume["Encrypted"], volume["Size"]) == (True, 30)
+    encoded = ec2.describe_instance_attribute(InstanceId=identifier, Attribute="userData")["UserData"]["Value"]
+    assert base64.b64decode(encoded).decode() == script
+
+
+def test_the_user_data_names_the_file_system_and_the_mount_point(place):
+    script = uqle_instance.user_data(place, "/data/shared")
+    assert f"FILE_SYSTEM='{place.file_system}.efs.eu-west-2.amazonaws.com'" in script
+    assert "MOUNT_POINT='/data/shared'" in script
+    assert "{{" not in script
+    assert all(package in script for package in ("nfs-common", "docker.io", "docker-compose-v2"))
+
+
+def test_launching_twice_makes_one_instance(ec2, place, settings, image):
+    script = uqle_instance.user_data(place, "/shared")
+    first = uqle_instance.launch(ec2, place, settings, image, script)
+    assert uqle_instance.launch(ec2, place, settings, image, script) == first
+    assert len(instances(ec2)) == 1
+
+
+def test_a_launch_whose_answer_was_lost_is_found_even_when_the_settings_changed_since(ec2, place, settings, image):
+    script = uqle_instance.user_data(place, "/shared")
+    first = uqle_instance.launch(ec2, place, settings, image, script)
+    changed = settings._replace(instance_type="t3.xlarge")
+    assert uqle_instance.launch(ec2, place, changed, image, script) == first
+    assert len(instances(ec2)) == 1
+
+
+def test_a_new_instance_can_be_launched_after_a_disconnect(ec2, place, settings, image):
+    script = uqle_instance.user_data(place, "/shared")
+    first = uqle_instance.launch(ec2, place, settings, image, script)
+    assert uqle_instance.terminate(ec2, "pcluster-ubuntu", place.group) == [first]
+    assert uqle_instance.terminate(ec2, "pcluster-ubuntu", place.group) == []
+    second = uqle_instance.launch(ec2, place, settings, image, script)
+    assert second != first
+    assert uqle_instance.find(ec2, "pcluster-ubuntu")["InstanceId"] == second
+
+
+def test_a_new_instance_can_be_launched_after_one_was_terminated_in_the_console(ec2, place, settings, image):
+    script = uqle_instance.user_data(place, "/shared")
+    first = uqle_instance.launch(ec2, place, settings, image, script)
+    ec2.terminate_instances(InstanceIds=[first])
+    assert uqle_instance.launch(ec2, place, settings, image, script) != first
+
+
+def test_another_refusal_of_ec2_is_not_swallowed(ec2, place, settings, image):
+    with pytest.raises(ClientError, match="InvalidKeyPair.NotFound"):
+        uqle_instance.launch(ec2, place, settings._replace(key_pair="nobodys"), image, "")
+
+
+def test_a_running_instance_differs_where_the_settings_changed(ec2, place, settings, image):
+    script = uqle_instance.user_data(place, "/shared")
+    uqle_instance.launch(ec2, place, settings, image, script)
+    instance = uqle_instance.find(ec2, "pcluster-ubuntu")
+    assert uqle_instance.differences(ec2, instance, place, settings, script) == []
+    changed, other = settings._replace(instance_type="m6i.large"), uqle_instance.user_data(place, "/other")
+    assert uqle_instance.differences(ec2, instance, place, changed, other) == [
+        "its type is t3.large, not m6i.large",
+        "its boot script or mount point is another one",
+    ]
+
+
+def test_two_clusters_in_one_vpc_have_an_instance_each(ec2, cloudformation, network, place, project, settings, image):
+    make_cluster("second", network, cloudformation)
+    other = place._replace(cluster="second", stack_id="another stack")
+    script = uqle_instance.user_data(place, "/shared")
+    first = uqle_instance.launch(ec2, place, settings, image, script)
+    second = uqle_instance.launch(ec2, other, settings, image, script)
+    assert uqle_instance.find(ec2, "pcluster-ubuntu")["InstanceId"] == first
+    assert uqle_instance.terminate(ec2, "second", None) == [second]
+    assert uqle_instance.find(ec2, "pcluster-ubuntu")["InstanceId"] == first
+
+
+def test_two_instances_with_the_clusters_tag_are_named(ec2, place, settings, image):
+    first = uqle_instance.launch(ec2, place, settings, image, "")
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}]}]
+    made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=tags)["Instances"][0]["InstanceId"]
+    with pytest.raises(ClusterError) as error:
+        uqle_instance.find(ec2, "pcluster-ubuntu")
+    assert first in str(error.value)
+    assert made in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"instance_type": "huge"}, "uqle.instance_type is 'huge'"),
+        ({"volume_gib": "many"}, "uqle.volume_gib is 'many'"),
+        ({"volume_gib": 4}, "uqle.volume_gib is 4"),
+        ({"mount_point": "shared"}, "uqle.mount_point is 'shared'"),
+        ({"mount_point": "/a'; rm -rf /"}, "uqle.mount_point is"),
+        ({"mount_point": "/a/../etc"}, "uqle.mount_point is"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(changed, named):
+    settings = {"instance_type": "t3.large", "volume_gib": 30, "mount_point": "/shared", "key_pair": "k"} | changed
+    with pytest.raises(ClusterError, match=named):
+        uqle_instance.check_settings(**settings)
