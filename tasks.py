@@ -454,5 +454,5 @@ def run_module(c: Context, *arguments: str) -> None:
     """Run a module of this repository in the current folder, and pass its status on."""
     command = shlex.join([sys.executable, "-m", *arguments])
     answer = c.run(command, env={"PYTHONPATH": str(ROOT), "PATH": programs()}, warn=True, pty=sys.stdin.isatty())
-    if answer and answer.failed:
+    if answer.failed:
         raise Exit(code=answer.exited)

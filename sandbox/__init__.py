@@ -15,7 +15,13 @@ What it leaves out: no machine boots (the head node is taken to have reported su
 policies are kept but not enforced, no metrics and logs come from machines, and what takes AWS minutes takes seconds here.
 """
 
-from sandbox.environment import emulated_aws, reset
-from sandbox.inventory import Inventory, inventory
+import os
+
+# First of all, the person's own AWS leaves this process: moto reads profiles as soon as it is imported.
+for name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[name]
+
+from sandbox.environment import emulated_aws, reset  # noqa: E402
+from sandbox.inventory import Inventory, inventory  # noqa: E402
 
 __all__ = ["Inventory", "emulated_aws", "inventory", "reset"]

@@ -50,8 +50,6 @@ def cut_off(endpoint: str, home: str) -> None:
         home: the folder that stands in for the person's home.
 
     """
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), NOWHERE) | {"no_proxy": "127.0.0.1,localhost"}
     os.environ.update(
         AWS_ENDPOINT_URL=endpoint,

@@ -1,5 +1,6 @@
 """What others publish in AWS, in each region: images, the parameter that names one, and the wizard's network template."""
 
+import functools
 import hashlib
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,6 @@ IMAGES = {
 UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
 UBUNTU_IMAGE = list(IMAGES)[1]
 NETWORK_TEMPLATE = Path(__file__).with_name("networking.cfn.yaml")
-REGIONS = get_session().get_available_regions("ec2")
 PUBLISHER = "000000000000"  # the account that AWS's own buckets belong to
 
 
@@ -53,11 +53,17 @@ class Parameters(SimpleSystemManagerBackend):
 ssm_backends.backend = Parameters
 
 
+@functools.cache
+def regions() -> list[str]:
+    """Give the names of AWS's regions."""
+    return get_session().get_available_regions("ec2")
+
+
 def publish_templates() -> None:
     """Put the template of the wizard's network where it looks for it in every region, in buckets of another account."""
     storage, template = s3_backends[PUBLISHER]["aws"], NETWORK_TEMPLATE.read_bytes()
     key = f"parallelcluster/{PCLUSTER}/templates/networking/public-private-{PCLUSTER}.cfn.json"
-    for region in REGIONS:
+    for region in regions():
         bucket = f"{region}-aws-parallelcluster"
         storage.create_bucket(bucket, region)
         storage.put_object(bucket, key, template)

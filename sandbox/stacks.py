@@ -8,7 +8,8 @@ from typing import Any
 
 from moto.cloudformation.models import CloudFormationBackend, Event, Stack, cloudformation_backends
 
-SECONDS = 0.5  # that twenty resources take to be made or deleted
+SECONDS = 0.025  # that a resource takes to be made or deleted
+SMALL = 20  # fewer resources take no time
 ONE_AT_A_TIME = threading.RLock()
 
 
@@ -16,7 +17,7 @@ class ResourceError(Exception):
     """A resource could not be made.
 
     Args:
-        name: its logical id.
+        name: what moto calls it; its logical id is in it.
         kind: its type.
         reason: why.
 
@@ -42,12 +43,13 @@ class Stacks(CloudFormationBackend):
             except ResourceError as error:
                 failure = error
         stack = self.get_stack(name)
-        for resource, made in list(stack.resource_map._parsed_resources.items()):
-            if resource in stack.resource_map._resource_json_map:
-                tell(stack, resource, made.physical_resource_id, "CREATE_COMPLETE")
+        for made in standing(stack):
+            tell(stack, made.logical_resource_id, made.physical_resource_id, "CREATE_COMPLETE")
         if failure:
-            tell(stack, failure.name, "", "CREATE_FAILED", failure.reason, failure.kind)
-            stack._add_stack_event("ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failure.name}].")
+            failed = next((id for id in stack.resource_map._resource_json_map if f"-{id}-" in failure.name), failure.name)
+            tell(stack, failed, "", "CREATE_FAILED", failure.reason, failure.kind)
+            stack._add_stack_event("ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failed}].")
+            stack.output_map = {}
             with self.nested():
                 self.delete_resources(stack)
             stack._add_stack_event("ROLLBACK_COMPLETE")
@@ -61,6 +63,7 @@ class Stacks(CloudFormationBackend):
         """Delete the resources; where one cannot be, the stack stays."""
         stack = self.get_stack(name_or_stack_id)
         stack._add_stack_event("DELETE_IN_PROGRESS", "User Initiated")
+        stack.output_map = dict(stack.output_map)  # as they are: moto would make what they name anew
         with self.nested():
             failures = self.delete_resources(stack)
         outcome = "DELETE_FAILED" if failures else "DELETE_COMPLETE"
@@ -92,15 +95,14 @@ class Stacks(CloudFormationBackend):
                 failures.append(f"{name}: {error}")
                 tell(stack, name, made[name].physical_resource_id, "DELETE_FAILED", str(error))
             else:
-                gone = made.pop(name)
-                tell(stack, name, gone.physical_resource_id, "DELETE_COMPLETE")
+                tell(stack, name, made.pop(name).physical_resource_id, "DELETE_COMPLETE")
         return failures
 
     def take_time(self, stack: Stack, status: str, outcome: str) -> None:
         """Let the stack be in a status for a while, and then come to its outcome."""
         stack.status, stack.outcome = status, outcome
         size = len(stack.resource_map._resource_json_map)
-        stack.ready = time.monotonic() + (0 if self.depth else size // 20 * SECONDS)
+        stack.ready = time.monotonic() + (0 if self.depth or size < SMALL else size * SECONDS)
 
     def settle(self) -> None:
         """Bring the stacks whose time is over to their outcome."""
@@ -123,6 +125,12 @@ class Stacks(CloudFormationBackend):
         return found
 
 
+def standing(stack: Stack) -> list[Any]:
+    """Give the resources that a stack has; moto would make those that it no longer has anew."""
+    made, definitions = stack.resource_map._parsed_resources, stack.resource_map._resource_json_map
+    return [resource for name, resource in made.items() if name in definitions and resource is not None]
+
+
 def tell(stack: Stack, name: str, identifier: str, status: str, reason: str | None = None, kind: str = "") -> None:
     """Add an event about one resource; moto tells of the stack alone."""
     definition = stack.resource_map._resource_json_map.get(name, {})
@@ -140,4 +148,5 @@ def tell(stack: Stack, name: str, identifier: str, status: str, reason: str | No
     )
 
 
+Stack.stack_resources = property(standing)
 cloudformation_backends.backend = Stacks

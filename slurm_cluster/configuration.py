@@ -37,7 +37,8 @@ def render(template_file: Path, values: Mapping[str, Any], parameter_file: Path)
     parameters.check(values, names_in(template), parameter_file)
     rendered: str = chevron.render(template, values)
     if not survive(template, values, list(values)):
-        wrong = [name for name in values if not survive(template, values, [name])]
+        harmless = {name: "x" if value else "" for name, value in values.items()}
+        wrong = [name for name in values if not survive(template, {**harmless, name: values[name]}, [name])]
         raise ClusterError(f"{parameter_file}: YAML would read another value of {', '.join(wrong)}: use plain characters.")
     return rendered
 

@@ -74,6 +74,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(text, object_pairs_hook=without_duplicates)
         as_chevron_reads_it = yaml.safe_load(text)
+        json.dumps(values, ensure_ascii=False).encode()  # as chevron prints it
     except json.JSONDecodeError as error:
         raise ClusterError(f"{path} is not JSON, line {error.lineno} column {error.colno}: {error.msg}.") from error
     except DuplicateKeyError as error:

@@ -134,5 +134,6 @@ def make_cluster(name: str, network: dict[str, str], cloudformation: Any) -> dic
         ],
         Tags=[{"Key": "parallelcluster:version", "Value": PCLUSTER}],
     )
-    found = cloudformation.describe_stack_resource(StackName=name, LogicalResourceId="HeadNodeSecurityGroup")
-    return {"stack": stack["StackId"], "group": found["StackResourceDetail"]["PhysicalResourceId"]}
+    summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
+    ids = {summary["LogicalResourceId"]: summary["PhysicalResourceId"] for summary in summaries}
+    return {"stack": stack["StackId"], "group": ids.get("HeadNodeSecurityGroup", "")}

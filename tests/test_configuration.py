@@ -1,0 +1,101 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slurm_cluster import configuration, parameters
+from slurm_cluster.errors import ClusterError
+from tests.conftest import ROOT
+from tests.test_parameters import FILE, GOOD
+
+TEMPLATE = ROOT / "config.template.yml"
+LITERAL = {"SLURM_JWT_KEY": "k&<>{{x}}" + "k" * 32, "SLURM_JWT_POLICY": ""}
+ELSEWHERE = dict.fromkeys(("CUSTOM_BOOT_ACTION_START", "CUSTOM_BOOT_ACTION_CONFIGURED"), "https://example.org/s.sh?a=1&b=2")
+
+
+def rendered(**changed):
+    return yaml.safe_load(configuration.render(TEMPLATE, GOOD | changed, FILE))
+
+
+@pytest.mark.parametrize("changed", [{}, LITERAL, ELSEWHERE | {"BOOTSTRAP_BUCKET": ""}, {"SSH_KEY_PAIR": "a & b <c> \u00e9"[:9]}])
+def test_the_bytes_are_those_of_the_chevron_command(changed):
+    parameters.write(FILE, GOOD | changed)
+    chevron = Path(sys.executable).with_name("chevron")
+    by_hand = subprocess.run([chevron, "--data", FILE, TEMPLATE], capture_output=True, check=True).stdout
+    assert configuration.render(TEMPLATE, parameters.read(FILE), FILE).encode() == by_hand
+
+
+def test_the_cluster_is_the_originals_in_todays_terms():
+    config = rendered()
+    head, [queue] = config["HeadNode"], config["Scheduling"]["SlurmQueues"]
+    assert config["Image"] == {"Os": "ubuntu2404"}
+    assert (head["InstanceType"], head["Networking"]["ElasticIp"]) == ("t3.xlarge", True)
+    assert head["Networking"]["SubnetId"] == GOOD["PUBLIC_SUBNET"]
+    assert head["Ssh"] == {"KeyName": "pcluster-ubuntu", "AllowedIps": "203.0.113.7/32"}
+    assert queue["Networking"]["SubnetIds"] == [GOOD["PRIVATE_SUBNET"]]
+    [resource] = queue["ComputeResources"]
+    assert (resource["InstanceType"], resource["MinCount"], resource["MaxCount"]) == ("t3.large", 0, 2)
+    [storage] = config["SharedStorage"]
+    assert (storage["MountDir"], storage["StorageType"], storage["EfsSettings"]) == ("/shared", "Efs", {"Encrypted": True})
+
+
+def test_each_bucket_has_exactly_one_entry_and_the_key_goes_to_the_head_node_alone():
+    config = rendered()
+    head, [queue] = config["HeadNode"], config["Scheduling"]["SlurmQueues"]
+    for kind in head, queue:
+        assert kind["Iam"]["S3Access"] == [{"BucketName": "bucket", "KeyName": "one/*"}]
+        assert kind["CustomActions"]["OnNodeStart"]["Script"] == GOOD["CUSTOM_BOOT_ACTION_START"]
+        assert kind["CustomActions"]["OnNodeConfigured"] == {"Script": GOOD["CUSTOM_BOOT_ACTION_CONFIGURED"]}
+    assert head["CustomActions"]["OnNodeStart"]["Args"] == [GOOD["SLURM_JWT_KEY"]]
+    assert head["Iam"]["AdditionalIamPolicies"] == [{"Policy": GOOD["SLURM_JWT_POLICY"]}]
+    assert str(config).count(GOOD["SLURM_JWT_KEY"]) == 1
+
+
+def test_empty_bucket_and_policy_leave_their_sections_empty():
+    head = rendered(BOOTSTRAP_BUCKET="", **LITERAL)["HeadNode"]
+    assert head["Iam"] == {"S3Access": [], "AdditionalIamPolicies": []}
+
+
+def test_slurm_takes_the_tokens_of_the_key_that_the_boot_script_writes():
+    custom = rendered()["Scheduling"]["SlurmSettings"]["CustomSlurmSettings"]
+    assert custom == [
+        {"AuthAltTypes": "auth/jwt"},
+        {"AuthAltParameters": "jwt_key=/var/spool/slurm.state/jwt_hs256.key"},
+    ]
+    assert "KEY_FILE=/var/spool/slurm.state/jwt_hs256.key" in (ROOT / "bootstrap/on_node_start_ubuntu.sh").read_text()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(sorted(GOOD)), value=st.text(max_size=50))
+def test_whatever_a_value_is_it_stands_in_the_yaml_as_it_was_given_or_is_refused_in_a_sentence(name, value):
+    try:
+        config = rendered(**{name: value})
+    except ClusterError as error:
+        assert name in str(error)
+        return
+    if value:
+        assert value in list(leaves(config)) or any(value in leaf for leaf in leaves(config))
+
+
+def leaves(tree):
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if not isinstance(tree, list):
+        return [str(tree)]
+    return [leaf for branch in tree for leaf in leaves(branch)]
+
+
+@pytest.mark.parametrize("value", ["it's", "'", "a'b: c"])
+def test_a_value_that_yaml_would_read_otherwise_is_refused(value):
+    with pytest.raises(ClusterError, match="YAML would read another value of SSH_KEY_PAIR"):
+        configuration.render(TEMPLATE, GOOD | {"SSH_KEY_PAIR": value}, FILE)
+
+
+def test_what_is_dangerous_is_warned_of():
+    assert configuration.warnings(GOOD) == []
+    assert len(configuration.warnings(GOOD | {"SSH_FROM": "0.0.0.0/0"} | LITERAL)) == 2
+    assert LITERAL["SLURM_JWT_KEY"] not in str(configuration.warnings(GOOD | LITERAL))

@@ -1,0 +1,36 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from slurm_cluster import files
+from slurm_cluster.errors import ClusterError
+
+
+def test_a_file_is_replaced_whole_and_has_its_mode_from_the_start():
+    files.write(Path("f"), "old", mode=0o600)
+    files.write(Path("f"), "new\r\n\u00e9", mode=0o600)
+    assert Path("f").read_bytes() == "new\r\n\u00e9".encode()
+    assert Path("f").stat().st_mode & 0o777 == 0o600
+    assert os.listdir() == ["f"]
+
+
+def test_a_full_disk_leaves_what_was_there(monkeypatch):
+    files.write(Path("f"), "old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ClusterError, match="f cannot be written: No space left on device"):
+        files.write(Path("f"), "new")
+    assert Path("f").read_text() == "old"
+    assert os.listdir() == ["f"]
+
+
+def test_what_cannot_be_read_or_written_is_named():
+    with pytest.raises(ClusterError, match=r"absent cannot be read: No such file"):
+        files.read(Path("absent"))
+    with pytest.raises(ClusterError, match="absent/f cannot be written"):
+        files.write(Path("absent/f"), "")

@@ -1,0 +1,29 @@
+from pathlib import Path
+
+from slurm_cluster import handover
+
+
+def test_the_file_holds_the_key_as_slurm_has_it_for_its_owner_alone():
+    handover.write(Path("uqle.env"), "ip-10-0-0-10.internal", "/shared", "k" * 43)
+    assert Path("uqle.env").read_bytes() == (
+        b"SLURM_URL=http://ip-10-0-0-10.internal:8082\nSLURM_PORT=8082\nSHARED_MOUNT=/shared\nSLURM_JWT_KEY=" + b"k" * 43 + b"\n"
+    )
+    assert Path("uqle.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_key_is_left_out_unless_asked_for():
+    handover.write(Path("uqle.env"), "ip-10-0-0-10.internal", "/shared", None)
+    assert "KEY" not in Path("uqle.env").read_text()
+
+
+def test_the_summary_names_the_four_things_and_how_the_file_gets_there():
+    lines = handover.summary(
+        Path("uqle.env"), "ip-10-0-0-10.internal", "/shared", "secret s", False, "one", {"PublicIpAddress": "203.0.113.9"}
+    )
+    assert lines[0] == "Slurm URL      http://ip-10-0-0-10.internal:8082"
+    assert lines[1:4] == ["Slurm port     8082", "JWT key        secret s", "Mount point    /shared"]
+    assert lines[-1].endswith("/.ssh/one.pem uqle.env ubuntu@203.0.113.9:")
+
+
+def test_without_a_machine_the_summary_says_how_to_make_one():
+    assert "invoke connect-uqle" in handover.summary(Path("u"), "h", "/s", "s", True, "one", None)[-1]

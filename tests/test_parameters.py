@@ -1,0 +1,157 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from slurm_cluster import configuration, parameters
+from slurm_cluster.errors import ClusterError
+from tests.conftest import ROOT
+
+FILE = Path("config-parameters.json")
+GOOD = {
+    "AWS_REGION": "eu-west-2",
+    "SSH_KEY_PAIR": "pcluster-ubuntu",
+    "PRIVATE_SUBNET": "subnet-0123456789abcdef0",
+    "PUBLIC_SUBNET": "subnet-0fedcba9876543210",
+    "CUSTOM_BOOT_ACTION_START": "s3://bucket/one/start.sh",
+    "CUSTOM_BOOT_ACTION_CONFIGURED": "https://example.org/configured.sh?a=1&b=2",
+    "SLURM_JWT_KEY": "arn:aws:secretsmanager:eu-west-2:123456789012:secret:one-eu-west-2-slurm-jwt-key-AbCdEf",
+    "SLURM_JWT_POLICY": "arn:aws:iam::123456789012:policy/parallelcluster/one-eu-west-2-read-slurm-jwt-key",
+    "BOOTSTRAP_BUCKET": "bucket",
+    "CLUSTER_NAME": "one",
+    "SSH_FROM": "203.0.113.7/32",
+}
+
+
+def test_the_rules_the_example_and_the_template_have_the_same_names():
+    example = json.loads((ROOT / "config-parameters.example.json").read_text())
+    assert list(example) == list(parameters.RULES)
+    assert configuration.names_in((ROOT / "config.template.yml").read_text()) == set(example)
+    assert all(parameters.is_placeholder(value) for value in example.values())
+
+
+def test_good_values_pass():
+    parameters.check(GOOD, set(GOOD), FILE)
+    parameters.check(GOOD | {"BOOTSTRAP_BUCKET": "", "SLURM_JWT_POLICY": "", "SLURM_JWT_KEY": "k" * 32}, set(GOOD), FILE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_REGION", "london"),
+        ("AWS_REGION", ""),
+        ("AWS_REGION", "<Region>"),
+        ("SSH_KEY_PAIR", "two\nlines"),
+        ("SSH_KEY_PAIR", 7),
+        ("SSH_KEY_PAIR", None),
+        ("PRIVATE_SUBNET", ["subnet-0123456789abcdef0"]),
+        ("PUBLIC_SUBNET", "vpc-0123456789abcdef0"),
+        ("CUSTOM_BOOT_ACTION_START", "http://example.org/start.sh"),
+        ("CUSTOM_BOOT_ACTION_START", "s3://bucket"),
+        ("BOOTSTRAP_BUCKET", "Bucket"),
+        ("CLUSTER_NAME", "1st"),
+        ("CLUSTER_NAME", "a" * 61),
+        ("SLURM_JWT_POLICY", "arn:aws:iam::1:role/x"),
+        ("SSH_FROM", "203.0.113.7"),
+        ("SSH_FROM", "203.0.113.7/24"),
+        ("SSH_FROM", "203.0.113.7/32,203.0.113.8/32"),
+        ("SSH_FROM", "300.0.0.1/32"),
+        ("SSH_FROM", "2001:db8::/32"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_what_is_allowed(name, value):
+    with pytest.raises(ClusterError) as error:
+        parameters.check(GOOD | {name: value}, set(GOOD), FILE)
+    assert f"config-parameters.json: {name} is " in str(error.value)
+    assert parameters.RULES[name].allowed in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["203.0.113.7/32", "0.0.0.0/0", "10.0.0.0/8", "pl-0123456789abcdef0"])
+def test_one_network_or_prefix_list_may_reach_ssh(value):
+    parameters.check(GOOD | {"SSH_FROM": value}, set(GOOD), FILE)
+
+
+def test_a_key_of_another_form_is_not_shown():
+    with pytest.raises(ClusterError) as error:
+        parameters.check(GOOD | {"SLURM_JWT_KEY": "too-short-a-key"}, set(GOOD), FILE)
+    assert "too-short-a-key" not in str(error.value)
+
+
+def test_all_missing_and_unknown_names_are_named_at_once():
+    values = {name: value for name, value in GOOD.items() if name not in ("AWS_REGION", "SSH_FROM")} | {"REGION": "x"}
+    with pytest.raises(ClusterError) as error:
+        parameters.check(values, set(GOOD), FILE)
+    assert "AWS_REGION is missing; SSH_FROM is missing; REGION is not a name that the template knows" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("{", "is not JSON, line 1 column 2"),
+        ('{"A": 1,}', "is not JSON"),
+        ("[]", "must hold one JSON object"),
+        ('{"A": "1", "A": "2"}', "has the key A twice"),
+        ('{\t"A": "1"\n\t,"B": "2"}', "`chevron` cannot read"),
+        ('{"A": "\\ud800"}', "chevron"),
+        ('{"A": 1e3}', "read otherwise by `chevron`"),
+        ("[" * 3000, "chevron"),
+        ('\ufeff{"A": "1"}', "is not JSON"),
+    ],
+)
+def test_a_file_that_chevron_cannot_read_or_reads_otherwise_is_refused_in_a_sentence(text, named):
+    FILE.write_text(text)
+    with pytest.raises(ClusterError, match=named) as error:
+        parameters.read(FILE)
+    assert "config-parameters.json" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_text_is_refused():
+    FILE.write_bytes(b'{"A": "\xff"}')
+    with pytest.raises(ClusterError, match="not UTF-8"):
+        parameters.read(FILE)
+
+
+def test_a_file_that_is_not_there_is_told_how_to_make():
+    with pytest.raises(ClusterError, match="invoke fill-parameters"):
+        parameters.read(FILE)
+
+
+def test_filling_fills_what_is_absent_empty_or_a_placeholder_and_keeps_the_rest():
+    values = {"AWS_REGION": "", "SSH_KEY_PAIR": "<key>", "PUBLIC_SUBNET": "mine", "SLURM_JWT_KEY": "my own key", "OTHER": "x"}
+    found = {"AWS_REGION": "eu-west-2", "SSH_KEY_PAIR": "k", "PUBLIC_SUBNET": "theirs", "SLURM_JWT_KEY": "arn:x"}
+    filled, kept = parameters.fill(values, found, overwrite=False)
+    assert filled["AWS_REGION"], filled["SSH_KEY_PAIR"] == ("eu-west-2", "k")
+    assert (filled["PUBLIC_SUBNET"], filled["SLURM_JWT_KEY"], filled["OTHER"]) == ("mine", "my own key", "x")
+    assert list(filled)[: len(parameters.RULES)] == list(parameters.RULES)
+    assert kept == [
+        'PUBLIC_SUBNET stays "mine"; found was "theirs": --overwrite replaces it.',
+        "SLURM_JWT_KEY stays as it was: --overwrite replaces it.",
+    ]
+
+
+def test_overwriting_replaces_what_a_person_wrote():
+    filled, kept = parameters.fill({"PUBLIC_SUBNET": "mine"}, {"PUBLIC_SUBNET": "theirs"}, overwrite=True)
+    assert filled["PUBLIC_SUBNET"] == "theirs"
+    assert kept == []
+
+
+def test_the_file_is_for_its_owner_alone():
+    parameters.write(FILE, GOOD)
+    assert FILE.stat().st_mode & 0o777 == 0o600
+    assert parameters.read(FILE) == GOOD
+
+
+def test_what_was_taken_away_is_forgotten_and_the_rest_kept():
+    parameters.write(FILE, GOOD)
+    parameters.forget(FILE, [GOOD["PUBLIC_SUBNET"], GOOD["PRIVATE_SUBNET"]])
+    assert parameters.read(FILE) == GOOD | {"PUBLIC_SUBNET": "", "PRIVATE_SUBNET": ""}
+    parameters.forget(Path("absent.json"), ["x"])
+    assert not Path("absent.json").exists()
+
+
+def test_parameters_of_another_cluster_are_refused():
+    parameters.refuse_other_cluster(GOOD, "one", FILE)
+    parameters.refuse_other_cluster({"CLUSTER_NAME": "<name>"}, "two", FILE)
+    with pytest.raises(ClusterError, match="is of the cluster one, and this command is about two"):
+        parameters.refuse_other_cluster(GOOD, "two", FILE)

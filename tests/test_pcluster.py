@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from slurm_cluster import pcluster
+from slurm_cluster.errors import ClusterError
+
+SUCCEEDED = json.dumps({"message": "Request would have succeeded, but DryRun flag is set."})
+REFUSED = json.dumps(
+    {
+        "message": "Invalid cluster configuration.",
+        "configurationValidationErrors": [
+            {"level": "WARNING", "type": "B", "message": "two\n words " + "long " * 30},
+            {"level": "ERROR", "type": "A", "message": "no such subnet"},
+        ],
+    }
+)
+
+
+def test_the_region_is_told_but_to_the_wizard_which_asks():
+    assert pcluster.command("list-clusters", region="eu-west-2") == "pcluster list-clusters --region eu-west-2"
+    assert pcluster.command("configure", "-c", "a b.yml") == "pcluster configure -c 'a b.yml'"
+
+
+def test_a_dry_run_that_succeeds_is_told_by_its_message():
+    assert pcluster.check_dry_run(SUCCEEDED, "") == []
+    assert pcluster.check_dry_run("a warning of Python\n" + SUCCEEDED, "") == []
+
+
+def test_a_refusal_names_the_errors_first_in_lines_of_80_columns():
+    with pytest.raises(ClusterError) as error:
+        pcluster.check_dry_run(REFUSED, "")
+    lines = str(error.value).splitlines()
+    assert lines[0] == "pcluster refused: Invalid cluster configuration."
+    assert lines[1] == "  ERROR A: no such subnet"
+    assert lines[2].startswith("  WARNING B: two words long")
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(("stdout", "stderr"), [("", "no credentials"), ("no credentials", ""), ("{broken", "no credentials")])
+def test_whatever_it_says_is_passed_on(stdout, stderr):
+    with pytest.raises(ClusterError, match="pcluster refused: no credentials"):
+        pcluster.check(False, stdout, stderr)
+
+
+def test_success_says_nothing():
+    pcluster.check(True, "anything", "")

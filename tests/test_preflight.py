@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from slurm_cluster import bootstrap, preflight
+from slurm_cluster.errors import ClusterError
+from tests.conftest import ROOT
+from tests.test_configuration import rendered
+
+FILE = Path("config.yml")
+
+
+@pytest.fixture
+def config(project):
+    """A rendered configuration whose scripts are where it says."""
+    s3 = project.client("s3")
+    bootstrap.ensure_bucket(s3, project.bucket, project.account, "eu-west-2")
+    bootstrap.upload(s3, bootstrap.FOLDER, project.bucket, "one", project.account)
+    uris = bootstrap.uris(ROOT / "bootstrap", project.bucket, "one")
+    return rendered(**uris, BOOTSTRAP_BUCKET=project.bucket)
+
+
+def check(project, config):
+    FILE.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+    preflight.check(FILE, "eu-west-2", project.client("s3"))
+
+
+def test_a_whole_configuration_passes(project, config):
+    check(project, config)
+
+
+def test_a_queue_or_head_node_that_may_not_read_its_scripts_is_named(project, config):
+    config["Scheduling"]["SlurmQueues"][0]["Iam"]["S3Access"] = []
+    config["HeadNode"]["Iam"]["S3Access"][0]["KeyName"] = "two/*"
+    with pytest.raises(ClusterError) as error:
+        check(project, config)
+    assert "the head node may not read s3://" in str(error.value)
+    assert "queue queue1 may not read s3://" in str(error.value)
+
+
+def test_a_sequence_of_scripts_is_looked_at_too(project, config):
+    config["HeadNode"]["CustomActions"]["OnNodeConfigured"] = {"Sequence": [{"Script": "s3://other/x.sh"}]}
+    with pytest.raises(ClusterError, match="may not read s3://other/x.sh"):
+        check(project, config)
+
+
+def test_a_script_that_is_not_there_is_named(project, config):
+    uri = config["HeadNode"]["CustomActions"]["OnNodeStart"]["Script"]
+    project.client("s3").delete_object(Bucket=project.bucket, Key=uri.split("/", 3)[3])
+    with pytest.raises(ClusterError, match=uri):
+        check(project, config)
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "a: ["])
+def test_a_file_that_is_no_configuration_is_refused(project, text):
+    with pytest.raises(ClusterError, match=r"config.yml"):
+        check(project, text)
+
+
+def test_a_configuration_of_another_region_is_refused(project, config):
+    config["Region"] = "us-east-1"
+    with pytest.raises(ClusterError, match="is for us-east-1, not eu-west-2"):
+        check(project, config)
+
+
+def test_a_configuration_that_is_not_there_is_told_how_to_make(project):
+    with pytest.raises(ClusterError, match="invoke render"):
+        preflight.check(FILE, "eu-west-2", project.client("s3"))

@@ -1,0 +1,172 @@
+"""The emulated AWS is shut off from the real one, and refuses what EC2 refuses."""
+
+import ipaddress
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from sandbox import inventory, published
+from tests.conftest import ROOT
+
+REGION = "eu-west-2"
+PERSONS = {
+    "AWS_PROFILE": "work",
+    "AWS_ACCESS_KEY_ID": "AKIAREAL",
+    "AWS_SECRET_ACCESS_KEY": "real",
+    "AWS_SESSION_TOKEN": "real",
+    "AWS_ENDPOINT_URL": "https://real.example",
+    "AWS_ENDPOINT_URL_EC2": "https://real.example",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "/real",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.2/real",
+    "AWS_CA_BUNDLE": "/real",
+}
+
+
+def in_sandbox(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    whole = [sys.executable, "-m", "sandbox", *command]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(whole, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def environment_in_sandbox(**persons: str) -> dict[str, str]:
+    code = "import os, json; print(json.dumps(dict(os.environ)))"
+    return json.loads(in_sandbox(sys.executable, "-c", code, **persons).stdout)
+
+
+def test_nothing_of_the_persons_own_aws_goes_in():
+    inside = environment_in_sandbox(**PERSONS)
+    assert {name for name in inside if name.startswith("AWS_")} == {
+        "AWS_ENDPOINT_URL",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_DEFAULT_REGION",
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_EC2_METADATA_DISABLED",
+    }
+    assert inside["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+    assert inside["AWS_ACCESS_KEY_ID"] == inside["AWS_SECRET_ACCESS_KEY"] == "sandbox"
+    assert inside["AWS_CONFIG_FILE"] == inside["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+    assert inside["HOME"] != os.environ["HOME"]
+
+
+def test_every_other_host_is_behind_a_proxy_that_is_not_there():
+    inside = environment_in_sandbox(HTTPS_PROXY="http://real.example", no_proxy="*")
+    assert {inside[name] for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")} == {"http://127.0.0.1:9"}
+    assert inside["no_proxy"] == inside["NO_PROXY"] == "127.0.0.1,localhost"
+    code = "import boto3; boto3.client('sts', endpoint_url='https://sts.amazonaws.com').get_caller_identity()"
+    answer = in_sandbox(sys.executable, "-c", code)
+    assert answer.returncode == 1
+    assert "Failed to connect to proxy URL" in answer.stderr
+
+
+@pytest.mark.parametrize("program", ["ssh", "scp"])
+def test_the_ssh_that_is_first_on_the_path_connects_to_nothing(program):
+    answer = in_sandbox(program, "ubuntu@203.0.113.1")
+    assert answer.returncode == 255
+    assert answer.stderr == f"{program}: no machine boots here: this is the emulated AWS\n"
+
+
+def test_the_status_of_the_command_is_passed_on():
+    assert in_sandbox("sh", "-c", "exit 7").returncode == 7
+    assert in_sandbox("sh", "-c", "kill -9 $$").returncode == 137
+    absent = in_sandbox("no-such-program")
+    assert (absent.returncode, absent.stderr) == (127, "no-such-program: No such file or directory\n")
+
+
+def test_invoke_passes_the_status_and_the_output_on(invoke):
+    answer = invoke("sandbox", "--run", "echo $AWS_ACCESS_KEY_ID; exit 7")
+    assert (answer.returncode, answer.stdout) == (7, "sandbox\n")
+
+
+def test_a_shell_is_announced_by_a_banner(invoke):
+    answer = invoke("sandbox", SHELL="/bin/true")
+    assert answer.returncode == 0
+    assert "This shell is in the emulated AWS" in answer.stderr
+
+
+def test_it_listens_on_this_machine_alone(ec2):
+    host = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://").split(":")
+    assert host[0] == "127.0.0.1"
+    with pytest.raises(OSError, match=r"refused|unreachable"):
+        socket.create_connection(("127.0.0.2", int(host[1])), timeout=2)
+
+
+def test_addresses_are_of_the_network_for_documentation(ec2, network):
+    image = published.image_id(REGION, published.UBUNTU_IMAGE)
+    interface = {"DeviceIndex": 0, "SubnetId": network["public"], "AssociatePublicIpAddress": True}
+    ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])
+    ec2.allocate_address(Domain="vpc")
+    instances = [i for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
+    given = [instance["PublicIpAddress"] for instance in instances]
+    given += [address["PublicIp"] for address in ec2.describe_addresses()["Addresses"]]
+    assert len(given) == len(set(given)) == 3
+    assert all(ipaddress.ip_address(address) in ipaddress.ip_network("203.0.113.0/24") for address in given)
+
+
+def code_of(call, **arguments):
+    with pytest.raises(ClientError) as error:
+        call(**arguments)
+    return error.value.response["Error"]["Code"]
+
+
+def test_a_client_token_is_remembered_beyond_the_instances_end(ec2):
+    launch = {"ImageId": published.image_id(REGION, published.UBUNTU_IMAGE), "MinCount": 1, "MaxCount": 1, "ClientToken": "t"}
+    first = ec2.run_instances(**launch)["Instances"][0]["InstanceId"]
+    assert ec2.run_instances(**launch)["Instances"][0]["InstanceId"] == first
+    assert code_of(ec2.run_instances, **launch, InstanceType="t3.large") == "IdempotentParameterMismatch"
+    ec2.terminate_instances(InstanceIds=[first])
+    assert code_of(ec2.run_instances, **launch) == "IdempotentInstanceTerminated"
+    assert code_of(ec2.run_instances, **launch, InstanceType="t3.large") == "IdempotentParameterMismatch"
+    without = {key: value for key, value in launch.items() if key != "ClientToken"}
+    assert len({ec2.run_instances(**without)["Instances"][0]["InstanceId"] for _ in range(2)}) == 2
+
+
+def test_what_is_in_use_is_not_deleted(ec2, cluster, network):
+    assert code_of(ec2.delete_security_group, GroupId=cluster["group"]) == "DependencyViolation"
+    assert code_of(ec2.delete_subnet, SubnetId=network["public"]) == "DependencyViolation"
+    assert code_of(ec2.delete_vpc, VpcId=network["vpc"]) == "DependencyViolation"
+    [gateway] = ec2.describe_internet_gateways()["InternetGateways"]
+    detach = {"InternetGatewayId": gateway["InternetGatewayId"], "VpcId": network["vpc"]}
+    assert code_of(ec2.detach_internet_gateway, **detach) == "DependencyViolation"
+
+
+def test_a_stack_whose_group_somebody_is_in_is_not_deleted_until_they_are_gone(ec2, cloudformation, cluster, network):
+    image = published.image_id(REGION, published.UBUNTU_IMAGE)
+    interface = {"DeviceIndex": 0, "SubnetId": network["public"], "Groups": [cluster["group"]]}
+    made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])
+    cloudformation.delete_stack(StackName="pcluster-ubuntu")
+    [stack] = cloudformation.describe_stacks(StackName="pcluster-ubuntu")["Stacks"]
+    assert stack["StackStatus"] == "DELETE_FAILED"
+    ec2.terminate_instances(InstanceIds=[made["Instances"][0]["InstanceId"]])
+    cloudformation.delete_stack(StackName="pcluster-ubuntu")
+    assert code_of(cloudformation.describe_stacks, StackName="pcluster-ubuntu") == "ValidationError"
+
+
+def test_a_deleted_stack_leaves_nothing(ec2, cloudformation, account):
+    before = inventory(REGION)
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    template = published.NETWORK_TEMPLATE.read_text()
+    given = {"VpcId": vpc, "InternetGatewayId": "", "PublicCIDR": "10.0.0.0/24", "PrivateCIDR": "10.0.16.0/20"}
+    given["AvailabilityZone"] = "eu-west-2a"
+    parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
+    cloudformation.create_stack(StackName="n", TemplateBody=template, Parameters=parameters)
+    made = {thing.kind for thing in inventory(REGION) - before}
+    assert made >= {"VPC", "subnet", "internet gateway", "NAT gateway", "Elastic IP", "route table", "stack"}
+    cloudformation.delete_stack(StackName="n")
+    ec2.delete_vpc(VpcId=vpc)
+    assert inventory(REGION) == before
+
+
+def test_each_region_has_the_images_and_the_parameter_that_others_publish(account):
+    for region in "us-east-1", "ap-southeast-2":
+        name = boto3.Session().client("ssm", region_name=region).get_parameter(Name=published.UBUNTU)["Parameter"]["Value"]
+        images = boto3.Session().client("ec2", region_name=region).describe_images(ImageIds=[name])["Images"]
+        assert images[0]["Name"].startswith("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64")

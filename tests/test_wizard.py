@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+from invoke.exceptions import ResponseNotAccepted
+
+from slurm_cluster import wizard
+from slurm_cluster.errors import ClusterError
+
+
+def answers(stream, watcher=None):
+    return list((watcher or wizard.Answers(wizard.ANSWERS)).submit(stream))
+
+
+def test_a_question_is_answered_as_the_readme_says():
+    assert answers("Allowed values for Scheduler:\r\n1. slurm\r\nScheduler [slurm]: ") == ["slurm\n"]
+    assert answers("Automate VPC creation? (y/n) [n]: ") == ["y\n"]
+
+
+def test_a_question_without_an_answer_of_ours_gets_its_default():
+    assert answers("Number of queues [1]: ") == ["\n"]
+
+
+def test_each_question_is_answered_once_however_the_stream_arrives():
+    watcher = wizard.Answers(wizard.ANSWERS)
+    stream = "Scheduler [slurm]: slurm\r\nAutomate VPC creation? (y/n) [n]: "
+    given = [answer for end in range(len(stream) + 1) for answer in watcher.submit(stream[:end])]
+    assert given == ["slurm\n", "y\n"]
+
+
+def test_a_refused_answer_ends_it():
+    with pytest.raises(ResponseNotAccepted, match="is not an acceptable value"):
+        answers('EC2 Key Pair Name [k]: x\r\nERROR: "x" is not an acceptable value for EC2 Key Pair Name\r\n')
+
+
+def test_an_unforeseen_question_ends_it():
+    with pytest.raises(ResponseNotAccepted, match="an unforeseen question: Your favourite colour"):
+        answers("Your favourite colour [blue]: ")
+
+
+def test_it_does_not_start_without_the_key_pair_or_beside_a_network_of_the_clusters_own(ec2, network):
+    with pytest.raises(ClusterError, match="invoke create-key-pair"):
+        wizard.check_ready(ec2, "one", "nobodys")
+    wizard.check_ready(ec2, "one", "pcluster-ubuntu")
+    with pytest.raises(ClusterError, match=network["vpc"]):
+        wizard.check_ready(ec2, "pcluster-ubuntu", "pcluster-ubuntu")
+
+
+def test_a_network_that_stands_needs_no_wizard_and_one_that_is_gone_is_named(ec2, network):
+    assert "nothing to do" in wizard.already_done(ec2, Path("temp-config.yml"))
+    text = Path("temp-config.yml").read_text()
+    Path("temp-config.yml").write_text(text.replace(network["public"], "subnet-00000000"))
+    with pytest.raises(ClusterError, match="subnet-00000000, which is not in this region"):
+        wizard.already_done(ec2, Path("temp-config.yml"))
