@@ -1,5 +1,5 @@
 # Sets up the environment, and holds the developers' chores; the users' steps are invoke's: .venv/bin/invoke --list
-.PHONY: setup rehearse test lint lock requirements
+.PHONY: setup rehearse test lint readme lock requirements
 .DELETE_ON_ERROR:
 unexport PYTHONDONTWRITEBYTECODE # each package is compiled once, not by each process
 
@@ -21,6 +21,9 @@ lint: setup ## style and types
 	@$(BIN)/mypy
 	@$(BIN)/shellcheck $(SHELL_SCRIPTS)
 	@$(BIN)/shfmt --diff --indent 2 --case-indent --binary-next-line $(SHELL_SCRIPTS)
+
+readme: setup ## the outputs in README.md, from a rehearsal
+	@$(BIN)/python -m readme_outputs
 
 lock: setup ## requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock

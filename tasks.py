@@ -189,9 +189,9 @@ def render(c: Context) -> None:
     source, path = Path(c.parameter_file), Path(c.config_file)
     if planned(c, f"write {path} from {TEMPLATE.name} and {source}"):
         return
-    values = parameters.read(source)
+    cluster, values = parameters.check_cluster_name(c.cluster_name), parameters.read(source)
     rendered = configuration.render(TEMPLATE, values, source)
-    parameters.refuse_other_cluster(values, parameters.check_cluster_name(c.cluster_name), source)
+    parameters.refuse_other_cluster(values, cluster, source)
     for warning in configuration.warnings(values):
         print(f"Warning: {warning}", file=sys.stderr)
     files.write(path, rendered, mode=0o600)
@@ -401,9 +401,7 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
 
     p = project(c)
     if not c.config.run.dry:
-        console.confirm(
-            f"Take away the UQLE machine, the cluster {p.cluster} with all data on /shared, and its network?", yes
-        )
+        console.confirm(f"Take away the UQLE machine, the cluster {p.cluster} with all data on /shared, and its network?", yes)
     disconnect_uqle(c)
     delete_cluster(c, yes=True)
     delete_network(c)

@@ -45,9 +45,7 @@ class Cloud(EC2Backend):
         self.associate_dhcp_options(self.create_dhcp_options(["AmazonProvidedDNS"]), vpc)
         return vpc
 
-    def run_instances(
-        self, image_id: str, count: int, user_data: Any, security_group_names: list[str], **kwargs: Any
-    ) -> Any:
+    def run_instances(self, image_id: str, count: int, user_data: Any, security_group_names: list[str], **kwargs: Any) -> Any:
         """Launch once for a client token, and remember tokens beyond the instance's end.
 
         https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Run_Instance_Idempotency.html

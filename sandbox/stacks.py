@@ -9,7 +9,8 @@ from typing import Any
 from moto.cloudformation.models import CloudFormationBackend, Event, Stack, cloudformation_backends
 
 SECONDS = 0.025  # that a resource takes to be made or deleted
-SMALL = 20  # fewer resources take no time
+SMALL = 20  # fewer resources take no time to be made
+DELETION = 0.5  # seconds that a deletion takes at least: who asked for it still finds the stack
 ONE_AT_A_TIME = threading.RLock()
 
 
@@ -46,7 +47,7 @@ class Stacks(CloudFormationBackend):
         for made in standing(stack):
             tell(stack, made.logical_resource_id, made.physical_resource_id, "CREATE_COMPLETE")
         if failure:
-            failed = next((id for id in stack.resource_map._resource_json_map if f"-{id}-" in failure.name), failure.name)
+            failed = next((name for name in stack.resource_map._resource_json_map if f"-{name}-" in failure.name), failure.name)
             tell(stack, failed, "", "CREATE_FAILED", failure.reason, failure.kind)
             stack._add_stack_event("ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failed}].")
             stack.output_map = {}
@@ -102,7 +103,8 @@ class Stacks(CloudFormationBackend):
         """Let the stack be in a status for a while, and then come to its outcome."""
         stack.status, stack.outcome = status, outcome
         size = len(stack.resource_map._resource_json_map)
-        stack.ready = time.monotonic() + (0 if self.depth or size < SMALL else size * SECONDS)
+        seconds = max(size * SECONDS, DELETION) if status == "DELETE_IN_PROGRESS" else size * SECONDS * (size >= SMALL)
+        stack.ready = time.monotonic() + (0 if self.depth else seconds)
 
     def settle(self) -> None:
         """Bring the stacks whose time is over to their outcome."""

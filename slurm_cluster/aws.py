@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from types_boto3_ec2.literals import ResourceTypeType
     from types_boto3_ec2.type_defs import FilterTypeDef, TagSpecificationTypeDef
     from types_boto3_sts import STSClient
+
+for chatty in "boto3", "botocore", "urllib3":  # in their debug messages stand the bodies of calls, and so the key
+    logging.getLogger(chatty).setLevel(logging.INFO)
 
 TAG = "slurm-cluster"  # its value is the cluster's name; what carries pcluster's own tags is deleted with the cluster
 

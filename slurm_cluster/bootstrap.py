@@ -128,9 +128,7 @@ def exists(s3: S3Client, bucket: str, account: str) -> bool:
         if code(error) in ("404", "NoSuchBucket"):
             return False
         if code(error) in ("403", "AccessDenied"):
-            raise ClusterError(
-                f"The bucket {bucket} is not this account's, or its credentials may not look at it."
-            ) from error
+            raise ClusterError(f"The bucket {bucket} is not this account's, or its credentials may not look at it.") from error
         raise
     return True
 

@@ -110,6 +110,4 @@ def check(known: KeyPairInfoTypeDef, path: Path) -> None:
         )
     in_ec2 = known.get("PublicKey", "").split()[1:2]
     if in_ec2 and in_ec2 != public_half(path).split()[1:2]:
-        raise ClusterError(
-            f"{path} is not the private half of the key pair {name}: name another, as in INVOKE_KEY_PAIR=name."
-        )
+        raise ClusterError(f"{path} is not the private half of the key pair {name}: name another, as in INVOKE_KEY_PAIR=name.")

@@ -112,9 +112,7 @@ def wizard_stacks(cloudformation: CloudFormationClient, vpc: str) -> list[str]:
     """Give the names of the stacks with which the wizard filled a VPC."""
     pages = cloudformation.get_paginator("describe_stacks").paginate()
     made = [each for page in pages for each in page["Stacks"] if each["StackName"].startswith(STACK_PREFIX)]
-    return [
-        each["StackName"] for each in made if {"ParameterKey": "VpcId", "ParameterValue": vpc} in each.get("Parameters", [])
-    ]
+    return [each["StackName"] for each in made if {"ParameterKey": "VpcId", "ParameterValue": vpc} in each.get("Parameters", [])]
 
 
 def wizard_subnets(cloudformation: CloudFormationClient, vpc: str) -> list[str]:

@@ -44,9 +44,7 @@ RULES = {
     "SLURM_JWT_POLICY": Rule("the ARN of a managed policy, or empty", r"arn:[a-z-]+:iam::\d{12}:policy/[\w+=,.@/-]+", True),
     "BOOTSTRAP_BUCKET": Rule("the name of a bucket, or empty", BUCKET, True),
     "CLUSTER_NAME": Rule("a letter, then letters, digits and hyphens, 60 at most", r"[a-zA-Z][a-zA-Z0-9-]{0,59}"),
-    "SSH_FROM": Rule(
-        "one CIDR, as 203.0.113.7/32, or one prefix list, as pl-0123456789abcdef0", r"pl-[0-9a-f]{8,17}|[0-9./]+"
-    ),
+    "SSH_FROM": Rule("one CIDR, as 203.0.113.7/32, or one prefix list, as pl-0123456789abcdef0", r"pl-[0-9a-f]{8,17}|[0-9./]+"),
 }
 LITERAL_KEY_IS_KEPT = (
     "ParallelCluster then keeps it in config.yml, in its bucket and in its logs; "

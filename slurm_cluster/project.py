@@ -102,9 +102,7 @@ class Project:
     def uqle_settings(self) -> uqle_instance.Settings:
         """Give the settings of the UQLE instance, checked."""
         wanted = self.settings["uqle"]
-        return uqle_instance.check_settings(
-            wanted["instance_type"], wanted["volume_gib"], wanted["mount_point"], self.key_pair
-        )
+        return uqle_instance.check_settings(wanted["instance_type"], wanted["volume_gib"], wanted["mount_point"], self.key_pair)
 
     def place(self) -> uqle_instance.Place:
         """Give the place of the UQLE instance: the head node's neighbourhood."""

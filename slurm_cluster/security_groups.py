@@ -45,9 +45,7 @@ def self_rule(group: str) -> IpPermissionUnionTypeDef:
 def has_self_rule(ec2: EC2Client, group: str) -> bool:
     """Say whether the group admits its own members."""
     rules = describe(ec2, group).get("IpPermissions", [])
-    peers = [
-        pair.get("GroupId") for rule in rules if rule["IpProtocol"] == "-1" for pair in rule.get("UserIdGroupPairs", [])
-    ]
+    peers = [pair.get("GroupId") for rule in rules if rule["IpProtocol"] == "-1" for pair in rule.get("UserIdGroupPairs", [])]
     return group in peers
 
 

@@ -74,9 +74,7 @@ def next_step(found: list[Part]) -> str:
 def screen(p: Project) -> list[str]:
     """Give the lines that `invoke status` prints."""
     found = parts(p)
-    lines = [
-        f"  {part.name:13} {part.found or 'missing'}{f'  (costs: {part.costs})' if part.costs else ''}" for part in found
-    ]
+    lines = [f"  {part.name:13} {part.found or 'missing'}{f'  (costs: {part.costs})' if part.costs else ''}" for part in found]
     return [f"Cluster {p.cluster} in {p.region}", *lines, f"Next: {next_step(found)}"]
 
 

@@ -60,9 +60,7 @@ def check_settings(instance_type: object, volume_gib: object, mount_point: objec
     if not (str(volume_gib).isdigit() and 8 <= int(str(volume_gib)) <= 16384):
         raise ClusterError(f"uqle.volume_gib is {volume_gib!r}, and must be a number of GiB from 8 to 16384.")
     if not (isinstance(mount_point, str) and re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", mount_point) and ".." not in mount_point):
-        raise ClusterError(
-            f"uqle.mount_point is {mount_point!r}, and must be an absolute path of plain characters, as /shared."
-        )
+        raise ClusterError(f"uqle.mount_point is {mount_point!r}, and must be an absolute path of plain characters, as /shared.")
     return Settings(instance_type, int(str(volume_gib)), mount_point, key_pair)
 
 

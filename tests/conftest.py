@@ -45,6 +45,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty account, in which nothing takes time."""
     sandbox.reset()
     monkeypatch.setattr(stacks, "SECONDS", 0)
+    monkeypatch.setattr(stacks, "DELETION", 0)
 
 
 @pytest.fixture
@@ -88,7 +89,10 @@ def key_pair(invoke: Run) -> Path:
 def network(key_pair: Path, ec2: Any, cloudformation: Any) -> dict[str, str]:
     """The network that the wizard makes, and the temp-config.yml that it leaves, without its questions."""
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    tags = [{"Key": "Name", "Value": "ParallelClusterVPC-20261124000000"}, {"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}]
+    tags = [
+        {"Key": "Name", "Value": "ParallelClusterVPC-20261124000000"},
+        {"Key": "slurm-cluster", "Value": "pcluster-ubuntu"},
+    ]
     ec2.create_tags(Resources=[vpc], Tags=tags)
     host = f"https://{REGION}-aws-parallelcluster.s3.{REGION}.amazonaws.com"
     parameters = {

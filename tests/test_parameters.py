@@ -118,7 +118,13 @@ def test_a_file_that_is_not_there_is_told_how_to_make():
 
 
 def test_filling_fills_what_is_absent_empty_or_a_placeholder_and_keeps_the_rest():
-    values = {"AWS_REGION": "", "SSH_KEY_PAIR": "<key>", "PUBLIC_SUBNET": "mine", "SLURM_JWT_KEY": "my own key", "OTHER": "x"}
+    values = {
+        "AWS_REGION": "",
+        "SSH_KEY_PAIR": "<key>",
+        "PUBLIC_SUBNET": "mine",
+        "SLURM_JWT_KEY": "my own key",
+        "OTHER": "x",
+    }
     found = {"AWS_REGION": "eu-west-2", "SSH_KEY_PAIR": "k", "PUBLIC_SUBNET": "theirs", "SLURM_JWT_KEY": "arn:x"}
     filled, kept = parameters.fill(values, found, overwrite=False)
     assert filled["AWS_REGION"], filled["SSH_KEY_PAIR"] == ("eu-west-2", "k")

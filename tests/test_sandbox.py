@@ -118,7 +118,12 @@ def code_of(call, **arguments):
 
 
 def test_a_client_token_is_remembered_beyond_the_instances_end(ec2):
-    launch = {"ImageId": published.image_id(REGION, published.UBUNTU_IMAGE), "MinCount": 1, "MaxCount": 1, "ClientToken": "t"}
+    launch = {
+        "ImageId": published.image_id(REGION, published.UBUNTU_IMAGE),
+        "MinCount": 1,
+        "MaxCount": 1,
+        "ClientToken": "t",
+    }
     first = ec2.run_instances(**launch)["Instances"][0]["InstanceId"]
     assert ec2.run_instances(**launch)["Instances"][0]["InstanceId"] == first
     assert code_of(ec2.run_instances, **launch, InstanceType="t3.large") == "IdempotentParameterMismatch"

@@ -39,8 +39,7 @@ def test_watching_a_creation_ends_with_everything_done(cloudformation, cluster):
 
 def test_watching_a_deletion_goes_on_until_the_stack_is_gone(cloudformation, cluster, monkeypatch):
     monkeypatch.setattr(stack, "POLL", [0.1])
-    monkeypatch.setattr(stacks, "SECONDS", 0.05)
-    monkeypatch.setattr(stacks, "SMALL", 0)
+    monkeypatch.setattr(stacks, "DELETION", 0.5)
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
     seen = [progress.status for progress in stack.watch(cloudformation, cluster["stack"])]
     assert (seen[0], seen[-1]) == ("DELETE_IN_PROGRESS", "DELETE_COMPLETE")

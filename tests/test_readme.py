@@ -1,0 +1,79 @@
+"""The README names what there is, and only that."""
+
+import re
+from pathlib import Path
+
+import pytest
+from invoke.loader import FilesystemLoader
+
+import readme_outputs
+import rehearsal
+from slurm_cluster import parameters
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    module, _ = FilesystemLoader(start=str(ROOT)).load("tasks")
+    return {name.replace("_", "-"): task for name, task in vars(module).items() if hasattr(task, "pre")}
+
+
+def test_every_task_is_in_the_readme_and_every_task_in_the_readme_is_there(tasks):
+    options = {"list", "help", "TASK"}
+    named = set(re.findall(r"invoke (?:-R |-r \S+ )?([a-z][a-z-]+)", README)) - options
+    assert named <= tasks.keys()
+    assert tasks.keys() <= named
+
+
+def test_every_task_says_what_it_does_in_a_line_and_explains_each_flag_with_its_default(tasks):
+    for name, task in tasks.items():
+        assert task.__doc__.splitlines()[0].endswith((".", ";", "leave."))
+        for argument in task.get_arguments():
+            assert argument.help, f"{name} --{argument.name}"
+            assert "(default: " in argument.help
+
+
+def test_every_parameter_is_in_the_readmes_table_in_the_examples_order():
+    assert re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE) == list(parameters.RULES)
+
+
+def test_every_status_of_the_boot_scripts_is_in_the_readmes_table():
+    listed = set(re.findall(r"^\| (\d\d) \|", README, re.MULTILINE))
+    scripts = [ROOT / "bootstrap" / f"on_node_{name}_ubuntu.sh" for name in ("start", "configured")]
+    used = {status for script in scripts for status in re.findall(r"\bdie (\d+) ", script.read_text())}
+    assert used == listed
+
+
+def test_every_step_that_the_rehearsal_walks_shows_its_output():
+    shown = [block["task"] for block in readme_outputs.BLOCK.finditer(README)]
+    walked = [step.task.split()[0] for step in [*rehearsal.STEPS, rehearsal.Step(rehearsal.BACK)]]
+    assert set(shown) == set(walked)
+    assert all(f"$ invoke {task}" in README for task in shown)
+
+
+def test_files_that_the_readme_links_to_are_there():
+    links = re.findall(r"\]\(\./([^)]+)\)", README)
+    assert links
+    assert all((ROOT / link).exists() for link in links)
+
+
+def test_ids_and_addresses_of_one_rehearsal_are_not_in_the_outputs():
+    transcript = (
+        "=== invoke status\nvpc-1111111111aaaaaaa in /tmp/sandbox-home-x/.ssh at 203.0.113.4, SSH from 203.0.113.7/32\n"
+        "  0:00  CREATE_IN_PROGRESS  1 of 2 resources  A\n  0:07  CREATE_COMPLETE  2 of 2 resources  A\n\nstep   time\n"
+    )
+    assert readme_outputs.told(transcript) == [
+        (
+            "status",
+            "$ invoke status\nvpc-0123456789abcdef0 in ~/.ssh at 203.0.113.10, SSH from 203.0.113.7/32\n"
+            "  0:01  CREATE_COMPLETE  2 of 2 resources  A\n",
+        )
+    ]
+
+
+def test_no_line_of_the_repository_names_an_absolute_path_or_an_index():
+    for name in ("pyproject.toml", "requirements.lock", "Makefile", ".ci/run"):
+        text = Path(ROOT / name).read_text()
+        assert not re.search(r"https?://(?!nodejs\.org)|file://|(?<![\w.*$)])/(root|home|work|opt|tmp)/", text), name

@@ -1,0 +1,217 @@
+"""The tasks as a person runs them: each a process of its own."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import boto3
+import pytest
+
+from sandbox import inventory, resource_types, stacks
+from slurm_cluster import jwt_key
+from tests.conftest import REGION, ROOT
+
+
+def said(answer: subprocess.CompletedProcess[str], status: int = 0) -> str:
+    """Give what a task printed, which ended with the status and without a traceback."""
+    assert answer.returncode == status, answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stdout + answer.stderr
+    return answer.stdout + answer.stderr
+
+
+@pytest.fixture
+def upload(invoke):
+    said(invoke("upload-bootstrap"))
+
+
+@pytest.fixture
+def filled(network, upload, invoke):
+    """Everything that create-cluster needs."""
+    said(invoke("create-jwt-key"))
+    said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"))
+    said(invoke("render"))
+
+
+def values():
+    return json.loads(Path("config-parameters.json").read_text())
+
+
+def test_fill_parameters_fills_in_what_the_steps_made(filled, network, project):
+    assert values() == {
+        "AWS_REGION": REGION,
+        "SSH_KEY_PAIR": "pcluster-ubuntu",
+        "PRIVATE_SUBNET": network["private"],
+        "PUBLIC_SUBNET": network["public"],
+        "CUSTOM_BOOT_ACTION_START": values()["CUSTOM_BOOT_ACTION_START"],
+        "CUSTOM_BOOT_ACTION_CONFIGURED": values()["CUSTOM_BOOT_ACTION_CONFIGURED"],
+        "SLURM_JWT_KEY": jwt_key.find_secret(project.client("secretsmanager"), project.secret),
+        "SLURM_JWT_POLICY": project.policy,
+        "BOOTSTRAP_BUCKET": project.bucket,
+        "CLUSTER_NAME": "pcluster-ubuntu",
+        "SSH_FROM": "203.0.113.7/32",
+    }
+
+
+def test_fill_parameters_keeps_what_a_person_typed_and_says_so(filled, invoke):
+    text = Path("config-parameters.json").read_text()
+    Path("config-parameters.json").write_text(text.replace("203.0.113.7/32", "198.51.100.1/32"))
+    assert "SSH_FROM stays" not in said(invoke("fill-parameters"))
+    assert 'SSH_FROM stays "198.51.100.1/32"' in said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"))
+    assert values()["SSH_FROM"] == "198.51.100.1/32"
+    said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32", "--overwrite"))
+    assert values()["SSH_FROM"] == "203.0.113.7/32"
+
+
+def test_a_literal_key_and_scripts_elsewhere_need_no_secret_and_no_bucket(network, invoke):
+    own = dict.fromkeys(("CUSTOM_BOOT_ACTION_START", "CUSTOM_BOOT_ACTION_CONFIGURED"), "https://example.org/script.sh")
+    Path("config-parameters.json").write_text(json.dumps(own | {"SLURM_JWT_KEY": "k" * 40, "SSH_FROM": "203.0.113.7/32"}))
+    said(invoke("fill-parameters"))
+    assert (values()["SLURM_JWT_POLICY"], values()["BOOTSTRAP_BUCKET"], values()["SLURM_JWT_KEY"]) == ("", "", "k" * 40)
+    printed = said(invoke("render"))
+    assert "SLURM_JWT_KEY is the key itself" in printed
+    assert "k" * 40 not in printed
+    assert Path("config.yml").stat().st_mode & 0o777 == 0o600
+
+
+def test_each_step_that_needs_another_names_it(network, invoke, key_pair):
+    assert "invoke upload-bootstrap" in said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"), 1)
+    said(invoke("upload-bootstrap"))
+    assert "invoke create-jwt-key" in said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"), 1)
+    assert "--ssh-from 203.0.113.7/32" in said(invoke("fill-parameters"), 1)
+    assert "SSH_FROM is" in said(invoke("fill-parameters", "--ssh-from", "everybody"), 1)
+    assert "invoke fill-parameters" in said(invoke("render"), 1)
+    assert "invoke render" in said(invoke("create-cluster"), 1)
+    for task in ("connect-uqle", "allow-head-node-group", "create-instance", "handover"):
+        assert "invoke create-cluster" in said(invoke(task), 1)
+    assert "invoke connect-uqle" in said(invoke("ssh", "--uqle"), 1)
+    assert sorted(os.listdir()) == ["temp-config.yml"]
+
+
+def test_a_cluster_name_that_cannot_be_is_refused_by_every_task(invoke):
+    for task in ("check", "status", "render", "down"):
+        assert "cluster_name, of invoke.yaml or INVOKE_CLUSTER_NAME" in said(invoke(task, INVOKE_CLUSTER_NAME="1 cluster"), 1)
+
+
+def test_the_files_of_one_cluster_are_not_taken_for_another(filled, invoke):
+    for task in (["fill-parameters"], ["render"]):
+        assert "is of the cluster pcluster-ubuntu" in said(invoke(*task, INVOKE_CLUSTER_NAME="second"), 1)
+
+
+def test_nothing_is_lost_without_a_yes(cluster, invoke):
+    before = inventory(REGION)
+    for task in ("down", "delete-cluster", "up"):
+        assert "pass --yes" in said(invoke(task, *(["--ssh-from", "203.0.113.7/32"] if task == "up" else [])), 1)
+    assert inventory(REGION) == before
+
+
+def test_dry_runs_of_all_tasks_change_nothing_and_show_the_commands(cluster, invoke):
+    Path("temp-config.yml").unlink()
+    before, files = inventory(REGION), os.listdir()
+    printed = said(invoke("-R", "up", "--ssh-from", "203.0.113.7/32")) + said(invoke("-R", "down", "--all"))
+    printed += said(invoke("-R", "ssh")) + said(invoke("-R", "ssh", "--uqle"))
+    assert [line for line in printed.splitlines() if line.startswith("$ ")] == [
+        "$ pcluster configure -c temp-config.yml",
+        "$ pcluster create-cluster --cluster-configuration config.yml --cluster-name pcluster-ubuntu --dryrun true "
+        "--region eu-west-2",
+        "$ pcluster create-cluster --cluster-configuration config.yml --cluster-name pcluster-ubuntu --region eu-west-2",
+        "$ pcluster delete-cluster --cluster-name pcluster-ubuntu --region eu-west-2",
+        f"$ pcluster ssh --cluster-name pcluster-ubuntu -i {Path.home()}/.ssh/pcluster-ubuntu.pem --region eu-west-2",
+        f"$ ssh -i {Path.home()}/.ssh/pcluster-ubuntu.pem 'ubuntu@<from connect-uqle>'",
+    ]
+    assert "<from configure>" in printed
+    assert inventory(REGION) == before
+    assert os.listdir() == files
+
+
+def test_connecting_disconnecting_and_connecting_again(cluster, ec2, invoke):
+    first = said(invoke("connect-uqle"))
+    again = said(invoke("connect-uqle"))
+    [identifier] = re.findall(r"Launched (i-\w+)", first)
+    assert f"The UQLE instance {identifier} is running." in again
+    assert "m6i.large" in said(invoke("create-instance", INVOKE_UQLE_INSTANCE_TYPE="m6i.large"))
+    assert identifier in said(invoke("delete-cluster", "--yes"), 1)
+    assert "ubuntu@203.0.113." in said(invoke("ssh", "--uqle"), 255)
+    assert f"Terminated {identifier}." in said(invoke("disconnect-uqle"))
+    assert "There is no UQLE instance." in said(invoke("disconnect-uqle"))
+    assert identifier not in said(invoke("connect-uqle"))
+
+
+def test_the_key_is_in_the_file_alone_and_only_when_asked_for(filled, cluster, invoke, project):
+    key = jwt_key.read(project.client("secretsmanager"), project.secret)
+    printed = said(invoke("handover"))
+    assert key not in Path("uqle.env").read_text()
+    printed += said(invoke("-d", "handover", "--with-key"))
+    assert f"\nSLURM_JWT_KEY={key}\n" in Path("uqle.env").read_text()
+    assert Path("uqle.env").stat().st_mode & 0o777 == 0o600
+    assert key not in printed
+
+
+def test_a_standing_clusters_script_uris_are_kept(filled, cluster, invoke):
+    text = Path("config-parameters.json").read_text()
+    older = re.sub(r"on_node_start_ubuntu-\w+", "on_node_start_ubuntu-000000000000", text)
+    Path("config-parameters.json").write_text(older)
+    printed = said(invoke("fill-parameters", "--overwrite"))
+    assert "CUSTOM_BOOT_ACTION_START stays as it was: new boot scripts need a new cluster." in printed
+    assert "on_node_start_ubuntu-000000000000" in values()["CUSTOM_BOOT_ACTION_START"]
+
+
+def test_pclusters_findings_are_readable_lines(filled, invoke):
+    config = Path("config.yml").read_text()
+    Path("config.yml").write_text(config.replace("MountDir: /shared", "MountDir: /tmp"))
+    printed = said(invoke("create-cluster"), 1)
+    assert "pcluster refused: Invalid cluster configuration." in printed
+    assert re.search(r"^  ERROR \w+: .*/tmp", printed, re.MULTILINE)
+    assert boto3.Session().client("cloudformation", region_name=REGION).list_stacks()["StackSummaries"][0]["StackName"] != (
+        "pcluster-ubuntu"
+    )
+
+
+def test_a_cluster_that_failed_says_why_and_can_be_taken_away(filled, invoke, monkeypatch):
+    monkeypatch.setattr(resource_types, "head_node_status", 69)
+    monkeypatch.setattr(stacks, "DELETION", 1)
+    printed = said(invoke("create-cluster"), 1)
+    assert "was not created" in printed
+    assert "Failed with exit status 69" in printed
+    assert "ROLLBACK_COMPLETE: `invoke delete-cluster` first" in said(invoke("create-cluster"), 1)
+    assert "is gone" in said(invoke("delete-cluster", "--yes"))
+
+
+def test_a_wizard_that_fails_leaves_a_vpc_that_delete_network_removes(key_pair, ec2, invoke, monkeypatch):
+    from sandbox.ec2 import Cloud
+
+    def refuse(*_, **__):
+        raise RuntimeError("no more subnets")
+
+    monkeypatch.setattr(Cloud, "create_subnet", refuse)
+    printed = said(invoke("configure"), 1)
+    [vpc] = re.findall(r"(vpc-\w+) is left: `invoke delete-network` removes it", printed)
+    assert vpc in said(invoke("configure"), 1)
+    assert f"The network {vpc} is gone" in said(invoke("delete-network"))
+    assert [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]] == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "No AWS credentials were found"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "AWS cannot be reached"),
+        ({"AWS_PROFILE": "nobodys"}, "nobodys"),
+        ({"AWS_REGION": "atlantis"}, "atlantis"),
+    ],
+)
+def test_what_stands_between_us_and_aws_is_a_sentence(invoke, environment, sentence):
+    assert sentence in said(invoke("create-jwt-key", AWS_MAX_ATTEMPTS="1", **environment), 1)
+
+
+def test_importing_the_tasks_and_rendering_load_neither_boto3_nor_pcluster(filled):
+    code = (
+        "import sys, invoke, tasks; c = invoke.Context(invoke.Config(project_location=sys.argv[1])); c.config.load_project();"
+        "tasks.render(c); print({'boto3', 'botocore', 'pcluster'} & set(sys.modules))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    import sys
+
+    answer = subprocess.run([sys.executable, "-c", code, str(ROOT)], env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout.endswith("set()\n")
