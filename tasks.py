@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context, Exit, Failure, Task, task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from slurm_cluster.project import Project
 
 ROOT = Path(__file__).parent
@@ -68,6 +70,12 @@ def run(c: Context, p: Project, command: str, **kwargs: Any) -> Any:
         print(f"$ {command}", flush=True)
     env = {"PATH": programs(), "AWS_REGION": p.region, "AWS_DEFAULT_REGION": p.region}
     return c.run(command, env=env, echo=False, warn=True, **kwargs)
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Print lines as they come."""
+    for line in lines:
+        print(line, flush=True)
 
 
 def programs() -> str:
@@ -295,6 +303,35 @@ def handover(c: Context, with_key: bool = False) -> None:
     where = f"in SLURM_JWT_KEY of {p.parameter_file}" if p.literal_key else f"secret {p.secret}"
     machine = uqle_instance.find(p.client("ec2"), p.cluster)
     print("\n".join(handover.summary(p.handover_file, head_node, mount_point, where, with_key, p.key_pair, machine)))
+
+
+@task(
+    klass=Step,
+    help={
+        "url": "of slurmrestd, as http://head-node:8082 (default: through an SSH tunnel)",
+        "user": "whose job it is (default: slurm)",
+        "seconds": "how long the job may take, with the boot of its node (default: 900)",
+    },
+)
+def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -> None:
+    """Run a real job through the REST API, and say which link of the chain is broken, if one is."""
+    from slurm_cluster import jwt_key, key_pair, stack, tunnel, verification
+
+    p = project(c)
+    if planned(c, f"run a job of user {user} through the REST API of {p.cluster}"):
+        return
+    key = p.literal_key or jwt_key.read(p.client("secretsmanager"), p.secret)
+    if url:
+        tell(verification.verify(url, key, user, seconds=seconds))
+        return
+    found, private = stack.require(p.client("cloudformation"), p.cluster), key_pair.private_key_file(p.key_pair)
+    machine = tunnel.machine(p.client("ec2"), found, p.uqle_settings().mount_point)
+
+    def read(path: str) -> str:
+        return tunnel.read_file(machine.through, private, machine.shared + path.removeprefix(tunnel.SHARED))
+
+    with tunnel.opened(machine.through, private, stack.output(found, "HeadNodePrivateDnsName")) as end:
+        tell(verification.verify(end, key, user, seconds=seconds, read_output=read))
 
 
 # --- Debugging --------------------------------------------------------------------------------------------------------

@@ -162,7 +162,8 @@ def test_pclusters_findings_are_readable_lines(filled, invoke):
     Path("config.yml").write_text(config.replace("MountDir: /shared", "MountDir: /tmp"))
     printed = said(invoke("create-cluster"), 1)
     assert "pcluster refused: Invalid cluster configuration." in printed
-    assert re.search(r"^  ERROR \w+: .*/tmp", printed, re.MULTILINE)
+    assert re.search(r"^  ERROR \w+: ", printed, re.MULTILINE)
+    assert "/tmp" in printed
     assert boto3.Session().client("cloudformation", region_name=REGION).list_stacks()["StackSummaries"][0]["StackName"] != (
         "pcluster-ubuntu"
     )

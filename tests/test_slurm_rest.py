@@ -1,0 +1,495 @@
+"""Against a stand-in for slurmrestd: an HTTP server that checks tokens for real, and answers as Slurm was seen to answer."""
+
+import http.server
+import json
+import logging
+import re
+import shlex
+import socket
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import jwt
+import pytest
+
+from slurm_cluster import slurm_rest
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.verification import verify
+
+KEY = "the-key-of-this-test-_0123456789-abcdefghijk"
+NEW, OLD = ("0.0.42", "0.0.45", "0.0.9"), ("0.0.36", "0.0.38")
+AUTHENTICATION = {
+    "error_number": 1007,
+    "error": "Protocol authentication error",
+    "description": "slurm_get_statistics() failed",
+}
+
+
+class StandIn(http.server.BaseHTTPRequestHandler):
+    """Answers as slurmrestd does; `server.over` has what a test wants otherwise, by method and path without version."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+    def reply(self, status, body, kind="application/json"):
+        content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response_only(status)  # without a date, as slurmrestd's
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def claims(self):
+        """Check the token as slurmctld does."""
+        s, token = self.server, self.headers.get("X-SLURM-USER-TOKEN", "")
+        claims = jwt.decode(token, s.key, algorithms=["HS256"], options={"require": ["exp", "sun"], "verify_exp": False,
+                            "verify_iat": False})  # fmt: skip
+        if claims["exp"] < time.time() + s.ahead:
+            raise jwt.ExpiredSignatureError
+        if claims["sun"] != self.headers["X-SLURM-USER-NAME"] or claims["sun"] in s.refused:
+            raise jwt.InvalidTokenError
+        return claims
+
+    def do_GET(self):
+        self.act()
+
+    do_POST = do_DELETE = do_GET  # noqa: N815 - their names
+
+    def act(self):
+        s, length = self.server, int(self.headers.get("Content-Length", 0))
+        body, path = json.loads(self.rfile.read(length) or "null"), re.sub(r"/v\d+\.\d+\.\d+", "", self.path)
+        s.seen.append((self.command, self.path, self.headers.get("X-SLURM-USER-TOKEN"), body))
+        if "X-SLURM-USER-TOKEN" not in self.headers:
+            return self.reply(401, "Authentication failure", "text/plain")
+        over = s.over.get(f"{self.command} {re.sub(r'[0-9]+$', 'N', path)}")
+        if callable(over):
+            return over(self)
+        if path == "/openapi/v3":  # whose token is not even looked at
+            paths = {f"/{part}/v{v}{p}": {} for v in s.versions for part, p in
+                     (("slurm", "/job/submit"), ("slurm", "/partitions/"), ("slurmdb", "/job/{job_id}"))}  # fmt: skip
+            return self.reply(*(over or (200, {"openapi": "3.0.3", "paths": paths})))
+        try:
+            claims = self.claims()
+        except jwt.InvalidTokenError:
+            return self.reply(502 if "/slurmdb/" in path else s.refusal, {"errors": [AUTHENTICATION]})
+        if over:
+            return self.reply(*over)
+        return self.reply(200, s.answer(self.command, path, body, claims["sun"]))
+
+
+class Slurmrestd(http.server.ThreadingHTTPServer):
+    """The stand-in, and in it what slurmctld and slurmdbd know; a job is really run, on this machine."""
+
+    daemon_threads = True
+
+    def __init__(self, root):
+        super().__init__(("127.0.0.1", 0), StandIn)
+        self.root, self.key, self.ahead, self.refused, self.refusal = root, KEY, 0, (), 511
+        self.versions, self.over, self.seen, self.jobs, self.lag = NEW, {}, [], [], 1
+        self.states = [["PENDING"], ["RUNNING", "CONFIGURING"], ["RUNNING"], ["COMPLETED"]]
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def old(self):
+        return self.versions is OLD
+
+    def number(self, value):
+        return value if self.old else {"set": True, "infinite": False, "number": value}
+
+    def state(self, words):
+        return words[0] if self.old else words
+
+    def answer(self, method, path, body, user):
+        if path == "/slurm/diag":
+            return {"errors": [], "statistics": {"req_time": self.number(int(time.time() + self.ahead))}}
+        if path == "/slurm/partitions/":
+            state = self.state(["UP"])
+            return {"errors": [], "partitions": [{"name": "queue1", **({"state": state} if self.old else {"partition": {"state": state}})}]}  # fmt: skip # noqa: E501
+        if path == "/slurm/job/submit":
+            assert isinstance(body["job"]["environment"], dict if self.old else list)
+            script = body["script"].replace("/shared/", f"{shlex.quote(str(self.root))}/")
+            status = subprocess.run(["sh", "-c", script], stderr=subprocess.DEVNULL, check=False).returncode
+            self.jobs.append({"name": body["job"]["name"], "status": status, "user": user, "looks": 0})
+            return {"errors": [], "job_id": 7, "step_id": "batch"}
+        job = self.jobs[-1]
+        job["looks"] += 1
+        if path == "/slurm/job/7":
+            state = self.states[min(job["looks"], len(self.states)) - 1]
+            state = ["FAILED"] if job["status"] and state == ["COMPLETED"] else state
+            code = job["status"] << 8 if self.old else {"status": ["SUCCESS"], "return_code": self.number(job["status"])}
+            reason = "NonZeroExitCode" if job["status"] else "None"
+            return {"errors": [], "jobs": [{"job_state": self.state(state), "state_reason": reason, "exit_code": code,
+                    "nodes": "queue1-dy-1"}]} if method == "GET" else {"errors": []}  # fmt: skip
+        assert path == "/slurmdb/job/7"
+        earlier = {"name": "another", "state": {"current": self.state(["COMPLETED"])}}
+        self.lag -= 1
+        if self.lag >= 0:
+            return {"errors": [{"error": "Nothing found with query"}] if self.old else [], "jobs": [earlier]}
+        code = {"status": ["SUCCESS"], "return_code": self.number(0)}
+        return {"jobs": [earlier, {"name": job["name"], "state": {"current": self.state(["COMPLETED"])}, "exit_code": code}]}
+
+
+@pytest.fixture
+def shared(tmp_path):
+    (tmp_path / "shared").mkdir()
+    return tmp_path / "shared"
+
+
+@contextmanager
+def served(server):
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def slurm(shared, monkeypatch):
+    monkeypatch.setattr(slurm_rest, "LAG_SECONDS", 0.1)
+    with served(Slurmrestd(shared)) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def nothing_tells_a_secret(capfd, caplog, request):
+    """Look for the key and for each token in all that was printed, logged, or said by an error."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    said = "".join(capfd.readouterr()) + caplog.text + "".join(getattr(request.node, "said", []))
+    assert KEY not in said
+    assert not re.search(r"eyJ[\w-]+\.", said)
+
+
+def run(request, url, key=KEY, **options):
+    lines = request.node.said = []
+    lines.extend(re.sub(r" {2,}", " ", line) for line in verify(url, key, pause=0.01, **options))
+    return lines
+
+
+@pytest.fixture
+def prove(request):
+    return lambda url, **options: run(request, url, **options)
+
+
+@pytest.fixture
+def fails(request):
+    """Verify, and give the sentence that it ends with."""
+
+    def ends(url, **options):
+        with pytest.raises(ClusterError) as caught:
+            run(request, url, **options)
+        request.node.said.append(repr(caught.value) + repr(caught.value.__cause__))
+        assert caught.value.__cause__ is None
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return ends
+
+
+@pytest.mark.parametrize(("versions", "newest"), [(NEW, "v0.0.45"), (OLD, "v0.0.38")], ids=["lists and objects", "22.05"])
+def test_each_link_is_a_line_when_it_is_proven(slurm, prove, shared, versions, newest):
+    slurm.versions = versions
+    lines = prove(slurm.url, read_output=lambda path: (shared / Path(path).name).read_text())
+    booting = [] if versions is OLD else ["job 7 is RUNNING CONFIGURING on queue1-dy-1: a compute node is being booted, which takes minutes"]  # fmt: skip # noqa: E501
+    assert lines == [
+        f"route {slurm.url} answers",
+        f"slurmrestd API {newest}, of {', '.join(sorted(versions, key=lambda v: int(v.split('.')[2])))}",
+        "token accepted, for user slurm",
+        "partition up: queue1",
+        "submit job 7 is accepted",
+        "job 7 is PENDING on queue1-dy-1",
+        *booting,
+        "job 7 is RUNNING on queue1-dy-1",
+        "job 7 is COMPLETED on queue1-dy-1",
+        "output /shared/verify-slurm.txt, read on another machine",
+        "accounting job 7: COMPLETED, exit status 0",
+    ]
+
+
+def test_a_token_is_hs256_for_the_user_and_short_lived(slurm, prove):
+    prove(slurm.url, user="ubuntu")
+    for *_, token, _ in slurm.seen:
+        claims = jwt.decode(token, KEY, algorithms=["HS256"])
+        assert (set(claims), claims["sun"], claims["exp"] - claims["iat"]) == ({"iat", "exp", "sun"}, "ubuntu", 300)
+
+
+def test_without_a_reader_the_job_reads_its_own_output_and_the_line_says_so(slurm, prove, shared):
+    lines = prove(slurm.url)
+    assert "output /shared/verify-slurm.txt, read back by the job on its own node; no other machine was asked" in lines
+    assert [file.name for file in shared.iterdir()] == ["verify-slurm.txt"]
+
+
+def test_no_proxy_of_the_environment_sees_the_token(slurm, prove, monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert prove(slurm.url)[-1].startswith("accounting")
+
+
+def test_a_redirect_does_not_take_the_token_elsewhere(slurm, fails):
+    with served(Slurmrestd(None)) as other:
+
+        def redirect(request):
+            request.send_response_only(302)
+            request.send_header("Location", other.url)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+
+        slurm.over["GET /openapi/vN"] = redirect
+        assert "something else does (302)" in fails(slurm.url)
+        assert other.seen == []
+
+
+def test_a_closed_port_is_said(fails):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert fails(f"http://127.0.0.1:{port}").startswith(f"Port closed: nothing listens at http://127.0.0.1:{port}, so slurmrestd")
+
+
+def test_no_route_is_said_when_nothing_comes_back(fails, monkeypatch):
+    monkeypatch.setattr(slurm_rest, "CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+        filled = [socket.socket() for _ in range(3)]
+        for each in filled:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        said = fails(f"http://127.0.0.1:{full.getsockname()[1]}")
+        for each in filled:
+            each.close()
+    assert said.startswith("No route: nothing comes back")
+    assert "leave --url out for a tunnel" in said
+
+
+def test_a_name_that_does_not_resolve_is_said(fails, monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert fails("http://ip-10-0-0-10.eu-west-2.compute.internal:8082").startswith("No route: the name in http://ip-10-0")
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (None, "slurmrestd hangs: "),
+        (b"", "slurmrestd is down: "),
+        (b"SSH-2.0-OpenSSH_9.6p1\r\n", "Not slurmrestd: what answers"),
+    ],
+    ids=["hangs", "ends the connection", "speaks another protocol"],
+)
+def test_what_is_no_answer_is_said(fails, monkeypatch, reply, says):
+    monkeypatch.setattr(slurm_rest, "ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                if reply is None:
+                    connection.recv(1)
+                else:
+                    connection.sendall(reply)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert fails(f"http://127.0.0.1:{server.getsockname()[1]}").startswith(says)
+        thread.join()
+
+
+@pytest.mark.parametrize("answer", [(404, "<html>nginx"), (200, []), (200, {"paths": {"/pets": {}}}), (503, "")], ids=str)
+def test_what_is_not_slurmrestd_is_said(slurm, fails, answer):
+    slurm.over["GET /openapi/vN"] = answer
+    assert fails(slurm.url).startswith(f"Not slurmrestd: {slurm.url} answers as something else does ({answer[0]}")
+
+
+def test_a_slurmrestd_that_takes_no_token_at_all_is_said(slurm, fails):
+    slurm.over["GET /openapi/vN"] = (401, "Authentication failure")
+    said = fails(slurm.url)
+    assert said.startswith("Token refused: slurmrestd takes none at all (401 Authentication failure)")
+    assert "SLURM_JWT=daemon" in said
+
+
+@pytest.mark.parametrize("refusal", [511, 500, 401])
+def test_a_wrong_key_is_said(slurm, fails, refusal):
+    slurm.key, slurm.refusal = "another-key-_0123456789-abcdefghijklmnopqrst", refusal
+    assert f"Token refused: the JWT key here is not the head node's ({refusal} Protocol auth" in fails(slurm.url)
+
+
+def test_a_key_with_a_newline_is_another_key(slurm, fails):
+    assert fails(slurm.url, key=KEY + "\n").startswith("Token refused: the JWT key here is not the head node's")
+
+
+def test_a_clock_that_is_behind_is_said_with_how_much(slurm, fails):
+    slurm.ahead = 4000
+    said = fails(slurm.url)
+    assert re.match(r"Token refused: the clock here is (4000|3999) s behind the head node's", said)
+    probes = [jwt.decode(token, options={"verify_signature": False}) for *_, token, _ in slurm.seen]
+    assert {claims["sun"] for claims in probes if claims["exp"] - claims["iat"] > 300} == {"nobody"}
+
+
+def test_a_user_that_slurm_refuses_is_said(slurm, fails):
+    slurm.refused = ("slurm",)
+    assert fails(slurm.url).startswith("Token refused: the key is right, and not for user slurm")
+
+
+def test_a_slurmctld_that_is_down_is_said(slurm, fails):
+    slurm.over["GET /slurm/diag"] = (502, {"errors": [{"error": "Unable to contact slurm controller (connect failure)"}]})
+    assert fails(slurm.url).startswith("slurmctld is down: slurmrestd does not reach it (502 Unable to contact")
+
+
+@pytest.mark.parametrize(
+    ("partitions", "known"),
+    [([], "it has none at all"), ([{"name": "queue1", "partition": {"state": ["INACTIVE"]}}], "queue1 is INACTIVE")],
+    ids=["none", "stopped fleet"],
+)
+def test_no_partition_is_said(slurm, fails, partitions, known):
+    slurm.over["GET /slurm/partitions/"] = (200, {"errors": [], "partitions": partitions})
+    assert fails(slurm.url).startswith(f"No partition: Slurm has none that is up ({known}): `pcluster update-compute-fleet")
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "link"),
+    [
+        (500, {"error_number": 2000, "error": "Invalid partition name specified"}, "No partition"),
+        (422, {"error_number": 2001, "error": "No partition specified"}, "No partition"),
+        (500, {"error_code": 2000, "error": "Invalid partition name specified"}, "No partition"),
+        (200, {"error_number": 2015, "error": "Access/permission denied"}, "Job rejected"),
+        (500, {"error_number": 7000, "error": "Slurmdb query failed"}, "No accounting"),
+    ],
+    ids=str,
+)
+def test_a_job_that_is_not_taken_is_said_also_with_status_200(slurm, fails, status, error, link):
+    slurm.over["POST /slurm/job/submit"] = (status, {"errors": [error], "job_id": 0})
+    assert fails(slurm.url).startswith(f"{link}: Slurm does not take the job ({status} {error['error']})")
+
+
+def test_a_job_that_is_taken_with_a_word_on_its_waiting_is_taken(slurm, prove):
+    def submit(request):
+        sun = request.claims()["sun"]
+        body = slurm.seen[-1][-1]
+        request.reply(200, slurm.answer("POST", "/slurm/job/submit", body, sun) | {"errors": [{"error": "Node not available"}]})
+
+    slurm.over["POST /slurm/job/submit"] = submit
+    assert prove(slurm.url)[-1].startswith("accounting")
+
+
+@pytest.mark.parametrize(
+    ("states", "code", "says"),
+    [
+        (["FAILED"], 1, "Job failed: job 7 ended on queue1-dy-1 (FAILED, exit status 1, NonZeroExitCode): "),
+        (["NODE_FAIL"], 0, "Job failed: job 7 ended on queue1-dy-1 (NODE_FAIL, exit status 0, "),
+        (["FAILED"], 73, "No output: job 7 cannot write /shared/verify-slurm.txt on queue1-dy-1: "),
+        (["FAILED"], 74, "No output: job 7 cannot read back /shared/verify-slurm.txt on queue1-dy-1: "),
+    ],
+    ids=str,
+)
+def test_a_job_that_failed_is_said(slurm, fails, states, code, says):
+    job = {
+        "job_state": states,
+        "state_reason": "NonZeroExitCode",
+        "exit_code": {"return_code": {"set": True, "number": code}},
+    }
+    slurm.over["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job | {"nodes": "queue1-dy-1"}]})
+    assert fails(slurm.url).startswith(says)
+
+
+def test_a_folder_that_is_not_there_is_said_by_the_real_job(slurm, fails):
+    assert fails(slurm.url, directory="/shared/not/there").startswith("No output: job 7 cannot write /shared/not/there/verify")
+
+
+def test_a_job_that_does_not_end_is_cancelled_and_its_reason_said(slurm, fails):
+    job = {"job_state": ["PENDING"], "state_reason": "Resources"}
+    slurm.over["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job]})
+    said = fails(slurm.url, seconds=0)
+    assert said.startswith("Job does not end: job 7 is PENDING (Resources) after 0 s; ")
+    assert said.endswith("--seconds waits longer.")
+    assert slurm.seen[-1][:2] == ("DELETE", "/slurm/v0.0.45/job/7")
+
+
+def test_a_job_that_is_held_is_said_at_once_and_cancelled(slurm, fails):
+    job = {"job_state": ["PENDING"], "state_reason": "JobHeldAdmin"}
+    slurm.over["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job]})
+    assert fails(slurm.url, user="nobodyatall").startswith(
+        "Job held: job 7 is PENDING (JobHeldAdmin), as if the head node had no"
+    )
+    assert slurm.seen[-1][0] == "DELETE"
+
+
+def test_a_job_is_cancelled_when_the_person_stops_waiting(slurm):
+    lines = verify(slurm.url, KEY, pause=0.01)
+    while "submit" not in next(lines):
+        pass
+    lines.close()
+    assert slurm.seen[-1][0] == "DELETE"
+
+
+def test_a_job_that_ended_is_not_cancelled(slurm, prove):
+    prove(slurm.url)
+    assert "DELETE" not in {method for method, *_ in slurm.seen}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (502, {"errors": [{"error": "Unable to connect to database"}], "jobs": []}),
+        (200, {"errors": [{"error": "Unable to connect to database"}]}),
+        (404, "Unable to find requested URL"),
+        (200, {"jobs": [{"name": "another", "state": {"current": ["COMPLETED"]}}]}),
+    ],
+    ids=["502", "200 with errors", "without slurmdb", "another job of that number"],
+)
+def test_no_accounting_is_said(slurm, fails, answer):
+    slurm.over["GET /slurmdb/job/N"] = answer
+    assert fails(slurm.url).startswith(f"No accounting: after 0.1 s slurmdbd does not have job 7 ({answer[0]} ")
+
+
+def test_no_accounting_is_said_also_where_slurmctld_needs_it(slurm, fails):
+    slurm.over["GET /slurm/partitions/"] = (
+        500,
+        {"errors": [{"error": "Connection refused", "description": "Slurmdb query failed"}]},
+    )
+    assert fails(slurm.url).startswith(
+        "No accounting: slurmctld, without it, does not tell of partitions (500 Connection refused"
+    )
+
+
+def test_output_that_another_machine_does_not_see_is_said(slurm, fails):
+    def absent(path):
+        raise ClusterError(f"{path} is not there.")
+
+    assert "(/shared/verify-slurm.txt is not there)" in fails(slurm.url, read_output=absent)
+
+
+def test_output_of_another_run_is_not_taken_for_it(slurm, fails):
+    said = fails(slurm.url, read_output=lambda _: "0123456789abcdef\n")
+    assert said.startswith("No output: /shared/verify-slurm.txt is not what the job wrote (another text is in it)")
+
+
+def test_a_server_that_repeats_the_token_and_the_key_does_not_put_them_on_the_screen(slurm, fails):
+    slurm.over["GET /openapi/vN"] = lambda r: r.reply(500, f"\x1b[31m{r.headers['X-SLURM-USER-TOKEN']} {KEY}", "text/plain")
+    assert "(500 [31m(token) (key))" in fails(slurm.url).replace("  ", " ").replace("( ", "(").replace("500  ", "500 ")
+
+
+@pytest.mark.parametrize("key", ["", "short", "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"])
+def test_a_key_that_is_none_is_refused_before_anything_is_asked(slurm, fails, key):
+    assert fails(slurm.url, key=key).endswith("`invoke create-jwt-key` makes a good one.")
+    assert slurm.seen == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"url": "head-node:8082"}, {"url": "http://me:secret@head-node:8082"}, {"user": "a\nb"}, {"directory": "/a; rm -r /"}],
+    ids=str,
+)
+def test_what_cannot_be_is_refused_before_anything_is_asked(slurm, fails, options):
+    assert fails(**{"url": slurm.url} | options)
+    assert slurm.seen == []

@@ -1,0 +1,202 @@
+"""With a stand-in for ssh on PATH, which forwards on this machine what ssh would forward to another one."""
+
+import os
+import socket
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+from slurm_cluster import stack, tunnel, uqle_instance
+from slurm_cluster.errors import ClusterError
+
+HEAD_NODE = "ip-10-0-0-10.eu-west-2.compute.internal"
+STAND_IN = """
+    import os, re, socket, subprocess, sys, threading, time
+    arguments = sys.argv[1:]
+    open("ssh.arguments", "w").write("\\n".join(arguments))
+    open("ssh.pid", "w").write(str(os.getpid()))
+    print("Warning: Permanently added '203.0.113.7' (ED25519) to the list of known hosts.", file=sys.stderr)
+    refusal = os.environ.get("STAND_IN_REFUSES")
+    if refusal:
+        sys.exit(print(refusal, file=sys.stderr) or 255)
+    if "-L" not in arguments:
+        sys.exit(subprocess.run(["sh", "-c", arguments[-1]]).returncode)
+    host, port = arguments[arguments.index("-L") + 1].split(":")[:2]
+    listening = socket.create_server((host, int(port)))
+    [command] = [each.partition("=")[2] for each in arguments if each.startswith("LocalCommand=")]
+    subprocess.run(["sh", "-c", command], check=True)
+    while True:
+        here, _ = listening.accept()
+        said = os.environ.get("STAND_IN_FAILS_TO_CONNECT")
+        if said:
+            print(f"channel 2: open failed: {said}", file=sys.stderr, flush=True)
+            here.close()
+        elif os.environ.get("STAND_IN_TARGET"):
+            there = socket.create_connection(("127.0.0.1", int(os.environ["STAND_IN_TARGET"])))
+            there.sendall(here.recv(65536))
+            here.sendall(there.recv(65536))
+            here.close()
+        else:
+            time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def stand_in(tmp_path, monkeypatch):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ssh").write_text(f"#!{sys.executable}\n{textwrap.dedent(STAND_IN)}")
+    (programs / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture
+def far_end(monkeypatch):
+    """What listens on port 8082 of the head node: it answers as slurmrestd does where there is no token."""
+
+    def serve():
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 401 UNAUTHORIZED\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("STAND_IN_TARGET", str(server.getsockname()[1]))
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def opened():
+    return tunnel.opened("ubuntu@203.0.113.7", Path("cluster.pem"), HEAD_NODE)
+
+
+def is_gone(path="ssh.pid"):
+    try:
+        os.kill(int(Path(path).read_text()), 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def fails():
+    with pytest.raises(ClusterError) as caught, opened():
+        pass
+    assert is_gone()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("far_end")
+def test_ssh_is_asked_for_a_tunnel_and_nothing_else():
+    with opened() as url:
+        port = url.rpartition(":")[2]
+        arguments = Path("ssh.arguments").read_text().splitlines()
+    options = [arguments[at + 1] for at, each in enumerate(arguments) if each == "-o"]
+    assert set(options) == {
+        "StrictHostKeyChecking=accept-new",
+        "BatchMode=yes",
+        "IdentitiesOnly=yes",
+        "ConnectTimeout=15",
+        "ControlPath=none",
+        "ExitOnForwardFailure=yes",
+        "ServerAliveInterval=15",
+        "LogLevel=INFO",
+        "PermitLocalCommand=yes",
+        "LocalCommand=echo ready",
+    }
+    forward = f"127.0.0.1:{port}:{HEAD_NODE}:8082"
+    assert arguments[2 * len(options) :] == ["-i", "cluster.pem", "-N", "-L", forward, "ubuntu@203.0.113.7"]
+
+
+@pytest.mark.usefixtures("far_end")
+def test_the_tunnel_leads_to_the_far_end_and_is_gone_afterwards():
+    with opened() as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 401")
+        assert not is_gone()
+    assert is_gone()
+
+
+@pytest.mark.usefixtures("far_end")
+@pytest.mark.parametrize("error", [ClusterError, KeyboardInterrupt, ZeroDivisionError])
+def test_the_tunnel_is_gone_after_an_error_too(error):
+    with pytest.raises(error), opened():
+        raise error
+    assert is_gone()
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["ubuntu@203.0.113.7: Permission denied (publickey)", "ssh: connect to host 203.0.113.7 port 22: Connection timed out"],
+)
+def test_a_machine_that_does_not_let_us_in_is_said_in_the_words_of_ssh(monkeypatch, words):
+    monkeypatch.setenv("STAND_IN_REFUSES", f"{words}.")
+    said = fails()
+    assert said.startswith(f"No way in: ssh does not open ubuntu@203.0.113.7 ({words}): ")
+    assert said.endswith("try `ssh -i cluster.pem ubuntu@203.0.113.7`.")
+
+
+def test_a_machine_with_another_host_key_is_said_with_what_to_forget(monkeypatch):
+    monkeypatch.setenv("STAND_IN_REFUSES", "Host key verification failed.")
+    assert "`ssh-keygen -R 203.0.113.7` if the machine is a new one at this address" in fails()
+
+
+def test_a_closed_port_at_the_far_end_is_said(monkeypatch):
+    monkeypatch.setenv("STAND_IN_FAILS_TO_CONNECT", "connect failed: Connection refused")
+    assert fails().startswith(f"Port closed: ubuntu@203.0.113.7 finds nothing listening at {HEAD_NODE}:8082 (connect failed")
+
+
+@pytest.mark.parametrize("why", ["connect failed: No route to host", "administratively prohibited: open failed"])
+def test_a_far_end_that_is_not_reached_is_said(monkeypatch, why):
+    monkeypatch.setenv("STAND_IN_FAILS_TO_CONNECT", why)
+    said = fails()
+    assert said.startswith(f"No route: ubuntu@203.0.113.7 does not reach {HEAD_NODE}:8082 ({why}): ")
+    assert "invoke allow-head-node-group" in said
+
+
+def test_a_far_end_from_which_nothing_comes_back_is_said(monkeypatch):
+    monkeypatch.setattr(tunnel, "ANSWER_SECONDS", 0.2)
+    assert "does not reach" in fails()
+
+
+def test_no_ssh_on_this_machine_is_said(monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(ClusterError, match="There is no `ssh` on PATH: install OpenSSH's client"), opened():
+        pass
+
+
+def test_a_file_of_the_machine_is_read():
+    Path("a file").write_text("a line\n")
+    assert tunnel.read_file("ubuntu@203.0.113.7", Path("cluster.pem"), "a file") == "a line\n"
+
+
+def test_a_file_that_is_not_there_is_said():
+    with pytest.raises(ClusterError, match=r"ubuntu@203\.0\.113\.7 cannot read /shared/x .*No such file"):
+        tunnel.read_file("ubuntu@203.0.113.7", Path("cluster.pem"), "/shared/x")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_way_is_through_the_uqle_machine_and_else_through_the_head_node(project, ec2, cloudformation):
+    stands = stack.require(cloudformation, project.cluster)
+    head_node = stack.output(stands, "HeadNodeInstanceID")
+    [found] = ec2.describe_instances(InstanceIds=[head_node])["Reservations"][0]["Instances"]
+    assert tunnel.machine(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
+    image = uqle_instance.image(project.client("ssm"))
+    identifier = uqle_instance.launch(ec2, project.place(), project.uqle_settings(), image, "#!/bin/sh\n")
+    address = uqle_instance.wait_until_running(ec2, identifier)["PublicIpAddress"]
+    assert address != found["PublicIpAddress"]
+    assert tunnel.machine(ec2, stands, "/data") == (f"ubuntu@{address}", "/data")
+    ec2.stop_instances(InstanceIds=[identifier])
+    assert tunnel.machine(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
