@@ -240,6 +240,31 @@ def create_cluster(c: Context) -> None:
     print(f"The cluster {p.cluster} stands.")
 
 
+@task(klass=Step)
+def update_cluster(c: Context) -> None:
+    """Bring config.yml, rendered anew, onto the running cluster; what pcluster cannot change on it, it names."""
+    from slurm_cluster import console, pcluster, preflight, stack
+
+    p = project(c)
+    update = ["update-cluster", "--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster]
+    command = pcluster.command(*update, region=p.region)
+    if c.config.run.dry:
+        run(c, p, command)
+        return
+    cloudformation = p.client("cloudformation")
+    found = stack.require(cloudformation, p.cluster)
+    preflight.check(p.config_file, p.region, p.client("s3"))
+    answer = run(c, p, command, hide=True)
+    if pcluster.has_no_changes(answer.stdout):
+        print(f"The cluster {p.cluster} is as {p.config_file} has it: nothing to do.")
+        return
+    pcluster.check(answer.ok, answer.stdout, answer.stderr)
+    if console.show(stack.watch(cloudformation, found["StackId"])) != "UPDATE_COMPLETE":
+        reasons = stack.failures(cloudformation, found["StackId"])
+        raise Exit("\n  ".join([f"The cluster {p.cluster} was not updated, and is as before.", *reasons]), code=1)
+    print(f"The cluster {p.cluster} is as {p.config_file} has it.")
+
+
 # --- Connecting the cluster to the UQLE API ---------------------------------------------------------------------------
 
 
@@ -353,12 +378,55 @@ def ssh(c: Context, uqle: bool = False) -> None:
         raise Exit("The shell ended with an error, or could not be opened.", code=answer.exited)
 
 
-@task(klass=Step)
-def status(c: Context) -> None:
+@task(klass=Step, help={"json": "for scripts (default: for people)"})
+def status(c: Context, json: bool = False) -> None:
     """Show what stands, what of it goes on costing money, and the next step; changes nothing."""
     from slurm_cluster import status
 
-    print("\n".join(status.screen(project(c))))
+    print(status.as_json(project(c)) if json else "\n".join(status.screen(project(c))))
+
+
+# --- Pausing ----------------------------------------------------------------------------------------------------------
+
+
+@task(klass=Step)
+def pause(c: Context) -> None:
+    """Stop the compute fleet and the UQLE machine; nothing is lost, and what cannot be stopped goes on costing."""
+    from slurm_cluster import status, uqle_instance
+
+    p = project(c)
+    set_fleet(c, "STOP_REQUESTED")
+    if planned(c, "stop the UQLE instance"):
+        return
+    stopped = uqle_instance.stop(p.client("ec2"), p.cluster)
+    print(f"Stopped {', '.join(stopped)}." if stopped else "No UQLE instance runs.")
+    print(f"Going on to cost: {status.COSTS_WHEN_PAUSED}. `invoke resume` starts again.")
+
+
+@task(klass=Step)
+def resume(c: Context) -> None:
+    """Start the compute fleet and the UQLE machine again, which gets another address."""
+    from slurm_cluster import uqle_instance
+
+    p = project(c)
+    set_fleet(c, "START_REQUESTED")
+    if planned(c, "start the UQLE instance"):
+        return
+    machine = uqle_instance.start(p.client("ec2"), p.cluster)
+    print(f"{machine['InstanceId']} runs at {machine.get('PublicIpAddress')}." if machine else "There is no UQLE instance.")
+
+
+def set_fleet(c: Context, wanted: str) -> None:
+    """Have pcluster stop or start the compute fleet."""
+    from slurm_cluster import pcluster, stack
+
+    p = project(c)
+    if not c.config.run.dry:
+        stack.require(p.client("cloudformation"), p.cluster)
+    command = ["update-compute-fleet", "--cluster-name", p.cluster, "--status", wanted]
+    answer = run(c, p, pcluster.command(*command, region=p.region), hide=not c.config.run.dry)
+    if not c.config.run.dry:
+        pcluster.check(answer.ok, answer.stdout, answer.stderr)
 
 
 # --- Taking it away ---------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from moto.cloudformation.parsing import NULL_MODELS
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.common_models import CloudFormationModel
 from moto.ec2.models import ec2_backends
+from moto.ec2.models.security_groups import SecurityGroup
 
 from sandbox.calls import client
 from sandbox.stacks import ResourceError
@@ -178,8 +179,28 @@ resource(
 )
 
 
+def change_rules(
+    _: type, /, original_resource: SecurityGroup, cloudformation_json: dict[str, Any], region_name: str, **__: Any
+) -> SecurityGroup:
+    """Change a group's rules from addresses as CloudFormation does, in place; moto would make another group."""
+    ec2, group = client("ec2", region_name), original_resource.id
+    stands = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
+    old = [permission for permission in stands if permission["IpRanges"]]
+    wanted = cloudformation_json["Properties"].get("SecurityGroupIngress", [])
+    if old:
+        ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=old)
+    for each in wanted:
+        ports = {key: each[key] for key in ("IpProtocol", "FromPort", "ToPort")}
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[ports | {"IpRanges": [{"CidrIp": each["CidrIp"]}]}])
+    return original_resource
+
+
+SecurityGroup.update_from_cloudformation_json = classmethod(change_rules)
+
+
 # --- the head node ----------------------------------------------------------------------------------------------------
 
+FLEET_TABLE = "parallelcluster-"  # and the cluster's name
 head_node_status = 0  # what its boot script ends with; none runs here, so a test says so
 
 
@@ -199,10 +220,14 @@ def terminate(self: Resource, *_: Any) -> None:
     self.call("terminate_instances", InstanceIds=[self.physical_resource_id])
 
 
-def wait_for_head_node(_: Resource) -> None:
-    """Pass on what the head node reports of itself."""
+def wait_for_head_node(self: Resource) -> None:
+    """Pass on what the head node reports of itself: that it failed, or that the compute fleet may run."""
     if head_node_status:
         raise RuntimeError(f"WaitCondition received failed message: 'Failed with exit status {head_node_status}'")
+    tables = client("dynamodb", self.region).list_tables()["TableNames"]
+    for table in [table for table in tables if self.name.startswith(f"{table.removeprefix(FLEET_TABLE)}-HeadNode")]:
+        data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
+        client("dynamodb", self.region).put_item(TableName=table, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}})
 
 
 NULL_MODELS.clear()  # moto would leave the wait conditions out of the stack

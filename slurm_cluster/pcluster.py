@@ -7,6 +7,7 @@ from typing import Any
 
 from slurm_cluster.errors import ClusterError
 
+NO_CHANGES = "No changes found in your cluster configuration."
 DRY_RUN_SUCCEEDED = "Request would have succeeded, but DryRun flag is set."
 
 
@@ -42,13 +43,19 @@ def answer(stdout: str) -> dict[str, Any]:
 def findings(stdout: str) -> list[str]:
     """Give what pcluster found in the configuration, the errors first, each wrapped to 80 columns."""
     told = answer(stdout)
+    kinds = ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
     lines = [
-        f"{each.get('level', 'ERROR')} {each.get('type', '')}: {' '.join(str(each.get('message', '')).split())}"
-        for key in ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
-        for each in told.get(key) or []
+        f"{each.get('level', 'ERROR')} {each.get('type') or each.get('parameter', '')}: {each.get('message', '')}"
+        for kind in kinds
+        for each in told.get(kind) or []
     ]
     lines.sort(key=lambda line: not line.startswith("ERROR"))
-    return [textwrap.fill(line, 78, subsequent_indent="    ", break_long_words=False) for line in lines]
+    return [textwrap.fill(" ".join(line.split()), 78, subsequent_indent="    ", break_long_words=False) for line in lines]
+
+
+def has_no_changes(stdout: str) -> bool:
+    """Say whether an update was refused because there is nothing to update."""
+    return str(answer(stdout).get("message", "")).endswith(NO_CHANGES)
 
 
 def check_dry_run(stdout: str, stderr: str) -> list[str]:

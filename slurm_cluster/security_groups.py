@@ -13,7 +13,7 @@ from slurm_cluster.errors import ClusterError
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import IpPermissionUnionTypeDef, SecurityGroupTypeDef
+    from types_boto3_ec2.type_defs import InstanceTypeDef, IpPermissionUnionTypeDef, SecurityGroupTypeDef
 
 
 def head_node_group(cloudformation: CloudFormationClient, cluster: str) -> str:
@@ -111,11 +111,11 @@ def foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client, cluste
     pages = ec2.get_paginator("describe_network_interfaces").paginate(Filters=[{"Name": "group-id", "Values": groups}])
     attachments = [interface.get("Attachment", {}) for page in pages for interface in page["NetworkInterfaces"]]
     machines = {attachment["InstanceId"] for attachment in attachments if attachment.get("InstanceId")}
-    return sorted(machines - instances_of(ec2, cluster))
+    return sorted(machines - {instance["InstanceId"] for instance in instances_of(ec2, cluster)})
 
 
-def instances_of(ec2: EC2Client, cluster: str) -> set[str]:
-    """Give the ids of the cluster's own instances, by the tag that pcluster gives them and deletes them by."""
+def instances_of(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
+    """Give the cluster's own instances, by the tag that pcluster gives them and deletes them by."""
     of_cluster = [{"Name": "tag:parallelcluster:cluster-name", "Values": [cluster]}]
     pages = ec2.get_paginator("describe_instances").paginate(Filters=of_cluster)  # type: ignore[arg-type]
-    return {i["InstanceId"] for page in pages for reservation in page["Reservations"] for i in reservation["Instances"]}
+    return [instance for page in pages for reservation in page["Reservations"] for instance in reservation["Instances"]]

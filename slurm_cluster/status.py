@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster import bootstrap, jwt_key, key_pair, network, node_log, security_groups, stack, uqle_instance
 
 if TYPE_CHECKING:
+    from types_boto3_ec2.type_defs import InstanceTypeDef
+
     from slurm_cluster.project import Project
+
+
+COSTS_WHEN_PAUSED = "NAT gateway, head node, public addresses, disks, file system"
 
 
 class Part(NamedTuple):
@@ -18,7 +24,6 @@ class Part(NamedTuple):
         found: what stands, in words; nothing where it does not.
         costs: what of it goes on costing money, whether it is used or not.
         next: the command that makes it.
-
     """
 
     name: str
@@ -29,36 +34,58 @@ class Part(NamedTuple):
 
 def parts(p: Project) -> list[Part]:
     """Look at each part, in the order in which the steps make them."""
-    ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
-    net = network.find(ec2, cloudformation, p.cluster, p.public_subnet)
-    net_found = f"{net.vpc}, {len(network.subnets(ec2, net.vpc))} subnets" if net else ""
-    secret = jwt_key.find_secret(p.client("secretsmanager"), p.secret)
     scripts = bootstrap.count(p.client("s3"), p.bucket, p.cluster, p.account)
-    found = stack.find(cloudformation, p.cluster)
-    stands = found["StackStatus"] if found else ""
-    group = stack.physical_id(cloudformation, p.cluster, "HeadNodeSecurityGroup") if found else None
-    rule = f"{group} admits its members" if group and security_groups.has_self_rule(ec2, group) else ""
-    instance = uqle_instance.find(ec2, p.cluster)
-    address = instance.get("PublicIpAddress", "no public address") if instance else ""
-    machine = f"{instance['InstanceId']}, {instance['State']['Name']}, {address}" if instance else ""
+    secret = jwt_key.find_secret(p.client("secretsmanager"), p.secret)
     return [
-        Part("network", net_found, "NAT gateway, Elastic IP" if net else "", "invoke configure"),
+        network_part(p),
         Part("boot scripts", f"{scripts} in s3://{p.bucket}/{p.cluster}/" if scripts else "", "", "invoke upload-bootstrap"),
-        Part(
-            "JWT key",
-            p.secret if secret else "",
-            "secret" if secret else "",
-            "invoke create-jwt-key",
-        ),
-        Part(
-            "cluster",
-            stands,
-            "head node, Elastic IP, file system, running compute nodes" if found else "",
-            "invoke create-cluster",
-        ),
-        Part("group's rule", rule, "", "invoke allow-head-node-group"),
-        Part("UQLE machine", machine, "instance, volume, public address" if instance else "", "invoke create-instance"),
+        Part("JWT key", f"secret {p.secret}" if secret else "", "secret" if secret else "", "invoke create-jwt-key"),
+        *cluster_parts(p),
+        machine_part(p),
     ]
+
+
+def network_part(p: Project) -> Part:
+    """Look at the VPC and its subnets."""
+    found = network.find(p.client("ec2"), p.client("cloudformation"), p.cluster, p.public_subnet)
+    if not found:
+        return Part("network", "", "", "invoke configure")
+    subnets = ", ".join(network.subnets(p.client("ec2"), found.vpc))
+    return Part("network", f"{found.vpc} with {subnets or 'no subnet'}", "NAT gateway, public address", "invoke configure")
+
+
+def cluster_parts(p: Project) -> list[Part]:
+    """Look at the cluster, its head node, compute nodes, file system, and the rule of the head node's group."""
+    ec2, cloudformation, make = p.client("ec2"), p.client("cloudformation"), "invoke create-cluster"
+    found = stack.find(cloudformation, p.cluster)
+    if not found:
+        return [Part("cluster", "", "", make), Part("group's rule", "", "", "invoke allow-head-node-group")]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    nodes = [node for node in security_groups.instances_of(ec2, p.cluster) if node["State"]["Name"] != "terminated"]
+    head = [describe(node) for node in nodes if node["InstanceId"] == outputs.get("HeadNodeInstanceID")]
+    group = stack.physical_id(cloudformation, p.cluster, "HeadNodeSecurityGroup")
+    rule = f"{group} admits its members" if group and security_groups.has_self_rule(ec2, group) else ""
+    compute = len(nodes) - len(head)
+    return [
+        Part("cluster", found["StackStatus"], "", make),
+        Part("head node", "".join(head), "instance, disk, public address" if head else "", make),
+        Part("compute nodes", f"{compute} running" if compute else "none running", "instances" if compute else "", make),
+        Part("file system", outputs.get("EFSIds", ""), "each GB of it" if outputs.get("EFSIds") else "", make),
+        Part("group's rule", rule, "", "invoke allow-head-node-group"),
+    ]
+
+
+def machine_part(p: Project) -> Part:
+    """Look at the UQLE machine."""
+    found = uqle_instance.find(p.client("ec2"), p.cluster)
+    return Part(
+        "UQLE machine", describe(found) if found else "", "instance, disk, address" if found else "", "invoke create-instance"
+    )
+
+
+def describe(instance: InstanceTypeDef) -> str:
+    """Say which instance it is, in which state, and where."""
+    return f"{instance['InstanceId']}, {instance['State']['Name']}, {instance.get('PublicIpAddress', 'no public address')}"
 
 
 def next_step(found: list[Part]) -> str:
@@ -66,16 +93,23 @@ def next_step(found: list[Part]) -> str:
     missing = next((part for part in found if not part.found), None)
     if missing is None:
         return "invoke handover"
-    if missing.next == "invoke create-cluster":
-        return "invoke fill-parameters, invoke render, invoke create-cluster"
+    if missing.name == "cluster":
+        return "invoke fill-parameters render create-cluster"
     return missing.next
 
 
 def screen(p: Project) -> list[str]:
     """Give the lines that `invoke status` prints."""
     found = parts(p)
-    lines = [f"  {part.name:13} {part.found or 'missing'}{f'  (costs: {part.costs})' if part.costs else ''}" for part in found]
+    lines = [f"  {part.name:13} {part.found or 'missing'}" + (f"  [costs: {part.costs}]" if part.costs else "") for part in found]
     return [f"Cluster {p.cluster} in {p.region}", *lines, f"Next: {next_step(found)}"]
+
+
+def as_json(p: Project) -> str:
+    """Give the same for scripts."""
+    found = parts(p)
+    told = {"cluster": p.cluster, "region": p.region, "parts": [part._asdict() for part in found], "next": next_step(found)}
+    return json.dumps(told, indent=2)
 
 
 def left(p: Project) -> list[str]:

@@ -17,7 +17,7 @@ from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import InstanceTypeDef, RunInstancesRequestTypeDef
+    from types_boto3_ec2.type_defs import InstanceTypeDef, RunInstancesRequestTypeDef, WaiterConfigTypeDef
     from types_boto3_ssm import SSMClient
 
 # https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
@@ -25,6 +25,7 @@ UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/eb
 SCRIPT = Path(__file__).parent.parent / "bootstrap" / "uqle_instance_ubuntu.sh"
 ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
 SPENT = f"{aws.TAG}:spent-client-token"  # on the head node's group: the launch that a disconnect ended
+PATIENCE: WaiterConfigTypeDef = {"Delay": 3, "MaxAttempts": 200}  # ten minutes, looking every three seconds
 LIVING = ["pending", "running", "stopping", "stopped"]
 
 
@@ -202,10 +203,36 @@ def wait_until_running(ec2: EC2Client, instance: str) -> InstanceTypeDef:
 
     """
     try:
-        ec2.get_waiter("instance_running").wait(InstanceIds=[instance], WaiterConfig={"Delay": 3, "MaxAttempts": 200})
+        ec2.get_waiter("instance_running").wait(InstanceIds=[instance], WaiterConfig=PATIENCE)
     except WaiterError as error:
         raise ClusterError(f"{instance} does not come to run: see its state reason in the EC2 console.") from error
     return ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+
+
+def stop(ec2: EC2Client, cluster: str) -> list[str]:
+    """Stop the UQLE instance, and wait until it is stopped; it keeps its disk, and gets another address when it is started.
+
+    Returns:
+        The ids of what was stopped now.
+    """
+    found = find(ec2, cluster)
+    if found is None or found["State"]["Name"] == "stopped":
+        return []
+    ec2.stop_instances(InstanceIds=[found["InstanceId"]])
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=[found["InstanceId"]], WaiterConfig=PATIENCE)
+    return [found["InstanceId"]]
+
+
+def start(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:
+    """Start the UQLE instance, and give it as it runs; None where there is none."""
+    found = find(ec2, cluster)
+    if found is None:
+        return None
+    if found["State"]["Name"] == "stopping":
+        ec2.get_waiter("instance_stopped").wait(InstanceIds=[found["InstanceId"]], WaiterConfig=PATIENCE)
+    if found["State"]["Name"] in ("stopping", "stopped"):
+        ec2.start_instances(InstanceIds=[found["InstanceId"]])
+    return wait_until_running(ec2, found["InstanceId"])
 
 
 def differences(ec2: EC2Client, instance: InstanceTypeDef, place: Place, settings: Settings, script: str) -> list[str]:
@@ -260,7 +287,7 @@ def terminate(ec2: EC2Client, cluster: str, group: str | None) -> list[str]:
         for instance in instances:
             spend(ec2, group, instance.get("ClientToken", ""))
     try:
-        ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig={"Delay": 3, "MaxAttempts": 200})
+        ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig=PATIENCE)
     except WaiterError as error:
         raise ClusterError(f"{', '.join(ids)} are not terminated after ten minutes: run this again.") from error
     return ids

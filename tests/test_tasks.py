@@ -138,6 +138,23 @@ def test_connecting_disconnecting_and_connecting_again(cluster, ec2, invoke):
     assert identifier not in said(invoke("connect-uqle"))
 
 
+def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster, ec2, project, invoke):
+    table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
+    dynamodb = project.client("dynamodb")
+    name = "parallelcluster-pcluster-ubuntu"
+    dynamodb.create_table(TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST")
+    fleet = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
+    dynamodb.put_item(TableName=name, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": fleet}})
+    said(invoke("connect-uqle"))
+    printed = said(invoke("pause"))
+    [stopped] = re.findall(r"Stopped (i-\w+)\.", printed)
+    assert "Going on to cost: NAT gateway, head node" in printed
+    assert "No UQLE instance runs." in said(invoke("pause"))
+    again = said(invoke("resume"))
+    assert re.search(rf"{stopped} runs at 203\.0\.113\.\d+", again)
+    assert again == said(invoke("resume"))
+
+
 def test_the_key_is_in_the_file_alone_and_only_when_asked_for(filled, cluster, invoke, project):
     key = jwt_key.read(project.client("secretsmanager"), project.secret)
     printed = said(invoke("handover"))
