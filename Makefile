@@ -26,7 +26,7 @@ readme: setup ## the outputs in README.md, from a rehearsal
 	@$(BIN)/python -m readme_outputs
 
 lock: setup ## requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
 requirements:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null \
