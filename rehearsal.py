@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from sandbox import Inventory, emulated_aws, inventory
+from sandbox import Inventory, Thing, emulated_aws, inventory
 from sandbox.environment import DEFAULT_REGION
 
 ROOT = Path(__file__).parent
@@ -60,6 +60,12 @@ LEFT_ON_PURPOSE = {
 }
 
 
+def on_purpose(thing: Thing) -> bool:
+    """Say whether a thing is left on purpose: of buckets and what is in them, only pcluster's own."""
+    bucket = thing.id.removeprefix("s3://")
+    return thing.kind in LEFT_ON_PURPOSE and (thing.kind not in ("bucket", "object") or bucket.startswith("parallelcluster-"))
+
+
 class Done(NamedTuple):
     """A step that was walked: the task, how long it took, what it made, and what is wrong with that."""
 
@@ -91,7 +97,7 @@ def main() -> int:
     print(table(walked), flush=True)
     print(leftovers(left))
     faults = [f"{done.task}: {done.fault}" for done in walked if done.fault]
-    faults += [f"{thing.kind} {thing.id} is left" for thing in sorted(left) if thing.kind not in LEFT_ON_PURPOSE]
+    faults += [f"{thing.kind} {thing.id} is left" for thing in sorted(left) if not on_purpose(thing)]
     print(
         "\n".join(faults)
         or f"\nEvery step did what it says, in {time.monotonic() - began:.0f} s, and nothing is left that costs."
@@ -127,7 +133,7 @@ def walk(step: Step, folder: Path, before: Inventory) -> tuple[Done, Inventory]:
         fault = f"did not write {step.writes}"
     told = [step.writes] if step.writes else []
     told += [f"{kind} ({count})" if count > 1 else kind for kind, count in sorted(made.items())]
-    told += [f"{gone} things taken away"] if gone > 2 else []
+    told += [f"{gone} things taken away"] if step.task == BACK else []
     return Done(step.task, seconds, ", ".join(told), fault), after
 
 

@@ -34,6 +34,9 @@ class Step(Task):  # type: ignore[type-arg]
             return super().__call__(*args, **kwargs)
         except KeyboardInterrupt:
             raise Exit("Stopped. What was begun goes on in AWS; the same command takes it up again.", code=130) from None
+        except BrokenPipeError:  # the reader of a pipe left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=1) from None
         except (Exit, Failure):
             raise
         except Exception as error:
@@ -115,7 +118,7 @@ def create_key_pair(c: Context) -> None:
 @task(klass=Step)
 def configure(c: Context) -> None:
     """Make the VPC with the wizard of `pcluster configure`, answered as the README says; writes temp-config.yml."""
-    from slurm_cluster import network, pcluster, wizard
+    from slurm_cluster import checks, network, pcluster, wizard
 
     p = project(c)
     command = pcluster.command("configure", "-c", str(p.temp_config))
@@ -127,11 +130,11 @@ def configure(c: Context) -> None:
         print(wizard.already_done(ec2, p.temp_config))
         return
     wizard.check_ready(ec2, p.cluster, p.key_pair)
-    watcher, refused = wizard.Answers({**wizard.ANSWERS, "AWS Region ID": p.region, "EC2 Key Pair Name": p.key_pair}), ""
+    answers, refused = wizard.answers(p.region, p.key_pair, checks.instance_types(TEMPLATE)), ""
     with network.claiming(ec2, p.cluster) as made:
         try:
             how = {"pty": True, "fallback": False, "in_stream": False, "timeout": WIZARD_SECONDS}
-            run(c, p, command, watchers=[watcher], **how)
+            run(c, p, command, watchers=[wizard.Answers(answers)], **how)
         except Failure as failure:
             refused = f": {failure.reason or 'it took longer than an hour'}"
     if not p.temp_config.exists():
@@ -174,7 +177,7 @@ def create_jwt_key(c: Context) -> None:
 @task(klass=Step, help={"ssh-from": SSH_FROM, "overwrite": "replace also what a person wrote (default: keep it)"})
 def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> None:
     """Write config-parameters.json from temp-config.yml, the scripts and the key; keeps what a person wrote."""
-    from slurm_cluster import bootstrap, parameters, stack
+    from slurm_cluster import bootstrap, jwt_key, parameters, stack
 
     p = project(c)
     if planned(c, f"write {p.parameter_file}, with <from configure>, <from upload-bootstrap> and <from create-jwt-key>"):
@@ -184,6 +187,8 @@ def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> 
     found = {"SSH_FROM": p.ssh_from(ssh_from), **p.found_parameters()}
     stands = stack.find(p.client("cloudformation"), p.cluster) is not None
     values, found, said = bootstrap.settle_uris(values, found, p.cluster, stands)
+    if jwt_key.is_own(str(values.get(parameters.SECRET, "")), p.secret) and not stands:
+        values = values | {parameters.SECRET: ""}  # a secret that was made anew has another ARN
     filled, kept = parameters.fill(values, found, overwrite=overwrite)
     parameters.write(p.parameter_file, filled)
     print("\n".join([*said, *kept, f"Wrote {p.parameter_file}: {len(parameters.given(filled))} values."]))
@@ -226,10 +231,12 @@ def create_cluster(c: Context) -> None:
     if found and found["StackStatus"] in stack.STANDING:
         print(f"The cluster {p.cluster} stands: {found['StackStatus']}.")
         return
-    if found and found["StackStatus"] != "CREATE_IN_PROGRESS":
+    if found and found["StackStatus"] in stack.FAILED:
         raise Exit(f"The cluster {p.cluster} is {found['StackStatus']}: `invoke delete-cluster` first.", code=1)
+    if found and found["StackStatus"] != "CREATE_IN_PROGRESS":
+        raise Exit(f"The cluster {p.cluster} is {found['StackStatus']}: wait until that is over, then run this again.", code=1)
     if not found:
-        preflight.check(p.config_file, p.region, p.client("s3"))
+        preflight.check(p.config_file, p.cluster, p.region, p.client("s3"))
         answer = run(c, p, dry_run, hide=True)
         print("\n".join(pcluster.check_dry_run(answer.stdout, answer.stderr)))
         answer = run(c, p, real, hide=True)
@@ -253,13 +260,14 @@ def update_cluster(c: Context) -> None:
         return
     cloudformation = p.client("cloudformation")
     found = stack.require(cloudformation, p.cluster)
-    preflight.check(p.config_file, p.region, p.client("s3"))
+    preflight.check(p.config_file, p.cluster, p.region, p.client("s3"))
+    before = stack.newest_event(cloudformation, found["StackId"])
     answer = run(c, p, command, hide=True)
     if pcluster.has_no_changes(answer.stdout):
         print(f"The cluster {p.cluster} is as {p.config_file} has it: nothing to do.")
         return
     pcluster.check(answer.ok, answer.stdout, answer.stderr)
-    if console.show(stack.watch(cloudformation, found["StackId"])) != "UPDATE_COMPLETE":
+    if console.show(stack.watch(cloudformation, found["StackId"], before)) != "UPDATE_COMPLETE":
         reasons = stack.failures(cloudformation, found["StackId"])
         raise Exit("\n  ".join([f"The cluster {p.cluster} was not updated, and is as before.", *reasons]), code=1)
     print(f"The cluster {p.cluster} is as {p.config_file} has it.")
@@ -316,16 +324,16 @@ def connect_uqle(c: Context) -> None:
 @task(klass=Step, help={"with-key": "put the JWT key into the file too, never on the screen (default: leave it out)"})
 def handover(c: Context, with_key: bool = False) -> None:
     """Give the four things that UQLE asks for, on the screen and as uqle.env."""
-    from slurm_cluster import handover, jwt_key, stack, uqle_instance
+    from slurm_cluster import handover, stack, uqle_instance
 
     p = project(c)
     if planned(c, f"write {p.handover_file} for the UQLE machine"):
         return
     found = stack.require(p.client("cloudformation"), p.cluster)
     head_node, mount_point = stack.output(found, "HeadNodePrivateDnsName"), p.uqle_settings().mount_point
-    key = (p.literal_key or jwt_key.read(p.client("secretsmanager"), p.secret)) if with_key else None
+    key = p.jwt_key() if with_key else None
     handover.write(p.handover_file, head_node, mount_point, key)
-    where = f"in SLURM_JWT_KEY of {p.parameter_file}" if p.literal_key else f"secret {p.secret}"
+    where = f"in SLURM_JWT_KEY of {p.parameter_file}" if p.literal_key else f"secret {p.given_secret or p.secret}"
     machine = uqle_instance.find(p.client("ec2"), p.cluster)
     print("\n".join(handover.summary(p.handover_file, head_node, mount_point, where, with_key, p.key_pair, machine)))
 
@@ -340,12 +348,12 @@ def handover(c: Context, with_key: bool = False) -> None:
 )
 def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -> None:
     """Run a real job through the REST API, and say which link of the chain is broken, if one is."""
-    from slurm_cluster import jwt_key, key_pair, stack, tunnel, verification
+    from slurm_cluster import key_pair, stack, tunnel, verification
 
     p = project(c)
     if planned(c, f"run a job of user {user} through the REST API of {p.cluster}"):
         return
-    key = p.literal_key or jwt_key.read(p.client("secretsmanager"), p.secret)
+    key = p.jwt_key()
     if url:
         tell(verification.verify(url, key, user, seconds=seconds))
         return
@@ -464,11 +472,13 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
         print(f"There is no cluster {p.cluster}.")
         return
     security_groups.refuse_foreign_members(cloudformation, p.client("ec2"), p.cluster)
+    before = ""
     if found["StackStatus"] != "DELETE_IN_PROGRESS":
         console.confirm(f"Delete the cluster {p.cluster} in {p.region}, and all data on its shared file system?", yes)
+        before = stack.newest_event(cloudformation, found["StackId"])
         answer = run(c, p, command, hide=True)
         pcluster.check(answer.ok, answer.stdout, answer.stderr)
-    if console.show(stack.watch(cloudformation, found["StackId"])) != "DELETE_COMPLETE":
+    if console.show(stack.watch(cloudformation, found["StackId"], before)) != "DELETE_COMPLETE":
         reasons = stack.failures(cloudformation, found["StackId"])
         raise Exit("\n  ".join([f"The cluster {p.cluster} was not deleted: run this again.", *reasons]), code=1)
     print(f"The cluster {p.cluster} is gone.")
@@ -489,14 +499,16 @@ def delete_network(c: Context) -> None:
         return
     network.refuse_in_use(ec2, cloudformation, p.cluster, found)
     subnets = network.subnets(ec2, found.vpc)
+    network.claim(ec2, found.vpc, p.cluster)  # so that it is found again when this is stopped half-way
     for each in found.stacks:
         if console.show(network.delete_stack(cloudformation, each)) != "DELETE_COMPLETE":
             raise Exit(f"The stack {each} was not deleted: see its events in CloudFormation, then run this again.", code=1)
     ec2.delete_vpc(VpcId=found.vpc)
-    if p.public_subnet in subnets:
-        p.temp_config.unlink(missing_ok=True)
-        parameters.forget(p.parameter_file, subnets)
-    print(f"The network {found.vpc} is gone, and with it {p.temp_config}.")
+    print(f"The network {found.vpc} is gone.")
+    if p.temp_config.exists() and p.public_subnet in subnets:
+        p.temp_config.unlink()
+        print(f"Removed {p.temp_config}, which named it.")
+    parameters.forget(p.parameter_file, subnets)
 
 
 @task(klass=Step, help={"all": "the boot scripts and the JWT key too (default: keep them)", "yes": YES})
@@ -509,13 +521,19 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
         console.confirm(f"Take away the UQLE machine, the cluster {p.cluster} with all data on /shared, and its network?", yes)
     disconnect_uqle(c)
     delete_cluster(c, yes=True)
-    delete_network(c)
+    kept = ""
+    try:
+        delete_network(c)
+    except Exit as refused:  # another cluster may be in it: what is this one's alone goes all the same
+        kept = str(refused)
     if all and not planned(c, "delete the boot scripts, the secret and its policy"):
         gone = bootstrap.remove(p.client("s3"), p.bucket, p.cluster, p.account)
         gone += jwt_key.remove(p.client("secretsmanager"), p.client("iam"), p.secret, p.policy)
         print("\n".join(f"Deleted {each}." for each in gone))
     if not c.config.run.dry:
-        print("\n".join(["Left:", *(f"  {each}" for each in status.left(p))]))
+        print("\n".join(["Left:", *(f"  {each}" for each in status.left(p))]), flush=True)
+    if kept:
+        raise Exit(kept, code=1)
 
 
 # --- All of it --------------------------------------------------------------------------------------------------------

@@ -22,6 +22,6 @@ for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]
 
 from sandbox.environment import emulated_aws, reset  # noqa: E402
-from sandbox.inventory import Inventory, inventory  # noqa: E402
+from sandbox.inventory import Inventory, Thing, inventory  # noqa: E402
 
-__all__ = ["Inventory", "emulated_aws", "inventory", "reset"]
+__all__ = ["Inventory", "Thing", "emulated_aws", "inventory", "reset"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CreateBucketRequestTypeDef
 
 FOLDER = Path(__file__).parent.parent / "bootstrap"
+PATIENCE = 30  # tries, ten seconds apart
+BUCKET_PREFIX = "slurm-cluster-bootstrap-"
 SCRIPTS = {
     "CUSTOM_BOOT_ACTION_START": "on_node_start_ubuntu.sh",
     "CUSTOM_BOOT_ACTION_CONFIGURED": "on_node_configured_ubuntu.sh",
@@ -27,7 +30,12 @@ SCRIPTS = {
 
 def bucket_name(account: str, region: str) -> str:
     """Give the name of the bucket: one for each account and region, as bucket names are the world's."""
-    return f"slurm-cluster-bootstrap-{account}-{region}"
+    return f"{BUCKET_PREFIX}{account}-{region}"
+
+
+def is_ours(bucket: str) -> bool:
+    """Say whether a bucket is one of those that `upload-bootstrap` makes."""
+    return bucket.startswith(BUCKET_PREFIX)
 
 
 def uris(folder: Path, bucket: str, cluster: str) -> dict[str, str]:
@@ -99,7 +107,7 @@ def ensure_bucket(s3: S3Client, bucket: str, account: str, region: str) -> bool:
         request: CreateBucketRequestTypeDef = {"Bucket": bucket}
         if region != "us-east-1":  # which S3 wants unsaid
             request["CreateBucketConfiguration"] = {"LocationConstraint": region}  # type: ignore[typeddict-item]
-        s3.create_bucket(**request)
+        create_bucket(s3, request)
     everything = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
     s3.put_public_access_block(
         Bucket=bucket,
@@ -113,6 +121,19 @@ def ensure_bucket(s3: S3Client, bucket: str, account: str, region: str) -> bool:
     )
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(tls_only(bucket, region)), ExpectedBucketOwner=account)
     return made
+
+
+def create_bucket(s3: S3Client, request: CreateBucketRequestTypeDef) -> None:
+    """Make the bucket; where one of its name was deleted a moment ago, S3 wants some patience."""
+    for _ in range(PATIENCE):
+        try:
+            s3.create_bucket(**request)
+            break
+        except ClientError as error:
+            if code(error) != "OperationAborted":
+                raise
+            time.sleep(10)
+    s3.get_waiter("bucket_exists").wait(Bucket=request["Bucket"])
 
 
 def exists(s3: S3Client, bucket: str, account: str) -> bool:

@@ -81,10 +81,10 @@ def images(ec2: EC2Client, ssm: SSMClient) -> str:
 
 
 def instance_types(template: Path) -> list[str]:
-    """Give the instance types that the template names."""
+    """Give the instance types that the template names, in its order: the head node's comes first."""
     text = files.read(template)
     lines = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.strip().startswith("InstanceType:")]
-    return sorted({yaml.safe_load(line) for line in lines if "{{" not in line})
+    return list(dict.fromkeys(yaml.safe_load(line) for line in lines if "{{" not in line))
 
 
 def common_zones(ec2: EC2Client, types: list[str]) -> str:

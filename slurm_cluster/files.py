@@ -3,6 +3,9 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from slurm_cluster.errors import ClusterError
 
@@ -22,6 +25,18 @@ def read(path: Path) -> str:
         raise ClusterError(f"{path} is not UTF-8 text: byte {error.start + 1} is not of it.") from error
 
 
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        ClusterError: it cannot be read, or is not YAML.
+    """
+    try:
+        return yaml.safe_load(read(path))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ClusterError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
 def write(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file whole or not at all: a full disk or a killed process leaves what was there before.
 
@@ -36,6 +51,7 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
     """
     temporary = None
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef
 
 PORT = 8082
-KEY_LINE = "SLURM_JWT_KEY="
 
 
 def url(head_node: str) -> str:
@@ -38,7 +37,7 @@ def write(path: Path, head_node: str, mount_point: str, key: str | None) -> None
     """
     lines = [f"SLURM_URL={url(head_node)}", f"SLURM_PORT={PORT}", f"SHARED_MOUNT={mount_point}"]
     if key is not None:
-        lines.append(f"{KEY_LINE}{key}")
+        lines.append(f"SLURM_JWT_KEY={key}")
     files.write(path, "".join(f"{line}\n" for line in lines), mode=0o600)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ def secret_name(cluster: str, region: str) -> str:
 def policy_arn(cluster: str, account: str, region: str) -> str:
     """Give the ARN of the policy; IAM's names are those of all regions, so the region is in it."""
     return f"arn:{aws.partition(region)}:iam::{account}:policy{PATH}{cluster}-{region}-read-slurm-jwt-key"
+
+
+def is_own(arn: str, name: str) -> bool:
+    """Say whether an ARN is that of a secret of this name: AWS ends it in six characters that are other ones each time."""
+    return re.fullmatch(rf"arn:[^:]+:secretsmanager:[^:]+:\d+:secret:{re.escape(name)}-\w{{6}}", arn) is not None
 
 
 def find_secret(manager: SecretsManagerClient, name: str) -> str | None:
@@ -86,6 +92,7 @@ def ensure_policy(iam: IAMClient, arn: str, secret_arn: str) -> bool:
     }
     if not policy_exists(iam, arn):
         iam.create_policy(PolicyName=arn.split("/")[-1], Path=PATH, PolicyDocument=json.dumps(document))
+        iam.get_waiter("policy_exists").wait(PolicyArn=arn)
         return True
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     if iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"] == document:
@@ -115,6 +122,10 @@ def remove_old_versions(iam: IAMClient, arn: str) -> None:
 
 def read(manager: SecretsManagerClient, name: str) -> str:
     """Give the key, which is for a file of mode 0600 and nothing else.
+
+    Args:
+        manager: a client of Secrets Manager.
+        name: the secret's name or ARN.
 
     Raises:
         ClusterError: there is no such secret.

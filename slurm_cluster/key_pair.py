@@ -64,7 +64,6 @@ def create(ec2: EC2Client, name: str) -> str:
         check(known, path)
         return f"The key pair {name} is in EC2 and its private half in {path}: nothing to do."
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         private = Ed25519PrivateKey.generate().private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )

@@ -45,12 +45,6 @@ def of_cluster(ec2: EC2Client, cluster: str) -> list[str]:
     return [vpc["VpcId"] for vpc in vpcs(ec2) if tag(vpc, aws.TAG) == cluster]
 
 
-def orphans(ec2: EC2Client) -> list[str]:
-    """Give the ids of the wizard's VPCs that belong to no cluster's tag and have no subnet: what a killed wizard leaves."""
-    candidates = [vpc["VpcId"] for vpc in vpcs(ec2) if name(vpc).startswith(VPC_PREFIX) and not tag(vpc, aws.TAG)]
-    return [vpc for vpc in candidates if not subnets(ec2, vpc)]
-
-
 def subnets(ec2: EC2Client, vpc: str) -> list[str]:
     """Give the ids of a VPC's subnets."""
     pages = ec2.get_paginator("describe_subnets").paginate(Filters=[{"Name": "vpc-id", "Values": [vpc]}])
@@ -80,7 +74,7 @@ def claiming(ec2: EC2Client, cluster: str) -> Iterator[list[str]]:
         yield made
     finally:
         new = [vpc for vpc in vpcs(ec2) if vpc["VpcId"] not in before]
-        made += [vpc["VpcId"] for vpc in new if name(vpc).startswith(VPC_PREFIX)]
+        made += [vpc["VpcId"] for vpc in new if name(vpc).startswith(VPC_PREFIX) and not tag(vpc, aws.TAG)]
         for vpc in made:
             claim(ec2, vpc, cluster)
 
@@ -165,5 +159,6 @@ def delete_stack(cloudformation: CloudFormationClient, made: str) -> Iterator[st
     """Delete a stack of the wizard, and give the progress of it until it is gone."""
     found = stack.find(cloudformation, made)
     if found:
+        before = stack.newest_event(cloudformation, found["StackId"])
         cloudformation.delete_stack(StackName=made)
-        yield from stack.watch(cloudformation, found["StackId"])
+        yield from stack.watch(cloudformation, found["StackId"], before)

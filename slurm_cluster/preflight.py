@@ -7,8 +7,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from slurm_cluster import bootstrap, files
 from slurm_cluster.errors import ClusterError
 
@@ -16,12 +14,13 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-def check(path: Path, region: str, s3: S3Client) -> None:
+def check(path: Path, cluster: str, region: str, s3: S3Client) -> None:
     """Refuse a configuration whose nodes would fail when they boot, half an hour later.
 
     Args:
         path: config.yml, rendered by us or by hand.
-        region: where the cluster is to be.
+        cluster: its name.
+        region: where it is to be.
         s3: a client of S3.
 
     Raises:
@@ -30,6 +29,9 @@ def check(path: Path, region: str, s3: S3Client) -> None:
     configuration = load(path)
     if configuration.get("Region") != region:
         raise ClusterError(f"{path} is for {configuration.get('Region')}, not {region}: `invoke render` writes it anew.")
+    entries = [each for kind in node_kinds(configuration).values() for each in (kind.get("Iam") or {}).get("S3Access") or []]
+    if any(bootstrap.is_ours(each["BucketName"]) and each.get("KeyName") != f"{cluster}/*" for each in entries):
+        raise ClusterError(f"{path} is of another cluster than {cluster}: work in a folder of its own.")
     unreadable = unreadable_scripts(configuration)
     if unreadable:
         raise ClusterError(f"{path}: {'; '.join(unreadable)}: add the bucket to its Iam / S3Access.")
@@ -47,10 +49,7 @@ def load(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise ClusterError(f"{path} is not here: `invoke render` writes it.")
-    try:
-        configuration = yaml.safe_load(files.read(path))
-    except yaml.YAMLError as error:
-        raise ClusterError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    configuration = files.read_yaml(path)
     if not isinstance(configuration, dict):
         raise ClusterError(f"{path} holds no configuration: `invoke render` writes it.")
     return configuration

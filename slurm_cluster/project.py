@@ -85,6 +85,16 @@ class Project:
         return key if key and parameters.is_literal_key(key) else ""
 
     @property
+    def given_secret(self) -> str:
+        """The ARN of a secret of the person's own in config-parameters.json; else nothing."""
+        key = str(self.given().get(parameters.SECRET, ""))
+        return key if key and not parameters.is_literal_key(key) and not jwt_key.is_own(key, self.secret) else ""
+
+    def jwt_key(self) -> str:
+        """Give the JWT key itself, from where config-parameters.json says it is; it is never to be shown."""
+        return self.literal_key or jwt_key.read(self.client("secretsmanager"), self.given_secret or self.secret)
+
+    @property
     def bucket(self) -> str:
         """The bucket of the boot scripts."""
         return bootstrap.bucket_name(self.account, self.region)
@@ -137,7 +147,7 @@ class Project:
             if bootstrap.missing(self.client("s3"), list(scripts.values())):
                 raise ClusterError(f"The boot scripts are not in s3://{self.bucket}: run `invoke upload-bootstrap` first.")
             found |= {**scripts, "BOOTSTRAP_BUCKET": self.bucket}
-        if not self.literal_key:
+        if not self.literal_key and not self.given_secret:
             secret = jwt_key.find_secret(self.client("secretsmanager"), self.secret)
             if not secret or not jwt_key.policy_exists(self.client("iam"), self.policy):
                 raise ClusterError("The JWT key or the policy to read it is not there: run `invoke create-jwt-key` first.")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types_boto3_logs import CloudWatchLogsClient
 
 STANDING = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+FAILED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
+GONE = "DELETE_COMPLETE"  # a stack goes on telling of resources that it no longer has
 POLL = [1, 1, 2, 3, 5]  # seconds between two looks; the last one is repeated
 
 
@@ -107,14 +109,16 @@ def physical_id(cloudformation: CloudFormationClient, stack: str, logical_id: st
         if code(error) == "ValidationError":
             return None
         raise
-    return found["StackResourceDetail"].get("PhysicalResourceId")
+    detail = found["StackResourceDetail"]
+    return None if detail["ResourceStatus"] == GONE else detail.get("PhysicalResourceId")
 
 
 def resources(cloudformation: CloudFormationClient, stack: str, kind: str) -> list[str]:
     """Give the ids of the stack's resources of a type, as AWS::EC2::SecurityGroup."""
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
     summaries = [summary for page in pages for summary in page["StackResourceSummaries"]]
-    return [s["PhysicalResourceId"] for s in summaries if s["ResourceType"] == kind and s.get("PhysicalResourceId")]
+    stand = [each for each in summaries if each["ResourceType"] == kind and each["ResourceStatus"] != GONE]
+    return [each["PhysicalResourceId"] for each in stand if each.get("PhysicalResourceId")]
 
 
 def events(cloudformation: CloudFormationClient, stack_id: str) -> list[StackEventTypeDef]:
@@ -128,12 +132,19 @@ def events(cloudformation: CloudFormationClient, stack_id: str) -> list[StackEve
     return found
 
 
-def watch(cloudformation: CloudFormationClient, stack_id: str) -> Iterator[Progress]:
+def newest_event(cloudformation: CloudFormationClient, stack_id: str) -> str:
+    """Give the id of what happened to a stack last, so that `watch` can tell what happens after it."""
+    found = cloudformation.describe_stack_events(StackName=stack_id)["StackEvents"]
+    return found[0]["EventId"] if found else ""
+
+
+def watch(cloudformation: CloudFormationClient, stack_id: str, after: str = "") -> Iterator[Progress]:
     """Look at a stack until nothing happens to it any more.
 
     Args:
         cloudformation: a client of CloudFormation.
         stack_id: its id: a deleted stack is not found by its name.
+        after: the newest event before the operation; for a moment the stack is still as before.
 
     Yields:
         How far it has come, at each look; the last one has the final status.
@@ -143,8 +154,11 @@ def watch(cloudformation: CloudFormationClient, stack_id: str) -> Iterator[Progr
     for look in itertools.count():
         stack = find(cloudformation, stack_id)
         status = stack["StackStatus"] if stack else "DELETE_COMPLETE"
-        yield progress(status, events(cloudformation, stack_id) if stack else [], resources)
-        if not status.endswith("_IN_PROGRESS"):
+        told = events(cloudformation, stack_id) if stack else []
+        begun = not stack or not after or told[0]["EventId"] != after
+        if begun:
+            yield progress(status, told, resources)
+        if begun and not status.endswith("_IN_PROGRESS"):
             return
         time.sleep(POLL[min(look, len(POLL) - 1)])
 

@@ -61,11 +61,12 @@ def cluster_parts(p: Project) -> list[Part]:
     if not found:
         return [Part("cluster", "", "", make), Part("group's rule", "", "", "invoke allow-head-node-group")]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-    nodes = [node for node in security_groups.instances_of(ec2, p.cluster) if node["State"]["Name"] != "terminated"]
+    nodes = security_groups.instances_of(ec2, p.cluster)
     head = [describe(node) for node in nodes if node["InstanceId"] == outputs.get("HeadNodeInstanceID")]
+    compute_tag = {"Key": "parallelcluster:node-type", "Value": "Compute"}
+    compute = sum(compute_tag in node.get("Tags", []) and node["State"]["Name"] in ("pending", "running") for node in nodes)
     group = stack.physical_id(cloudformation, p.cluster, "HeadNodeSecurityGroup")
     rule = f"{group} admits its members" if group and security_groups.has_self_rule(ec2, group) else ""
-    compute = len(nodes) - len(head)
     return [
         Part("cluster", found["StackStatus"], "", make),
         Part("head node", "".join(head), "instance, disk, public address" if head else "", make),

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from slurm_cluster import files
 from slurm_cluster.errors import ClusterError
 
@@ -34,10 +32,7 @@ def read(path: Path) -> TempConfig:
     """
     if not path.exists():
         raise ClusterError(f"{path} is not here: `invoke configure` writes it.")
-    try:
-        whole = yaml.safe_load(files.read(path))
-    except yaml.YAMLError as error:
-        raise ClusterError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    whole = files.read_yaml(path)
     return TempConfig(**{name: text_at(whole, place, path) for name, place in PLACES.items()})
 
 

@@ -22,7 +22,7 @@ ANSWERS: dict[str, str | None] = {
     "EC2 Key Pair Name": None,
     "Scheduler": "slurm",
     "Operating System": "ubuntu2404",
-    "Head node instance type": None,
+    "Head node instance type": None,  # the template's: the wizard then offers the zones that have both
     "Number of queues": None,
     "Name of queue": None,
     "Number of compute resources": None,
@@ -38,6 +38,19 @@ ANSWERS: dict[str, str | None] = {
 QUESTION = re.compile(r"^([^\r\n]+?) \[[^\r\n\]]*\]: ", re.MULTILINE)
 REFUSED = re.compile(r"ERROR:? *[^\r\n]*is not an acceptable value[^\r\n]*")
 ENTER = "\n"
+
+
+def answers(region: str, key_pair: str, instance_types: list[str]) -> dict[str, str | None]:
+    """Give the answers for one cluster.
+
+    Args:
+        region: where it is to be.
+        key_pair: the name of its key pair.
+        instance_types: of the head node, and of the compute nodes.
+    """
+    head_node, *compute = instance_types
+    own = {"AWS Region ID": region, "EC2 Key Pair Name": key_pair, "Head node instance type": head_node}
+    return {**ANSWERS, **own, "Compute instance type": compute[0] if compute else None}
 
 
 class Answers(StreamWatcher):

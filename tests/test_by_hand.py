@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ KEYBOARD = r"""
 set -euo pipefail
 pcluster() {
   if [ "$1" = configure ]; then
-    printf '%s\n' "$region" "$cluster" slurm ubuntu2404 '' '' '' '' '' '' y '' '' | command pcluster "$@"
+    printf '%s\n' "$region" "$cluster" slurm ubuntu2404 t3.xlarge '' '' '' t3.large '' y '' '' | command pcluster "$@"
   else
     command pcluster "$@"
   fi
@@ -87,7 +88,7 @@ def picture() -> dict[str, Any]:
         "account": sorted(tuple(map(normal, thing)) for thing in inventory(REGION)),
         "instance": {key: instance[key] for key in keys}
         | {"groups": len(instance["SecurityGroups"]), "public": "PublicIpAddress" in instance},
-        "user data": client["ec2"].describe_instance_attribute(**attribute)["UserData"]["Value"][:400],
+        "user data": b64decode(client["ec2"].describe_instance_attribute(**attribute)["UserData"]["Value"]).decode(),
         "volumes": [(volume["Size"], volume["Encrypted"], volume["VolumeType"]) for volume in volumes],
         "private": client["s3"].get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"],
         "encryption": client["s3"].get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"],

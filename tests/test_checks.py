@@ -60,4 +60,4 @@ def test_quotas_that_are_too_small_fail_and_untold_ones_are_unknown(project):
 
 
 def test_the_templates_instance_types_are_found():
-    assert checks.instance_types(TEMPLATE) == ["t3.large", "t3.xlarge"]
+    assert checks.instance_types(TEMPLATE) == ["t3.xlarge", "t3.large"]

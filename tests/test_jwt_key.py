@@ -68,6 +68,14 @@ def test_a_policy_that_somebody_widened_is_put_right_however_often(iam, project)
         assert document(iam, project.policy)["Statement"][0]["Resource"].endswith(":right")
 
 
+def test_an_arn_of_our_own_secret_is_told_from_others(project):
+    arn = f"arn:aws:secretsmanager:eu-west-2:123456789012:secret:{project.secret}"
+    assert jwt_key.is_own(f"{arn}-AbCdEf", project.secret)
+    assert not jwt_key.is_own(f"{arn}-two-AbCdEf", project.secret)
+    assert not jwt_key.is_own("arn:aws:secretsmanager:eu-west-2:123456789012:secret:mine-AbCdEf", project.secret)
+    assert not jwt_key.is_own("k" * 43, project.secret)
+
+
 def test_removing_twice_does_no_harm(manager, iam, project):
     arn, _ = jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu")
     jwt_key.ensure_policy(iam, project.policy, arn)

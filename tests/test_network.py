@@ -11,6 +11,16 @@ def test_the_network_is_found_by_its_tag(ec2, cloudformation, network):
     assert found == (network["vpc"], ["parallelclusternetworking-pubpriv-20261124000000"])
 
 
+def test_the_wizards_stack_of_another_network_is_left_alone(ec2, cloudformation, network):
+    other = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    cloudformation.create_stack(
+        StackName="parallelclusternetworking-pub-other",
+        TemplateBody="Parameters: {VpcId: {Type: String}}\nResources: {H: {Type: AWS::CloudFormation::WaitConditionHandle}}",
+        Parameters=[{"ParameterKey": "VpcId", "ParameterValue": other}],
+    )
+    assert networks.wizard_stacks(cloudformation, network["vpc"]) == ["parallelclusternetworking-pubpriv-20261124000000"]
+
+
 def test_a_network_made_by_hand_is_found_by_the_wizards_stack_of_the_subnet(ec2, cloudformation, network):
     ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     assert networks.find(ec2, cloudformation, "pcluster-ubuntu", None) is None

@@ -127,7 +127,7 @@ def test_filling_fills_what_is_absent_empty_or_a_placeholder_and_keeps_the_rest(
     }
     found = {"AWS_REGION": "eu-west-2", "SSH_KEY_PAIR": "k", "PUBLIC_SUBNET": "theirs", "SLURM_JWT_KEY": "arn:x"}
     filled, kept = parameters.fill(values, found, overwrite=False)
-    assert filled["AWS_REGION"], filled["SSH_KEY_PAIR"] == ("eu-west-2", "k")
+    assert (filled["AWS_REGION"], filled["SSH_KEY_PAIR"]) == ("eu-west-2", "k")
     assert (filled["PUBLIC_SUBNET"], filled["SLURM_JWT_KEY"], filled["OTHER"]) == ("mine", "my own key", "x")
     assert list(filled)[: len(parameters.RULES)] == list(parameters.RULES)
     assert kept == [

@@ -23,7 +23,7 @@ def config(project):
 
 def check(project, config):
     FILE.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-    preflight.check(FILE, "eu-west-2", project.client("s3"))
+    preflight.check(FILE, "one", "eu-west-2", project.client("s3"))
 
 
 def test_a_whole_configuration_passes(project, config):
@@ -32,7 +32,7 @@ def test_a_whole_configuration_passes(project, config):
 
 def test_a_queue_or_head_node_that_may_not_read_its_scripts_is_named(project, config):
     config["Scheduling"]["SlurmQueues"][0]["Iam"]["S3Access"] = []
-    config["HeadNode"]["Iam"]["S3Access"][0]["KeyName"] = "two/*"
+    config["HeadNode"]["Iam"]["S3Access"][0]["BucketName"] = "other"
     with pytest.raises(ClusterError) as error:
         check(project, config)
     assert "the head node may not read s3://" in str(error.value)
@@ -66,4 +66,4 @@ def test_a_configuration_of_another_region_is_refused(project, config):
 
 def test_a_configuration_that_is_not_there_is_told_how_to_make(project):
     with pytest.raises(ClusterError, match="invoke render"):
-        preflight.check(FILE, "eu-west-2", project.client("s3"))
+        preflight.check(FILE, "one", "eu-west-2", project.client("s3"))

@@ -11,7 +11,7 @@ import pytest
 
 from sandbox import inventory, resource_types, stacks
 from slurm_cluster import jwt_key
-from tests.conftest import REGION, ROOT
+from tests.conftest import REGION, ROOT, make_cluster
 
 
 def said(answer: subprocess.CompletedProcess[str], status: int = 0) -> str:
@@ -62,6 +62,46 @@ def test_fill_parameters_keeps_what_a_person_typed_and_says_so(filled, invoke):
     assert values()["SSH_FROM"] == "198.51.100.1/32"
     said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32", "--overwrite"))
     assert values()["SSH_FROM"] == "203.0.113.7/32"
+
+
+def test_a_secret_that_was_made_anew_is_filled_in_anew(filled, project, invoke):
+    old = values()["SLURM_JWT_KEY"]
+    project.client("secretsmanager").delete_secret(SecretId=project.secret, ForceDeleteWithoutRecovery=True)
+    said(invoke("create-jwt-key"))
+    said(invoke("fill-parameters"))
+    assert values()["SLURM_JWT_KEY"] == jwt_key.find_secret(project.client("secretsmanager"), project.secret) != old
+
+
+def test_a_secret_of_the_persons_own_is_kept_and_read(network, upload, cluster, project, invoke):
+    own = project.client("secretsmanager").create_secret(Name="mine", SecretString="m" * 40)["ARN"]
+    Path("config-parameters.json").write_text(json.dumps({"SLURM_JWT_KEY": own, "SSH_FROM": "203.0.113.7/32"}))
+    said(invoke("fill-parameters"))
+    assert (values()["SLURM_JWT_KEY"], values()["SLURM_JWT_POLICY"]) == (own, "")
+    said(invoke("handover", "--with-key"))
+    assert f"SLURM_JWT_KEY={'m' * 40}\n" in Path("uqle.env").read_text()
+
+
+def test_the_configuration_of_one_cluster_makes_no_other(filled, invoke):
+    assert "is of another cluster than second" in said(invoke("create-cluster", INVOKE_CLUSTER_NAME="second"), 1)
+
+
+def test_what_a_person_types_or_leaves_is_no_traceback(account, invoke, tmp_path):
+    assert "uqle.volume_gib is 'many'" in said(invoke("-R", "create-instance", INVOKE_UQLE_VOLUME_GIB="many"), 1)
+    Path("temp-config.yml").write_text("Region: 2026-99-99")
+    assert "temp-config.yml is not YAML" in said(invoke("status"), 1)
+    Path("temp-config.yml").unlink()
+    Path.home().joinpath(".ssh").write_text("")
+    assert "cannot be written" in said(invoke("create-key-pair"), 1)
+
+
+def test_down_with_another_cluster_in_the_network_takes_the_rest_and_says_so(cluster, network, cloudformation, upload, invoke):
+    make_cluster("second", network, cloudformation)
+    cloudformation.delete_stack(StackName="pcluster-ubuntu")
+    printed = said(invoke("down", "--yes", "--all"), 1)
+    assert "was not made by the wizard" in printed
+    assert "Deleted s3://" in printed
+    assert "Left:" in printed
+    assert cloudformation.describe_stacks(StackName="second")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
 
 
 def test_a_literal_key_and_scripts_elsewhere_need_no_secret_and_no_bucket(network, invoke):

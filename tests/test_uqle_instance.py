@@ -49,6 +49,8 @@ def test_the_instance_is_as_the_readme_describes_it(ec2, place, settings, image)
     }
     [volume] = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [identifier]}])["Volumes"]
     assert (volume["Encrypted"], volume["Size"]) == (True, 30)
+    assert [device["Ebs"]["DeleteOnTermination"] for device in instance["BlockDeviceMappings"]] == [True]
+    assert {"Key": "slurm-cluster", "Value": "pcluster-ubuntu"} in volume["Tags"]
     encoded = ec2.describe_instance_attribute(InstanceId=identifier, Attribute="userData")["UserData"]["Value"]
     assert base64.b64decode(encoded).decode() == script
 
@@ -80,6 +82,7 @@ def test_a_new_instance_can_be_launched_after_a_disconnect(ec2, place, settings,
     script = uqle_instance.user_data(place, "/shared")
     first = uqle_instance.launch(ec2, place, settings, image, script)
     assert uqle_instance.terminate(ec2, "pcluster-ubuntu", place.group) == [first]
+    assert uqle_instance.spent_token(ec2, place.group) == uqle_instance.client_token(place, "")
     assert uqle_instance.terminate(ec2, "pcluster-ubuntu", place.group) == []
     second = uqle_instance.launch(ec2, place, settings, image, script)
     assert second != first
@@ -91,6 +94,10 @@ def test_a_new_instance_can_be_launched_after_one_was_terminated_in_the_console(
     first = uqle_instance.launch(ec2, place, settings, image, script)
     ec2.terminate_instances(InstanceIds=[first])
     assert uqle_instance.launch(ec2, place, settings, image, script) != first
+
+
+def test_a_cluster_of_the_same_name_made_again_has_other_tokens(place):
+    assert uqle_instance.client_token(place, "") != uqle_instance.client_token(place._replace(stack_id="another stack"), "")
 
 
 def test_another_refusal_of_ec2_is_not_swallowed(ec2, place, settings, image):

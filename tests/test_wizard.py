@@ -16,6 +16,21 @@ def test_a_question_is_answered_as_the_readme_says():
     assert answers("Automate VPC creation? (y/n) [n]: ") == ["y\n"]
 
 
+def test_the_answers_are_those_of_the_readme_for_one_cluster():
+    answers = wizard.answers("eu-west-2", "one", ["t3.xlarge", "t3.large"])
+    assert {question: answer for question, answer in answers.items() if answer} == {
+        "AWS Region ID": "eu-west-2",
+        "EC2 Key Pair Name": "one",
+        "Scheduler": "slurm",
+        "Operating System": "ubuntu2404",
+        "Head node instance type": "t3.xlarge",
+        "Compute instance type": "t3.large",
+        "Automate VPC creation?": "y",
+        "Network Configuration": "Head node in a public subnet and compute fleet in a private subnet",
+        "Automate Subnet creation?": "y",
+    }
+
+
 def test_a_question_without_an_answer_of_ours_gets_its_default():
     assert answers("Number of queues [1]: ") == ["\n"]
 
