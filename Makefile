@@ -1,11 +1,11 @@
 # Sets up the environment, and holds the developers' chores; the users' steps are invoke's: .venv/bin/invoke --list
-.PHONY: setup rehearse test lint readme lock requirements
+.PHONY: setup rehearse test test-nodes lint readme lock requirements
 .DELETE_ON_ERROR:
 unexport PYTHONDONTWRITEBYTECODE # each package is compiled once, not by each process
 
 PYTHON ?= python3
 BIN := .venv/bin
-SHELL_SCRIPTS := bootstrap/*.sh sandbox/bin/ssh .ci/run
+SHELL_SCRIPTS := bootstrap/*.sh sandbox/bin/ssh tests/nodes/run tests/nodes/build-root .ci/run
 
 setup: requirements .venv/installed
 
@@ -14,6 +14,9 @@ rehearse: setup ## walk the README's whole path in the emulated AWS, and back
 
 test: setup ## the tests, which need neither root nor an AWS account
 	@$(BIN)/pytest
+
+test-nodes: setup ## the boot scripts on nodes that boot, with real Slurm; needs root
+	@tests/nodes/run --ignore tests/nodes/uqle
 
 lint: setup ## style and types
 	@$(BIN)/ruff check

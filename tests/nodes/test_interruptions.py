@@ -1,0 +1,57 @@
+"""OnNodeConfigured, killed at any moment and run again, ends as a run that nobody disturbed."""
+
+import pytest
+
+from tests.nodes.cluster import KEY, SCRIPTS, HeadNode, RestApi
+from tests.nodes.machine import wait_for
+
+# Bash reads it before a script: it counts the commands, and kills the script and its children before one of them.
+KILLER = """
+case $0 in *on_node_configured*)
+  set -o functrace
+  trap '[ $((++commands)) != "$KILL_AT" ] || kill -KILL 0' DEBUG
+  trap 'echo $commands >/root/commands' EXIT ;;
+esac
+"""
+MOMENTS = [f"{percent} %" for percent in range(5, 100, 10)]
+
+
+def run_until(node, command):
+    """Run the script, and kill it before one of its commands; 0 is none."""
+    node.write("/root/killer", KILLER)
+    return node.action("OnNodeConfigured", BASH_ENV="/root/killer", KILL_AT=str(command))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(installed):
+    """How many commands a whole run has, and what it makes of the node."""
+    node = HeadNode(30, installed)
+    try:
+        assert run_until(node, 0).returncode == 0
+        return int(node.path("/root/commands").read_text()), node.state()
+    finally:
+        node.destroy()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_run_is_made_good_by_the_next(undisturbed, installed_head, moment):
+    commands, state = undisturbed
+    killed = run_until(installed_head, commands * int(moment.split()[0]) // 100)
+    assert killed.returncode != 0, killed.stdout
+    again = installed_head.action("OnNodeConfigured")
+    assert again.returncode == 0, again.stdout
+    assert installed_head.state() == state
+    rest = RestApi(installed_head, KEY)
+    assert rest.get(f"/slurm/{rest.version()}/diag")
+
+
+@pytest.mark.parametrize("package", ["libdbi-perl", "mariadb-server"])
+def test_a_run_that_is_killed_while_it_installs_is_made_good_by_the_next(undisturbed, configured_head, package):
+    configured_head.copy_script("on_node_configured_ubuntu.sh")
+    configured_head.enter("systemd-run", "--quiet", "--unit=action", f"{SCRIPTS}/on_node_configured_ubuntu.sh")
+    listed = ("dpkg-query", "--show", "--showformat", "${Status}", package)
+    wait_for(lambda: "unpacked" in configured_head.enter(*listed, check=False).stdout, 60, f"{package} is unpacked")
+    configured_head.enter("systemctl", "kill", "--signal=KILL", "action")
+    again = configured_head.action("OnNodeConfigured")
+    assert again.returncode == 0, again.stdout
+    assert configured_head.state() == undisturbed[1]
