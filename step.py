@@ -1,0 +1,87 @@
+"""What the tasks share: a step whose expected failures are sentences, its dry run, and the commands that it runs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke import Context, Exit, Failure, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from slurm_cluster.project import Project
+
+ROOT = Path(__file__).parent
+
+
+class Step(Task):  # type: ignore[type-arg]
+    """A task whose expected failures are one sentence and status 1, never a traceback."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task."""
+        try:
+            return super().__call__(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise Exit("Stopped. What was begun goes on in AWS; the same command takes it up again.", code=130) from None
+        except BrokenPipeError:  # the reader of a pipe left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=1) from None
+        except (Exit, Failure):
+            raise
+        except Exception as error:
+            from slurm_cluster.errors import ClusterError
+
+            if isinstance(error, ClusterError):
+                raise Exit(str(error), code=1) from None
+            from botocore.exceptions import BotoCoreError, ClientError
+
+            from slurm_cluster.aws import sentence
+
+            if isinstance(error, (BotoCoreError, ClientError)):
+                raise Exit(sentence(error), code=1) from None
+            raise
+
+
+def project(c: Context) -> Project:
+    """Give what the settings, the files of the current folder and the AWS account say."""
+    from slurm_cluster.project import Project
+
+    return Project(c.config)
+
+
+def planned(c: Context, what: str) -> bool:
+    """With --dry, say what would be done, and that nothing is to be; every task that changes anything begins here."""
+    if c.config.run.dry:
+        print(f"would {what}")
+    return bool(c.config.run.dry)
+
+
+def run(c: Context, p: Project, command: str, **kwargs: Any) -> Any:
+    """Run an outside command, shown before it runs, with this environment's programs first and the region told."""
+    if not c.config.run.dry:  # which shows it by itself
+        print(f"$ {command}", flush=True)
+    env = {"PATH": programs(), "AWS_REGION": p.region, "AWS_DEFAULT_REGION": p.region}
+    return c.run(command, env=env, echo=False, warn=True, **kwargs)
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Print lines as they come."""
+    for line in lines:
+        print(line, flush=True)
+
+
+def programs() -> str:
+    """Give the PATH with this environment's programs first."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+
+def run_module(c: Context, *arguments: str) -> None:
+    """Run a module of this repository in the current folder, and pass its status on."""
+    command = shlex.join([sys.executable, "-m", *arguments])
+    answer = c.run(command, env={"PYTHONPATH": str(ROOT), "PATH": programs()}, warn=True, pty=sys.stdin.isatty())
+    if answer.failed:
+        raise Exit(code=answer.exited)
