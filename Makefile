@@ -26,7 +26,7 @@ lint: setup ## style and types
 	@$(BIN)/shfmt --diff --indent 2 --case-indent --binary-next-line $(SHELL_SCRIPTS)
 
 readme: setup ## the outputs in README.md, from a rehearsal
-	@$(BIN)/python -m readme_outputs
+	@$(BIN)/python -m chores.readme_outputs
 
 lock: setup ## requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock

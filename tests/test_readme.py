@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from invoke.loader import FilesystemLoader
 
-import readme_outputs
 import rehearsal
+from chores import readme_outputs
 from slurm_cluster import parameters
 from tests.conftest import ROOT
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(?P<start><!-- output: (?P<task>[a-z-]+) -->\n```text\n).*?(?P<end>```\n)", re.DOTALL)
 
