@@ -124,7 +124,7 @@ def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> 
         values = values | {parameters.SECRET: ""}  # a secret that was made anew has another ARN
     filled, kept = parameters.fill(values, found, overwrite=overwrite)
     parameters.write(p.parameter_file, filled)
-    print("\n".join([*said, *kept, f"Wrote {p.parameter_file}: {len(parameters.given(filled))} values."]))
+    tell([*said, *kept, f"Wrote {p.parameter_file}: {len(parameters.given(filled))} values."])
 
 
 @task(klass=Step)
@@ -160,23 +160,18 @@ def create_cluster(c: Context) -> None:
         run(c, p, real)
         return
     cloudformation = p.client("cloudformation")
-    found = stack.find(cloudformation, p.cluster)
-    if found and found["StackStatus"] in stack.STANDING:
-        print(f"The cluster {p.cluster} stands: {found['StackStatus']}.")
+    begun = stack.creation(cloudformation, p.cluster)
+    if begun and begun["StackStatus"] in stack.STANDING:
+        print(f"The cluster {p.cluster} stands: {begun['StackStatus']}.")
         return
-    if found and found["StackStatus"] in stack.FAILED:
-        raise Exit(f"The cluster {p.cluster} is {found['StackStatus']}: `invoke delete-cluster` first.", code=1)
-    if found and found["StackStatus"] != "CREATE_IN_PROGRESS":
-        raise Exit(f"The cluster {p.cluster} is {found['StackStatus']}: wait until that is over, then run this again.", code=1)
-    if not found:
+    if not begun:
         preflight.check(p.config_file, p.cluster, p.region, p.client("s3"))
         answer = run(c, p, dry_run, hide=True)
-        print("\n".join(pcluster.check_dry_run(answer.stdout, answer.stderr)))
-        answer = run(c, p, real, hide=True)
-        pcluster.check(answer.ok, answer.stdout, answer.stderr)
-        found = stack.require_begun(cloudformation, p.cluster)
-    if console.show(stack.watch(cloudformation, found["StackId"])) != "CREATE_COMPLETE":
-        raise Exit(stack.why_not_created(cloudformation, p.client("logs"), p.cluster, found["StackId"]), code=1)
+        tell(pcluster.check_dry_run(answer.stdout, answer.stderr))
+        pcluster.check(run(c, p, real, hide=True))
+        begun = stack.require_begun(cloudformation, p.cluster)
+    if console.show(stack.watch(cloudformation, begun["StackId"])) != "CREATE_COMPLETE":
+        raise Exit(stack.why_not_created(cloudformation, p.client("logs"), p.cluster, begun["StackId"]), code=1)
     print(f"The cluster {p.cluster} stands.")
 
 
@@ -199,7 +194,7 @@ def update_cluster(c: Context) -> None:
     if pcluster.has_no_changes(answer.stdout):
         print(f"The cluster {p.cluster} is as {p.config_file} has it: nothing to do.")
         return
-    pcluster.check(answer.ok, answer.stdout, answer.stderr)
+    pcluster.check(answer)
     if console.show(stack.watch(cloudformation, found["StackId"], before)) != "UPDATE_COMPLETE":
         reasons = stack.failures(cloudformation, found["StackId"])
         raise Exit("\n  ".join([f"The cluster {p.cluster} was not updated, and is as before.", *reasons]), code=1)
@@ -268,7 +263,7 @@ def handover(c: Context, with_key: bool = False) -> None:
     handover.write(p.handover_file, head_node, mount_point, key)
     where = f"in SLURM_JWT_KEY of {p.parameter_file}" if p.literal_key else f"secret {p.given_secret or p.secret}"
     machine = uqle_instance.find(p.client("ec2"), p.cluster)
-    print("\n".join(handover.summary(p.handover_file, head_node, mount_point, where, with_key, p.key_pair, machine)))
+    tell(handover.summary(p.handover_file, head_node, mount_point, where, with_key, p.key_pair, machine))
 
 
 @task(
@@ -324,7 +319,7 @@ def status(c: Context, json: bool = False) -> None:
     """Show what stands, what of it goes on costing money, and the next step; changes nothing."""
     from slurm_cluster import status
 
-    print(status.as_json(project(c)) if json else "\n".join(status.screen(project(c))))
+    tell([status.as_json(project(c))] if json else status.screen(project(c)))
 
 
 # --- Pausing ----------------------------------------------------------------------------------------------------------
@@ -367,7 +362,7 @@ def set_fleet(c: Context, wanted: str) -> None:
     command = ["update-compute-fleet", "--cluster-name", p.cluster, "--status", wanted]
     answer = run(c, p, pcluster.command(*command, region=p.region), hide=not c.config.run.dry)
     if not c.config.run.dry:
-        pcluster.check(answer.ok, answer.stdout, answer.stderr)
+        pcluster.check(answer)
 
 
 # --- Taking it away ---------------------------------------------------------------------------------------------------
@@ -410,7 +405,7 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
         console.confirm(f"Delete the cluster {p.cluster} in {p.region}, and all data on its shared file system?", yes)
         before = stack.newest_event(cloudformation, found["StackId"])
         answer = run(c, p, command, hide=True)
-        pcluster.check(answer.ok, answer.stdout, answer.stderr)
+        pcluster.check(answer)
     if console.show(stack.watch(cloudformation, found["StackId"], before)) != "DELETE_COMPLETE":
         reasons = stack.failures(cloudformation, found["StackId"])
         raise Exit("\n  ".join([f"The cluster {p.cluster} was not deleted: run this again.", *reasons]), code=1)
@@ -462,9 +457,9 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
     if all and not planned(c, "delete the boot scripts, the secret and its policy"):
         gone = bootstrap.remove(p.client("s3"), p.bucket, p.cluster, p.account)
         gone += jwt_key.remove(p.client("secretsmanager"), p.client("iam"), p.secret, p.policy)
-        print("\n".join(f"Deleted {each}." for each in gone))
+        tell(f"Deleted {each}." for each in gone)
     if not c.config.run.dry:
-        print("\n".join(["Left:", *(f"  {each}" for each in status.left(p))]), flush=True)
+        tell(["Left:", *(f"  {each}" for each in status.left(p))])
     if kept:
         raise Exit(kept, code=1)
 

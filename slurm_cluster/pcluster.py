@@ -3,12 +3,20 @@
 import json
 import shlex
 import textwrap
-from typing import Any
+from typing import Any, Protocol
 
 from slurm_cluster.errors import ClusterError
 
 NO_CHANGES = "No changes found in your cluster configuration."
 DRY_RUN_SUCCEEDED = "Request would have succeeded, but DryRun flag is set."
+
+
+class Answer(Protocol):
+    """What is left of a command that ended, as invoke gives it."""
+
+    ok: bool
+    stdout: str
+    stderr: str
 
 
 def command(*arguments: str, region: str = "") -> str:
@@ -22,7 +30,7 @@ def command(*arguments: str, region: str = "") -> str:
     return shlex.join(["pcluster", *arguments, *(["--region", region] if region else [])])
 
 
-def answer(stdout: str) -> dict[str, Any]:
+def told(stdout: str) -> dict[str, Any]:
     """Give what pcluster answered.
 
     Args:
@@ -42,12 +50,12 @@ def answer(stdout: str) -> dict[str, Any]:
 
 def findings(stdout: str) -> list[str]:
     """Give what pcluster found in the configuration, the errors first, each wrapped to 80 columns."""
-    told = answer(stdout)
+    said = told(stdout)
     kinds = ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
     lines = [
         f"{each.get('level', 'ERROR')} {each.get('type') or each.get('parameter', '')}: {each.get('message', '')}"
         for kind in kinds
-        for each in told.get(kind) or []
+        for each in said.get(kind) or []
     ]
     lines.sort(key=lambda line: not line.startswith("ERROR"))
     return [textwrap.fill(" ".join(line.split()), 78, subsequent_indent="    ", break_long_words=False) for line in lines]
@@ -55,7 +63,7 @@ def findings(stdout: str) -> list[str]:
 
 def has_no_changes(stdout: str) -> bool:
     """Say whether an update was refused because there is nothing to update."""
-    return str(answer(stdout).get("message", "")).endswith(NO_CHANGES)
+    return str(told(stdout).get("message", "")).endswith(NO_CHANGES)
 
 
 def check_dry_run(stdout: str, stderr: str) -> list[str]:
@@ -68,22 +76,22 @@ def check_dry_run(stdout: str, stderr: str) -> list[str]:
         ClusterError: pcluster would refuse the configuration.
 
     """
-    if answer(stdout).get("message") == DRY_RUN_SUCCEEDED:
+    if told(stdout).get("message") == DRY_RUN_SUCCEEDED:
         return findings(stdout)
     raise ClusterError(refusal(stdout, stderr))
 
 
-def check(succeeded: bool, stdout: str, stderr: str) -> None:
+def check(answer: Answer) -> None:
     """Take the answer of a command.
 
     Raises:
         ClusterError: pcluster refused it.
     """
-    if not succeeded:
-        raise ClusterError(refusal(stdout, stderr))
+    if not answer.ok:
+        raise ClusterError(refusal(answer.stdout, answer.stderr))
 
 
 def refusal(stdout: str, stderr: str) -> str:
     """Say why pcluster refused, all of its findings below the first line."""
-    message = answer(stdout).get("message") or " ".join((stderr or stdout).split()) or "it said nothing"
+    message = told(stdout).get("message") or " ".join((stderr or stdout).split()) or "it said nothing"
     return "\n  ".join([f"pcluster refused: {message}", *findings(stdout)])

@@ -22,6 +22,7 @@ STANDING = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 FAILED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
 GONE = "DELETE_COMPLETE"  # a stack goes on telling of resources that it no longer has
 POLL = [1, 1, 2, 3, 5]  # seconds between two looks; the last one is repeated
+MOMENT = 60  # seconds after which an operation that AWS accepted has begun, whatever the stack tells
 
 
 class Progress(NamedTuple):
@@ -65,6 +66,21 @@ def require(cloudformation: CloudFormationClient, cluster: str) -> StackTypeDef:
         raise ClusterError(f"There is no cluster {cluster} ({known}): `invoke create-cluster` makes it.")
     if stack["StackStatus"] not in STANDING:
         raise ClusterError(f"The cluster {cluster} is {stack['StackStatus']}: see `invoke status`.")
+    return stack
+
+
+def creation(cloudformation: CloudFormationClient, cluster: str) -> StackTypeDef | None:
+    """Give the stack of a cluster that stands or is being created; None where there is none.
+
+    Raises:
+        ClusterError: it failed, or something else is happening to it.
+    """
+    stack = find(cloudformation, cluster)
+    status = stack["StackStatus"] if stack else ""
+    if status in FAILED:
+        raise ClusterError(f"The cluster {cluster} is {status}: `invoke delete-cluster` first.")
+    if status not in ("", "CREATE_IN_PROGRESS", *STANDING):
+        raise ClusterError(f"The cluster {cluster} is {status}: wait until that is over, then run this again.")
     return stack
 
 
@@ -150,12 +166,12 @@ def watch(cloudformation: CloudFormationClient, stack_id: str, after: str = "") 
         How far it has come, at each look; the last one has the final status.
 
     """
-    resources = total(cloudformation, stack_id)
+    resources, began = total(cloudformation, stack_id), time.monotonic()
     for look in itertools.count():
         stack = find(cloudformation, stack_id)
         status = stack["StackStatus"] if stack else "DELETE_COMPLETE"
         told = events(cloudformation, stack_id) if stack else []
-        begun = not stack or not after or told[0]["EventId"] != after
+        begun = not stack or not after or told[0]["EventId"] != after or time.monotonic() > began + MOMENT
         if begun:
             yield progress(status, told, resources)
         if begun and not status.endswith("_IN_PROGRESS"):

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,8 +41,8 @@ def test_a_refusal_names_the_errors_first_in_lines_of_80_columns():
 @pytest.mark.parametrize(("stdout", "stderr"), [("", "no credentials"), ("no credentials", ""), ("{broken", "no credentials")])
 def test_whatever_it_says_is_passed_on(stdout, stderr):
     with pytest.raises(ClusterError, match="pcluster refused: no credentials"):
-        pcluster.check(False, stdout, stderr)
+        pcluster.check(SimpleNamespace(ok=False, stdout=stdout, stderr=stderr))
 
 
 def test_success_says_nothing():
-    pcluster.check(True, "anything", "")
+    pcluster.check(SimpleNamespace(ok=True, stdout="anything", stderr=""))

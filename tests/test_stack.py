@@ -46,6 +46,14 @@ def test_watching_a_deletion_goes_on_until_the_stack_is_gone(cloudformation, clu
     assert stack.find(cloudformation, "pcluster-ubuntu") is None
 
 
+def test_watching_an_operation_that_tells_of_nothing_ends_after_a_moment(cloudformation, cluster, monkeypatch):
+    monkeypatch.setattr(stack, "POLL", [0.1])
+    monkeypatch.setattr(stack, "MOMENT", 0.3)
+    before = stack.newest_event(cloudformation, cluster["stack"])
+    seen = [progress.status for progress in stack.watch(cloudformation, cluster["stack"], before)]
+    assert seen == ["CREATE_COMPLETE"]
+
+
 def test_a_head_node_that_fails_to_boot_is_the_reason_of_the_failure(cloudformation, network, project, monkeypatch):
     monkeypatch.setattr(resource_types, "head_node_status", 69)
     made = make_cluster("pcluster-ubuntu", network, cloudformation)
