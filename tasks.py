@@ -48,12 +48,23 @@ def create_key_pair(c: Context) -> None:
 # --- Creating the VPC -------------------------------------------------------------------------------------------------
 
 
-@task(klass=Step)
-def configure(c: Context) -> None:
+@task(
+    klass=Step,
+    help={
+        "head-node-subnet": "a public subnet that is there, instead of the wizard's (default: the wizard makes a network)",
+        "compute-subnet": "with it, a subnet of the same VPC with a way out (default: the wizard makes a network)",
+    },
+)
+def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") -> None:
     """Make the VPC with the wizard of `pcluster configure`, answered as the README says; writes temp-config.yml."""
-    from slurm_cluster import checks, network, pcluster, wizard
+    from slurm_cluster import checks, existing_network, network, pcluster, temp_config, wizard
 
     p = project(c)
+    if head_node_subnet or compute_subnet:
+        wanted = temp_config.TempConfig(p.region, p.key_pair, head_node_subnet, compute_subnet)
+        if not planned(c, f"write {p.temp_config} for {head_node_subnet} and {compute_subnet}"):
+            print(existing_network.use(p.client("ec2"), p.temp_config, p.cluster, wanted))
+        return
     command = pcluster.command("configure", "-c", str(p.temp_config))
     if c.config.run.dry:
         run(c, p, command)
@@ -421,9 +432,9 @@ def delete_network(c: Context) -> None:
     if planned(c, f"delete the network of {p.cluster}"):
         return
     ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
-    found = network.find(ec2, cloudformation, p.cluster, p.public_subnet)
+    found = network.find(ec2, cloudformation, p.cluster, p.wizards_subnet)
     if not found:
-        print(f"There is no network that was made for {p.cluster}.")
+        print(network.why_not_found(ec2, p.cluster, p.public_subnet))
         return
     network.refuse_in_use(ec2, cloudformation, p.cluster, found)
     subnets = network.subnets(ec2, found.vpc)

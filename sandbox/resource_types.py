@@ -157,6 +157,7 @@ resource("EC2::EIPAssociation", "associate_address", "AssociationId", "disassoci
 resource("EC2::InternetGateway", "create_internet_gateway", "InternetGateway.InternetGatewayId", "delete_internet_gateway")
 resource("EC2::NatGateway", "create_nat_gateway", "NatGateway.NatGatewayId", "delete_nat_gateway")
 resource("EC2::RouteTable", "create_route_table", "RouteTable.RouteTableId", "delete_route_table")
+resource("EC2::SubnetRouteTableAssociation", "associate_route_table", "AssociationId", "disassociate_route_table")
 resource("EC2::Subnet", "create_subnet", "Subnet.SubnetId", "delete_subnet", made=public_or_private)
 resource("EC2::VPCGatewayAttachment", "attach_internet_gateway", "", "detach_internet_gateway")
 for way, other_end in ("ingress", "SourceSecurityGroupId"), ("egress", "DestinationSecurityGroupId"):

@@ -79,6 +79,25 @@ def claiming(ec2: EC2Client, cluster: str) -> Iterator[list[str]]:
             claim(ec2, vpc, cluster)
 
 
+def refuse_second(ec2: EC2Client, cluster: str, besides: str = "") -> None:
+    """Refuse to use another network than the one that carries the cluster's tag.
+
+    Args:
+        ec2: a client of EC2.
+        cluster: whose.
+        besides: the VPC that is to be used, where it is there already.
+
+    Raises:
+        ClusterError: an earlier run left one.
+    """
+    left = [vpc for vpc in of_cluster(ec2, cluster) if vpc != besides]
+    if left:
+        raise ClusterError(
+            f"{', '.join(left)} is the network of {cluster}, but temp-config.yml is not here: "
+            "work in the folder that has it, or remove the network with `invoke delete-network`."
+        )
+
+
 def find(ec2: EC2Client, cloudformation: CloudFormationClient, cluster: str, subnet: str | None) -> Network | None:
     """Find the network that goes with a cluster: by our tag, else the one of the wizard's stack that made its subnet.
 
@@ -86,7 +105,7 @@ def find(ec2: EC2Client, cloudformation: CloudFormationClient, cluster: str, sub
         ec2: a client of EC2.
         cloudformation: a client of CloudFormation.
         cluster: whose.
-        subnet: the public subnet of the person's files, where there are any.
+        subnet: the public subnet of temp-config.yml, where the wizard wrote it.
 
     Returns:
         None where there is none that may be taken away: it belongs to another cluster, or the wizard did not make it.
@@ -100,6 +119,14 @@ def find(ec2: EC2Client, cloudformation: CloudFormationClient, cluster: str, sub
     if len(owned) > 1:
         raise ClusterError(f"{', '.join(owned)} are all tagged {aws.TAG}={cluster}: take the tag off those that are not.")
     return Network(owned[0], wizard_stacks(cloudformation, owned[0])) if owned else None
+
+
+def why_not_found(ec2: EC2Client, cluster: str, subnet: str | None) -> str:
+    """Say why there is no network to take away, where the person's files may name a subnet."""
+    vpc = vpc_of_subnet(ec2, subnet) if subnet else None
+    if not vpc:
+        return f"There is no network that was made for {cluster}."
+    return f"The network {vpc['VpcId']} stays: it lacks the tag {aws.TAG}={cluster}, by which the cluster's own is found."
 
 
 def wizard_stacks(cloudformation: CloudFormationClient, vpc: str) -> list[str]:

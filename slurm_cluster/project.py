@@ -79,6 +79,11 @@ class Project:
         return self.given().get("PUBLIC_SUBNET")
 
     @property
+    def wizards_subnet(self) -> str | None:
+        """The public subnet of temp-config.yml where the wizard made it, and not somebody before the cluster."""
+        return temp_config.read(self.temp_config).public_subnet if temp_config.is_of_the_wizard(self.temp_config) else None
+
+    @property
     def literal_key(self) -> str:
         """The JWT key where config-parameters.json holds it itself, as the original README had it; else nothing."""
         key = str(self.given().get(parameters.SECRET, ""))

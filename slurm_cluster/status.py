@@ -47,9 +47,10 @@ def parts(p: Project) -> list[Part]:
 
 def network_part(p: Project) -> Part:
     """Look at the VPC and its subnets."""
-    found = network.find(p.client("ec2"), p.client("cloudformation"), p.cluster, p.public_subnet)
+    found = network.find(p.client("ec2"), p.client("cloudformation"), p.cluster, p.wizards_subnet)
     if not found:
-        return Part("network", "", "", "invoke configure")
+        vpc = network.vpc_of_subnet(p.client("ec2"), p.public_subnet) if p.public_subnet else None
+        return Part("network", f"{vpc['VpcId']}, which was there before" if vpc else "", "", "invoke configure")
     subnets = ", ".join(network.subnets(p.client("ec2"), found.vpc))
     return Part("network", f"{found.vpc} with {subnets or 'no subnet'}", "NAT gateway, public address", "invoke configure")
 

@@ -113,9 +113,4 @@ def check_ready(ec2: EC2Client, cluster: str, key_name: str) -> None:
         ClusterError: the key pair is not there, or an earlier run left a VPC.
     """
     key_pair.require(ec2, key_name)
-    left = network.of_cluster(ec2, cluster)
-    if left:
-        raise ClusterError(
-            f"{', '.join(left)} is the network of {cluster}, but temp-config.yml is not here: "
-            "work in the folder that has it, or remove the network with `invoke delete-network`."
-        )
+    network.refuse_second(ec2, cluster)

@@ -94,6 +94,7 @@ def network(key_pair: Path, ec2: Any, cloudformation: Any) -> dict[str, str]:
         {"Key": "slurm-cluster", "Value": "pcluster-ubuntu"},
     ]
     ec2.create_tags(Resources=[vpc], Tags=tags)
+    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
     host = f"https://{REGION}-aws-parallelcluster.s3.{REGION}.amazonaws.com"
     parameters = {
         "AvailabilityZone": f"{REGION}a",

@@ -1,0 +1,137 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sandbox import inventory
+from slurm_cluster import existing_network, temp_config
+from slurm_cluster.errors import ClusterError
+from tests.conftest import REGION, make_cluster
+from tests.test_tasks import said
+
+FILE = Path("temp-config.yml")
+
+
+@pytest.fixture
+def office(ec2, key_pair):
+    """A network that somebody made before there was a cluster: a public subnet, and a private one with a NAT gateway."""
+    vpc = ec2.create_vpc(CidrBlock="10.5.0.0/16")["Vpc"]["VpcId"]
+    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
+    public, private = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.5.{n}.0/24")["Subnet"]["SubnetId"] for n in (0, 1)]
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    [main] = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"]
+    ec2.create_route(RouteTableId=main["RouteTableId"], DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    nat = ec2.create_nat_gateway(SubnetId=public, AllocationId=address)["NatGateway"]["NatGatewayId"]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    ec2.associate_route_table(RouteTableId=table, SubnetId=private)
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=nat)
+    return {"vpc": vpc, "public": public, "private": private, "main": main["RouteTableId"], "table": table, "gateway": gateway}
+
+
+def configure(invoke, network, status=0):
+    flags = ["--head-node-subnet", network["public"], "--compute-subnet", network["private"]]
+    return said(invoke("configure", *flags), status)
+
+
+def tags(ec2, network):
+    found = ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"][0].get("Tags", [])
+    return found + [tag for each in subnets(ec2, network) for tag in each.get("Tags", [])]
+
+
+def subnets(ec2, network):
+    return ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [network["vpc"]]}])["Subnets"]
+
+
+def test_it_is_named_in_the_file_that_the_wizard_writes_and_nothing_in_aws_changes(office, invoke):
+    before = inventory(REGION)
+    assert office["vpc"] in configure(invoke, office)
+    assert temp_config.read(FILE) == (REGION, "pcluster-ubuntu", office["public"], office["private"])
+    assert inventory(REGION) == before
+
+
+def test_doing_it_again_changes_nothing(office, invoke):
+    configure(invoke, office)
+    before = FILE.read_text()
+    configure(invoke, office)
+    assert FILE.read_text() == before
+
+
+def test_a_second_network_beside_the_clusters_own_is_refused(office, network, invoke):
+    FILE.unlink()
+    assert f"{network['vpc']} is the network of pcluster-ubuntu" in configure(invoke, office, status=1)
+    assert not FILE.exists()
+
+
+def test_a_cluster_lives_in_it_and_is_taken_away_and_it_stands_untouched(office, ec2, cloudformation, invoke):
+    before = inventory(REGION)
+    configure(invoke, office)
+    make_cluster("pcluster-ubuntu", office, cloudformation)
+    said(invoke("connect-uqle"))
+    assert f"{office['vpc']}, which was there before" in said(invoke("status"))
+    said(invoke("disconnect-uqle"))
+    cloudformation.delete_stack(StackName="pcluster-ubuntu")
+    printed = said(invoke("down", "--yes", "--all"))
+    assert f"The network {office['vpc']} stays" in printed
+    assert {thing for thing in inventory(REGION) if thing.kind != "bucket"} == before
+    assert tags(ec2, office) == []
+    assert FILE.exists()
+
+
+def test_one_that_the_wizard_made_for_somebody_else_stands_too(network, ec2, invoke):
+    ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
+    FILE.unlink()
+    configure(invoke, network)
+    assert f"The network {network['vpc']} stays" in said(invoke("delete-network"))
+    FILE.unlink()
+    Path("config-parameters.json").write_text(f'{{"PUBLIC_SUBNET": "{network["public"]}"}}')
+    assert f"The network {network['vpc']} stays" in said(invoke("delete-network"))
+    assert len(subnets(ec2, network)) == 2
+
+
+def test_the_clusters_own_network_is_taken_up_again_where_the_file_was_lost(network, ec2, invoke):
+    FILE.unlink()
+    configure(invoke, network)
+    assert f"The network {network['vpc']} is gone" in said(invoke("delete-network"))
+
+
+def test_a_network_that_nodes_cannot_boot_in_is_refused_with_all_reasons_and_no_file(office, ec2, invoke):
+    ec2.modify_vpc_attribute(VpcId=office["vpc"], EnableDnsHostnames={"Value": False})
+    ec2.modify_vpc_attribute(VpcId=office["vpc"], EnableDnsSupport={"Value": False})
+    for table in office["main"], office["table"]:
+        ec2.delete_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0")
+    printed = configure(invoke, office, status=1)
+    for reason in ("no DNS support", "no DNS hostnames", "no route to an internet gateway", "no route out, as a NAT gateway"):
+        assert reason in printed
+    assert not FILE.exists()
+
+
+def test_compute_nodes_without_public_addresses_need_more_than_an_internet_gateway(office, ec2):
+    ec2.replace_route(RouteTableId=office["table"], DestinationCidrBlock="0.0.0.0/0", GatewayId=office["gateway"])
+    with pytest.raises(ClusterError, match="gives no public addresses"):
+        existing_network.check(ec2, office["public"], office["private"])
+    ec2.modify_subnet_attribute(SubnetId=office["private"], MapPublicIpOnLaunch={"Value": True})
+    assert existing_network.check(ec2, office["public"], office["private"]) == office["vpc"]
+
+
+def test_subnets_that_are_not_there_or_not_together_or_not_two_are_named(office, ec2):
+    with pytest.raises(ClusterError, match="--compute-subnet is subnet-00000000, which is not a subnet"):
+        existing_network.check(ec2, office["public"], "subnet-00000000")
+    with pytest.raises(ClusterError, match="Name --head-node-subnet too"):
+        existing_network.check(ec2, "", office["private"])
+    vpc = ec2.create_vpc(CidrBlock="10.6.0.0/16")["Vpc"]["VpcId"]
+    foreign = ec2.create_subnet(VpcId=vpc, CidrBlock="10.6.0.0/24")["Subnet"]["SubnetId"]
+    with pytest.raises(ClusterError, match="two subnets of one VPC"):
+        existing_network.check(ec2, office["public"], foreign)
+
+
+def test_it_needs_the_key_pair_as_the_wizard_does(office, ec2, invoke):
+    ec2.delete_key_pair(KeyName="pcluster-ubuntu")
+    assert "invoke create-key-pair" in configure(invoke, office, status=1)
+
+
+def test_the_file_of_another_network_is_kept(office, network, invoke):
+    before = FILE.read_text()
+    assert "names another network" in configure(invoke, office, status=1)
+    assert FILE.read_text() == before == yaml.safe_dump(yaml.safe_load(before))
