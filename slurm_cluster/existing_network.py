@@ -106,5 +106,6 @@ def default_route(ec2: EC2Client, vpc: str, subnet: str) -> RouteTypeDef:
     tables = [table for page in pages for table in page["RouteTables"]]
     own = [table for table in tables for each in table["Associations"] if each.get("SubnetId") == subnet]
     main = [table for table in tables for each in table["Associations"] if each.get("Main")]
-    routes = (own or main)[0]["Routes"]
-    return next((route for route in routes if route.get("DestinationCidrBlock") == ANYWHERE and route["State"] == "active"), {})
+    ways = [route for route in (own or main)[0]["Routes"] if route.get("DestinationCidrBlock") == ANYWHERE]
+    working = [route for route in ways if route["State"] == "active"]
+    return working[0] if working else {}
