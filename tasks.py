@@ -35,13 +35,17 @@ def check(c: Context) -> None:
         raise Exit("Put right what failed, then run this again.", code=1)
 
 
-@task(klass=Step)
-def create_key_pair(c: Context) -> None:
+@task(klass=Step, help={"public-key": "an ed25519 one of yours to import, as ~/.ssh/id_ed25519.pub (default: make a pair)"})
+def create_key_pair(c: Context, public_key: str = "") -> None:
     """Make the ed25519 key pair, its private half in ~/.ssh, mode 0600; one that is there is left alone."""
     from slurm_cluster import key_pair
 
     p = project(c)
-    if not planned(c, f"make the key pair {p.key_pair}, its private half in {key_pair.private_key_file(p.key_pair)}"):
+    if planned(c, f"make the key pair {p.key_pair}, its private half in {key_pair.private_key_file(p.key_pair)}"):
+        return
+    if public_key:
+        print(key_pair.adopt(p.client("ec2"), p.key_pair, Path(public_key).expanduser()))
+    else:
         print(key_pair.create(p.client("ec2"), p.key_pair))
 
 

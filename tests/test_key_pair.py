@@ -1,3 +1,6 @@
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from slurm_cluster import key_pair
@@ -65,3 +68,67 @@ def test_the_private_half_of_another_pair_is_noticed(ec2):
 def test_a_pair_that_is_not_there_says_how_to_make_it(ec2):
     with pytest.raises(ClusterError, match="invoke create-key-pair"):
         key_pair.require(ec2, "one")
+
+
+def own_key(passphrase="", kind="ed25519"):
+    """A key of the person's own, as ssh-keygen makes it; the file of its public half."""
+    (Path.home() / ".ssh").mkdir(mode=0o700, exist_ok=True)
+    file = Path.home() / ".ssh" / f"id_{kind}"
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", file], check=True)
+    return file.with_suffix(".pub")
+
+
+@pytest.mark.parametrize("passphrase", ["", "open sesame"])
+def test_a_key_of_the_persons_own_is_imported_and_its_private_half_found_without_a_copy(ec2, passphrase):
+    public = own_key(passphrase)
+    assert "Imported" in key_pair.adopt(ec2, "one", public)
+    path = key_pair.private_key_file("one")
+    assert path.readlink() == public.with_suffix("")
+    known = key_pair.require(ec2, "one")
+    assert known["KeyType"] == "ed25519"
+    key_pair.check(known | {"PublicKey": public.read_text()}, path)
+    assert "nothing to do" in key_pair.create(ec2, "one")
+    key_pair.adopt(ec2, "one", public)
+
+
+def test_a_private_half_that_is_elsewhere_is_told_where_to_go(ec2):
+    public = own_key()
+    public.with_suffix("").unlink()
+    path = key_pair.private_key_file("one")
+    assert f"Put its private half into {path}" in key_pair.adopt(ec2, "one", public)
+    assert key_pair.find(ec2, "one")
+    with pytest.raises(ClusterError, match=f"its private half is not in {path}"):
+        key_pair.create(ec2, "one")
+
+
+def test_what_is_no_ed25519_public_key_is_refused_before_anything_is_imported(ec2):
+    public = own_key()
+    for file, reason in [
+        (own_key(kind="rsa"), "is not an ed25519 key"),
+        (public.with_suffix(""), "is not a public key"),
+        (Path("absent.pub"), "cannot be read"),
+    ]:
+        with pytest.raises(ClusterError, match=reason):
+            key_pair.adopt(ec2, "one", file)
+    assert key_pair.find(ec2, "one") is None
+    assert not key_pair.private_key_file("one").is_symlink()
+
+
+def test_another_key_of_the_name_is_kept_in_ec2_and_here(ec2):
+    key_pair.create(ec2, "one")
+    before, public = key_pair.private_key_file("one").read_bytes(), own_key()
+    with pytest.raises(ClusterError, match="EC2 has another key as one"):
+        key_pair.adopt(ec2, "one", public)
+    ec2.delete_key_pair(KeyName="one")
+    with pytest.raises(ClusterError, match="is not the private half of"):
+        key_pair.adopt(ec2, "one", public)
+    assert key_pair.private_key_file("one").read_bytes() == before
+    assert key_pair.find(ec2, "one") is None
+
+
+def test_a_link_that_cannot_be_made_is_a_sentence(ec2):
+    public = own_key()
+    key_pair.private_key_file("one").symlink_to("nowhere")
+    with pytest.raises(ClusterError, match="cannot be linked"):
+        key_pair.adopt(ec2, "one", public)
+    assert key_pair.find(ec2, "one") is None
