@@ -1,5 +1,5 @@
 # Sets up the environment, and holds the developers' chores; the users' steps are invoke's: .venv/bin/invoke --list
-.PHONY: setup rehearse test test-nodes lint readme lock requirements
+.PHONY: setup rehearse test test-nodes test-browser lint readme screenshots lock requirements
 .DELETE_ON_ERROR:
 unexport PYTHONDONTWRITEBYTECODE # each package is compiled once, not by each process
 
@@ -18,6 +18,9 @@ test: setup ## the tests, which need neither root nor an AWS account
 test-nodes: setup ## the boot scripts on nodes that boot, with real Slurm; needs root
 	@tests/nodes/run --ignore tests/nodes/uqle
 
+test-browser: setup ## the page of `invoke picture` in a real Chromium
+	@$(BIN)/pytest -c tests/browser/pytest.ini tests/browser
+
 lint: setup ## style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -27,6 +30,9 @@ lint: setup ## style and types
 
 readme: setup ## the outputs in README.md, from a rehearsal
 	@$(BIN)/python -m chores.readme_outputs
+
+screenshots: setup ## the pictures in README.md, from the page of a rehearsal, in a real Chromium
+	@$(BIN)/python -m chores.screenshots
 
 lock: setup ## requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock

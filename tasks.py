@@ -337,6 +337,17 @@ def status(c: Context, json: bool = False) -> None:
     tell([status.as_json(project(c))] if json else status.screen(project(c)))
 
 
+@task(klass=Step, help={"file": "the page to write (default: picture.html)"})
+def picture(c: Context, file: str = "picture.html") -> None:
+    """Write a page with a drawing of what stands, and what the AWS console shows of it; opens in any browser."""
+    from slurm_cluster import files, picture
+
+    p = project(c)
+    if not planned(c, f"write {file}"):
+        files.write(Path(file), picture.page(p))
+        print(f"Wrote {file}: open it in a browser.")
+
+
 # --- Pausing ----------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -40,6 +42,18 @@ def client(service: str, region: str) -> Any:
 
     """
     return boto3.Session().client(service, region_name=region, config=Config(retries={"mode": "standard"}))  # type: ignore[call-overload]
+
+
+def listed(client: Any, operation: str, **arguments: Any) -> list[Any]:
+    """Give all that a listing of AWS lists."""
+    answer = client.get_paginator(operation).paginate(**arguments).build_full_result()
+    return [each for value in answer.values() if isinstance(value, list) for each in value]
+
+
+def together(*questions: Callable[[], Any]) -> list[Any]:
+    """Ask several things at the same time, and give the answers in the order of the questions."""
+    with ThreadPoolExecutor(len(questions)) as pool:
+        return list(pool.map(lambda question: question(), questions))
 
 
 def account_id(sts: STSClient) -> str:

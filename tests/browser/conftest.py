@@ -1,0 +1,24 @@
+"""The tests that open the page in a real Chromium: `make test-browser` runs them, a plain `pytest` passes them over."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from chores import screenshots
+
+HERE = Path(__file__).parent
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    return None if config.rootpath == HERE else True
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    try:
+        with screenshots.browser() as browser:
+            yield browser
+    except SystemExit as needed:
+        pytest.fail(str(needed), pytrace=False)
