@@ -54,7 +54,7 @@ def test_every_step_that_the_rehearsal_walks_shows_its_output():
 
 
 def test_files_that_the_readme_links_to_are_there():
-    links = re.findall(r"\]\(\./([^)]+)\)", README)
+    links = re.findall(r"\]\(\./([^) ]+)", README)
     assert links
     assert all((ROOT / link).exists() for link in links)
 
