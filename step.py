@@ -47,10 +47,12 @@ class Step(Task):  # type: ignore[type-arg]
 
 
 def project(c: Context) -> Project:
-    """Give what the settings, the files of the current folder and the AWS account say."""
+    """Give what the settings, the files of the current folder and the AWS account say; one for a task and all it calls."""
     from slurm_cluster.project import Project
 
-    return Project(c.config)
+    if "project" not in vars(c):
+        c._set(project=Project(c.config))
+    return c.project
 
 
 def planned(c: Context, what: str) -> bool:

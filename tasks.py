@@ -222,13 +222,12 @@ def update_cluster(c: Context) -> None:
 @task(klass=Step)
 def allow_head_node_group(c: Context) -> None:
     """Let the members of the head node's group reach each other, and so the UQLE machine reach port 8082."""
-    from slurm_cluster import security_groups, stack
+    from slurm_cluster import security_groups
 
     p = project(c)
     if planned(c, f"let the members of {p.cluster}'s head node group reach each other"):
         return
-    stack.require(p.client("cloudformation"), p.cluster)
-    group = security_groups.head_node_group(p.client("cloudformation"), p.cluster)
+    group = p.place().group
     added = security_groups.allow_members(p.client("ec2"), group)
     print(f"{'Now' if added else 'Already'} {group} admits all traffic of its own members.")
 
@@ -236,22 +235,27 @@ def allow_head_node_group(c: Context) -> None:
 @task(klass=Step)
 def create_instance(c: Context) -> None:
     """Launch the UQLE instance in the head node's group; it mounts the cluster's file system and installs Docker."""
-    from slurm_cluster import key_pair, uqle_instance
+    from slurm_cluster import aws, key_pair, uqle_instance
 
     p = project(c)
     settings = p.uqle_settings()
     if planned(c, f"launch a {settings.instance_type} that mounts the file system of {p.cluster} at {settings.mount_point}"):
         return
-    ec2, place = p.client("ec2"), p.place()
+    ec2, ssm, place = p.client("ec2"), p.client("ssm"), p.place()
     script = uqle_instance.user_data(place, settings.mount_point)
-    found = uqle_instance.find(ec2, p.cluster)
+    found, key, image = aws.together(
+        lambda: uqle_instance.find(ec2, p.cluster),
+        lambda: key_pair.find(ec2, settings.key_pair),
+        lambda: uqle_instance.image(ssm),
+    )
     if found:
         print(f"The UQLE instance {found['InstanceId']} is {found['State']['Name']}.")
         for difference in uqle_instance.differences(ec2, found, place, settings, script):
             print(f"It is not as set: {difference}; `invoke disconnect-uqle connect-uqle` makes a new one.")
         return
-    key_pair.require(ec2, settings.key_pair)
-    identifier = uqle_instance.launch(ec2, place, settings, uqle_instance.image(p.client("ssm")), script)
+    if key is None:
+        raise key_pair.unknown(settings.key_pair)
+    identifier = uqle_instance.launch(ec2, place, settings, image, script)
     print(f"Launched {identifier}; waiting until it runs ...", flush=True)
     running = uqle_instance.wait_until_running(ec2, identifier)
     print(f"The UQLE instance {identifier} runs at {running.get('PublicIpAddress', 'no public address')}.")

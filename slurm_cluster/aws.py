@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,12 @@ BAD_CREDENTIALS = {
 }
 
 
+@functools.cache
+def session() -> boto3.Session:
+    """Give the session of this process: a second one would read AWS's descriptions of its services a second time."""
+    return boto3.Session()
+
+
 def client(service: str, region: str) -> Any:
     """Give a client of a service.
 
@@ -41,7 +48,7 @@ def client(service: str, region: str) -> Any:
         region: always told: boto3 does not read AWS_REGION, and the profile's region may be another.
 
     """
-    return boto3.Session().client(service, region_name=region, config=Config(retries={"mode": "standard"}))  # type: ignore[call-overload]
+    return session().client(service, region_name=region, config=Config(retries={"mode": "standard"}))  # type: ignore[call-overload]
 
 
 def listed(client: Any, operation: str, **arguments: Any) -> list[Any]:
@@ -63,7 +70,7 @@ def account_id(sts: STSClient) -> str:
 
 def partition(region: str) -> str:
     """Give the partition of a region, the second part of an ARN: `aws`, `aws-cn` or `aws-us-gov`."""
-    return boto3.Session().get_partition_for_region(region)
+    return session().get_partition_for_region(region)
 
 
 def tagged(cluster: str) -> FilterTypeDef:

@@ -42,8 +42,13 @@ def require(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef:
     """
     known = find(ec2, name)
     if known is None:
-        raise ClusterError(f"EC2 has no key pair {name} in this region: `invoke create-key-pair` makes it.")
+        raise unknown(name)
     return known
+
+
+def unknown(name: str) -> ClusterError:
+    """Say that EC2 has no such key pair."""
+    return ClusterError(f"EC2 has no key pair {name} in this region: `invoke create-key-pair` makes it.")
 
 
 def create(ec2: EC2Client, name: str) -> str:

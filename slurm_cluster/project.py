@@ -119,18 +119,20 @@ class Project:
         wanted = self.settings["uqle"]
         return uqle_instance.check_settings(wanted["instance_type"], wanted["volume_gib"], wanted["mount_point"], self.key_pair)
 
+    @functools.cache  # noqa: B019
     def place(self) -> uqle_instance.Place:
         """Give the place of the UQLE instance: the head node's neighbourhood."""
-        cloudformation = self.client("cloudformation")
-        found = stack.require(cloudformation, self.cluster)
-        return uqle_instance.Place(
-            cluster=self.cluster,
-            region=self.region,
-            stack_id=found["StackId"],
-            group=security_groups.head_node_group(cloudformation, self.cluster),
-            subnet=uqle_instance.subnet_of(self.client("ec2"), stack.output(found, "HeadNodeInstanceID")),
-            file_system=stack.output(found, "EFSIds").split(",")[0],
+        cloudformation, ec2 = self.client("cloudformation"), self.client("ec2")
+        found, group = aws.together(
+            lambda: stack.require(cloudformation, self.cluster),
+            lambda: security_groups.head_node_group(cloudformation, self.cluster),
         )
+        head_node = stack.output(found, "HeadNodeInstanceID")
+        subnet, spent = aws.together(
+            lambda: uqle_instance.subnet_of(ec2, head_node), lambda: uqle_instance.spent_token(ec2, group)
+        )
+        file_system = stack.output(found, "EFSIds").split(",")[0]
+        return uqle_instance.Place(self.cluster, self.region, found["StackId"], group, subnet, file_system, spent)
 
     def found_parameters(self) -> dict[str, str]:
         """Give the parameters as the steps before made them.

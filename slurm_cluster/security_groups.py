@@ -56,13 +56,12 @@ def allow_members(ec2: EC2Client, group: str) -> bool:
         Whether it was added now.
 
     """
-    if has_self_rule(ec2, group):
-        return False
     try:
         ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[self_rule(group)])
     except ClientError as error:
-        if code(error) != "InvalidPermission.Duplicate":  # somebody was quicker
+        if code(error) != "InvalidPermission.Duplicate":
             raise
+        return False
     return True
 
 

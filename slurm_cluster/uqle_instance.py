@@ -39,7 +39,7 @@ class Settings(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the instance goes: the head node's neighbourhood, as AWS has it."""
+    """Where the instance goes: the head node's neighbourhood, as AWS has it, and the launch that a disconnect ended there."""
 
     cluster: str
     region: str
@@ -47,6 +47,7 @@ class Place(NamedTuple):
     group: str
     subnet: str
     file_system: str
+    spent_token: str
 
 
 def check_settings(instance_type: object, volume_gib: object, mount_point: object, key_pair: str) -> Settings:
@@ -179,8 +180,9 @@ def launch(ec2: EC2Client, place: Place, settings: Settings, image_id: str, scri
         ClusterError: EC2 holds the launch's token for an instance that cannot be found.
 
     """
+    spent = place.spent_token
     for _ in range(3):
-        token = client_token(place, spent_token(ec2, place.group))
+        token = client_token(place, spent)
         try:
             answer = ec2.run_instances(**request(place, settings, image_id, script, token))
             return answer["Instances"][0]["InstanceId"]
@@ -192,6 +194,7 @@ def launch(ec2: EC2Client, place: Place, settings: Settings, image_id: str, scri
         if living:
             return living["InstanceId"]
         spend(ec2, place.group, token)
+        spent = token
     raise ClusterError("EC2 goes on refusing the launch as a repeated one: wait a minute, then run this again.")
 
 

@@ -14,6 +14,7 @@ import yaml
 import sandbox
 from sandbox import stacks
 from sandbox.published import PCLUSTER, UBUNTU_IMAGE, image_id
+from slurm_cluster import aws
 from slurm_cluster.project import Project
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +32,8 @@ def emulated_aws() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def workplace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Work in an empty folder, with a home of its own."""
+    """Work in an empty folder, with a home and a session of AWS of its own."""
+    aws.session.cache_clear()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     (tmp_path / "work").mkdir()

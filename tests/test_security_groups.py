@@ -1,5 +1,6 @@
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from slurm_cluster import security_groups
 from slurm_cluster.errors import ClusterError
@@ -19,11 +20,9 @@ def test_the_groups_own_members_are_admitted_once_and_all_their_traffic(ec2, clu
     assert rule["IpRanges"] == []
 
 
-def test_a_rule_that_somebody_added_at_the_same_moment_is_success(ec2, cluster, monkeypatch):
-    monkeypatch.setattr(security_groups, "has_self_rule", lambda *_: False)
-    assert security_groups.allow_members(ec2, cluster["group"])
-    assert security_groups.allow_members(ec2, cluster["group"])
-    assert len(rules(ec2, cluster["group"])) == 1
+def test_another_refusal_of_the_rule_is_not_swallowed(ec2, account):
+    with pytest.raises(ClientError, match="InvalidGroup.NotFound"):
+        security_groups.allow_members(ec2, "sg-00000000000000000")
 
 
 def test_the_rule_is_taken_away_and_others_stay(ec2, cluster):
