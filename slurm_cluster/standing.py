@@ -19,6 +19,7 @@ class Standing(NamedTuple):
     Args:
         status: of the cluster's stack.
         vpc: the network that the cluster is in, or is to be in.
+        own_network: whether it was made for the cluster.
         subnets: of the network.
         nat_gateways: of the network.
         group: the id of the head node's security group.
@@ -36,6 +37,7 @@ class Standing(NamedTuple):
 
     status: str
     vpc: dict[str, Any]
+    own_network: bool
     subnets: list[dict[str, Any]]
     nat_gateways: list[dict[str, Any]]
     group: str
@@ -54,18 +56,20 @@ class Standing(NamedTuple):
 def look(p: Project) -> Standing:
     """Ask AWS what stands."""
     ec2, cloudformation, efs = p.client("ec2"), p.client("cloudformation"), p.client("efs")
-    found, group, compute_group, nodes, uqle, made = aws.together(
+    found, group, compute_group, nodes, uqle, own, named = aws.together(
         lambda: stack.find(cloudformation, p.cluster) or {},
         lambda: stack.physical_id(cloudformation, p.cluster, "HeadNodeSecurityGroup") or "",
         lambda: stack.physical_id(cloudformation, p.cluster, "ComputeSecurityGroup") or "",
         lambda: security_groups.instances_of(ec2, p.cluster),
         lambda: uqle_instance.find(ec2, p.cluster) or {},
-        lambda: vpc_to_be(p),
+        lambda: network.find(ec2, cloudformation, p.cluster, p.wizards_subnet),
+        lambda: network.vpc_of_subnet(ec2, p.public_subnet) if p.public_subnet else None,
     )
     living = [node for node in nodes if node["State"]["Name"] in uqle_instance.LIVING]
     head: dict[str, Any] = next((node for node in living if tag(node, "parallelcluster:node-type") == "HeadNode"), {})
     identifier = next((each["OutputValue"] for each in found.get("Outputs", []) if each["OutputKey"] == "EFSIds"), "")
-    in_vpc = [{"Name": "vpc-id", "Values": [head.get("VpcId") or made]}]
+    vpc = head.get("VpcId") or (own.vpc if own else named["VpcId"] if named else "")
+    in_vpc = [{"Name": "vpc-id", "Values": [vpc]}]
     of_uqle = [{"Name": "instance-id", "Values": [uqle.get("InstanceId", "")]}]
     vpcs, subnets, gateways, groups, addresses, script, (file_system, targets) = aws.together(
         lambda: aws.listed(ec2, "describe_vpcs", Filters=in_vpc),
@@ -81,6 +85,7 @@ def look(p: Project) -> Standing:
     return Standing(
         status=found.get("StackStatus", ""),
         vpc=next(iter(vpcs), {}),
+        own_network=bool(own and own.vpc == vpc),
         subnets=subnets,
         nat_gateways=[gateway for gateway in gateways if gateway["State"] != "deleted"],
         group=group,
@@ -95,16 +100,6 @@ def look(p: Project) -> Standing:
         file_system=file_system,
         targets=targets,
     )
-
-
-def vpc_to_be(p: Project) -> str:
-    """Give the id of the VPC that was made for the cluster, or that its files name; nothing where there is none."""
-    ec2 = p.client("ec2")
-    own = network.find(ec2, p.client("cloudformation"), p.cluster, p.public_subnet)
-    if own:
-        return own.vpc
-    named = network.vpc_of_subnet(ec2, p.public_subnet) if p.public_subnet else None
-    return named["VpcId"] if named else ""
 
 
 def find_file_system(efs: Any, identifier: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+import textwrap
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurm_cluster import bootstrap, jwt_key, key_pair, network, node_log, security_groups, stack, uqle_instance
+from slurm_cluster import aws, bootstrap, fleet, jwt_key, key_pair, node_log, reach, stack, standing
 
 if TYPE_CHECKING:
-    from types_boto3_ec2.type_defs import InstanceTypeDef
-
     from slurm_cluster.project import Project
+    from slurm_cluster.standing import Standing
 
 
 COSTS_WHEN_PAUSED = "NAT gateway, head node, public addresses, disks, file system"
+SERVICES = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
+CREATE = "invoke create-cluster"
+NAME_WIDTH, WIDTH = 15, 80
 
 
 class Part(NamedTuple):
@@ -21,96 +24,157 @@ class Part(NamedTuple):
 
     Args:
         name: what it is.
-        found: what stands, in words; nothing where it does not.
+        id: which one it is; nothing where it is missing.
+        details: what else there is to say of it, by name.
         costs: what of it goes on costing money, whether it is used or not.
-        next: the command that makes it.
+        make: the command that makes it, where it is missing.
     """
 
     name: str
-    found: str
+    id: str
+    details: dict[str, str]
     costs: str
-    next: str
+    make: str
 
 
 def parts(p: Project) -> list[Part]:
     """Look at each part, in the order in which the steps make them."""
-    scripts = bootstrap.count(p.client("s3"), p.bucket, p.cluster, p.account)
-    secret = jwt_key.find_secret(p.client("secretsmanager"), p.secret)
-    return [
-        network_part(p),
-        Part("boot scripts", f"{scripts} in s3://{p.bucket}/{p.cluster}/" if scripts else "", "", "invoke upload-bootstrap"),
-        Part("JWT key", f"secret {p.secret}" if secret else "", "secret" if secret else "", "invoke create-jwt-key"),
-        *cluster_parts(p),
-        machine_part(p),
-    ]
-
-
-def network_part(p: Project) -> Part:
-    """Look at the VPC and its subnets."""
-    found = network.find(p.client("ec2"), p.client("cloudformation"), p.cluster, p.wizards_subnet)
-    if not found:
-        vpc = network.vpc_of_subnet(p.client("ec2"), p.public_subnet) if p.public_subnet else None
-        return Part("network", f"{vpc['VpcId']}, which was there before" if vpc else "", "", "invoke configure")
-    subnets = ", ".join(network.subnets(p.client("ec2"), found.vpc))
-    return Part("network", f"{found.vpc} with {subnets or 'no subnet'}", "NAT gateway, public address", "invoke configure")
-
-
-def cluster_parts(p: Project) -> list[Part]:
-    """Look at the cluster, its head node, compute nodes, file system, and the rule of the head node's group."""
-    ec2, cloudformation, make = p.client("ec2"), p.client("cloudformation"), "invoke create-cluster"
-    found = stack.find(cloudformation, p.cluster)
-    if not found:
-        return [Part("cluster", "", "", make), Part("group's rule", "", "", "invoke allow-head-node-group")]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-    nodes = security_groups.instances_of(ec2, p.cluster)
-    head = [describe(node) for node in nodes if node["InstanceId"] == outputs.get("HeadNodeInstanceID")]
-    compute_tag = {"Key": "parallelcluster:node-type", "Value": "Compute"}
-    compute = sum(compute_tag in node.get("Tags", []) and node["State"]["Name"] in ("pending", "running") for node in nodes)
-    group = stack.physical_id(cloudformation, p.cluster, "HeadNodeSecurityGroup")
-    rule = f"{group} admits its members" if group and security_groups.has_self_rule(ec2, group) else ""
-    return [
-        Part("cluster", found["StackStatus"], "", make),
-        Part("head node", "".join(head), "instance, disk, public address" if head else "", make),
-        Part("compute nodes", f"{compute} running" if compute else "none running", "instances" if compute else "", make),
-        Part("file system", outputs.get("EFSIds", ""), "each GB of it" if outputs.get("EFSIds") else "", make),
-        Part("group's rule", rule, "", "invoke allow-head-node-group"),
-    ]
-
-
-def machine_part(p: Project) -> Part:
-    """Look at the UQLE machine."""
-    found = uqle_instance.find(p.client("ec2"), p.cluster)
-    return Part(
-        "UQLE machine", describe(found) if found else "", "instance, disk, address" if found else "", "invoke create-instance"
+    for service in SERVICES:  # before the threads: a session makes one at a time
+        p.client(service)
+    pair, s, scripts, secret, fleet_status = aws.together(
+        lambda: key_pair.find(p.client("ec2"), p.key_pair),
+        lambda: standing.look(p),
+        lambda: bootstrap.count(p.client("s3"), p.bucket, p.cluster, p.account),
+        lambda: jwt_key.find_secret(p.client("secretsmanager"), p.given_secret or p.secret),
+        lambda: fleet.status(p.client("dynamodb"), p.cluster),
     )
+    private = "private half here" if key_pair.private_key_file(p.key_pair).exists() else "its private half is not here"
+    own_scripts = bootstrap.are_elsewhere(p.given(), p.bucket)
+    where = {"where": "where config-parameters.json says" if own_scripts else f"in s3://{p.bucket}"}
+    key = f"in {p.parameter_file}" if p.literal_key else (p.given_secret or p.secret) if secret else ""
+    return [
+        Part("key pair", p.key_pair if pair else "", {"private half": private}, "", "invoke create-key-pair"),
+        *network_parts(s),
+        Part("boot scripts", "2" if own_scripts else str(scripts or ""), where, "", "invoke upload-bootstrap"),
+        Part("JWT key", key, {}, "secret" if secret else "", "invoke create-jwt-key"),
+        *cluster_parts(p.cluster, s, fleet_status),
+        instance_part("UQLE instance", s.uqle, reach.CONNECT),
+    ]
 
 
-def describe(instance: InstanceTypeDef) -> str:
-    """Say which instance it is, in which state, and where."""
-    return f"{instance['InstanceId']}, {instance['State']['Name']}, {instance.get('PublicIpAddress', 'no public address')}"
+def network_parts(s: Standing) -> list[Part]:
+    """Give the VPC, its subnets and its NAT gateways; of a network that was there before, what the cluster uses."""
+    if not s.vpc:
+        return [Part("VPC", "", {}, "", "invoke configure")]
+    whose = {"name": standing.tag(s.vpc)} if s.own_network else {"whose": "which was there before"}
+    used = {each["SubnetId"] for each in (s.head, s.uqle, *s.compute) if each}
+    return [
+        Part("VPC", s.vpc["VpcId"], {"block": s.vpc["CidrBlock"], **whose}, "", ""),
+        *(subnet_part(subnet) for subnet in s.subnets if s.own_network or subnet["SubnetId"] in used),
+        *(gateway_part(gateway) for gateway in s.nat_gateways if s.own_network),
+    ]
 
 
-def next_step(found: list[Part]) -> str:
-    """Give the command of the first part that is missing."""
-    missing = next((part for part in found if not part.found), None)
-    if missing is None:
-        return "invoke handover"
-    if missing.name == "cluster":
-        return "invoke fill-parameters render create-cluster"
-    return missing.next
+def subnet_part(subnet: dict[str, Any]) -> Part:
+    """Give a subnet."""
+    name = "public subnet" if subnet["MapPublicIpOnLaunch"] else "private subnet"
+    return Part(name, subnet["SubnetId"], {"block": subnet["CidrBlock"], "zone": subnet["AvailabilityZone"]}, "", "")
+
+
+def gateway_part(gateway: dict[str, Any]) -> Part:
+    """Give a NAT gateway."""
+    addresses = ", ".join(each.get("PublicIp", "") for each in gateway["NatGatewayAddresses"])
+    details = {"state": gateway["State"], "address": addresses}
+    return Part("NAT gateway", gateway["NatGatewayId"], details, "NAT gateway, public address", "")
+
+
+def cluster_parts(cluster: str, s: Standing, fleet_status: str) -> list[Part]:
+    """Give the cluster, its nodes, its head node's group, and its file system."""
+    if not s.status:
+        return [Part("cluster", "", {}, "", CREATE)]
+    nodes = {"nodes": f"{len(s.compute)} nodes now"}
+    ssh = ", ".join(reach.peer(rule) for rule in reach.inbound(s, [s.group]) if reach.traffic(rule)[0] == "SSH")
+    size = f"{s.file_system['SizeInBytes']['Value'] / 2**30:.1f} GiB" if s.file_system else ""
+    file_system = s.file_system.get("FileSystemId", "")
+    return [
+        Part("cluster", cluster, {"status": s.status}, "", CREATE),
+        instance_part("head node", s.head, CREATE),
+        Part("compute fleet", fleet_status, nodes, "instances, disks" if s.compute else "", ""),
+        Part("head node group", s.group, {"SSH from": f"SSH from {ssh or 'nobody'}"}, "", CREATE),
+        Part("group's rule", "".join(reach.self_rules(s)[:1]), {"admits": "its members admit each other"}, "", reach.ADMIT),
+        Part("file system", file_system, {"size": size}, "each GB of it" if file_system else "", CREATE),
+        *(target_part(target) for target in s.targets),
+    ]
+
+
+def target_part(target: dict[str, Any]) -> Part:
+    """Give a mount target."""
+    details = {"address": target["IpAddress"], "zone": target["AvailabilityZoneName"], "state": target["LifeCycleState"]}
+    return Part("mount target", target["MountTargetId"], details, "", "")
+
+
+def instance_part(name: str, instance: dict[str, Any], make: str) -> Part:
+    """Give an instance; one that is stopped costs its disk alone."""
+    if not instance:
+        return Part(name, "", {}, "", make)
+    state, address = instance["State"]["Name"], instance.get("PublicIpAddress", "no public address")
+    costs = "disk" if state == "stopped" else "instance, disk, public address"
+    return Part(name, instance["InstanceId"], {"type": instance["InstanceType"], "state": state, "address": address}, costs, make)
+
+
+def next_step(p: Project, found: list[Part]) -> str:
+    """Give the command that comes next: what is under way is watched, what failed goes, then what is missing is made."""
+    states = {part.name: part.details.get("status") or part.details.get("state") or part.id for part in found}
+    cluster = states["cluster"]
+    if cluster in stack.FAILED or cluster == "DELETE_IN_PROGRESS":
+        return "invoke delete-cluster"
+    if cluster == "CREATE_IN_PROGRESS":
+        return CREATE
+    missing = next((part for part in found if not part.id), None)
+    if missing and missing.name == "cluster":
+        if not p.parameter_file.exists():
+            return "invoke fill-parameters --ssh-from <your address>/32"
+        return CREATE if p.config_file.exists() else "invoke render"
+    if missing:
+        return missing.make
+    if states["compute fleet"] == "STOPPED" or states["UQLE instance"] == "stopped":
+        return "invoke resume"
+    return "invoke verify" if p.handover_file.exists() else "invoke handover"
 
 
 def screen(p: Project) -> list[str]:
-    """Give the lines that `invoke status` prints."""
+    """Give the lines that `invoke status` prints, of 80 columns at most."""
     found = parts(p)
-    lines = [f"  {part.name:13} {part.found or 'missing'}" + (f"  [costs: {part.costs}]" if part.costs else "") for part in found]
-    return [f"Cluster {p.cluster} in {p.region}", *lines, f"Next: {next_step(found)}"]
+    return [
+        *textwrap.wrap(f"Cluster {p.cluster} in {p.region}", WIDTH, break_on_hyphens=False),
+        "",
+        *(line for part in found for line in lines(part)),
+        "",
+        *others(p, found),
+        "What goes on costing money is marked $.",
+        f"Next: {next_step(p, found)}",
+    ]
+
+
+def lines(part: Part) -> list[str]:
+    """Give a part's line, broken where it is too long."""
+    told = ", ".join([part.id, *filter(None, part.details.values())]) if part.id else f"missing: {part.make}"
+    first = f"{'$' if part.costs else ' '} {part.name:{NAME_WIDTH}}  "
+    return textwrap.wrap(told, WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
+
+
+def others(p: Project, found: list[Part]) -> list[str]:
+    """Name the clusters that the region has, where it is not the one that was asked for."""
+    if any(part.name == "cluster" and part.id for part in found):
+        return []
+    known = stack.clusters(p.client("cloudformation"))
+    return textwrap.wrap(f"There is no cluster {p.cluster}; this region has {', '.join(known)}.", WIDTH) if known else []
 
 
 def as_json(p: Project) -> str:
     """Give the same for scripts."""
     found = parts(p)
-    told = {"cluster": p.cluster, "region": p.region, "parts": [part._asdict() for part in found], "next": next_step(found)}
+    told = {"cluster": p.cluster, "region": p.region, "parts": [part._asdict() for part in found], "next": next_step(p, found)}
     return json.dumps(told, indent=2)
 
 

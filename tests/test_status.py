@@ -1,38 +1,97 @@
 import json
+import shutil
+from pathlib import Path
 
-from slurm_cluster import status
-from tests.conftest import SETTINGS
+import pytest
+
+from slurm_cluster import fleet, standing, status, uqle_instance
+from tests.conftest import SETTINGS, make_cluster
 
 
 def found(project):
     return {part.name: part for part in status.parts(project)}
 
 
+def next_step(project):
+    return status.next_step(project, status.parts(project))
+
+
 def test_an_empty_account_has_nothing_and_the_first_step_comes_next(project):
     parts = status.parts(project)
-    assert not any(part.found or part.costs for part in parts)
-    assert status.next_step(parts) == "invoke configure"
+    assert not any(part.id or part.costs for part in parts)
+    assert status.next_step(project, parts) == "invoke create-key-pair"
 
 
 def test_each_part_that_stands_is_named_with_what_it_costs(project, cluster, network):
     parts = found(project)
-    assert network["vpc"] in parts["network"].found
-    assert network["public"] in parts["network"].found
-    assert parts["network"].costs == "NAT gateway, public address"
-    assert parts["cluster"].found == "CREATE_COMPLETE"
-    assert ", running, " in parts["head node"].found
-    assert parts["compute nodes"].found == "none running"
-    assert parts["file system"].found.startswith("fs-")
-    assert (parts["boot scripts"].found, parts["JWT key"].found, parts["UQLE machine"].found) == ("", "", "")
+    assert parts["VPC"].id == network["vpc"]
+    assert (parts["public subnet"].id, parts["private subnet"].id) == (network["public"], network["private"])
+    assert parts["NAT gateway"].costs == "NAT gateway, public address"
+    assert parts["cluster"].details == {"status": "CREATE_COMPLETE"}
+    assert parts["head node"].details["state"] == "running"
+    assert parts["head node"].costs == "instance, disk, public address"
+    assert parts["head node group"].id == cluster["group"]
+    assert parts["file system"].id.startswith("fs-")
+    assert parts["mount target"].details["zone"] == "eu-west-2a"
+    assert not any(parts[name].id for name in ("boot scripts", "JWT key", "group's rule", "UQLE instance"))
 
 
-def test_the_next_step_is_the_first_that_is_missing(project, cluster, invoke):
-    assert status.next_step(status.parts(project)) == "invoke upload-bootstrap"
+def test_the_next_step_is_the_first_that_is_missing(network, project, cloudformation, invoke):
+    assert next_step(project) == "invoke upload-bootstrap"
     for task in "upload-bootstrap", "create-jwt-key":
         assert invoke(task).returncode == 0
-    assert status.next_step(status.parts(project)) == "invoke allow-head-node-group"
+    assert next_step(project) == "invoke fill-parameters --ssh-from <your address>/32"
+    Path("config-parameters.json").write_text("{}")
+    assert next_step(project) == "invoke render"
+    Path("config.yml").write_text("")
+    assert next_step(project) == "invoke create-cluster"
+    make_cluster("pcluster-ubuntu", network, cloudformation)
+    assert next_step(project) == "invoke allow-head-node-group"
     assert invoke("connect-uqle").returncode == 0
-    assert status.next_step(status.parts(project)) == "invoke handover"
+    assert next_step(project) == "invoke handover"
+    Path("uqle.env").write_text("")
+    assert next_step(project) == "invoke verify"
+    uqle_instance.stop(project.client("ec2"), "pcluster-ubuntu")
+    assert next_step(project) == "invoke resume"
+    assert found(project)["UQLE instance"].costs == "disk"
+
+
+@pytest.mark.parametrize(
+    ("state", "step"),
+    [("CREATE_IN_PROGRESS", "create-cluster"), ("ROLLBACK_COMPLETE", "delete-cluster"), ("DELETE_IN_PROGRESS", "delete-cluster")],
+)
+def test_what_is_under_way_is_watched_and_what_failed_goes(project, cluster, state, step, monkeypatch):
+    s = standing.look(project)
+    monkeypatch.setattr(standing, "look", lambda _: s._replace(status=state))
+    assert next_step(project) == f"invoke {step}"
+
+
+def test_the_fleets_status_is_what_pcluster_tells(project, cluster):
+    dynamodb, name = project.client("dynamodb"), "parallelcluster-pcluster-ubuntu"
+    assert fleet.status(dynamodb, "pcluster-ubuntu") == "UNKNOWN"
+    table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
+    dynamodb.create_table(TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST")
+    assert fleet.status(dynamodb, "pcluster-ubuntu") == "UNKNOWN"
+    dynamodb.put_item(TableName=name, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": {"status": {"S": "STOPPED"}}}})
+    assert found(project)["compute fleet"].id == "STOPPED"
+
+
+def test_an_unknown_cluster_is_told_which_there_are(project, cluster, invoke):
+    shutil.rmtree(Path.home() / ".ssh")
+    assert (
+        "There is no cluster second; this region has pcluster-ubuntu.\n" in invoke("status", INVOKE_CLUSTER_NAME="second").stdout
+    )
+
+
+def test_the_screen_is_one_of_80_columns_and_24_lines_whatever_the_name(project, network, cloudformation, invoke):
+    assert invoke("upload-bootstrap").returncode == 0
+    name = "a" * 60
+    make_cluster(name, network, cloudformation)
+    for cluster_name in (name, "pcluster-ubuntu"):
+        lines = invoke("status", INVOKE_CLUSTER_NAME=cluster_name).stdout.splitlines()
+        assert lines[0].startswith(f"Cluster {cluster_name} in")
+        assert max(map(len, lines)) <= 80
+        assert 10 < len(lines) <= 24
 
 
 def test_what_is_left_is_named_with_its_reason_or_how_it_goes(project, key_pair, invoke):
