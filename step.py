@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context, Exit, Failure, Task
 
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.settings import check_file, check_variables
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from slurm_cluster.project import Project
 
 ROOT = Path(__file__).parent
+try:  # here, because invoke reads the file itself as soon as the tasks are loaded
+    check_file(ROOT / "invoke.yaml")
+except ClusterError as refused:
+    raise Exit(str(refused), code=1) from None
 
 
 class Step(Task):  # type: ignore[type-arg]
@@ -24,6 +31,7 @@ class Step(Task):  # type: ignore[type-arg]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task."""
         try:
+            check_variables(os.environ)
             return super().__call__(*args, **kwargs)
         except KeyboardInterrupt:
             raise Exit("Stopped. What was begun goes on in AWS; the same command takes it up again.", code=130) from None
@@ -33,8 +41,6 @@ class Step(Task):  # type: ignore[type-arg]
         except (Exit, Failure):
             raise
         except Exception as error:
-            from slurm_cluster.errors import ClusterError
-
             if isinstance(error, ClusterError):
                 raise Exit(str(error), code=1) from None
             from botocore.exceptions import BotoCoreError, ClientError

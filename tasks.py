@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 
 from invoke import Context, Exit, Failure, task
 
@@ -61,7 +60,7 @@ def create_key_pair(c: Context, public_key: str = "") -> None:
 )
 def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") -> None:
     """Make the VPC with the wizard of `pcluster configure`, answered as the README says; writes temp-config.yml."""
-    from slurm_cluster import checks, existing_network, network, pcluster, temp_config, wizard
+    from slurm_cluster import checks, existing_network, files, network, pcluster, temp_config, wizard
 
     p = project(c)
     if head_node_subnet or compute_subnet:
@@ -74,7 +73,7 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
         run(c, p, command)
         return
     ec2 = p.client("ec2")
-    if p.temp_config.exists():
+    if files.is_there(p.temp_config):
         print(wizard.already_done(ec2, p.temp_config))
         return
     wizard.check_ready(ec2, p.cluster, p.key_pair)
@@ -85,7 +84,7 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
             run(c, p, command, watchers=[wizard.Answers(answers)], **how)
         except Failure as failure:
             refused = f": {failure.reason or 'it took longer than an hour'}"
-    if not p.temp_config.exists():
+    if not files.is_there(p.temp_config):
         left = f" {', '.join(made)} is left: `invoke delete-network` removes it." if made else ""
         raise Exit(f"The wizard did not finish{refused}.{left}", code=1)
     print(f"The network {', '.join(made)} stands; {p.temp_config} names its subnets.")
@@ -125,12 +124,12 @@ def create_jwt_key(c: Context) -> None:
 @task(klass=Step, help={"ssh-from": SSH_FROM, "overwrite": "replace also what a person wrote (default: keep it)"})
 def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> None:
     """Write config-parameters.json from temp-config.yml, the scripts and the key; keeps what a person wrote."""
-    from slurm_cluster import bootstrap, jwt_key, parameters, stack
+    from slurm_cluster import bootstrap, files, jwt_key, parameters, stack
 
     p = project(c)
     if planned(c, f"write {p.parameter_file}, with <from configure>, <from upload-bootstrap> and <from create-jwt-key>"):
         return
-    values = parameters.read(p.parameter_file) if p.parameter_file.exists() else {}
+    values = parameters.read(p.parameter_file) if files.is_there(p.parameter_file) else {}
     parameters.refuse_other_cluster(values, p.cluster, p.parameter_file)
     found = {"SSH_FROM": p.ssh_from(ssh_from), **p.found_parameters()}
     stands = stack.find(p.client("cloudformation"), p.cluster) is not None
@@ -145,12 +144,13 @@ def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> 
 @task(klass=Step)
 def render(c: Context) -> None:
     """Write config.yml: the template with the parameters filled in, as the `chevron` command does it."""
-    from slurm_cluster import configuration, files, parameters
+    from slurm_cluster import configuration, files, parameters, settings
 
-    source, path = Path(c.parameter_file), Path(c.config_file)
+    named = settings.files_of(c.config)
+    source, path = named.parameter_file, named.config_file
     if planned(c, f"write {path} from {TEMPLATE.name} and {source}"):
         return
-    cluster, values = parameters.check_cluster_name(c.cluster_name), parameters.read(source)
+    cluster, values = parameters.check_cluster_name(settings.text(c.config, "cluster_name")), parameters.read(source)
     rendered = configuration.render(TEMPLATE, values, source)
     parameters.refuse_other_cluster(values, cluster, source)
     for warning in configuration.warnings(values):
@@ -445,7 +445,7 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
 @task(klass=Step)
 def delete_network(c: Context) -> None:
     """Delete the VPC and the subnets that the wizard made for the cluster; refuses while anything else is in them."""
-    from slurm_cluster import console, network, parameters
+    from slurm_cluster import console, files, network, parameters
 
     p = project(c)
     if planned(c, f"delete the network of {p.cluster}"):
@@ -463,7 +463,7 @@ def delete_network(c: Context) -> None:
             raise Exit(f"The stack {each} was not deleted: see its events in CloudFormation, then run this again.", code=1)
     ec2.delete_vpc(VpcId=found.vpc)
     print(f"The network {found.vpc} is gone.")
-    if p.temp_config.exists() and p.public_subnet in subnets:
+    if files.is_there(p.temp_config) and p.public_subnet in subnets:
         p.temp_config.unlink()
         print(f"Removed {p.temp_config}, which named it.")
     parameters.forget(p.parameter_file, subnets)

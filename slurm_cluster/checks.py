@@ -145,8 +145,8 @@ def source(project: Project) -> Check:
         ssh_from = project.ssh_from()
     except ClusterError as error:
         return Check("SSH from", "WARN", str(error))
-    if ssh_from == "0.0.0.0/0":
-        return Check("SSH from", "WARN", "0.0.0.0/0 is the whole internet: name your own address, as 203.0.113.7/32")
+    if parameters.is_wide(ssh_from):
+        return Check("SSH from", "WARN", f"{ssh_from} {parameters.WIDE_MEANS}")
     return Check("SSH from", "PASS", ssh_from)
 
 

@@ -74,8 +74,8 @@ def warnings(values: Mapping[str, str]) -> list[str]:
 
     """
     found = []
-    if values["SSH_FROM"] == "0.0.0.0/0":
-        found.append("SSH_FROM is the whole internet: anybody may knock at the head node's and the UQLE machine's SSH port.")
+    if parameters.is_wide(values["SSH_FROM"]):
+        found.append(f"SSH_FROM, {values['SSH_FROM']}, {parameters.WIDE_MEANS}")
     if parameters.is_literal_key(values["SLURM_JWT_KEY"]):
         found.append(f"SLURM_JWT_KEY is the key itself: {parameters.LITERAL_KEY_IS_KEPT}")
     return found

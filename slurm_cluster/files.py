@@ -1,7 +1,9 @@
 """Files that are either whole or not there."""
 
+import fcntl
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +27,43 @@ def read(path: Path) -> str:
         raise ClusterError(f"{path} is not UTF-8 text: byte {error.start + 1} is not of it.") from error
 
 
+def is_there(path: Path) -> bool:
+    """Say whether there is a file of that name, readable or not; a link to nothing is none.
+
+    Raises:
+        ClusterError: that cannot be told.
+
+    """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ClusterError(f"{path} cannot be read: {error.strerror}.") from error
+    return True
+
+
 def read_yaml(path: Path) -> Any:
     """Read a YAML file.
 
     Raises:
         ClusterError: it cannot be read, or is not YAML.
     """
+    text = read(path)
     try:
-        return yaml.safe_load(read(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ClusterError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        return yaml.safe_load(text)
+    except Exception as error:  # of tags that do not fit their values, PyYAML raises what Python happens to
+        raise ClusterError(f"{path} is not YAML: {reason(error)}.") from error
+
+
+def reason(error: Exception) -> str:
+    """Say what is wrong with a YAML file and where, without quoting the file: the line may hold a key."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        place = f"line {error.problem_mark.line + 1} column {error.problem_mark.column + 1}"
+        return f"{' '.join(str(error.problem).split())}, {place}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"the character at {error.position + 1} is not allowed"
+    return "a value is not of its kind" if not isinstance(error, RecursionError) else "it is nested too deeply"
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
@@ -52,8 +81,10 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
     temporary = None
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_abandoned(path)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # while it is held, it is not abandoned
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -63,3 +94,11 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
         raise ClusterError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what killed processes left of writing a file: it may hold a key."""
+    for left in [each for each in path.parent.iterdir() if each.name.startswith(f".{path.name}.")]:
+        with suppress(OSError), left.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()

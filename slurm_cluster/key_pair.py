@@ -69,7 +69,7 @@ def create(ec2: EC2Client, name: str) -> str:
     if known:
         check(known, path)
         return f"The key pair {name} is in EC2 and its private half in {path}: nothing to do."
-    if not path.exists():
+    if not files.is_there(path):
         private = Ed25519PrivateKey.generate().private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )
@@ -175,7 +175,7 @@ def check(known: KeyPairInfoTypeDef, path: Path) -> None:
             f"The key pair {name} is {kind}, and ParallelCluster takes only ed25519 on Ubuntu: "
             "name another one, as in INVOKE_KEY_PAIR=name, and run `invoke create-key-pair`."
         )
-    if not path.exists():
+    if not files.is_there(path):
         raise ClusterError(
             f"The key pair {name} is in EC2, but its private half is not in {path}: "
             "put it there, or name another key pair, as in INVOKE_KEY_PAIR=name."

@@ -13,8 +13,19 @@ from slurm_cluster import files
 from slurm_cluster.errors import ClusterError
 
 REGION = r"[a-z]{2}(-[a-z]+)+-\d+"
-SUBNET = r"subnet-[0-9a-f]{8,17}"
-BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+ID = r"([0-9a-f]{8}|[0-9a-f]{17})"
+SUBNET = rf"subnet-{ID}"
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html: what a name has, and what it must not begin
+# with, end in or look like: other things of S3 have such names.
+BUCKET = (
+    r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)(/|$))(?!\d+\.\d+\.\d+\.\d+(/|$))"
+    r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
+)
+KEY = r"(?:(?!['\"\\])[!-~]){1,1024}"  # of an object, as far as YAML and shells take it between quotes
+LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+HOST = rf"(?=.{{1,253}}(:|/)){LABEL}(\.{LABEL})*(:\d{{1,5}})?"
+KEYS_ARN = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,512}"
+WIDE = 8  # a network of fewer bits than this is a good part of the internet
 
 
 class Rule(NamedTuple):
@@ -32,7 +43,10 @@ class Rule(NamedTuple):
     may_be_empty: bool = False
 
 
-SCRIPT = Rule("an s3:// or https:// URI without spaces", r"(s3|https)://[^\s/'\"\\]+/[^\s'\"\\]+")
+SCRIPT = Rule(
+    "an s3:// URI of a bucket and a key, or an https:// URI, without spaces and quotes",
+    rf"s3://{BUCKET}/{KEY}|https://{HOST}/{KEY}",
+)
 RULES = {
     "AWS_REGION": Rule("the name of a region, as eu-west-2", REGION),
     "SSH_KEY_PAIR": Rule("the name of an EC2 key pair, 1 to 255 printable ASCII characters", r"(?! )[ -~]{1,255}(?<! )"),
@@ -40,12 +54,20 @@ RULES = {
     "PUBLIC_SUBNET": Rule("the id of a subnet, as subnet-0123456789abcdef0", SUBNET),
     "CUSTOM_BOOT_ACTION_START": SCRIPT,
     "CUSTOM_BOOT_ACTION_CONFIGURED": SCRIPT,
-    "SLURM_JWT_KEY": Rule("the ARN of a secret, or a key of 32 or more characters without spaces", r"[!-~]{32,}"),
-    "SLURM_JWT_POLICY": Rule("the ARN of a managed policy, or empty", r"arn:[a-z-]+:iam::\d{12}:policy/[\w+=,.@/-]+", True),
+    "SLURM_JWT_KEY": Rule(
+        "the ARN of a secret, or a key of 32 to 1024 characters without spaces", rf"{KEYS_ARN}|(?!arn:)[!-~]{{32,1024}}"
+    ),
+    "SLURM_JWT_POLICY": Rule(
+        "the ARN of a managed policy, or empty", r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/([!-~]+/)?[\w+=,.@-]{1,128}", True
+    ),
     "BOOTSTRAP_BUCKET": Rule("the name of a bucket, or empty", BUCKET, True),
     "CLUSTER_NAME": Rule("a letter, then letters, digits and hyphens, 60 at most", r"[a-zA-Z][a-zA-Z0-9-]{0,59}"),
-    "SSH_FROM": Rule("one CIDR, as 203.0.113.7/32, or one prefix list, as pl-0123456789abcdef0", r"pl-[0-9a-f]{8,17}|[0-9./]+"),
+    "SSH_FROM": Rule("one CIDR, as 203.0.113.7/32, or one prefix list, as pl-0123456789abcdef0", rf"pl-{ID}|[0-9./]+"),
 }
+WIDE_MEANS = (
+    "is the whole internet, or a good part of it: anybody there may knock at the SSH port of the head node and the UQLE machine; "
+    "name your own address, as 203.0.113.7/32."
+)
 LITERAL_KEY_IS_KEPT = (
     "ParallelCluster then keeps it in config.yml, in its bucket and in its logs; "
     "`invoke create-jwt-key` keeps it in Secrets Manager."
@@ -66,7 +88,7 @@ def read(path: Path) -> dict[str, Any]:
         ClusterError: it is not there, is not one JSON object, names a key twice, or `chevron` would read something else.
 
     """
-    if not path.exists():
+    if not files.is_there(path):
         raise ClusterError(f"{path} is not here: run `invoke fill-parameters`, or copy config-parameters.example.json.")
     text = files.read(path)
     try:
@@ -76,7 +98,7 @@ def read(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ClusterError(f"{path} is not JSON, line {error.lineno} column {error.colno}: {error.msg}.") from error
     except DuplicateKeyError as error:
-        raise ClusterError(f"{path} has the key {error} twice: keep one.") from error
+        raise ClusterError(f"{path} has the key {plain(str(error))} twice: keep one.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = getattr(error, "problem", None) or type(error).__name__
         raise ClusterError(
@@ -126,7 +148,7 @@ def check(values: Mapping[str, Any], names: set[str], path: Path) -> None:
 
     """
     faults = [f"{name} is missing" for name in sorted(names - values.keys())]
-    faults += [f"{name} is not a name that the template knows" for name in sorted(values.keys() - names)]
+    faults += [f"{plain(name)} is not a name that the template knows" for name in sorted(values.keys() - names)]
     faults += [fault for name, value in values.items() if name in names for fault in faults_of(name, value)]
     if faults:
         raise ClusterError(f"{path}: {'; '.join(faults)}. `invoke fill-parameters` fills in what the steps before it made.")
@@ -140,7 +162,7 @@ def faults_of(name: str, value: object) -> list[str]:
     if is_placeholder(value):
         return [f"{name} is still the placeholder of the example, and must be {rule.allowed}"]
     shown = "not of that form" if name == SECRET else shorten(value)
-    fits = isinstance(value, str) and re.fullmatch(rule.pattern, value)
+    fits = isinstance(value, str) and re.fullmatch(rule.pattern, value, re.ASCII)
     if not fits or (name == "SSH_FROM" and not is_source(str(value))):
         return [f"{name} is {shown}, and must be {rule.allowed}"]
     return []
@@ -160,6 +182,16 @@ def shorten(value: object) -> str:
     """Give a value as the file has it, cut to what fits into a sentence."""
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def plain(name: str) -> str:
+    """Give a name that somebody made up as it fits into a sentence."""
+    return name if re.fullmatch(r"[\w.-]{1,60}", name, re.ASCII) else shorten(name)
+
+
+def is_wide(source: str) -> bool:
+    """Say whether a source of a rule is the whole internet, or a good part of it."""
+    return not source.startswith("pl-") and ipaddress.IPv4Network(source).prefixlen < WIDE
 
 
 def is_literal_key(value: str) -> bool:
@@ -199,14 +231,14 @@ def refuse_other_cluster(values: Mapping[str, Any], cluster: str, path: Path) ->
     filled = given(values).get("CLUSTER_NAME", cluster)
     if filled != cluster:
         raise ClusterError(
-            f"{path} is of the cluster {filled}, and this command is about {cluster}: "
+            f"{path} is of the cluster {plain(str(filled))}, and this command is about {cluster}: "
             "work in another folder, or set cluster_name or INVOKE_CLUSTER_NAME."
         )
 
 
 def forget(path: Path, gone: Collection[str]) -> None:
     """Empty the values that name what was taken away, so that the next filling puts others there."""
-    if path.exists():
+    if files.is_there(path):
         values = read(path)
         kept = {name: "" if value in gone else value for name, value in values.items()}
         if kept != values:

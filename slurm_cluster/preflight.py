@@ -29,8 +29,8 @@ def check(path: Path, cluster: str, region: str, s3: S3Client) -> None:
     configuration = load(path)
     if configuration.get("Region") != region:
         raise ClusterError(f"{path} is for {configuration.get('Region')}, not {region}: `invoke render` writes it anew.")
-    entries = [each for kind in node_kinds(configuration).values() for each in (kind.get("Iam") or {}).get("S3Access") or []]
-    if any(bootstrap.is_ours(each["BucketName"]) and each.get("KeyName") != f"{cluster}/*" for each in entries):
+    entries = [each for kind in node_kinds(configuration).values() for each in s3_access(kind)]
+    if any(bootstrap.is_ours(text(each, "BucketName")) and each.get("KeyName") != f"{cluster}/*" for each in entries):
         raise ClusterError(f"{path} is of another cluster than {cluster}: work in a folder of its own.")
     unreadable = unreadable_scripts(configuration)
     if unreadable:
@@ -47,7 +47,7 @@ def load(path: Path) -> dict[str, Any]:
         ClusterError: it is not there, or not a YAML mapping.
 
     """
-    if not path.exists():
+    if not files.is_there(path):
         raise ClusterError(f"{path} is not here: `invoke render` writes it.")
     configuration = files.read_yaml(path)
     if not isinstance(configuration, dict):
@@ -57,16 +57,37 @@ def load(path: Path) -> dict[str, Any]:
 
 def node_kinds(configuration: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Give the parts of a configuration that have custom actions and permissions: the head node and each queue."""
-    queues = (configuration.get("Scheduling") or {}).get("SlurmQueues") or []
-    kinds = {f"queue {queue.get('Name')}": queue for queue in queues}
-    return {"the head node": configuration.get("HeadNode") or {}, **kinds}
+    kinds = {f"queue {queue.get('Name')}": queue for queue in mappings(below(configuration, "Scheduling").get("SlurmQueues"))}
+    return {"the head node": below(configuration, "HeadNode"), **kinds}
+
+
+def below(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Give the mapping below a name; where something else stands there, the dry run says so."""
+    found = tree.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def mappings(listed: object) -> list[Mapping[str, Any]]:
+    """Give the mappings of a list."""
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
+def text(tree: Mapping[str, Any], name: str, otherwise: str = "") -> str:
+    """Give the text below a name."""
+    found = tree.get(name)
+    return found if isinstance(found, str) else otherwise
+
+
+def s3_access(kind: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the buckets that one kind of node may read."""
+    return mappings(below(kind, "Iam").get("S3Access"))
 
 
 def scripts_of(kind: Mapping[str, Any]) -> list[str]:
     """Give the URIs of the scripts that one kind of node runs."""
-    actions = (kind.get("CustomActions") or {}).values()
-    listed = [each for action in actions for each in (action.get("Sequence") or [action])]
-    return [each["Script"] for each in listed if "Script" in each]
+    actions = mappings(list(below(kind, "CustomActions").values()))
+    listed = [each for action in actions for each in (mappings(action.get("Sequence")) or [action])]
+    return [text(each, "Script") for each in listed if text(each, "Script")]
 
 
 def unreadable_scripts(configuration: Mapping[str, Any]) -> list[str]:
@@ -76,8 +97,7 @@ def unreadable_scripts(configuration: Mapping[str, Any]) -> list[str]:
     """
     found = []
     for name, kind in node_kinds(configuration).items():
-        entries = (kind.get("Iam") or {}).get("S3Access") or []
-        readable = [f"s3://{each.get('BucketName')}/{each.get('KeyName', '*')}" for each in entries]
+        readable = [f"s3://{text(each, 'BucketName')}/{text(each, 'KeyName', '*')}" for each in s3_access(kind)]
         stored = [uri for uri in scripts_of(kind) if uri.startswith("s3://")]
         denied = [uri for uri in stored if not any(fnmatchcase(uri, pattern) for pattern in readable)]
         found += [f"{name} may not read {uri}" for uri in denied]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from slurm_cluster import aws, bootstrap, jwt_key, parameters, regions, security_groups, stack, temp_config, uqle_instance
+from slurm_cluster import aws, bootstrap, files, jwt_key, parameters, regions, security_groups, stack, temp_config, uqle_instance
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.settings import UQLE, files_of, text
 
 
 class Project:
@@ -20,11 +20,8 @@ class Project:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
-        self.cluster = parameters.check_cluster_name(settings["cluster_name"])
-        self.temp_config = Path(settings["temp_config"])
-        self.parameter_file = Path(settings["parameter_file"])
-        self.config_file = Path(settings["config_file"])
-        self.handover_file = Path(settings["handover_file"])
+        self.cluster = parameters.check_cluster_name(text(settings, "cluster_name"))
+        self.temp_config, self.parameter_file, self.config_file, self.handover_file = files_of(settings)
 
     @functools.cached_property
     def region(self) -> str:
@@ -43,18 +40,18 @@ class Project:
 
     def given(self) -> dict[str, Any]:
         """Give what config-parameters.json has, without what is empty or a placeholder; nothing where it is not there."""
-        return parameters.given(parameters.read(self.parameter_file)) if self.parameter_file.exists() else {}
+        return parameters.given(parameters.read(self.parameter_file)) if files.is_there(self.parameter_file) else {}
 
     @property
     def key_pair(self) -> str:
         """The name of the key pair: of the files where they name one, else of the settings, else the cluster's."""
         filled = self.given().get("SSH_KEY_PAIR")
-        if not filled and self.temp_config.exists():
+        if not filled and files.is_there(self.temp_config):
             filled = temp_config.read(self.temp_config).key_pair
-        name = filled or self.settings["key_pair"] or self.cluster
+        name = filled or text(self.settings, "key_pair") or self.cluster
         faults = parameters.faults_of("SSH_KEY_PAIR", name)
         if faults or "/" in str(name):
-            raise ClusterError(f"The key pair is {name!r}, which cannot be the name of one and of a file.")
+            raise ClusterError(f"The key pair is {parameters.shorten(name)}, which cannot be the name of one and of a file.")
         return str(name)
 
     def ssh_from(self, told: str = "") -> str:
@@ -63,7 +60,7 @@ class Project:
         Raises:
             ClusterError: nobody said, or what was said is not a source of a rule.
         """
-        wanted = told or self.settings["ssh_from"] or self.given().get("SSH_FROM")
+        wanted = told or text(self.settings, "ssh_from") or self.given().get("SSH_FROM")
         if not wanted:
             raise ClusterError("Nobody may reach SSH yet: say who, as in --ssh-from 203.0.113.7/32 for that one address.")
         faults = parameters.faults_of("SSH_FROM", wanted)
@@ -74,9 +71,10 @@ class Project:
     @property
     def public_subnet(self) -> str | None:
         """The public subnet that the files name, if they do."""
-        if self.temp_config.exists():
+        if files.is_there(self.temp_config):
             return temp_config.read(self.temp_config).public_subnet
-        return self.given().get("PUBLIC_SUBNET")
+        subnet = self.given().get("PUBLIC_SUBNET")
+        return subnet if subnet and not parameters.faults_of("PUBLIC_SUBNET", subnet) else None
 
     @property
     def wizards_subnet(self) -> str | None:
@@ -116,8 +114,8 @@ class Project:
 
     def uqle_settings(self) -> uqle_instance.Settings:
         """Give the settings of the UQLE instance, checked."""
-        wanted = self.settings["uqle"]
-        return uqle_instance.check_settings(wanted["instance_type"], wanted["volume_gib"], wanted["mount_point"], self.key_pair)
+        instance_type, volume_gib, mount_point = (text(self.settings, "uqle", name) for name in UQLE)
+        return uqle_instance.check_settings(instance_type, volume_gib, mount_point, self.key_pair)
 
     @functools.cache  # noqa: B019
     def place(self) -> uqle_instance.Place:

@@ -7,7 +7,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import ProfileNotFound
 
-from slurm_cluster import parameters, temp_config
+from slurm_cluster import files, parameters, temp_config
 from slurm_cluster.errors import ClusterError
 
 
@@ -22,18 +22,18 @@ def resolve(parameter_file: Path, temp_config_file: Path) -> str:
         ClusterError: the two files contradict each other, none of them names a region, or what is named is not one.
 
     """
-    filled = parameters.given(parameters.read(parameter_file)).get("AWS_REGION") if parameter_file.exists() else None
-    configured = temp_config.read(temp_config_file).region if temp_config_file.exists() else None
+    filled = parameters.given(parameters.read(parameter_file)).get("AWS_REGION") if files.is_there(parameter_file) else None
+    configured = temp_config.read(temp_config_file).region if files.is_there(temp_config_file) else None
     if filled and configured and filled != configured:
         raise ClusterError(
-            f"AWS_REGION is {filled} in {parameter_file} and Region is {configured} in {temp_config_file}: "
-            "correct the one that is wrong, or move it away."
+            f"AWS_REGION is {parameters.plain(str(filled))} in {parameter_file} and Region is {configured} in "
+            f"{temp_config_file}: correct the one that is wrong, or move it away."
         )
     region = filled or configured or os.environ.get("AWS_REGION") or profile_region()
     if not region:
         raise ClusterError("No AWS region is set: run `aws configure`, or set AWS_REGION, as in AWS_REGION=eu-west-2.")
-    if not re.fullmatch(parameters.REGION, region):
-        raise ClusterError(f"The region is {region!r}, which is not the name of one, as eu-west-2 is.")
+    if not (isinstance(region, str) and re.fullmatch(parameters.REGION, region, re.ASCII)):
+        raise ClusterError(f"The region is {parameters.shorten(region)}, which is not the name of one, as eu-west-2 is.")
     return region
 
 

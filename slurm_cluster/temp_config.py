@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from slurm_cluster import files
+from slurm_cluster import files, parameters
 from slurm_cluster.errors import ClusterError
 
 PLACES: dict[str, list[str | int]] = {
@@ -15,6 +15,12 @@ PLACES: dict[str, list[str | int]] = {
     "private_subnet": ["Scheduling", "SlurmQueues", 0, "Networking", "SubnetIds", 0],
 }
 NOT_OURS = "# This network was there before the cluster: no task of ours takes it away.\n"
+RULE_OF = {
+    "region": "AWS_REGION",
+    "key_pair": "SSH_KEY_PAIR",
+    "public_subnet": "PUBLIC_SUBNET",
+    "private_subnet": "PRIVATE_SUBNET",
+}
 
 
 class TempConfig(NamedTuple):
@@ -30,13 +36,13 @@ def read(path: Path) -> TempConfig:
     """Read temp-config.yml.
 
     Raises:
-        ClusterError: it is not there, is not YAML, or lacks one of the four values.
+        ClusterError: it is not there, is not YAML, or one of the four values is missing, or is not of its form.
 
     """
-    if not path.exists():
+    if not files.is_there(path):
         raise ClusterError(f"{path} is not here: `invoke configure` writes it.")
     whole = files.read_yaml(path)
-    return TempConfig(**{name: text_at(whole, place, path) for name, place in PLACES.items()})
+    return TempConfig(**{name: text_at(whole, place, RULE_OF[name], path) for name, place in PLACES.items()})
 
 
 def write(path: Path, values: TempConfig) -> None:
@@ -52,17 +58,33 @@ def write(path: Path, values: TempConfig) -> None:
 
 def is_of_the_wizard(path: Path) -> bool:
     """Say whether the wizard made the network, and not somebody before the cluster."""
-    return path.exists() and NOT_OURS not in files.read(path)
+    return files.is_there(path) and NOT_OURS not in files.read(path)
 
 
-def text_at(tree: Any, place: list[str | int], path: Path) -> str:
-    """Give the text at a place of a tree of mappings and lists."""
-    try:
-        for step in place:
-            tree = tree[step]
-    except (KeyError, IndexError, TypeError):
-        tree = None
-    if isinstance(tree, str) and tree:
-        return tree
+def text_at(tree: Any, place: list[str | int], parameter: str, path: Path) -> str:
+    """Give the text at a place of a tree of mappings and lists.
+
+    Args:
+        tree: the whole of the file.
+        place: the names, and numbers in lists, that lead there.
+        parameter: of config-parameters.json, for which it is.
+        path: the file, for messages.
+
+    Raises:
+        ClusterError: there is no text, or not of the form that the parameter has.
+
+    """
+    for step in place:
+        if isinstance(tree, dict):
+            tree = tree.get(step)
+        elif isinstance(tree, list) and isinstance(step, int):
+            tree = tree[step] if step < len(tree) else None
+        else:
+            tree = None
     where = " / ".join("first" if isinstance(step, int) else step for step in place)
-    raise ClusterError(f"{path} has no text at {where}: make it again with `invoke configure`, or fill it in.")
+    if not (isinstance(tree, str) and tree):
+        raise ClusterError(f"{path} has no text at {where}: make it again with `invoke configure`, or fill it in.")
+    if parameters.faults_of(parameter, tree):
+        shown, allowed = parameters.shorten(tree), parameters.RULES[parameter].allowed
+        raise ClusterError(f"{path} has {shown} at {where}, which must be {allowed}.")
+    return tree

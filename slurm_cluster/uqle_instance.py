@@ -50,20 +50,20 @@ class Place(NamedTuple):
     spent_token: str
 
 
-def check_settings(instance_type: object, volume_gib: object, mount_point: object, key_pair: str) -> Settings:
+def check_settings(instance_type: str, volume_gib: str | int, mount_point: str, key_pair: str) -> Settings:
     """Check what invoke.yaml, or the environment, says of the instance.
 
     Raises:
         ClusterError: a setting is not what AWS, or the boot script, can take.
 
     """
-    if not (isinstance(instance_type, str) and re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", instance_type)):
+    if not re.fullmatch(r"[a-z0-9-]{1,30}\.[a-z0-9-]{1,30}", instance_type):
         raise ClusterError(f"uqle.instance_type is {instance_type!r}, and must be an EC2 instance type, as t3.large.")
-    if not (str(volume_gib).isdigit() and 8 <= int(str(volume_gib)) <= 16384):
+    if not (re.fullmatch(r"[0-9]{1,5}", str(volume_gib)) and 8 <= int(volume_gib) <= 16384):
         raise ClusterError(f"uqle.volume_gib is {volume_gib!r}, and must be a number of GiB from 8 to 16384.")
-    if not (isinstance(mount_point, str) and re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", mount_point) and ".." not in mount_point):
+    if not re.fullmatch(r"(/[A-Za-z0-9_.-]{1,255}){1,16}", mount_point) or {".", ".."} & set(mount_point.split("/")):
         raise ClusterError(f"uqle.mount_point is {mount_point!r}, and must be an absolute path of plain characters, as /shared.")
-    return Settings(instance_type, int(str(volume_gib)), mount_point, key_pair)
+    return Settings(instance_type, int(volume_gib), mount_point, key_pair)
 
 
 def find(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:

@@ -8,18 +8,18 @@ from slurm_cluster.errors import ClusterError
 GOOD = """\
 Region: eu-west-2
 HeadNode:
-  Networking: {SubnetId: subnet-1}
+  Networking: {SubnetId: subnet-0123456789abcdef0}
   Ssh: {KeyName: k}
 Scheduling:
   SlurmQueues:
-    - {Name: queue1, Networking: {SubnetIds: [subnet-2]}}
+    - {Name: queue1, Networking: {SubnetIds: [subnet-0fedcba9876543210]}}
 """
 FILE = Path("temp-config.yml")
 
 
 def test_the_four_values_of_the_readmes_table_are_read():
     FILE.write_text(GOOD)
-    assert temp_config.read(FILE) == ("eu-west-2", "k", "subnet-1", "subnet-2")
+    assert temp_config.read(FILE) == ("eu-west-2", "k", "subnet-0123456789abcdef0", "subnet-0fedcba9876543210")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_the_four_values_of_the_readmes_table_are_read():
         ("Region: eu-west-2", "Region:", "no text at Region"),
         ("Region: eu-west-2", "Region: [eu-west-2]", "no text at Region"),
         ("{KeyName: k}", "{KeyName: 7}", "no text at HeadNode / Ssh / KeyName"),
-        ("[subnet-2]", "[]", "no text at Scheduling / SlurmQueues / first / Networking / SubnetIds / first"),
+        ("[subnet-0fedcba9876543210]", "[]", "no text at Scheduling / SlurmQueues / first / Networking / SubnetIds / first"),
         ("HeadNode:", "HeadNode: [", "is not YAML"),
         (GOOD, "", "no text at Region"),
         (GOOD, "- 1", "no text at Region"),

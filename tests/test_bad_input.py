@@ -1,0 +1,426 @@
+"""Whatever stands in a file or a setting: it is used as it stands, or a sentence says what is wrong, and nothing changes."""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import chevron
+import pytest
+import yaml
+from chevron.main import main as chevron_command
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from invoke import Context, Exit
+from invoke.config import Config
+from invoke.loader import FilesystemLoader
+
+from slurm_cluster import aws, configuration, files, parameters, preflight, temp_config
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.project import Project
+from slurm_cluster.settings import FILES, check_file, check_variables
+from tests.conftest import ROOT, SETTINGS
+from tests.test_parameters import GOOD
+from tests.test_temp_config import GOOD as GOOD_TEMP_CONFIG
+
+PARAMETERS, TEMP_CONFIG, CONFIG = Path("config-parameters.json"), Path("temp-config.yml"), Path("config.yml")
+TEMPLATE = ROOT / "config.template.yml"
+TASKS, _ = FilesystemLoader(start=str(ROOT)).load("tasks")
+EXAMPLES = int(os.environ.get("EXAMPLES", "40"))  # more of them find more, and take longer
+many = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+# What people and programs write that others stumble over.
+PIECES = ["'", '"', "&", "<", ">", "{{", "}}", "{{{ AWS_REGION }}}", "\n", "\r\n", ": ", " #", "\t", "\\", "\0", "\ufeff"]
+PIECES += [
+    "\u2028",
+    "\u00e9",
+    "\ud800",
+    "\U0001d54a",
+    "*a",
+    "&a",
+    "!!int",
+    "%",
+    "- ",
+    "x" * 5000,
+    "null",
+    "~",
+    "yes",
+    "1e3",
+    "${X}",
+]
+texts = st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=5).map("".join)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts
+values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6)
+good_texts = st.sampled_from(sorted(GOOD.values())).flatmap(lambda good: st.just(good) | texts.map(lambda more: good + more))
+
+# Files that are not what they should be, as bytes.
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+BROKEN = {
+    "empty": b"",
+    "not UTF-8": b'{"AWS_REGION": "\xff\xfe"}',
+    "a BOM": "\ufeff{}".encode(),
+    "CRLF": b'{\r\n"AWS_REGION":\r\n"eu-west-2"}\r\n',
+    "half": b'{"AWS_REGION": "eu-w',
+    "nested deeply": b"[" * 20_000,
+    "nulls": b"\0" * 100,
+    "a list": b"[1, 2]",
+    "a bomb of aliases": BOMB.encode(),
+    "itself": b"&a {Region: *a, HeadNode: *a, Scheduling: *a}",
+    "a tag that does not fit": b"Region: !!bool x",
+    "two documents": b"--- {}\n--- {}\n",
+    "values of other kinds": b'{"Region": [], "HeadNode": 7, "Scheduling": {"SlurmQueues": "abc"}}',
+    "parameters of other kinds": b'{"AWS_REGION": {}, "SSH_FROM": 1, "CLUSTER_NAME": [], "SSH_KEY_PAIR": 7}',
+}
+
+
+def sentence(error: BaseException) -> str:
+    """Give what an expected failure says, which is a sentence of one line, and not longer than a person reads."""
+    said = str(error)
+    assert "\n" not in said
+    assert said.isprintable()
+    assert said.endswith((".", ")"))
+    assert len(said) < 2500
+    return said
+
+
+def refusal(ask: Callable[[], object]) -> str:
+    """Give the sentence with which something is refused; nothing where it is not."""
+    try:
+        ask()
+    except ClusterError as error:
+        return sentence(error)
+    return ""
+
+
+def run(task: str, *arguments: object, **changed: object) -> tuple[str, str]:
+    """Run a task in this process.
+
+    Returns:
+        What it printed, and the sentence that it ended with, or nothing.
+    """
+    config = Config(project_location=str(ROOT), overrides=changed)
+    config.load_project()
+    config.load_shell_env()
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            getattr(TASKS, task)(Context(config), *arguments)
+    except Exit as refused:
+        return printed.getvalue(), str(refused)
+    return printed.getvalue(), ""
+
+
+# --- parameter files --------------------------------------------------------------------------------------------------
+
+
+def strangely_written(content: object) -> st.SearchStrategy[str]:
+    """Give ways in which a value is written as JSON, and some in which it only seems to be."""
+    ways = [
+        json.dumps(content),
+        json.dumps(content, ensure_ascii=False, indent=2),
+        json.dumps(content, indent="\t"),
+        json.dumps(content).replace("\n", "\r\n") + "\r\n",
+        "\ufeff" + json.dumps(content),
+        json.dumps(content)[:-1],
+        json.dumps(content)[:-1] + ', "AWS_REGION": "eu-west-2"}',
+        yaml.safe_dump(json.loads(json.dumps(content))) if "\\ud" not in json.dumps(content) else "",
+    ]
+    return st.sampled_from(ways)
+
+
+@many
+@given(changed=st.dictionaries(st.sampled_from(sorted(GOOD)) | texts, good_texts | values, max_size=3), data=st.data())
+def test_a_parameter_file_is_rendered_as_chevron_does_or_refused_in_a_sentence(changed, data):
+    text = data.draw(strangely_written(GOOD | changed))
+    PARAMETERS.write_bytes(text.encode(errors="surrogatepass"))
+    CONFIG.unlink(missing_ok=True)
+    _, refused = run("render", cluster_name="one")
+    if refused:
+        assert "config-parameters.json" in sentence(ClusterError(refused))
+        assert not CONFIG.exists()
+        return
+    stood = json.loads(text)
+    marked = chevron.render(TEMPLATE.read_text(), {name: f"@{name}@" if value else "" for name, value in stood.items()})
+    assert yaml.safe_load(CONFIG.read_bytes()) == in_place(yaml.safe_load(marked), stood)
+    assert CONFIG.read_text() == chevron_command(template=str(TEMPLATE), data=str(PARAMETERS))
+
+
+def in_place(tree: object, stood: dict[str, str]) -> object:
+    """Put the values of the file where the words that stand for them are."""
+    if isinstance(tree, dict):
+        return {key: in_place(branch, stood) for key, branch in tree.items()}
+    if isinstance(tree, list):
+        return [in_place(branch, stood) for branch in tree]
+    for name, value in stood.items() if isinstance(tree, str) else ():
+        tree = tree.replace(f"@{name}@", value)
+    return tree
+
+
+BUCKETS = ["a..b", "192.168.5.4", "xn--bucket", "sthree-x", "amzn-s3-demo-x", "ab", "a_b", ".bucket", "b" * 64, "b\u00fccket"]
+BUCKETS += ["bucket\n", *(f"bucket{end}" for end in ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", ".", "-"))]
+REFUSED = {
+    "BOOTSTRAP_BUCKET": BUCKETS,
+    "CUSTOM_BOOT_ACTION_START": [
+        *(f"s3://{bucket}/x.sh" for bucket in BUCKETS),
+        *(
+            "s3://bucket",
+            "s3://bucket/",
+            "s3://bucket/\u00e9",
+            f"s3://bucket/{'k' * 1025}",
+            "S3://bucket/x",
+            "s3:///x",
+            "http://h/x",
+        ),
+        *("https://host", "https:///x", "https://-a/x", "https://a..b/x", "https://u:p@host/x", f"https://{'h' * 64}/x"),
+    ],
+    "PUBLIC_SUBNET": ["subnet-1", "subnet-0123456789", "subnet-0123456789ABCDEF0", "subnet-01234567\n", "vpc-01234567"],
+    "SSH_FROM": [
+        *("::/0", "2001:db8::1/128", "0.0.0.1/0", "1.2.3.4/24", "1.2.3.4/33", "01.2.3.4/32", "1.2.3.0/255.255.255.0", "1.2.3/24"),
+        *("pl-1", "pl-0123456789", "1.2.3.4/32,5.6.7.8/32", "1.2.3.4", "everybody"),
+    ],
+    "AWS_REGION": ["eu-west-\u0662", "eu-west", "EU-WEST-2", "eu-west-2a", "eu-west-2\n"],
+    "SLURM_JWT_KEY": ["arn:aws:iam::123456789012:role/of-another-kind", "k" * 31, "k" * 1025, "k " * 32, "\u00e9" * 32],
+    "SLURM_JWT_POLICY": [
+        f"arn:aws:iam::{chr(0x661) * 12}:policy/x",
+        "arn:aws:iam::123456789012:policy/",
+        "arn:aws:iam::1:role/x",
+    ],
+    "CLUSTER_NAME": ["", "-a", "1a", "a_b", "a.b", "\u00e9", "a" * 61, "a\n"],
+}
+TAKEN = {
+    "BOOTSTRAP_BUCKET": ["a.b", "abc", "b" * 63, "1.2.3", "a-s3alias-b", "192.168.5.4.a", "a--b", ""],
+    "CUSTOM_BOOT_ACTION_START": [
+        "s3://a.b/c/d.sh",
+        "https://10.0.0.1:8443/x?y=%20&z#f",
+        "https://a-b.org/~x/",
+        f"s3://abc/{'k' * 1024}",
+    ],
+    "PUBLIC_SUBNET": ["subnet-01234567", "subnet-0123456789abcdef0"],
+    "SSH_FROM": ["1.2.3.4/32", "0.0.0.0/0", "0.0.0.0/1", "10.0.0.0/8", "pl-01234567"],
+    "AWS_REGION": ["us-gov-west-1", "ap-southeast-7"],
+    "SLURM_JWT_KEY": ["k" * 32, "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:a/b-AbCdEf"],
+    "SLURM_JWT_POLICY": ["arn:aws-cn:iam::aws:policy/service-role/x+=,.@-", ""],
+    "CLUSTER_NAME": ["a", "A-1-", "a" * 60],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, wrong in REFUSED.items() for value in wrong])
+def test_what_aws_would_refuse_is_refused_before_anything_is_made(name, value):
+    [fault] = parameters.faults_of(name, value)
+    assert parameters.RULES[name].allowed in fault
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, right in TAKEN.items() for value in right])
+def test_what_aws_takes_is_taken(name, value):
+    assert parameters.faults_of(name, value) == []
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+@many
+@given(changed=st.dictionaries(st.sampled_from(sorted(SETTINGS)), values, max_size=3), uqle=st.none() | values)
+def test_settings_of_any_kind_are_taken_or_refused_in_a_sentence(changed, uqle):
+    project = {**SETTINGS, **changed, **({} if uqle is None else {"uqle": {**SETTINGS["uqle"], "volume_gib": uqle}})}
+    if not refusal(lambda: Project(project)):
+        p = Project(project)
+        assert [isinstance(path, Path) for path in (p.temp_config, p.parameter_file, p.config_file, p.handover_file)]
+        for ask in (lambda: p.key_pair, p.ssh_from, p.uqle_settings, lambda: p.region):
+            refusal(ask)
+
+
+@many
+@given(
+    whole=values | st.dictionaries(st.sampled_from([*SETTINGS, "run", "tasks", "cluster"]), values).map(lambda x: SETTINGS | x)
+)
+def test_an_invoke_yaml_of_any_kind_is_one_that_invoke_takes_or_is_refused_in_a_sentence(whole):
+    Path("invoke.yaml").write_text(yaml.safe_dump(whole))
+    if refusal(lambda: check_file(Path("invoke.yaml"))):
+        return
+    config = Config(project_location=".")
+    config.load_project()
+    config.load_shell_env()
+
+
+def test_a_broken_invoke_yaml_is_a_sentence_and_not_invokes_traceback(tmp_path):
+    for name in ("tasks.py", "step.py", "slurm_cluster"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(tmp_path), "--list"]
+    (tmp_path / "step.py").unlink()
+    (tmp_path / "step.py").write_text((ROOT / "step.py").read_text())  # which looks beside itself
+    (tmp_path / "invoke.yaml").write_text("cluster_name: [")
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
+    assert "invoke.yaml is not YAML" in answer.stderr
+
+
+def test_a_mistyped_setting_is_refused_and_those_that_there_are_are_named():
+    for variable in ("INVOKE_CLUSTER", "INVOKE_UQLE", "INVOKE_CLUSTERNAME", "INVOKE_uqle_volume"):
+        with pytest.raises(ClusterError, match=rf"{variable} is not a setting; there are cluster_name, .*uqle_mount_point"):
+            check_variables({variable: "x"})
+    check_variables({"INVOKE_CLUSTER_NAME": "x", "INVOKE_UQLE_VOLUME_GIB": "9", "INVOKE_RUN_ECHO": "1", "INVOKE_DEBUG": "1"})
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("value", ["", "/", "a/", "..", ".", "a\0b", "a\nb", "\udcff", "n" * 256, 7, ["a"], {"a": "b"}, True])
+def test_a_file_setting_that_can_name_no_file_is_refused(name, value):
+    with pytest.raises(ClusterError, match=name) as error:
+        Project(SETTINGS | {name: value})
+    sentence(error.value)
+
+
+def test_two_file_settings_never_name_the_same_file():
+    with pytest.raises(ClusterError, match="parameter_file and config_file are both"):
+        Project(SETTINGS | {"config_file": str(Path.cwd() / "config-parameters.json")})
+
+
+# --- temp-config.yml and config.yml -----------------------------------------------------------------------------------
+
+TREE = yaml.safe_load(GOOD_TEMP_CONFIG)
+
+
+@st.composite
+def mangled(draw: st.DrawFn, tree: object) -> object:
+    """Give a tree in which something is another thing, or missing."""
+    if draw(st.integers(0, 5)) == 0:
+        return draw(values)
+    if isinstance(tree, dict):
+        return {key: draw(mangled(branch)) for key, branch in tree.items() if draw(st.integers(0, 9))}
+    return [draw(mangled(branch)) for branch in tree] if isinstance(tree, list) else tree
+
+
+@many
+@given(tree=mangled(TREE))
+def test_the_wizards_file_gives_what_stands_in_it_or_is_refused_in_a_sentence(tree):
+    TEMP_CONFIG.write_text(yaml.safe_dump(tree))
+    refused = refusal(lambda: temp_config.read(TEMP_CONFIG))
+    if refused:
+        assert "temp-config.yml" in refused
+        return
+    found = temp_config.read(TEMP_CONFIG)
+    assert found.region == tree["Region"]
+    assert found.private_subnet == tree["Scheduling"]["SlurmQueues"][0]["Networking"]["SubnetIds"][0]
+    assert (found.key_pair, found.public_subnet) == (
+        tree["HeadNode"]["Ssh"]["KeyName"],
+        tree["HeadNode"]["Networking"]["SubnetId"],
+    )
+
+
+@many
+@given(tree=mangled(yaml.safe_load(configuration.render(TEMPLATE, GOOD, PARAMETERS))))
+def test_a_configuration_that_somebody_wrote_is_left_to_pcluster_or_refused_in_a_sentence(tree):
+    CONFIG.write_text(yaml.safe_dump(tree))
+
+    class Full:
+        """An S3 in which every object is there."""
+
+        def head_object(self, **_: str) -> None: ...
+
+    refused = refusal(lambda: preflight.check(CONFIG, "one", "eu-west-2", Full()))
+    assert "config.yml" in refused or not refused
+
+
+# --- files that are not what they should be, for every task ----------------------------------------------------------
+
+
+def as_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def as_dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def as_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def as_unreadable(path: Path) -> None:
+    path.symlink_to("/proc/self/mem")  # not even root reads it from its beginning
+
+
+def as_bytes(content: bytes):
+    return lambda path: path.write_bytes(content)
+
+
+WAYS = {"a folder": as_folder, "a dangling link": as_dangling_link, "a loop of links": as_loop, "unreadable": as_unreadable}
+WAYS |= {name: as_bytes(content) for name, content in BROKEN.items()}
+READERS = {
+    PARAMETERS: ["check", "fill_parameters", "render", "create_cluster", "status", "delete_network"],
+    TEMP_CONFIG: ["check", "fill_parameters", "status", "configure"],
+    CONFIG: ["create_cluster", "update_cluster"],
+}
+
+
+@pytest.mark.parametrize("file", READERS)
+def test_no_task_ends_in_a_traceback_whatever_a_file_is(file, account, monkeypatch, tmp_path):
+    monkeypatch.setattr(TASKS, "run", starts_a_program)
+    monkeypatch.setattr(aws, "client", functools.cache(aws.client))  # to make one takes longer than all else
+    for number, make in enumerate(WAYS.values()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        make(file)
+        for name in READERS[file]:
+            run(name, cluster_name="one")  # which ends with no other exception than a sentence
+        assert os.listdir() == [str(file)]
+
+
+def starts_a_program(*_: object, **__: object) -> None:
+    raise Exit("Here pcluster would be started.")
+
+
+# --- a disk that is full, a process that is killed ---------------------------------------------------------------------
+
+
+def small_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # bytes a file; the configuration has more
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_the_good_file(account, invoke):
+    PARAMETERS.write_text(json.dumps(GOOD))
+    CONFIG.write_text("good")
+    command = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT), "render"]
+    answer = subprocess.run(
+        command, env={**os.environ, "INVOKE_CLUSTER_NAME": "one"}, preexec_fn=small_files, capture_output=True, text=True
+    )
+    assert (answer.returncode, answer.stderr) == (1, "config.yml cannot be written: File too large.\n")
+    assert CONFIG.read_text() == "good"
+    assert sorted(os.listdir()) == ["config-parameters.json", "config.yml"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_sentence(account):
+    PARAMETERS.write_text(json.dumps(GOOD))
+    assert run("render", cluster_name="one", config_file="/proc/config.yml")[1].startswith("/proc/config.yml cannot be written: ")
+
+
+def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_or_the_new_one(tmp_path):
+    writer = (
+        "from pathlib import Path; from slurm_cluster import files\n"
+        "while True:\n for letter in 'ab': files.write(Path('f'), letter * 3_000_000)"
+    )
+    for kill in range(6):
+        process = subprocess.Popen([sys.executable, "-c", writer], env={**os.environ, "PYTHONPATH": str(ROOT)})
+        while not (Path("f").exists() and unfinished()):
+            time.sleep(0.001)
+        time.sleep(kill * 0.001)
+        process.kill()
+        process.wait()
+        assert Path("f").read_text() in ("a" * 3_000_000, "b" * 3_000_000)
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in unfinished())
+    files.write(Path("f"), "whole")
+    assert os.listdir() == ["f"]
+
+
+def unfinished() -> list[Path]:
+    """Give what writing a file leaves beside it until it is whole."""
+    return [path for path in Path().iterdir() if path.name != "f"]
