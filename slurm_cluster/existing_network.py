@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurm_cluster import key_pair, network, temp_config
+from slurm_cluster import files, key_pair, network, temp_config
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.temp_config import TempConfig
 
@@ -32,12 +32,12 @@ def use(ec2: EC2Client, path: Path, cluster: str, wanted: TempConfig) -> str:
         ClusterError: a cluster would not work in it, the key pair is not there, or there is another network for the cluster.
 
     """
-    if path.exists() and temp_config.read(path) != wanted:
+    if files.is_there(path) and temp_config.read(path) != wanted:
         raise ClusterError(f"{path} is here, and names another network: move it away, then run this again.")
     key_pair.require(ec2, wanted.key_pair)
     vpc = check(ec2, wanted.public_subnet, wanted.private_subnet)
     network.refuse_second(ec2, cluster, besides=vpc)
-    if not path.exists():
+    if not files.is_there(path):
         temp_config.write(path, wanted)
     return f"{path} names subnets of {vpc}. What was there before the cluster is never taken away with it."
 
