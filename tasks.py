@@ -203,6 +203,9 @@ def update_cluster(c: Context) -> None:
         run(c, p, command)
         return
     cloudformation = p.client("cloudformation")
+    begun = stack.find(cloudformation, p.cluster)
+    if begun and begun["StackStatus"] in stack.UPDATING:  # by an earlier run, which was stopped
+        console.show(stack.watch(cloudformation, begun["StackId"]))
     found = stack.require(cloudformation, p.cluster)
     preflight.check(p.config_file, p.cluster, p.region, p.client("s3"))
     before = stack.newest_event(cloudformation, found["StackId"])

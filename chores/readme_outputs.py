@@ -23,6 +23,7 @@ SAME: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"(?m)^ +\d+:\d\d  (CREATE|DELETE)_IN_PROGRESS .*\n", ""),  # how many of these lines there are depends on the moment
     (r"(?m)^( +)\d+:\d\d  ", r"\g<1>0:01  "),
     (r"(?m)^Status: .*\n?", ""),
+    (r"(?m)^(1\. .*\n2\. .*\n)(?:\d+\. .*\n){10,}(\d+\. .*\n)", r"\1...\n\2"),  # a list of all regions tells nobody anything
     (r"(?m) +$", ""),
 ]
 

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "screenshots"
 # file and the part of the page that is on it
 PICTURES = {
+    "network": "svg.wide",
     "security_group_modification": "#security-group",
     "ec2_network_settings": "#network-settings",
     "ec2_filesystem_settings": "#file-system-settings",

@@ -1,6 +1,7 @@
 """The `pcluster` command line: what it says, turned into sentences."""
 
 import json
+import re
 import shlex
 import textwrap
 from typing import Any, Protocol
@@ -9,6 +10,8 @@ from slurm_cluster.errors import ClusterError
 
 NO_CHANGES = "No changes found in your cluster configuration."
 DRY_RUN_SUCCEEDED = "Request would have succeeded, but DryRun flag is set."
+NEEDS_STOPPED_FLEET = "Stop the compute fleet|compute nodes must be stopped"
+STOP_FLEET = "`invoke pause` stops the fleet: run this again a minute later, and then `invoke resume`."
 
 
 class Answer(Protocol):
@@ -94,4 +97,5 @@ def check(answer: Answer) -> None:
 def refusal(stdout: str, stderr: str) -> str:
     """Say why pcluster refused, all of its findings below the first line."""
     message = told(stdout).get("message") or " ".join((stderr or stdout).split()) or "it said nothing"
-    return "\n  ".join([f"pcluster refused: {message}", *findings(stdout)])
+    advice = [STOP_FLEET] if re.search(NEEDS_STOPPED_FLEET, stdout) else []
+    return "\n  ".join([f"pcluster refused: {message}", *findings(stdout), *advice])

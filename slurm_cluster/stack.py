@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STANDING = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 FAILED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
+UPDATING = ("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS")
 GONE = "DELETE_COMPLETE"  # a stack goes on telling of resources that it no longer has
 POLL = [1, 1, 2, 3, 5]  # seconds between two looks; the last one is repeated
 MOMENT = 60  # seconds after which an operation that AWS accepted has begun, whatever the stack tells

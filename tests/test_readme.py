@@ -53,6 +53,16 @@ def test_every_step_that_the_rehearsal_walks_shows_its_output():
     assert all(f"$ invoke {task}" in README for task in shown)
 
 
+def test_each_symptom_in_the_readme_is_shown_by_a_test_that_there_is_or_has_a_source():
+    [section] = re.findall(r"### When something goes wrong\n(.*?)\n## ", README, re.DOTALL)
+    symptoms = re.split(r"(?m)^(?=\*\*)", section)[1:]
+    assert len(symptoms) >= 12
+    for symptom in symptoms:
+        tests = re.findall(r"<!-- (tests/\w+\.py)::(\w+) -->", symptom)
+        assert tests or "](https://" in symptom, symptom
+        assert all(f"\ndef {name}(" in (ROOT / file).read_text() for file, name in tests), symptom
+
+
 def test_files_that_the_readme_links_to_are_there():
     links = re.findall(r"\]\(\./([^) ]+)", README)
     assert links

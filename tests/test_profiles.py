@@ -1,0 +1,103 @@
+"""Profiles, assumed roles and SSO work as they do for `aws`: what reaches us untouched reaches pcluster untouched."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.test_tasks import said
+
+CONFIG = """\
+[profile work]
+credential_process = {program}
+[profile admin]
+role_arn = arn:aws:iam::123456789012:role/admin
+role_session_name = me
+source_profile = work
+[profile corporate]
+sso_session = corp
+sso_account_id = 123456789012
+sso_role_name = Engineer
+[sso-session corp]
+sso_start_url = https://corp.awsapps.com/start
+sso_region = eu-west-2
+sso_registration_scopes = sso:account:access
+"""
+
+
+@pytest.fixture
+def asked(tmp_path) -> Path:
+    """Profiles of the person's own; the file of who asked the program that gives the keys of one of them."""
+    program, asked = tmp_path / "give-keys", tmp_path / "asked"
+    program.write_text(
+        f"#!/bin/sh\nps -o args= -p $PPID >> {asked}\n"
+        """echo '{"Version": 1, "AccessKeyId": "work", "SecretAccessKey": "work"}'\n"""
+    )
+    program.chmod(0o700)
+    (tmp_path / "config").write_text(CONFIG.format(program=program))
+    return asked
+
+
+@pytest.fixture
+def portal() -> Iterator[HTTPServer]:
+    """The portal at which an SSO session's token is changed for keys, and the paths that it was asked for."""
+
+    class Portal(BaseHTTPRequestHandler):
+        def do_GET(self):
+            portal.asked.append((self.path, self.headers["x-amz-sso_bearer_token"]))
+            keys = {"accessKeyId": "sso", "secretAccessKey": "sso", "sessionToken": "sso", "expiration": 4102444800000}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"roleCredentials": keys}).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Portal) as portal:
+        portal.asked = []
+        thread = threading.Thread(target=portal.serve_forever)
+        thread.start()
+        yield portal
+        portal.shutdown()
+        thread.join()
+
+
+def profile(name, tmp_path, **more):
+    """The environment in which a person works with a profile."""
+    own = {"AWS_PROFILE": name, "AWS_CONFIG_FILE": str(tmp_path / "config")}
+    return own | {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_MAX_ATTEMPTS": "1"} | more
+
+
+def signed_in(until):
+    """Leave what `aws sso login` leaves."""
+    file = Path.home() / ".aws/sso/cache" / f"{hashlib.sha1(b'corp').hexdigest()}.json"  # noqa: S324 - botocore's name for it
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"accessToken": "token", "expiresAt": until}))
+
+
+def test_a_role_of_a_profile_is_assumed_by_us_and_by_pcluster(cluster, invoke, asked, tmp_path):
+    environment = profile("admin", tmp_path)
+    assert "as arn:aws:sts::123456789012:assumed-role/admin/me" in invoke("check", **environment).stdout
+    asked.unlink()
+    invoke("pause", **environment)
+    assert ["/invoke " in line for line in asked.read_text().splitlines()] == [True, False]
+    assert "/pcluster update-compute-fleet" in asked.read_text().splitlines()[1]
+
+
+def test_an_sso_session_is_used_by_us_and_by_pcluster(cluster, invoke, asked, portal, tmp_path):
+    signed_in("2099-01-01T00:00:00Z")
+    environment = profile("corporate", tmp_path, AWS_ENDPOINT_URL_SSO=f"http://127.0.0.1:{portal.server_port}")
+    invoke("pause", **environment)
+    path = "/federation/credentials?role_name=Engineer&account_id=123456789012"
+    assert portal.asked == [(path, "token"), (path, "token")]
+
+
+def test_an_sso_session_that_ran_out_is_a_sentence(invoke, asked, tmp_path):
+    signed_in("2020-01-01T00:00:00Z")
+    printed = said(invoke("create-jwt-key", **profile("corporate", tmp_path)), 1)
+    assert "expired" in printed
+    assert len(printed.splitlines()) == 1

@@ -1,0 +1,73 @@
+import itertools
+import json
+from pathlib import Path
+
+from moto.cloudformation.models import cloudformation_backends
+
+from sandbox.stacks import Stacks
+from slurm_cluster import security_groups
+from tests.conftest import REGION
+from tests.test_tasks import filled, said, upload  # noqa: F401 - fixtures
+
+CONFIG = Path("config.yml")
+
+
+def change(old, new):
+    text = CONFIG.read_text()
+    assert old in text
+    CONFIG.write_text(text.replace(old, new))
+
+
+def head_node_stops_fleet(project):
+    """What the head node does when the fleet is asked to stop; none runs here."""
+    fleet = {"status": {"S": "STOPPED"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
+    item = {"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": fleet}}
+    project.client("dynamodb").put_item(TableName="parallelcluster-pcluster-ubuntu", Item=item)
+
+
+def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(filled, invoke, project):  # noqa: F811
+    said(invoke("create-cluster"))
+    assert "nothing to do" in said(invoke("update-cluster"))
+
+    said(invoke("fill-parameters", "--ssh-from", "198.51.100.1/32", "--overwrite"))  # a new home address
+    said(invoke("render"))
+    said(invoke("update-cluster"))
+    group = security_groups.head_node_group(project.client("cloudformation"), project.cluster)
+    rules = security_groups.describe(project.client("ec2"), group)["IpPermissions"]
+    assert [each["CidrIp"] for rule in rules for each in rule["IpRanges"]] == ["198.51.100.1/32"]
+
+    change("MaxCount: 2", "MaxCount: 1")
+    refused = said(invoke("update-cluster"), 1)
+    assert "Stop the compute fleet" in refused
+    assert "`invoke pause`" in refused
+    said(invoke("pause"))
+    head_node_stops_fleet(project)
+    assert "is as config.yml has it" in said(invoke("update-cluster"))
+
+    change("t3.xlarge", "t3.large")
+    assert "HeadNode.InstanceType" in said(invoke("update-cluster"), 1)
+    change("InstanceType: t3.large\n  Networking:\n    SubnetId", "InstanceType: t3.xlarge\n  Networking:\n    SubnetId")
+
+    change("    EfsSettings:\n", "    EfsSettings:\n      DeletionPolicy: Retain\n")  # keeps /shared
+    said(invoke("update-cluster"))
+    [file_system] = project.client("efs").describe_file_systems()["FileSystems"]
+    said(invoke("delete-cluster", "--yes"))
+    assert project.client("efs").describe_file_systems()["FileSystems"] == [file_system]
+    refused = said(invoke("delete-network"), 1)
+    [target] = project.client("efs").describe_mount_targets(FileSystemId=file_system["FileSystemId"])["MountTargets"]
+    assert target["NetworkInterfaceId"] in refused
+
+
+def test_an_update_that_was_left_is_watched_to_its_end_before_another_is_begun(cluster, invoke, monkeypatch):
+    [stacks] = [backends[REGION] for backends in cloudformation_backends.values() if cluster["stack"] in backends[REGION].stacks]
+    stack, looks = stacks.get_stack(cluster["stack"]), itertools.count()
+    stack.status = "UPDATE_IN_PROGRESS"
+
+    def settle(_):
+        if next(looks) == 2:
+            stack.status = "UPDATE_COMPLETE"
+
+    monkeypatch.setattr(Stacks, "settle", settle)
+    CONFIG.write_text(json.dumps({"Region": REGION}))
+    printed = said(invoke("update-cluster"), 1)
+    assert printed.index("UPDATE_IN_PROGRESS") < printed.index("UPDATE_COMPLETE") < printed.index("pcluster update-cluster")
