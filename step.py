@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 ROOT = Path(__file__).parent
+gc.set_threshold(100_000)  # AWS's descriptions of its services are a million small things to read, and none of them is garbage
 try:  # here, because invoke reads the file itself as soon as the tasks are loaded
     check_file(ROOT / "invoke.yaml")
 except ClusterError as refused:
