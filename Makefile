@@ -1,5 +1,5 @@
 # Sets up the environment, and holds the developers' chores; the users' steps are invoke's: .venv/bin/invoke --list
-.PHONY: setup rehearse test test-nodes test-browser lint readme screenshots lock requirements
+.PHONY: setup rehearse test test-nodes test-browser lint readme readme-check screenshots lock requirements
 .DELETE_ON_ERROR:
 unexport PYTHONDONTWRITEBYTECODE # each package is compiled once, not by each process
 
@@ -30,6 +30,9 @@ lint: setup ## style and types
 
 readme: setup ## the outputs in README.md, from a rehearsal
 	@$(BIN)/python -m chores.readme_outputs
+
+readme-check: setup ## a rehearsal, and that README.md shows what it prints
+	@$(BIN)/python -m chores.readme_outputs --check
 
 screenshots: setup ## the pictures in README.md, from the page of a rehearsal, in a real Chromium
 	@$(BIN)/python -m chores.screenshots

@@ -1,5 +1,6 @@
-"""The outputs in README.md, written anew from a rehearsal: what `make readme` runs. They cannot go stale unnoticed."""
+"""The outputs in README.md, written anew from a rehearsal: what `make readme` runs, and `.ci/run` with --check."""
 
+import difflib
 import re
 import subprocess
 import sys
@@ -12,12 +13,14 @@ BLOCK = re.compile(r"(?P<start><!-- output: (?P<task>[a-z-]+) -->\n```text\n).*?
 
 # What differs from run to run, and what stands for it
 SAME: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
-    (r"\b(vpc|subnet|sg|i|eni|fs|ami)-[0-9a-f]{17}\b", r"\1-0123456789abcdef0"),
+    (r"\b(vpc|subnet|sg|i|eni|fs|fsmt|ami)-[0-9a-f]{8,17}\b", r"\1-0123456789abcdef0"),
     (r"ip-10-\d+-\d+-\d+", "ip-10-0-0-10"),
     (r"203\.0\.113\.(?!7\b)\d+", "203.0.113.10"),
     (r"/\S*/sandbox-home-[^/]*/", "~/"),
     (r"/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]+\b", "/01234567-89ab-cdef-0123-456789abcdef"),
     (r"-key-[A-Za-z]{6}\b", "-key-AbCdEf"),
+    (r"_ubuntu-[0-9a-f]{12}\.sh", "_ubuntu-0123456789ab.sh"),  # the README does not change with each word of a script
+    (r"(?m)^(PASS +Node\.js: ).*", r"\1/usr/bin/node"),
     (r"\b20\d{10}(\d\d)?\b", lambda match: "20261124000000"[: len(match[0])]),
     (r"parallelcluster-[0-9a-f]{16}-v1", "parallelcluster-0123456789abcdef-v1"),
     (r"(?m)^ +\d+:\d\d  (CREATE|DELETE)_IN_PROGRESS .*\n", ""),  # how many of these lines there are depends on the moment
@@ -34,18 +37,28 @@ def main(arguments: list[str]) -> int:
     Returns:
         0 when the README is, or was, as the rehearsal has it.
     """
-    rehearsal = subprocess.run([sys.executable, "-m", "rehearsal"], cwd=ROOT, capture_output=True, text=True)
-    print(rehearsal.stdout + rehearsal.stderr, flush=True)
+    transcript = ""
+    with subprocess.Popen([sys.executable, "-m", "rehearsal"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as rehearsal:
+        for line in rehearsal.stdout or []:
+            print(line, end="", flush=True)
+            transcript += line
     if rehearsal.returncode:
         return rehearsal.returncode
-    outputs = dict(told(rehearsal.stdout))
     before = README.read_text()
-    after = BLOCK.sub(lambda block: f"{block['start']}{outputs[block['task']]}{block['end']}", before)
-    if "--check" in arguments and after != before:
+    after = with_outputs(before, transcript)
+    if "--check" not in arguments:
+        README.write_text(after)
+    elif after != before:
         print("README.md shows other outputs than this rehearsal: run `make readme`, and look at what changed.")
+        print(*difflib.unified_diff(before.splitlines(), after.splitlines(), "README.md", "rehearsal", lineterm=""), sep="\n")
         return 1
-    README.write_text(after)
     return 0
+
+
+def with_outputs(readme: str, transcript: str) -> str:
+    """Give the README with the outputs of a rehearsal."""
+    outputs = dict(told(transcript))
+    return BLOCK.sub(lambda block: f"{block['start']}{outputs[block['task']]}{block['end']}", readme)
 
 
 def told(transcript: str) -> list[tuple[str, str]]:
