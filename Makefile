@@ -5,7 +5,7 @@ unexport PYTHONDONTWRITEBYTECODE # each package is compiled once, not by each pr
 
 PYTHON ?= python3
 BIN := .venv/bin
-SHELL_SCRIPTS := bootstrap/*.sh sandbox/bin/ssh tests/nodes/run tests/nodes/build-root .ci/run
+SHELL_SCRIPTS := bootstrap/*.sh sandbox/bin/ssh tests/nodes/run tests/nodes/build tests/nodes/cell .ci/run
 
 setup: requirements .venv/installed
 

@@ -399,6 +399,30 @@ def set_fleet(c: Context, wanted: str) -> None:
         pcluster.check(answer)
 
 
+# --- Changing a cluster that stands -----------------------------------------------------------------------------------
+
+
+@task(klass=Step)
+def rotate_jwt_key(c: Context) -> None:
+    """Put a new JWT key into the secret and onto the running head node, which refuses tokens of the old one from then on."""
+    from slurm_cluster import jwt_key, key_pair, rotation, stack, tunnel
+
+    p = project(c)
+    if planned(c, f"put a new key into the secret of {p.cluster}, and have its head node take it"):
+        return
+    rotation.refuse_literal(p.literal_key, p.parameter_file)
+    found, private = stack.require(p.client("cloudformation"), p.cluster), key_pair.private_key_file(p.key_pair)
+    through, manager = tunnel.head_node(p.client("ec2"), found), p.client("secretsmanager")
+    old, secret = p.jwt_key(), p.given_secret or jwt_key.find_secret(manager, p.secret) or p.secret
+    rotation.check_way_in(through, private)
+    new = rotation.put(manager, secret)
+    print(f"Put a new key into {secret}; the head node takes it ...", flush=True)
+    rotation.take(through, private, secret)
+    with tunnel.opened(through, private, stack.output(found, "HeadNodePrivateDnsName")) as url:
+        print(rotation.prove(url, new, old))
+    print("UQLE still has the old key: `invoke handover --with-key`, then copy the file to its machine again.")
+
+
 # --- Taking it away ---------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ import requests
 from slurm_cluster.errors import ClusterError
 
 LIFETIME = 300  # seconds that a token holds; each request has its own
-CONNECT_SECONDS, ANSWER_SECONDS = 10, 60
+CONNECT_SECONDS, ANSWER_SECONDS = 10, 90  # slurmrestd itself tries for 60 to reach slurmctld
 LAG_SECONDS = 60  # that accounting, and a shared file system, may be behind
 SKEW_SECONDS = 60  # between two clocks, before it is worth a word
 DAY = 86400

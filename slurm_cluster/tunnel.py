@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 20
 READY = "ready"
+FAILED = 255  # the status of ssh itself, when it is not that of the command
+NO_SSH = "There is no `ssh` on PATH: install OpenSSH's client."
 SHARED = "/shared"  # on every node, as config.template.yml has it
 SSH = ["StrictHostKeyChecking=accept-new", "BatchMode=yes", "IdentitiesOnly=yes", "ConnectTimeout=15", "ControlPath=none"]
 TUNNEL = [
@@ -54,11 +56,20 @@ def machine(ec2: EC2Client, cluster: StackTypeDef, mount_point: str) -> Machine:
     uqle = uqle_instance.find(ec2, cluster["StackName"])
     if uqle and uqle["State"]["Name"] == "running" and uqle.get("PublicIpAddress"):
         return Machine(f"ubuntu@{uqle['PublicIpAddress']}", mount_point)
+    return Machine(head_node(ec2, cluster), SHARED)
+
+
+def head_node(ec2: EC2Client, cluster: StackTypeDef) -> str:
+    """Give the head node for ssh, as ubuntu@203.0.113.7.
+
+    Raises:
+        ClusterError: it has no public address.
+    """
     identifier = stack.output(cluster, "HeadNodeInstanceID")
-    head_node = ec2.describe_instances(InstanceIds=[identifier])["Reservations"][0]["Instances"][0]
-    if not head_node.get("PublicIpAddress"):
-        raise ClusterError(f"The head node {identifier} has no public address: start it, or name a way with --url.")
-    return Machine(f"ubuntu@{head_node['PublicIpAddress']}", SHARED)
+    found = ec2.describe_instances(InstanceIds=[identifier])["Reservations"][0]["Instances"][0]
+    if not found.get("PublicIpAddress"):
+        raise ClusterError(f"The head node {identifier} has no public address: start it first.")
+    return f"ubuntu@{found['PublicIpAddress']}"
 
 
 def command(private: Path, options: list[str], *more: str) -> list[str]:
@@ -88,7 +99,7 @@ def opened(through: str, private: Path, head_node: str) -> Iterator[str]:
         try:
             process = subprocess.Popen(ssh, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         except FileNotFoundError:
-            raise ClusterError("There is no `ssh` on PATH: install OpenSSH's client.") from None
+            raise ClusterError(NO_SSH) from None
         try:
             if not process.stdout or process.stdout.readline() != f"{READY}\n".encode():
                 raise ClusterError(not_let_in(through, private, told(process, log)))
@@ -152,9 +163,30 @@ def read_file(through: str, private: Path, path: str) -> str:
     Raises:
         ClusterError: it cannot be read.
     """
-    ssh = command(private, SSH, through, shlex.join(["cat", "--", path]))
-    answer = subprocess.run(ssh, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    answer = run(through, private, shlex.join(["cat", "--", path]))
     if answer.returncode:
-        last = answer.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        last = answer.stderr.strip().rpartition("\n")[2]
         raise ClusterError(f"{through} cannot read {path} ({last}): see that the shared file system is mounted there.")
-    return answer.stdout.decode(errors="replace")
+    return answer.stdout
+
+
+def run(through: str, private: Path, line: str, script: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a line of shell on the machine, and give what came of it.
+
+    Args:
+        through: the machine, as ubuntu@203.0.113.7.
+        private: the private key file that opens it.
+        line: what its shell runs.
+        script: what that reads from its standard input.
+
+    Raises:
+        ClusterError: the machine does not let us in.
+    """
+    try:
+        ssh = command(private, SSH, through, line)
+        answer = subprocess.run(ssh, input=script, capture_output=True, text=True, errors="replace", check=False)
+    except FileNotFoundError:
+        raise ClusterError(NO_SSH) from None
+    if answer.returncode == FAILED:
+        raise ClusterError(not_let_in(through, private, answer.stderr))
+    return answer

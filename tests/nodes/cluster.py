@@ -26,6 +26,8 @@ KEY_FILE = "/var/spool/slurm.state/jwt_hs256.key"
 KEY = "literal-key-literal-key-literal-key-43-long"
 NAME = "pcluster-ubuntu"
 SUITES = ["trixie", "forky"]
+PACKAGES = {"ComputeFleet": ["podman", "uidmap", "slirp4netns", "netavark"]}  # that OnNodeConfigured installs
+PACKAGES["HeadNode"] = [*PACKAGES["ComputeFleet"], "mariadb-server"]
 DAEMONS = ["mariadb", "slurmdbd", "slurmctld", "slurmrestd"]
 
 
@@ -35,6 +37,17 @@ class Secret(NamedTuple):
     arn: str
     key: str
     environment: dict[str, str]
+
+
+class Addresses(NamedTuple):
+    """Of the two nodes of a cluster."""
+
+    head: str
+    compute: str
+
+
+CLUSTER = Addresses(f"{NETWORK}.2", f"{NETWORK}.3")  # the cluster of both nodes
+SINGLE = Addresses(f"{NETWORK}.30", f"{NETWORK}.31")  # a head node on its own
 
 
 def root(suite: str) -> Path:
@@ -66,25 +79,31 @@ class Node(Machine):
     """A machine that ParallelCluster has as head node or in its compute fleet; booted, and not configured yet.
 
     Args:
-        head: the number of the head node's address; the compute node's is the next.
+        addresses: the head node's and the compute node's.
         layers: the root file systems that its disk is laid over, the upper ones first.
         binds: folders that it shares.
 
     """
 
     node_type: str
+    # Podman needs its own /proc/sys/net, keys, tun, and a disk that is not overlaid itself.
+    options = (
+        "--system-call-filter=add_key keyctl",
+        "--bind=/run/tun:/dev/net/tun",
+        "--tmpfs=/var/lib/slurm-containers:mode=755",
+    )
 
-    def __init__(self, head: int, layers: list[Path], binds: dict[str, Path] | None = None) -> None:
+    def __init__(self, addresses: Addresses, layers: list[Path], binds: dict[str, Path] | None = None) -> None:
         self.names = {
             "cluster": NAME,
-            "head": f"ip-{NETWORK.replace('.', '-')}-{head}",
-            "head_address": f"{NETWORK}.{head}",
-            "compute": f"queue1-st-t3large-{head}",
-            "compute_address": f"{NETWORK}.{head + 1}",
+            "head": f"ip-{addresses.head.replace('.', '-')}",
+            "head_address": addresses.head,
+            "compute": "queue1-st-t3large-1",
+            "compute_address": addresses.compute,
             "node_type": self.node_type,
         }
-        is_head = self.node_type == "HeadNode"
-        super().__init__(self.names["head" if is_head else "compute"], head if is_head else head + 1, layers, binds)
+        kind = "head" if self.node_type == "HeadNode" else "compute"
+        super().__init__(self.names[kind], self.names[f"{kind}_address"], layers, binds)
         hosts = "127.0.0.1 localhost\n{head_address} {head}\n{compute_address} {compute}\n"
         self.write("/etc/hosts", hosts.format(**self.names))
         self.lay_out("cfnconfig", "/etc/parallelcluster/cfnconfig")
@@ -169,8 +188,9 @@ class ComputeNode(Node):
 
     node_type = "ComputeFleet"
 
-    def __init__(self, head: int, layers: list[Path], head_node: HeadNode) -> None:
-        super().__init__(head, layers, {path: head_node.path(path) for path in ("/opt/slurm", "/home", "/shared")})
+    def __init__(self, addresses: Addresses, layers: list[Path], head_node: HeadNode) -> None:
+        shared = {path: head_node.binds.get(path, head_node.path(path)) for path in ("/opt/slurm", "/home", "/shared")}
+        super().__init__(addresses, layers, shared)
 
     def configure(self) -> None:
         """Start slurmd, which joins the cluster."""

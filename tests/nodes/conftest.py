@@ -12,34 +12,53 @@ import pytest
 
 import sandbox
 from slurm_cluster import jwt_key
-from tests.nodes.cluster import SUITES, ComputeNode, HeadNode, RestApi, Secret, root
+from tests.nodes.cluster import CLUSTER, PACKAGES, SINGLE, SUITES, ComputeNode, HeadNode, RestApi, Secret, root
 from tests.nodes.machine import NETWORK, Completed
 
-HERE = Path(__file__).parent
-PACKAGES = ["podman", "uidmap", "slirp4netns", "netavark", "mariadb-server"]  # of OnNodeConfigured on a head node
+HERE = Path(__file__).parent  # where `run` has pytest look for its settings
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     return None if config.rootpath == HERE else True
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one worker run all tests that share what boots: a cluster, or else what their file has."""
+    for item in items:
+        suite = item.callspec.params.get("cluster") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(suite or item.path.stem))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the times that tests took down."""
+    reports = [report for state in ("passed", "failed") for report in terminalreporter.getreports(state)]
+    for line in (value for report in reports for name, value in report.user_properties if name == "speed"):
+        terminalreporter.write_line(str(line))
+
+
 @pytest.fixture(scope="session")
-def secret() -> Iterator[Secret]:
-    """The key as `invoke create-jwt-key` makes it, in the emulated AWS, which the nodes reach over their network."""
+def aws() -> Iterator[dict[str, str]]:
+    """The emulated AWS, and the environment in which a node's aws reaches it over the network."""
     with sandbox.emulated_aws():
         port = urlsplit(os.environ["AWS_ENDPOINT_URL"]).port
         forward = [f"TCP-LISTEN:{port},bind={NETWORK}.1,fork,reuseaddr", f"TCP:127.0.0.1:{port}"]
         with subprocess.Popen(["socat", *forward]) as process:
-            manager = boto3.client("secretsmanager", region_name="eu-west-2")
-            arn, _ = jwt_key.ensure_secret(manager, "pcluster-ubuntu-eu-west-2-slurm-jwt-key", "pcluster-ubuntu")
-            environment = {
+            yield {
                 "AWS_ENDPOINT_URL": f"http://{NETWORK}.1:{port}",
                 "AWS_ACCESS_KEY_ID": "sandbox",
                 "AWS_SECRET_ACCESS_KEY": "sandbox",
                 "AWS_EC2_METADATA_DISABLED": "true",
             }
-            yield Secret(arn, manager.get_secret_value(SecretId=arn)["SecretString"], environment)
             process.terminate()
+
+
+@pytest.fixture(scope="session")
+def secret(aws: dict[str, str]) -> Secret:
+    """The key as `invoke create-jwt-key` makes it, in the emulated AWS."""
+    manager = boto3.client("secretsmanager", region_name="eu-west-2")
+    arn, _ = jwt_key.ensure_secret(manager, "pcluster-ubuntu-eu-west-2-slurm-jwt-key", "pcluster-ubuntu")
+    return Secret(arn, manager.get_secret_value(SecretId=arn)["SecretString"], aws)
 
 
 class Cluster(NamedTuple):
@@ -54,12 +73,12 @@ class Cluster(NamedTuple):
 @pytest.fixture(scope="session", params=SUITES)
 def cluster(request: pytest.FixtureRequest, secret: Secret) -> Iterator[Cluster]:
     layers = [root(request.param)]
-    head = HeadNode(2, layers)
+    head = HeadNode(CLUSTER, layers)
     try:
         said = {"head, start": head.action("OnNodeStart", secret.arn, **secret.environment)}
         head.configure()
         said["head, configured"] = head.action("OnNodeConfigured")
-        compute = ComputeNode(2, layers, head)
+        compute = ComputeNode(CLUSTER, layers, head)
         try:
             said["compute, start"] = compute.action("OnNodeStart")
             compute.configure()
@@ -74,7 +93,7 @@ def cluster(request: pytest.FixtureRequest, secret: Secret) -> Iterator[Cluster]
 @pytest.fixture
 def new_head() -> Iterator[HeadNode]:
     """A head node of its own, at the moment of OnNodeStart."""
-    head = HeadNode(30, [root(SUITES[0])])
+    head = HeadNode(SINGLE, [root(SUITES[0])])
     yield head
     head.destroy()
 
@@ -90,12 +109,12 @@ def configured_head(new_head: HeadNode) -> HeadNode:
 @pytest.fixture(scope="session")
 def installed() -> Iterator[list[Path]]:
     """The disk of a head node at the moment of OnNodeConfigured, with the packages that it installs: more nodes start from it."""
-    head = HeadNode(30, [root(SUITES[0])])
+    head = HeadNode(SINGLE, [root(SUITES[0])])
     try:
         head.action("OnNodeStart")
         head.configure()
         head.run("apt-get", "update")
-        head.run("apt-get", "install", "--yes", *PACKAGES)
+        head.run("apt-get", "install", "--yes", *PACKAGES["HeadNode"])
         head.power_off()
         head.unplug()
         yield [head.upper, root(SUITES[0])]
@@ -106,6 +125,6 @@ def installed() -> Iterator[list[Path]]:
 @pytest.fixture
 def installed_head(installed: list[Path]) -> Iterator[HeadNode]:
     """A head node of its own, at the moment of OnNodeConfigured, which has its packages."""
-    head = HeadNode(30, installed)
+    head = HeadNode(SINGLE, installed)
     yield head
     head.destroy()

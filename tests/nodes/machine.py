@@ -1,6 +1,6 @@
 """A machine that boots: a network namespace, a disk that is laid over a root file system, and systemd as process 1.
 
-`tests/nodes/run` gives this process its own namespaces of processes, mounts and network, with the bridge `nodes` in it, and a
+`tests/nodes/cell` gives this process its own namespaces of processes, mounts and network, with the bridge `nodes` in it, and a
 cgroup: what is made here is gone when it ends, however it ends.
 """
 
@@ -12,9 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 CLEAN = ("env", "--ignore-environment", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
-NETWORK = "10.77.0"  # this machine is .1
+NETWORK = "10.77.0"  # of machines that are in no VPC; the tests are .1 of it
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -33,21 +34,23 @@ class Machine:
 
     Args:
         name: its host name.
-        number: the last of its address.
+        address: its address.
         layers: the root file systems that its disk is laid over, the upper ones first.
         binds: folders of other machines that it shares, as by NFS, by where it has them.
 
     """
 
-    def __init__(self, name: str, number: int, layers: list[Path], binds: dict[str, Path] | None = None) -> None:
-        self.name, self.address, self.binds = name, f"{NETWORK}.{number}", binds or {}
-        self.folder, self.namespace = Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/run")), f"m{number}"
+    options: tuple[str, ...]  # of nspawn: what this kind of machine needs to run containers itself
+
+    def __init__(self, name: str, address: str, layers: list[Path], binds: dict[str, Path] | None = None) -> None:
+        self.name, self.address, self.binds = name, address, binds or {}
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/run"))
         self.root, self.disk = self.folder / "root", self.folder / "disk"
         self.upper = self.disk / "upper"  # what the machine wrote
         self.cgroup = Path(os.environ["CGROUP"], name)
         self.nspawn: subprocess.Popen[bytes] | None = None
         self.make_disk(layers)
-        self.make_network(number)
+        self.namespace = plug_in(address)
 
     def make_disk(self, layers: list[Path]) -> None:
         self.root.mkdir()
@@ -60,17 +63,9 @@ class Machine:
         host("mount", "-t", "overlay", "-o", options, "overlay", self.root)
         self.write("/etc/hostname", f"{self.name}\n")
 
-    def make_network(self, number: int) -> None:
-        host("ip", "netns", "add", self.namespace)
-        host("ip", "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
-        host("ip", "link", "set", f"v{number}", "master", "nodes", "up")
-        for command in f"link set lo up|address add {self.address}/24 dev eth0|link set eth0 up".split("|"):
-            host("ip", "-netns", self.namespace, *command.split())
-
     def unplug(self) -> None:
         """Take the machine off the network, so that another may have its address."""
-        host("ip", "link", "delete", f"v{self.address.split('.')[-1]}", check=False)
-        host("ip", "netns", "delete", self.namespace, check=False)
+        unplug(self.address)
 
     def leave_free(self, megabytes: float) -> None:
         """Leave so much free on the machine's disk."""
@@ -91,12 +86,9 @@ class Machine:
     def boot(self) -> None:
         """Switch the machine on, and wait until systemd has started everything."""
         self.cgroup.mkdir(exist_ok=True)
-        options = ["--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
-        # What a container needs to run containers: its own /proc/sys/net, keys, tun, and a disk that is not overlaid itself.
-        options += ["--system-call-filter=add_key keyctl", "--bind=/run/tun:/dev/net/tun", "--console=read-only"]
-        options += ["--tmpfs=/var/lib/slurm-containers:mode=755"]
-        options += [f"--bind={source}:{target}" for target, source in self.binds.items()]
-        command = ["systemd-nspawn", f"--directory={self.root}", f"--machine={self.name}", *options]
+        command = ["systemd-nspawn", f"--directory={self.root}", f"--machine={self.name}", "--register=no", "--keep-unit"]
+        command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only", *self.options]
+        command += [f"--bind={source}:{target}" for target, source in self.binds.items()]
         command += [f"--network-namespace-path=/run/netns/{self.namespace}", "--boot"]
         environment = os.environ | {"UNIFIED_CGROUP_HIERARCHY": "1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
         with Path(self.folder, "console").open("ab") as console:
@@ -150,11 +142,28 @@ class Machine:
         host("find", self.cgroup, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+", check=False)
 
 
-def host(*command: str | Path, check: bool = True, timeout: float = 120) -> Completed:
+def plug_in(address: str) -> str:
+    """Make a network namespace that has an address on the bridge, and the tests as its router; give its name."""
+    namespace, card = f"m{address}", f"v{address}"
+    host("ip", "netns", "add", namespace)
+    host("ip", "link", "add", card, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+    host("ip", "link", "set", card, "master", "nodes", "up")
+    router = f"{address.rsplit('.', 2)[0]}.0.1"
+    for command in f"link set lo up|address add {address}/16 dev eth0|link set eth0 up|route add default via {router}".split("|"):
+        host("ip", "-netns", namespace, *command.split())
+    return namespace
+
+
+def unplug(address: str) -> None:
+    """Take a network namespace away again."""
+    host("ip", "link", "delete", f"v{address}", check=False)
+    host("ip", "netns", "delete", f"m{address}", check=False)
+
+
+def host(*command: str | Path, check: bool = True, timeout: float = 120, **how: Any) -> Completed:
     """Run a command here; when it fails, say what it said."""
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
-    )
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, text=True, timeout=timeout, **output, **how)
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stdout}")
     return done

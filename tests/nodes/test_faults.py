@@ -27,6 +27,14 @@ def test_the_start_names_what_is_wrong_with_the_key(new_head, secret, arguments,
     assert not new_head.path(KEY_FILE).exists()
 
 
+@pytest.mark.parametrize("script", ["on_node_start_ubuntu.sh", "on_node_configured_ubuntu.sh"])
+def test_a_fault_is_told_on_standard_output_because_a_head_nodes_standard_error_is_dropped(new_head, script):
+    new_head.copy_script(script)
+    done = new_head.run("bash", "-c", f"{SCRIPTS}/{script} 2>/dev/null", check=False)
+    assert done.returncode in (64, 78)
+    assert "ERROR: " in last_line(done)
+
+
 def test_the_start_leaves_no_half_key_on_a_full_disk(new_head):
     new_head.copy_script("on_node_start_ubuntu.sh")
     new_head.leave_free(0)

@@ -1,0 +1,140 @@
+"""The README's "connecting", for real: the UQLE machine reaches Slurm through the security groups, by what `handover` says.
+
+The nodes boot in the places of the emulated AWS's: with its addresses, behind its groups, from the configuration that
+`invoke up` rendered and the scripts that it uploaded. They share a folder of the file server, which the UQLE machine mounts.
+"""
+
+import shlex
+import socket
+from pathlib import Path
+
+import pytest
+
+from slurm_cluster import security_groups
+from tests.nodes.cluster import REPOSITORY
+from tests.nodes.machine import host
+from tests.nodes.uqle.network import PERSON
+
+pytestmark = pytest.mark.xdist_group("uqle")
+
+# What the UQLE API does: it reads its environment, has Slurm run a job, and takes the result from its own mount point.
+JOB = """
+import os
+from pathlib import Path
+from slurm_cluster.verification import verify
+environment = dict(line.split("=", 1) for line in Path("uqle.env").read_text().splitlines())
+def read(path):
+    return Path(environment["SHARED_MOUNT"] + path.removeprefix("/shared")).read_text()
+for line in verify(environment["SLURM_URL"], environment["SLURM_JWT_KEY"], read_output=read):
+    print(line)
+"""
+
+
+@pytest.fixture(scope="module")
+def uqle(machine, connected, person):
+    """The UQLE machine, with uqle.env on it, copied as `handover` says."""
+    said = person.invoke("handover", "--with-key")
+    [copy] = [line.strip() for line in said.splitlines() if line.strip().startswith("scp ")]
+    person.run(*shlex.split(copy))
+    return machine
+
+
+def test_verify_takes_the_url_of_a_port_that_is_reached_and_says_of_another_what_to_do(connected, person, uqle_network, aws):
+    task = person.command("verify", "--url", connected.url)
+    aws = aws | dict.fromkeys(("no_proxy", "NO_PROXY"), "*")  # which is no longer at an address of this machine
+    said = person.run("nsenter", f"--net=/run/netns/m{uqle_network}", *task, **aws).stdout
+    assert "COMPLETED, exit status 0" in said
+    said = person.invoke("verify", "--url", connected.url, check=False)
+    assert "No route: nothing comes back" in said
+    assert "leave --url out for a tunnel" in said
+
+
+def status_from(namespace: str, url: str, source: str = "") -> str:
+    """Give the HTTP status that a machine of the network gets, or why it gets none."""
+    curl = ["curl", "--silent", "--max-time", "3", "--output", "/dev/null", "--write-out", "%{http_code}", "--noproxy", "*"]
+    curl += ["--interface", source] if source else []
+    where = ["ip", "netns", "exec", namespace] if namespace else []
+    done = host(*where, *curl, url, check=False)
+    return {0: done.stdout, 28: "nothing comes back"}.get(done.returncode, done.stdout)
+
+
+def test_the_private_name_of_the_head_node_resolves_to_it_on_the_uqle_machine(uqle, connected, person):
+    [url] = [line.removeprefix("SLURM_URL=") for line in (person.folder / "uqle.env").read_text().splitlines()[:1]]
+    name = url.removeprefix("http://").removesuffix(":8082")
+    assert uqle.shell(f"getent hosts {name}").split() == [connected.head.address, name]
+
+
+def test_uqle_runs_a_job_by_the_values_of_uqle_env_and_reads_its_output_under_its_own_mount_point(uqle, connected, person):
+    machine = next(each for each in person.invoke("handover").split() if each.startswith("ubuntu@")).rstrip(":")
+    person.invoke("handover", "--with-key")
+    key = ["-i", person.private_key]
+    person.run("scp", *key, "-r", str(REPOSITORY / "slurm_cluster"), f"{machine}:")
+    Path(person.folder, "job.py").write_text(JOB)
+    person.run("scp", *key, "job.py", f"{machine}:")
+    said = person.run("ssh", *key, machine, "python3 job.py").stdout
+    links = [line.split()[0] for line in said.splitlines() if not line.startswith("job")]
+    assert links == ["route", "slurmrestd", "token", "partition", "submit", "output", "accounting"], said
+    assert "/shared/verify-slurm.txt, read on another machine" in said
+    assert connected.compute.name in said
+    assert uqle.shell("stat -c '%U %u' /shared/verify-slurm.txt").split()[1] == "401"
+
+
+def test_verify_goes_through_the_uqle_machine_by_itself(uqle, connected, person):
+    said = person.invoke("verify")
+    assert "read on another machine" in said
+    assert "COMPLETED, exit status 0" in said
+
+
+def test_verify_goes_through_the_head_node_where_no_uqle_machine_runs(account, connected, person):
+    account.ec2.stop_instances(InstanceIds=[account.uqle["InstanceId"]])
+    try:
+        assert "COMPLETED, exit status 0" in person.invoke("verify")
+    finally:
+        account.ec2.start_instances(InstanceIds=[account.uqle["InstanceId"]])
+
+
+def test_what_the_groups_allow_and_nothing_else_gets_through(account, connected):
+    subnet, address = account.uqle["SubnetId"], connected.head.address
+    stranger = account.ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]
+    try:
+        namespace = account.network.plug_in(stranger["PrivateIpAddress"])
+        assert status_from(namespace, connected.url) == "nothing comes back"
+        assert status_from("", connected.url) == "nothing comes back"  # the person, who may reach SSH alone
+        # The same machine gets through as soon as it is a member: it is the group that kept it out.
+        change = {"NetworkInterfaceId": stranger["NetworkInterfaceId"], "Groups": [account.head_group]}
+        account.ec2.modify_network_interface_attribute(**change)
+        account.network.filter()
+        assert status_from(namespace, connected.url) == "401"
+        assert connected.head.enter("ss", "-ltnH", f"src {address} or src 0.0.0.0").stdout.count(":8082") == 1
+    finally:
+        account.network.unplug(stranger["PrivateIpAddress"])
+        account.ec2.delete_network_interface(NetworkInterfaceId=stranger["NetworkInterfaceId"])
+
+
+def test_without_the_groups_rule_even_the_uqle_machine_does_not_get_through(account, connected, uqle_network):
+    namespace = f"m{uqle_network}"
+    assert status_from(namespace, connected.url) == "401"
+    assert security_groups.revoke_members(account.ec2, account.head_group)
+    account.network.filter()
+    try:
+        assert status_from(namespace, connected.url) == "nothing comes back"
+    finally:
+        security_groups.allow_members(account.ec2, account.head_group)
+        account.network.filter()
+    assert status_from(namespace, connected.url) == "401"
+
+
+def test_ssh_is_for_the_person_alone(account, connected):
+    def greets(source: str) -> bool:
+        try:
+            with socket.create_connection((connected.head.address, 22), timeout=3, source_address=(source, 0)) as ssh:
+                return ssh.recv(4) == b"SSH-"
+        except TimeoutError:
+            return False
+
+    other = "198.51.100.8"
+    host("ip", "address", "add", f"{other}/32", "dev", "lo")
+    try:
+        assert {source: greets(source) for source in (PERSON, other)} == {PERSON: True, other: False}
+    finally:
+        host("ip", "address", "delete", f"{other}/32", "dev", "lo")

@@ -1,0 +1,102 @@
+"""The user data on a machine with a kernel of its own, as cloud-init runs it, with a real NFS server."""
+
+import re
+
+import pytest
+
+from tests.nodes.uqle.virtual_machine import cloud_init, is_mounted, no_file_can_be_written
+
+pytestmark = pytest.mark.xdist_group("uqle")
+
+PACKAGES = ["nfs-common", "docker.io", "docker-compose-v2"]  # as Ubuntu calls them
+ASKED = {"vers=4.1", "rsize=1048576", "wsize=1048576", "hard", "noresvport", "timeo=600", "retrans=2"}
+
+
+def test_the_machine_takes_itself_to_be_in_ec2(machine, account):
+    assert machine.shell("cloud-id") == "aws"
+    assert machine.shell("cloud-init query v1.instance_id") == account.uqle["InstanceId"]
+    assert machine.shell("cloud-init query v1.region") == "eu-west-2"
+
+
+def test_nothing_is_read_from_the_metadata_service_without_a_token(machine, metadata):
+    assert any(re.fullmatch(r"/[^/]+/user-data", path) for path in metadata.served)
+    assert not any("user-data" in path for path in metadata.refused)
+    without = "import urllib.request as request; request.urlopen('http://169.254.169.254/latest/user-data')"
+    assert "HTTP Error 401" in machine.run("/usr/bin/python3", "-c", without, check=False).stdout
+
+
+def test_cloud_init_runs_the_very_bytes_that_the_launch_gave_to_ec2(machine, account):
+    found = machine.run("/bin/cat", "/var/lib/cloud/instance/scripts/part-001").stdout
+    assert found.encode() == account.user_data
+    assert machine.run("/bin/cat", "/var/lib/cloud/instance/user-data.txt").stdout.encode() == account.user_data
+
+
+def test_the_script_succeeds_and_says_so_on_the_console(machine, account):
+    assert cloud_init(machine)["status"] == "done", machine.console[-3000:]
+    assert f"[uqle_instance] {account.file_server} is mounted at /shared, and Docker is installed" in machine.console
+
+
+def test_ubuntus_packages_are_installed_by_one_command(machine):
+    history = machine.run("/bin/cat", "/var/log/apt/history.log").stdout
+    [command] = [line for line in history.splitlines() if line.startswith("Commandline:") and "nfs-common" in line]
+    assert command.split()[-3:] == PACKAGES
+    listed = machine.run("/usr/bin/dpkg-query", "--show", "--showformat=${Status}\n", *PACKAGES).stdout
+    assert listed.splitlines() == ["install ok installed"] * 3
+
+
+def test_docker_and_compose_are_there_for_the_user_of_the_image(machine):
+    assert "docker" in machine.shell("id -nG ubuntu").split()
+    assert machine.shell("runuser -u ubuntu -- docker version --format '{{.Server.Os}}'") == "linux"
+    assert machine.shell("docker compose version --short").startswith("2.")
+
+
+def test_the_share_is_mounted_with_the_options_that_aws_asks_for(machine, account):
+    source, kind, options = machine.shell("findmnt --noheadings --mountpoint /shared --output SOURCE,FSTYPE,OPTIONS").split()
+    assert (source, kind) == (f"{account.file_server}:/", "nfs4")
+    assert set(options.split(",")) >= ASKED, options
+    assert f"addr={account.file_server_address}" in options
+    assert machine.shell("grep -c ' /shared ' /etc/fstab") == "1"
+
+
+def test_a_file_that_is_written_on_the_machine_is_on_the_server(machine, file_server):
+    machine.shell("echo from the machine >/shared/written && sync /shared/written")
+    assert (file_server.share / "written").read_text() == "from the machine\n"
+    (file_server.share / "put").write_text("from the server\n")
+    assert machine.shell("cat /shared/put") == "from the server"
+
+
+def test_a_second_run_changes_nothing(machine):
+    state = "cat /etc/fstab; stat -c %Z /etc/fstab; findmnt --noheadings /shared --output ID,OPTIONS; pidof dockerd"
+    before = machine.shell(state)
+    assert "is mounted at /shared" in machine.shell("/var/lib/cloud/instance/scripts/part-001", timeout=300)
+    assert machine.shell(state) == before
+
+
+def test_the_mount_is_back_after_a_reboot_before_docker_starts_and_nothing_runs_again(machine, file_server, account):
+    machine.shell("echo before the reboot >/shared/kept")
+    ran = machine.shell("stat -c %Y /var/log/apt/history.log")
+    machine.reboot()
+    assert is_mounted(machine)
+    assert machine.shell("cat /shared/kept") == "before the reboot"
+    assert machine.shell("stat -c %Y /var/log/apt/history.log") == ran
+    times = machine.shell(
+        "systemctl show -P ActiveEnterTimestampMonotonic shared.mount; systemctl show -P ExecMainStartTimestampMonotonic docker"
+    )
+    mounted, docker = map(int, times.split())
+    assert 0 < mounted < docker
+    machine.shell("echo after the reboot >/shared/after && sync /shared/after")
+    assert (file_server.share / "after").read_text() == "after the reboot\n"
+
+
+def test_a_later_boot_goes_on_without_the_server_and_tells_what_failed(machine, file_server):
+    machine.shell("umount /shared")  # so that the shutdown need not wait for a server that is away
+    file_server.stop()
+    machine.reboot()
+    assert not is_mounted(machine)
+    assert "shared.mount" in machine.shell("systemctl --failed --no-legend")
+    assert machine.shell("systemctl is-active docker multi-user.target", check=False).split() == ["active", "active"]
+    assert float(machine.shell("cut -d' ' -f1 /proc/uptime")) < 300
+    assert no_file_can_be_written(machine)
+    file_server.start()
+    machine.shell("mount /shared")
+    assert machine.shell("cat /shared/kept") == "before the reboot"

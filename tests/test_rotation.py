@@ -1,0 +1,121 @@
+"""With a stand-in for ssh on PATH, which takes down what it was asked; on real nodes, `tests/nodes/uqle` has a key changed."""
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from slurm_cluster import bootstrap, jwt_key, rotation
+from slurm_cluster.errors import ClusterError
+from tests.test_slurm_rest import KEY, Slurmrestd
+
+THROUGH, SECRET = "ubuntu@203.0.113.7", "arn:aws:secretsmanager:eu-west-2:123456789012:secret:a-key-AbCdEf"
+OTHER = KEY.upper()
+STAND_IN = """
+import json, os, sys
+line, ends = sys.argv[-1], json.loads(os.environ.get("STAND_IN_ENDS", "{}"))
+with open(os.environ["STAND_IN_LOG"], "a") as log:
+    print(json.dumps([sys.argv[1:], sys.stdin.read()]), file=log)
+status, said = next((end for start, end in ends.items() if line.startswith(start)), (0, ""))
+print(said, file=sys.stderr if status == 255 else sys.stdout)
+sys.exit(status)
+"""
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """What ssh was asked: its arguments, and what it had to read."""
+    Path(tmp_path, "ssh").write_text(f"#!{sys.executable}\n{STAND_IN}")
+    Path(tmp_path, "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("STAND_IN_LOG", str(tmp_path / "log"))
+    log = tmp_path / "log"
+    return lambda: [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+@pytest.fixture
+def stands(cluster, key_pair, project):
+    """A cluster, and the key in its secret."""
+    jwt_key.ensure_secret(project.client("secretsmanager"), project.secret, project.cluster)
+    return lambda: jwt_key.read(project.client("secretsmanager"), project.secret)
+
+
+@pytest.fixture
+def slurmrestd(tmp_path):
+    with Slurmrestd(tmp_path) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield server
+        server.shutdown()
+
+
+def test_the_head_node_runs_the_boot_scripts_own_step_with_the_arn_and_then_starts_slurm_again(asked):
+    rotation.take(THROUGH, Path("cluster.pem"), SECRET)
+    [[arguments, script]] = asked()
+    assert arguments[-2:] == [THROUGH, f"sudo bash -s -- {SECRET} && sudo systemctl restart slurmdbd.service slurmctld.service"]
+    assert script == Path(bootstrap.FOLDER, "on_node_start_ubuntu.sh").read_text()
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_step_that_fails_on_the_head_node_is_said_in_its_own_words(monkeypatch):
+    monkeypatch.setenv("STAND_IN_ENDS", json.dumps({"sudo bash": [77, "aws: denied\n[bash] ERROR: the secret cannot be read"]}))
+    said = r"in the secret and not yet on the head node \(\[bash\] ERROR: the secret cannot be read\): .*run this again"
+    with pytest.raises(ClusterError, match=said):
+        rotation.take(THROUGH, Path("cluster.pem"), SECRET)
+
+
+@pytest.mark.parametrize(
+    ("end", "sentence"),
+    [
+        pytest.param([255, "Permission denied (publickey)."], "No way in: ssh does not open", id="that lets nobody in"),
+        pytest.param([1, "sudo: a password is required"], "does not let us be root", id="that lets nobody be root"),
+    ],
+)
+def test_a_head_node_is_left_alone_and_the_secret_with_it(stands, asked, invoke, end, sentence):
+    before = stands()
+    done = invoke("rotate-jwt-key", STAND_IN_ENDS=json.dumps({"sudo --": end}))
+    assert done.returncode == 1, done.stdout
+    assert sentence in done.stderr
+    assert stands() == before
+
+
+def test_a_new_key_is_in_the_secret_and_in_no_output_nor_command(stands, asked, invoke):
+    before = stands()
+    done = invoke("rotate-jwt-key", STAND_IN_ENDS=json.dumps({"sudo bash": [73, "the key cannot be written"]}))
+    assert done.returncode == 1
+    assert "not yet on the head node (the key cannot be written)" in done.stderr
+    assert stands() != before
+    for key in before, stands():
+        assert key not in done.stdout + done.stderr + str(asked())
+
+
+def test_a_key_that_was_given_literally_is_refused_and_the_sentence_says_why(stands, asked, invoke):
+    before = stands()
+    Path("config-parameters.json").write_text(json.dumps({"SLURM_JWT_KEY": "k" * 40}))
+    done = invoke("rotate-jwt-key")
+    assert done.returncode == 1
+    assert (
+        "is the key itself, and so an argument of the head node, which nobody can change on a cluster that stands" in done.stderr
+    )
+    assert (stands(), asked()) == (before, [])
+
+
+def test_without_a_cluster_or_a_secret_the_step_that_makes_it_is_named(network, invoke, project, cloudformation):
+    assert "invoke create-cluster" in invoke("rotate-jwt-key").stderr
+    assert jwt_key.find_secret(project.client("secretsmanager"), project.secret) is None
+
+
+def test_the_new_key_is_proven_and_the_old_one_refused(slurmrestd):
+    slurmrestd.key = KEY
+    assert "of the new key accepted, of the old key refused" in rotation.prove(slurmrestd.url, KEY, OTHER)
+
+
+def test_a_slurm_that_goes_on_with_the_old_key_is_said(slurmrestd, monkeypatch):
+    monkeypatch.setattr(rotation, "PATIENCE", 0)
+    slurmrestd.key = OTHER
+    with pytest.raises(ClusterError, match="The new key is on the head node, and Slurm does not take it yet. Token refused"):
+        rotation.prove(slurmrestd.url, KEY, OTHER)
+    with pytest.raises(ClusterError, match="Slurm goes on taking tokens of the old key: run this again"):
+        rotation.prove(slurmrestd.url, OTHER, OTHER)
