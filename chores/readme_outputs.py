@@ -13,7 +13,8 @@ BLOCK = re.compile(r"(?P<start><!-- output: (?P<task>[a-z-]+) -->\n```text\n).*?
 
 # What differs from run to run, and what stands for it
 SAME: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
-    (r"\b(vpc|subnet|sg|i|eni|fs|fsmt|ami)-[0-9a-f]{8,17}\b", r"\1-0123456789abcdef0"),
+    (r"\b(vpc|subnet|nat|sg|sgr|i|eni|fs|fsmt|ami)-[0-9a-f]{8,17}\b", r"\1-0123456789abcdef0"),
+    (r"\b10\.0\.\d+\.\d+\b(?!/)", "10.0.0.10"),
     (r"ip-10-\d+-\d+-\d+", "ip-10-0-0-10"),
     (r"203\.0\.113\.(?!7\b)\d+", "203.0.113.10"),
     (r"/\S*/sandbox-home-[^/]*/", "~/"),
