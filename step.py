@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import shlex
 import sys
@@ -15,7 +16,7 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.settings import check_file, check_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from slurm_cluster.project import Project
 
@@ -54,6 +55,25 @@ class Step(Task):  # type: ignore[type-arg]
             raise
 
 
+class LongStep(Step):
+    """A step that takes longer than a moment: it shows how far it is, unless the setting `quiet` or its flag --quiet is given."""
+
+    def __init__(self, *args: Any, help: dict[str, str] | None = None, **kwargs: Any) -> None:  # noqa: A002 - invoke's name
+        super().__init__(*args, help={**(help or {}), "quiet": "show no progress (default: quiet in invoke.yaml)"}, **kwargs)
+
+    def argspec(self, body: Callable[..., Any]) -> inspect.Signature:
+        """Give the arguments, among them --quiet."""
+        signature = super().argspec(body)
+        quiet = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False)
+        return signature.replace(parameters=[*signature.parameters.values(), quiet])
+
+    def __call__(self, c: Context, *args: Any, quiet: bool = False, **kwargs: Any) -> Any:
+        """Run the task."""
+        if quiet:
+            c.config.quiet = True
+        return super().__call__(c, *args, **kwargs)
+
+
 def project(c: Context) -> Project:
     """Give what the settings, the files of the current folder and the AWS account say; one for a task and all it calls."""
     from slurm_cluster.project import Project
@@ -72,10 +92,19 @@ def planned(c: Context, what: str) -> bool:
 
 def run(c: Context, p: Project, command: str, **kwargs: Any) -> Any:
     """Run an outside command, shown before it runs, with this environment's programs first and the region told."""
-    if not c.config.run.dry:  # which shows it by itself
-        print(f"$ {command}", flush=True)
+    print(shown(command), flush=True)
     env = {"PATH": programs(), "AWS_REGION": p.region, "AWS_DEFAULT_REGION": p.region}
-    return c.run(command, env=env, echo=False, warn=True, **kwargs)
+    return None if c.config.run.dry else c.run(command, env=env, echo=False, warn=True, **kwargs)
+
+
+def shown(command: str) -> str:
+    """Give a command in lines of 80 columns, as a shell would take them."""
+    lines = ["$"]
+    for word in map(shlex.quote, shlex.split(command)):
+        if len(f"{lines[-1]} {word}") > 78:  # and the two characters that go on to the next line
+            lines.append("   ")
+        lines[-1] += f" {word}"
+    return " \\\n".join(lines)
 
 
 def tell(lines: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from invoke import Context, Exit, Failure, task
 
-from step import ROOT, Step, planned, project, run, run_module, tell
+from step import ROOT, LongStep, Step, planned, project, run, run_module, tell
 
 TEMPLATE = ROOT / "config.template.yml"
 WIZARD_SECONDS = 3600
@@ -53,7 +53,7 @@ def create_key_pair(c: Context, public_key: str = "") -> None:
 
 
 @task(
-    klass=Step,
+    klass=LongStep,
     help={
         "head-node-subnet": "a public subnet that is there, instead of the wizard's (default: the wizard makes a network)",
         "compute-subnet": "with it, a subnet of the same VPC with a way out (default: the wizard makes a network)",
@@ -163,7 +163,7 @@ def render(c: Context) -> None:
 # --- Creating the cluster ---------------------------------------------------------------------------------------------
 
 
-@task(klass=Step)
+@task(klass=LongStep)
 def create_cluster(c: Context) -> None:
     """Create the cluster of config.yml: pcluster's dry run, the real command, then progress until it stands."""
     from slurm_cluster import console, pcluster, preflight, stack
@@ -186,12 +186,12 @@ def create_cluster(c: Context) -> None:
         tell(pcluster.check_dry_run(answer.stdout, answer.stderr))
         pcluster.check(run(c, p, real, hide=True))
         begun = stack.require_begun(cloudformation, p.cluster)
-    if console.show(stack.watch(cloudformation, begun["StackId"])) != "CREATE_COMPLETE":
+    if console.show(stack.watch(cloudformation, begun["StackId"]), c.quiet) != "CREATE_COMPLETE":
         raise Exit(stack.why_not_created(cloudformation, p.client("logs"), p.cluster, begun["StackId"]), code=1)
     print(f"The cluster {p.cluster} stands.")
 
 
-@task(klass=Step)
+@task(klass=LongStep)
 def update_cluster(c: Context) -> None:
     """Bring config.yml, rendered anew, onto the running cluster; what pcluster cannot change on it, it names."""
     from slurm_cluster import console, pcluster, preflight, stack
@@ -214,7 +214,7 @@ def update_cluster(c: Context) -> None:
         print(f"The cluster {p.cluster} is as {p.config_file} has it: nothing to do.")
         return
     pcluster.check(answer)
-    if console.show(stack.watch(cloudformation, found["StackId"], before)) != "UPDATE_COMPLETE":
+    if console.show(stack.watch(cloudformation, found["StackId"], before), c.quiet) != "UPDATE_COMPLETE":
         reasons = stack.failures(cloudformation, found["StackId"])
         raise Exit("\n  ".join([f"The cluster {p.cluster} was not updated, and is as before.", *reasons]), code=1)
     print(f"The cluster {p.cluster} is as {p.config_file} has it.")
@@ -236,10 +236,10 @@ def allow_head_node_group(c: Context) -> None:
     print(f"{'Now' if added else 'Already'} {group} admits all traffic of its own members.")
 
 
-@task(klass=Step)
+@task(klass=LongStep)
 def create_instance(c: Context) -> None:
     """Launch the UQLE instance in the head node's group; it mounts the cluster's file system and installs Docker."""
-    from slurm_cluster import aws, key_pair, uqle_instance
+    from slurm_cluster import aws, console, key_pair, uqle_instance
 
     p = project(c)
     settings = p.uqle_settings()
@@ -261,11 +261,11 @@ def create_instance(c: Context) -> None:
         raise key_pair.unknown(settings.key_pair)
     identifier = uqle_instance.launch(ec2, place, settings, image, script)
     print(f"Launched {identifier}; waiting until it runs ...", flush=True)
-    running = uqle_instance.wait_until_running(ec2, identifier)
-    print(f"The UQLE instance {identifier} runs at {running.get('PublicIpAddress', 'no public address')}.")
+    console.show(uqle_instance.watch(ec2, [identifier], "running"), c.quiet)
+    print(f"The UQLE instance {identifier} runs at {uqle_instance.address(ec2, p.cluster)}.")
 
 
-@task(klass=Step)
+@task(klass=LongStep)
 def connect_uqle(c: Context) -> None:
     """Connect a UQLE machine: allow-head-node-group, then create-instance."""
     allow_head_node_group(c)
@@ -290,7 +290,7 @@ def handover(c: Context, with_key: bool = False) -> None:
 
 
 @task(
-    klass=Step,
+    klass=LongStep,
     help={
         "url": "of slurmrestd, as http://head-node:8082 (default: through an SSH tunnel)",
         "user": "whose job it is (default: slurm)",
@@ -299,14 +299,14 @@ def handover(c: Context, with_key: bool = False) -> None:
 )
 def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -> None:
     """Run a real job through the REST API, and say which link of the chain is broken, if one is."""
-    from slurm_cluster import key_pair, stack, tunnel, verification
+    from slurm_cluster import console, key_pair, stack, tunnel, verification
 
     p = project(c)
     if planned(c, f"run a job of user {user} through the REST API of {p.cluster}"):
         return
     key = p.jwt_key()
     if url:
-        tell(verification.verify(url, key, user, seconds=seconds))
+        console.tell(verification.verify(url, key, user, seconds=seconds), "the job", c.quiet)
         return
     found, private = stack.require(p.client("cloudformation"), p.cluster), key_pair.private_key_file(p.key_pair)
     machine = tunnel.machine(p.client("ec2"), found, p.uqle_settings().mount_point)
@@ -315,7 +315,7 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
         return tunnel.read_file(machine.through, private, machine.shared + path.removeprefix(tunnel.SHARED))
 
     with tunnel.opened(machine.through, private, stack.output(found, "HeadNodePrivateDnsName")) as end:
-        tell(verification.verify(end, key, user, seconds=seconds, read_output=read))
+        console.tell(verification.verify(end, key, user, seconds=seconds, read_output=read), "the job", c.quiet)
 
 
 # --- Debugging --------------------------------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def ssh(c: Context, uqle: bool = False) -> None:
         address = "<from connect-uqle>" if c.config.run.dry else uqle_instance.address(p.client("ec2"), p.cluster)
         command = shlex.join(["ssh", "-i", private, f"ubuntu@{address}"])
     answer = run(c, p, command, pty=sys.stdin.isatty())
-    if answer.failed:
+    if answer is not None and answer.failed:
         raise Exit("The shell ended with an error, or could not be opened.", code=answer.exited)
 
 
@@ -359,42 +359,50 @@ def picture(c: Context, file: str = "picture.html") -> None:
 # --- Pausing ----------------------------------------------------------------------------------------------------------
 
 
-@task(klass=Step)
+@task(klass=LongStep)
 def pause(c: Context) -> None:
     """Stop the compute fleet and the UQLE machine; nothing is lost, and what cannot be stopped goes on costing."""
-    from slurm_cluster import status, uqle_instance
+    from slurm_cluster import console, fleet, status, uqle_instance
 
     p = project(c)
-    set_fleet(c, "STOP_REQUESTED")
+    ask_fleet(c, "STOP_REQUESTED")
     if planned(c, "stop the UQLE instance"):
         return
-    stopped = uqle_instance.stop(p.client("ec2"), p.cluster)
+    ec2 = p.client("ec2")
+    stopped = uqle_instance.stop(ec2, p.cluster)
+    console.show(fleet.watch(p.client("dynamodb"), p.cluster, "STOPPED"), c.quiet)
+    console.show(uqle_instance.watch(ec2, stopped, "stopped"), c.quiet)
+    print("The compute fleet is stopped.")
     print(f"Stopped {', '.join(stopped)}." if stopped else "No UQLE instance runs.")
-    print(f"Going on to cost: {status.COSTS_WHEN_PAUSED}. `invoke resume` starts again.")
+    tell(status.costs_when_paused())
 
 
-@task(klass=Step)
+@task(klass=LongStep)
 def resume(c: Context) -> None:
     """Start the compute fleet and the UQLE machine again, which gets another address."""
-    from slurm_cluster import uqle_instance
+    from slurm_cluster import console, fleet, uqle_instance
 
     p = project(c)
-    set_fleet(c, "START_REQUESTED")
+    ask_fleet(c, "START_REQUESTED")
     if planned(c, "start the UQLE instance"):
         return
-    machine = uqle_instance.start(p.client("ec2"), p.cluster)
+    ec2 = p.client("ec2")
+    console.show(uqle_instance.start(ec2, p.cluster), c.quiet)
+    console.show(fleet.watch(p.client("dynamodb"), p.cluster, "RUNNING"), c.quiet)
+    machine = uqle_instance.find(ec2, p.cluster)
+    print("The compute fleet is running.")
     print(f"{machine['InstanceId']} runs at {machine.get('PublicIpAddress')}." if machine else "There is no UQLE instance.")
 
 
-def set_fleet(c: Context, wanted: str) -> None:
-    """Have pcluster stop or start the compute fleet."""
+def ask_fleet(c: Context, wanted: str) -> None:
+    """Have pcluster ask the compute fleet to stop or start."""
     from slurm_cluster import pcluster, stack
 
     p = project(c)
     if not c.config.run.dry:
         stack.require(p.client("cloudformation"), p.cluster)
     command = ["update-compute-fleet", "--cluster-name", p.cluster, "--status", wanted]
-    answer = run(c, p, pcluster.command(*command, region=p.region), hide=not c.config.run.dry)
+    answer = run(c, p, pcluster.command(*command, region=p.region), hide=True)
     if not c.config.run.dry:
         pcluster.check(answer)
 
@@ -426,10 +434,10 @@ def rotate_jwt_key(c: Context) -> None:
 # --- Taking it away ---------------------------------------------------------------------------------------------------
 
 
-@task(klass=Step)
+@task(klass=LongStep)
 def disconnect_uqle(c: Context) -> None:
     """Terminate the UQLE instance, wait until it is gone, and take the group's rule away."""
-    from slurm_cluster import security_groups, stack, uqle_instance
+    from slurm_cluster import console, security_groups, stack, uqle_instance
 
     p = project(c)
     if planned(c, f"terminate the UQLE instance of {p.cluster}, and take the rule of the head node's group away"):
@@ -437,12 +445,13 @@ def disconnect_uqle(c: Context) -> None:
     ec2 = p.client("ec2")
     group = stack.physical_id(p.client("cloudformation"), p.cluster, "HeadNodeSecurityGroup")
     gone = uqle_instance.terminate(ec2, p.cluster, group)
+    console.show(uqle_instance.watch(ec2, gone, "terminated"), c.quiet)
     print(f"Terminated {', '.join(gone)}." if gone else "There is no UQLE instance.")
     if group and security_groups.revoke_members(ec2, group):
         print(f"{group} no longer admits its own members.")
 
 
-@task(klass=Step, help={"yes": YES})
+@task(klass=LongStep, help={"yes": YES})
 def delete_cluster(c: Context, yes: bool = False) -> None:
     """Delete the cluster, and with it the data on its file system; waits until it is gone."""
     from slurm_cluster import console, pcluster, security_groups, stack
@@ -464,13 +473,13 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
         before = stack.newest_event(cloudformation, found["StackId"])
         answer = run(c, p, command, hide=True)
         pcluster.check(answer)
-    if console.show(stack.watch(cloudformation, found["StackId"], before)) != "DELETE_COMPLETE":
+    if console.show(stack.watch(cloudformation, found["StackId"], before), c.quiet) != "DELETE_COMPLETE":
         reasons = stack.failures(cloudformation, found["StackId"])
         raise Exit("\n  ".join([f"The cluster {p.cluster} was not deleted: run this again.", *reasons]), code=1)
     print(f"The cluster {p.cluster} is gone.")
 
 
-@task(klass=Step)
+@task(klass=LongStep)
 def delete_network(c: Context) -> None:
     """Delete the VPC and the subnets that the wizard made for the cluster; refuses while anything else is in them."""
     from slurm_cluster import console, files, network, parameters
@@ -487,7 +496,7 @@ def delete_network(c: Context) -> None:
     subnets = network.subnets(ec2, found.vpc)
     network.claim(ec2, found.vpc, p.cluster)  # so that it is found again when this is stopped half-way
     for each in found.stacks:
-        if console.show(network.delete_stack(cloudformation, each)) != "DELETE_COMPLETE":
+        if console.show(network.delete_stack(cloudformation, each), c.quiet) != "DELETE_COMPLETE":
             raise Exit(f"The stack {each} was not deleted: see its events in CloudFormation, then run this again.", code=1)
     ec2.delete_vpc(VpcId=found.vpc)
     print(f"The network {found.vpc} is gone.")
@@ -497,7 +506,7 @@ def delete_network(c: Context) -> None:
     parameters.forget(p.parameter_file, subnets)
 
 
-@task(klass=Step, help={"all": "the boot scripts and the JWT key too (default: keep them)", "yes": YES})
+@task(klass=LongStep, help={"all": "the boot scripts and the JWT key too (default: keep them)", "yes": YES})
 def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A002 - the flag's name
     """Take everything away, in the order that AWS allows, and list what is left."""
     from slurm_cluster import bootstrap, console, jwt_key, status
@@ -525,7 +534,7 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
 # --- All of it --------------------------------------------------------------------------------------------------------
 
 
-@task(klass=Step, help={"ssh-from": SSH_FROM, "yes": YES})
+@task(klass=LongStep, help={"ssh-from": SSH_FROM, "yes": YES})
 def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
     """Go the whole way: from the key pair to the handover. What stands already is left as it is."""
     from slurm_cluster import console

@@ -6,6 +6,7 @@ cluster, with real effects:
 - `resource_types`: the CloudFormation resources that moto does not know, makes in part or never deletes;
 - `stacks`: the creation and deletion of a stack, which take time and can fail;
 - `ec2`: addresses, client tokens, and the refusal to delete what is in use;
+- `fleet`: the compute fleet, which stops and starts when it is asked to;
 - `refusals`: what S3 and IAM refuse;
 - `published`: what others publish in AWS, as images, parameters and templates;
 - `inventory`: a list of everything in the account;

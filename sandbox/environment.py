@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 from moto import settings
 from moto.server import ThreadedMotoServer
 
-from sandbox import calls, ec2, published, refusals, resource_types  # noqa: F401 - they give moto what it lacks
+from sandbox import calls, ec2, fleet, published, refusals, resource_types  # noqa: F401 - they give moto what it lacks
 
 DEFAULT_REGION = "eu-west-2"
 PROGRAMS = Path(__file__).parent / "bin"  # an ssh that connects to nothing

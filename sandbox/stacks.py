@@ -45,6 +45,7 @@ class Stacks(CloudFormationBackend):
                 failure = error
         stack = self.get_stack(name)
         for made in standing(stack):
+            tell(stack, made.logical_resource_id, "", "CREATE_IN_PROGRESS")
             tell(stack, made.logical_resource_id, made.physical_resource_id, "CREATE_COMPLETE")
         if failure:
             failed = next((name for name in stack.resource_map._resource_json_map if f"-{name}-" in failure.name), failure.name)
@@ -90,6 +91,7 @@ class Stacks(CloudFormationBackend):
         for name in reversed([name for name in made if name in definitions]):
             if definitions[name].get("DeletionPolicy") == "Retain":
                 continue
+            tell(stack, name, made[name].physical_resource_id, "DELETE_IN_PROGRESS")
             try:
                 stack.resource_map._delete_resource(made[name], definitions[name])
             except Exception as error:
@@ -104,7 +106,8 @@ class Stacks(CloudFormationBackend):
         stack.status, stack.outcome = status, outcome
         size = len(stack.resource_map._resource_json_map)
         seconds = max(size * SECONDS, DELETION) if status == "DELETE_IN_PROGRESS" else size * SECONDS * (size >= SMALL)
-        stack.ready = time.monotonic() + (0 if self.depth else seconds)
+        stack.seconds = 0 if self.depth else seconds
+        stack.ready = time.monotonic() + stack.seconds
 
     def settle(self) -> None:
         """Bring the stacks whose time is over to their outcome."""
@@ -119,6 +122,16 @@ class Stacks(CloudFormationBackend):
         self.settle()
         found: list[Stack] = super().describe_stacks(name_or_stack_id)
         return found
+
+    def describe_stack_events(self, stack_name: str) -> list[Event]:
+        """Answer with what has happened by now: one resource after the other, as the time of the operation goes."""
+        stack = self.get_stack(stack_name)
+        events: list[Event] = super().describe_stack_events(stack_name)
+        left = getattr(stack, "ready", 0) - time.monotonic()
+        if left <= 0 or not stack.status.endswith("_IN_PROGRESS"):
+            return events
+        begun = max(number for number, event in enumerate(events) if event.resource_status_reason == "User Initiated") + 1
+        return events[: begun + int((len(events) - begun) * (1 - left / stack.seconds))]
 
     def list_stacks(self, *args: Any, **kwargs: Any) -> list[Stack]:
         """Answer with what has become of the stacks by now."""

@@ -1,11 +1,16 @@
 """What a person sees while something takes long, and is asked before something is lost."""
 
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.stack import Progress
+from slurm_cluster.progress import Progress
+
+WIDTH = 80  # columns of a line
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -26,16 +31,89 @@ def confirm(question: str, yes: bool) -> None:
         raise ClusterError("Nothing was changed.")
 
 
-def show(progress: Iterable[Progress]) -> str:
-    """Print how far a stack has come, a line for each change.
+def show(progress: Iterable[Progress], quiet: bool = False) -> str:
+    """Show how far something has come: on a terminal one line that changes, elsewhere a line for each change.
+
+    Args:
+        progress: what is told of it.
+        quiet: show nothing.
 
     Returns:
         Its final status.
     """
-    began, shown = time.monotonic(), Progress("", 0, 0, "")
-    for each in progress:
-        if each != shown:
-            minutes, seconds = divmod(int(time.monotonic() - began), 60)
-            print(f"{minutes:3}:{seconds:02}  {each.status}  {each.done} of {each.total} resources  {each.last}", flush=True)
-        shown = each
+    began, shown = time.monotonic(), Progress("")
+    with updating(quiet) as update:
+        for each in progress:
+            if update:
+                update(each)
+            elif each != shown and not quiet:
+                print(line(each, time.monotonic() - began), flush=True)
+            shown = each
+    if update and shown.total:  # the line is gone now; elsewhere the last one stays
+        print(line(shown, time.monotonic() - began), flush=True)
     return shown.status
+
+
+def line(progress: Progress, seconds: float) -> str:
+    """Say in a line of 80 columns how far something has come, after how many seconds."""
+    minutes, seconds = divmod(int(seconds), 60)
+    count = f"  {progress.done} of {progress.total} resources" if progress.total else ""
+    return cut(f"{minutes:3}:{seconds:02}  {progress.status}{count}  {told(progress)}".rstrip())
+
+
+def told(progress: Progress) -> str:
+    """Say what happened last, and what else is under way."""
+    others = ", ".join(name for name in progress.now if not progress.last.startswith(f"{name} "))
+    return "; ".join(filter(None, [progress.last, others and f"now {others}"]))
+
+
+def cut(text: str) -> str:
+    """Cut what is longer than a line."""
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
+
+
+def can_change_a_line() -> bool:
+    """Say whether the output is a terminal that can go back in a line, and has the characters of a bar."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and sys.stdout.encoding.lower().startswith("utf")
+
+
+@contextmanager
+def updating(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """Give what writes into the one line that changes, with a clock in it; None where there is no terminal, or with `quiet`."""
+    if quiet or not can_change_a_line():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+    from rich.table import Column
+
+    def text(field: str, column: Column | None = None) -> TextColumn:
+        return TextColumn(f"{{task.fields[{field}]}}", markup=False, table_column=column)
+
+    rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    columns = SpinnerColumn("line"), TimeElapsedColumn(), text("status"), BarColumn(12), text("count"), text("told", rest)
+    with Bar(*columns, expand=True, transient=True, console=Console()) as bar:
+        task = bar.add_task("", total=None, status="", count="", told="")
+
+        def update(progress: Progress) -> None:
+            count = f"{progress.done}/{progress.total}" if progress.total else ""
+            fields: dict[str, Any] = {"status": progress.status, "count": count, "told": told(progress)}
+            bar.update(task, completed=progress.done, total=progress.total or None, **fields)
+
+        yield update
+
+
+def tell(lines: Iterable[str], waiting: str, quiet: bool = False) -> None:
+    """Print lines as they come; on a terminal a clock runs between them.
+
+    Args:
+        lines: the lines, each of which may take long.
+        waiting: what is waited for.
+        quiet: no clock.
+    """
+    with updating(quiet) as update:
+        if update:
+            update(Progress(waiting))
+        for each in lines:
+            print(each, flush=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster import aws, stack
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.progress import Progress
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
@@ -182,7 +183,7 @@ def refuse_in_use(ec2: EC2Client, cloudformation: CloudFormationClient, cluster:
         raise ClusterError(f"{', '.join(others)} is in {network.vpc} and was not made by the wizard: remove it first.")
 
 
-def delete_stack(cloudformation: CloudFormationClient, made: str) -> Iterator[stack.Progress]:
+def delete_stack(cloudformation: CloudFormationClient, made: str) -> Iterator[Progress]:
     """Delete a stack of the wizard, and give the progress of it until it is gone."""
     found = stack.find(cloudformation, made)
     if found:

@@ -11,7 +11,7 @@ from slurm_cluster.errors import ClusterError
 
 FILES = ("temp_config", "parameter_file", "config_file", "handover_file")
 UQLE = ("instance_type", "volume_gib", "mount_point")
-NAMES = ("cluster_name", "key_pair", "ssh_from", *FILES, "uqle")
+NAMES = ("cluster_name", "key_pair", "ssh_from", "quiet", *FILES, "uqle")
 PLACES = (*NAMES[:-1], *(f"uqle_{name}" for name in UQLE))  # as variables have them, after INVOKE_
 INVOKES_OWN = ("run", "runners", "sudo", "tasks", "timeouts")
 LONGEST_NAME = 255  # bytes that file systems take
@@ -42,7 +42,10 @@ def check_file(path: Path) -> None:
     for name in found.keys() & {*INVOKES_OWN}:
         if not isinstance(found[name], dict):
             raise ClusterError(f"{name} in {path} is invoke's own, and must have settings below it.")
-    for place in [*((name,) for name in found if name in NAMES and name != "uqle"), *(("uqle", name) for name in UQLE)]:
+    if not isinstance(found.get("quiet", False), bool):
+        raise ClusterError(f"quiet in {path} is {str(found['quiet'])[:60]!r}, and must be true or false.")
+    texts = [name for name in found if name in NAMES and name not in ("quiet", "uqle")]
+    for place in [*((name,) for name in texts), *(("uqle", name) for name in UQLE)]:
         text(found, *place)
 
 

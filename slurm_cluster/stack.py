@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from slurm_cluster import node_log
 from slurm_cluster.aws import code
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.progress import Progress
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
@@ -24,23 +25,6 @@ UPDATING = ("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE
 GONE = "DELETE_COMPLETE"  # a stack goes on telling of resources that it no longer has
 POLL = [1, 1, 2, 3, 5]  # seconds between two looks; the last one is repeated
 MOMENT = 60  # seconds after which an operation that AWS accepted has begun, whatever the stack tells
-
-
-class Progress(NamedTuple):
-    """How far a stack has come.
-
-    Args:
-        status: of the stack, as CREATE_IN_PROGRESS.
-        done: how many resources have come to where they are to be.
-        total: how many there are; 0 while that is not known.
-        last: the newest event, as `HeadNode CREATE_IN_PROGRESS`.
-
-    """
-
-    status: str
-    done: int
-    total: int
-    last: str
 
 
 def find(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
@@ -196,8 +180,9 @@ def progress(status: str, told: list[StackEventTypeDef], resources: int) -> Prog
     of_resources = [event for event in told if event.get("PhysicalResourceId") != event["StackId"]]
     newest = {event["LogicalResourceId"]: event["ResourceStatus"] for event in reversed(of_resources)}
     done = sum(state.endswith("_COMPLETE") for state in newest.values())
+    now = tuple(name for name, state in newest.items() if state.endswith("_IN_PROGRESS"))
     last = f"{of_resources[0]['LogicalResourceId']} {of_resources[0]['ResourceStatus']}" if of_resources else ""
-    return Progress(status, done, max(resources, done), last)
+    return Progress(status, done, max(resources, done), now, last)
 
 
 def failures(cloudformation: CloudFormationClient, stack_id: str) -> list[str]:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from slurm_cluster.standing import Standing
 
 
-COSTS_WHEN_PAUSED = "NAT gateway, head node, public addresses, disks, file system"
 SERVICES = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
 CREATE = "invoke create-cluster"
 NAME_WIDTH, WIDTH = 15, 80
@@ -176,6 +175,12 @@ def as_json(p: Project) -> str:
     found = parts(p)
     told = {"cluster": p.cluster, "region": p.region, "parts": [part._asdict() for part in found], "next": next_step(p, found)}
     return json.dumps(told, indent=2)
+
+
+def costs_when_paused() -> list[str]:
+    """Say what goes on costing while the fleet and the UQLE instance are stopped, and how to go on."""
+    costs = "the NAT gateway, the head node, their public addresses, the disks, the file system, the secret"
+    return textwrap.wrap(f"Going on to cost: {costs}. `invoke resume` starts again.", WIDTH)
 
 
 def left(p: Project) -> list[str]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import chevron
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import ClientError
 
 from slurm_cluster import aws, files
 from slurm_cluster.aws import code
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.progress import Progress
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import InstanceTypeDef, RunInstancesRequestTypeDef, WaiterConfigTypeDef
+    from types_boto3_ec2.type_defs import InstanceTypeDef, RunInstancesRequestTypeDef
     from types_boto3_ssm import SSMClient
 
 # https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
@@ -25,7 +28,8 @@ UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/eb
 SCRIPT = Path(__file__).parent.parent / "bootstrap" / "uqle_instance_ubuntu.sh"
 ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
 SPENT = f"{aws.TAG}:spent-client-token"  # on the head node's group: the launch that a disconnect ended
-PATIENCE: WaiterConfigTypeDef = {"Delay": 3, "MaxAttempts": 200}  # ten minutes, looking every three seconds
+PAUSE, LOOKS = 3, 200  # ten minutes, looking every three seconds
+ENDS = {"shutting-down", "terminated"}
 LIVING = ["pending", "running", "stopping", "stopped"]
 
 
@@ -198,44 +202,62 @@ def launch(ec2: EC2Client, place: Place, settings: Settings, image_id: str, scri
     raise ClusterError("EC2 goes on refusing the launch as a repeated one: wait a minute, then run this again.")
 
 
-def wait_until_running(ec2: EC2Client, instance: str) -> InstanceTypeDef:
-    """Wait until EC2 runs the instance, ten minutes at most.
+def watch(ec2: EC2Client, instances: list[str], wanted: str) -> Iterator[Progress]:
+    """Look at instances until all of them are in a state, ten minutes at most.
+
+    Args:
+        ec2: a client of EC2.
+        instances: their ids; EC2 may not know a new one yet.
+        wanted: the state.
+
+    Yields:
+        How far they are, at each look at which they are not there.
 
     Raises:
-        ClusterError: it did not come to run.
-
+        ClusterError: they do not come to it.
     """
-    try:
-        ec2.get_waiter("instance_running").wait(InstanceIds=[instance], WaiterConfig=PATIENCE)
-    except WaiterError as error:
-        raise ClusterError(f"{instance} does not come to run: see its state reason in the EC2 console.") from error
-    return ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+    for _ in range(LOOKS):
+        states = {each["InstanceId"]: each["State"]["Name"] for each in known(ec2, instances)}
+        under_way = tuple(each for each in instances if states.get(each) != wanted)
+        if not under_way:
+            return
+        if wanted not in ENDS and ENDS & set(states.values()):
+            break
+        status = ", ".join(sorted({states.get(each, "pending") for each in under_way}))
+        yield Progress(f"{status}, to be {wanted}", now=under_way)
+        time.sleep(PAUSE)
+    raise ClusterError(f"{', '.join(under_way)} does not come to be {wanted}: see its state reason in the EC2 console.")
+
+
+def known(ec2: EC2Client, instances: list[str]) -> list[InstanceTypeDef]:
+    """Give those of the instances that EC2 knows."""
+    reservations = aws.listed(ec2, "describe_instances", Filters=[{"Name": "instance-id", "Values": instances}])
+    return [instance for reservation in reservations for instance in reservation["Instances"]]
 
 
 def stop(ec2: EC2Client, cluster: str) -> list[str]:
-    """Stop the UQLE instance, and wait until it is stopped; it keeps its disk, and gets another address when it is started.
+    """Stop the UQLE instance; it keeps its disk, and gets another address when it is started.
 
     Returns:
-        The ids of what was stopped now.
+        The ids of what is to be stopped.
     """
     found = find(ec2, cluster)
     if found is None or found["State"]["Name"] == "stopped":
         return []
     ec2.stop_instances(InstanceIds=[found["InstanceId"]])
-    ec2.get_waiter("instance_stopped").wait(InstanceIds=[found["InstanceId"]], WaiterConfig=PATIENCE)
     return [found["InstanceId"]]
 
 
-def start(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:
-    """Start the UQLE instance, and give it as it runs; None where there is none."""
+def start(ec2: EC2Client, cluster: str) -> Iterator[Progress]:
+    """Start the UQLE instance, where there is one, and give the progress of it until it runs."""
     found = find(ec2, cluster)
     if found is None:
-        return None
+        return
     if found["State"]["Name"] == "stopping":
-        ec2.get_waiter("instance_stopped").wait(InstanceIds=[found["InstanceId"]], WaiterConfig=PATIENCE)
+        yield from watch(ec2, [found["InstanceId"]], "stopped")
     if found["State"]["Name"] in ("stopping", "stopped"):
         ec2.start_instances(InstanceIds=[found["InstanceId"]])
-    return wait_until_running(ec2, found["InstanceId"])
+    yield from watch(ec2, [found["InstanceId"]], "running")
 
 
 def differences(ec2: EC2Client, instance: InstanceTypeDef, place: Place, settings: Settings, script: str) -> list[str]:
@@ -270,7 +292,7 @@ def differences(ec2: EC2Client, instance: InstanceTypeDef, place: Place, setting
 
 
 def terminate(ec2: EC2Client, cluster: str, group: str | None) -> list[str]:
-    """Terminate the cluster's UQLE instance, and wait until it is terminated: until then its group cannot be deleted.
+    """Terminate the cluster's UQLE instance; until it is terminated, its group cannot be deleted.
 
     Args:
         ec2: a client of EC2.
@@ -278,7 +300,7 @@ def terminate(ec2: EC2Client, cluster: str, group: str | None) -> list[str]:
         group: the head node's group, which remembers that the launch is over; None where it is gone.
 
     Returns:
-        The ids of the instances that were terminated now.
+        The ids of the instances that are to be terminated.
 
     """
     instances = [i for i in tagged_instances(ec2, cluster) if i["State"]["Name"] != "terminated"]
@@ -289,8 +311,4 @@ def terminate(ec2: EC2Client, cluster: str, group: str | None) -> list[str]:
     if group:
         for instance in instances:
             spend(ec2, group, instance.get("ClientToken", ""))
-    try:
-        ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig=PATIENCE)
-    except WaiterError as error:
-        raise ClusterError(f"{', '.join(ids)} are not terminated after ten minutes: run this again.") from error
     return ids

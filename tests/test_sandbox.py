@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox import inventory, published
+from sandbox import inventory, published, stacks
 from tests.conftest import ROOT
 
 REGION = "eu-west-2"
@@ -175,3 +175,29 @@ def test_each_region_has_the_images_and_the_parameter_that_others_publish(accoun
         name = boto3.Session().client("ssm", region_name=region).get_parameter(Name=published.UBUNTU)["Parameter"]["Value"]
         images = boto3.Session().client("ec2", region_name=region).describe_images(ImageIds=[name])["Images"]
         assert images[0]["Name"].startswith("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64")
+
+
+def test_a_stacks_events_come_one_after_the_other(cloudformation, monkeypatch):
+    monkeypatch.setattr(stacks, "SECONDS", 0.1)
+    monkeypatch.setattr(stacks, "SMALL", 1)
+    resources = {f"Handle{number}": {"Type": "AWS::CloudFormation::WaitConditionHandle"} for number in range(10)}
+    cloudformation.create_stack(StackName="slow", TemplateBody=json.dumps({"Resources": resources}))
+    told = []
+    while not told or told[-1][0] == "CREATE_IN_PROGRESS":
+        status = cloudformation.describe_stacks(StackName="slow")["Stacks"][0]["StackStatus"]
+        events = cloudformation.describe_stack_events(StackName="slow")["StackEvents"]
+        told.append((status, sum(event["ResourceStatus"] == "CREATE_COMPLETE" for event in events)))
+    numbers = [number for _, number in told]
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) > 5
+    assert told[-1] == ("CREATE_COMPLETE", 11)
+
+
+def test_the_compute_fleet_does_what_it_is_asked_step_by_step(ec2):
+    dynamodb = boto3.Session().client("dynamodb", region_name=REGION)
+    table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
+    name, key = "parallelcluster-x", {"Id": {"S": "COMPUTE_FLEET"}}
+    dynamodb.create_table(TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST")
+    dynamodb.put_item(TableName=name, Item={**key, "Data": {"M": {"status": {"S": "STOP_REQUESTED"}}}})
+    seen = [dynamodb.get_item(TableName=name, Key=key)["Item"]["Data"]["M"]["status"]["S"] for _ in range(3)]
+    assert seen == ["STOPPING", "STOPPED", "STOPPED"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from slurm_cluster import fleet, standing, status, uqle_instance
+from slurm_cluster.errors import ClusterError
 from tests.conftest import SETTINGS, make_cluster
 
 
@@ -66,7 +67,7 @@ def test_what_is_under_way_is_watched_and_what_failed_goes(project, cluster, sta
     assert next_step(project) == f"invoke {step}"
 
 
-def test_the_fleets_status_is_what_pcluster_tells(project, cluster):
+def test_the_fleets_status_is_what_pcluster_tells_and_is_waited_for(project, cluster, monkeypatch):
     dynamodb, name = project.client("dynamodb"), "parallelcluster-pcluster-ubuntu"
     assert fleet.status(dynamodb, "pcluster-ubuntu") == "UNKNOWN"
     table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
@@ -74,6 +75,16 @@ def test_the_fleets_status_is_what_pcluster_tells(project, cluster):
     assert fleet.status(dynamodb, "pcluster-ubuntu") == "UNKNOWN"
     dynamodb.put_item(TableName=name, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": {"status": {"S": "STOPPED"}}}})
     assert found(project)["compute fleet"].id == "STOPPED"
+    assert list(fleet.watch(dynamodb, "pcluster-ubuntu", "STOPPED")) == []
+    monkeypatch.setattr(fleet, "PAUSE", 0)
+    monkeypatch.setattr(fleet, "LOOKS", 2)
+    with pytest.raises(ClusterError, match="The compute fleet is STOPPED, and does not come to be RUNNING: `invoke ssh`"):
+        list(fleet.watch(dynamodb, "pcluster-ubuntu", "RUNNING"))
+    ask = {"UpdateExpression": "set #d.#s = :s", "ExpressionAttributeNames": {"#d": "Data", "#s": "status"}}
+    wanted = {":s": {"S": "START_REQUESTED"}}
+    dynamodb.update_item(TableName=name, Key={"Id": {"S": "COMPUTE_FLEET"}}, ExpressionAttributeValues=wanted, **ask)
+    seen = [each.status for each in fleet.watch(dynamodb, "pcluster-ubuntu", "RUNNING")]
+    assert seen == ["compute fleet STARTING, to be RUNNING"]
 
 
 def test_an_unknown_cluster_is_told_which_there_are(project, cluster, invoke):

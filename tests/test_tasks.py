@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from sandbox import inventory, resource_types, stacks
-from slurm_cluster import jwt_key
+from slurm_cluster import fleet, jwt_key
 from tests.conftest import REGION, ROOT, make_cluster
 
 
@@ -151,7 +151,8 @@ def test_dry_runs_of_all_tasks_change_nothing_and_show_the_commands(cluster, inv
     before, files = inventory(REGION), os.listdir()
     printed = said(invoke("-R", "up", "--ssh-from", "203.0.113.7/32")) + said(invoke("-R", "down", "--all"))
     printed += said(invoke("-R", "ssh")) + said(invoke("-R", "ssh", "--uqle"))
-    assert [line for line in printed.splitlines() if line.startswith("$ ")] == [
+    commands = printed.replace(" \\\n    ", " ").splitlines()
+    assert [line for line in commands if line.startswith("$ ")] == [
         "$ pcluster configure -c temp-config.yml",
         "$ pcluster create-cluster --cluster-configuration config.yml --cluster-name pcluster-ubuntu --dryrun true "
         "--region eu-west-2",
@@ -183,16 +184,19 @@ def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster,
     dynamodb = project.client("dynamodb")
     name = "parallelcluster-pcluster-ubuntu"
     dynamodb.create_table(TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST")
-    fleet = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
-    dynamodb.put_item(TableName=name, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": fleet}})
+    data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
+    dynamodb.put_item(TableName=name, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}})
     said(invoke("connect-uqle"))
     printed = said(invoke("pause"))
+    assert fleet.status(dynamodb, "pcluster-ubuntu") == "STOPPED"
     [stopped] = re.findall(r"Stopped (i-\w+)\.", printed)
-    assert "Going on to cost: NAT gateway, head node" in printed
-    assert "No UQLE instance runs." in said(invoke("pause"))
-    again = said(invoke("resume"))
+    assert ec2.describe_instances(InstanceIds=[stopped])["Reservations"][0]["Instances"][0]["State"]["Name"] == "stopped"
+    assert "Going on to cost: the NAT gateway, the head node" in printed
+    assert "No UQLE instance runs." in said(invoke("pause", "--quiet"))
+    again = said(invoke("resume", "--quiet"))
+    assert fleet.status(dynamodb, "pcluster-ubuntu") == "RUNNING"
     assert re.search(rf"{stopped} runs at 203\.0\.113\.\d+", again)
-    assert again == said(invoke("resume"))
+    assert again == said(invoke("resume", INVOKE_QUIET="1"))
 
 
 def test_the_key_is_in_the_file_alone_and_only_when_asked_for(filled, cluster, invoke, project):

@@ -195,7 +195,7 @@ def test_the_way_is_through_the_uqle_machine_and_else_through_the_head_node(proj
     assert tunnel.machine(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
     image = uqle_instance.image(project.client("ssm"))
     identifier = uqle_instance.launch(ec2, project.place(), project.uqle_settings(), image, "#!/bin/sh\n")
-    address = uqle_instance.wait_until_running(ec2, identifier)["PublicIpAddress"]
+    address = uqle_instance.address(ec2, "pcluster-ubuntu")
     assert address != found["PublicIpAddress"]
     assert tunnel.machine(ec2, stands, "/data") == (f"ubuntu@{address}", "/data")
     ec2.stop_instances(InstanceIds=[identifier])

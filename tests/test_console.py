@@ -1,0 +1,132 @@
+"""What a person sees while something takes long, in a terminal of 80 columns and through a pipe."""
+
+import io
+import os
+import pty
+import re
+import sys
+import threading
+import time
+
+import pytest
+
+import step
+from slurm_cluster import console
+from slurm_cluster.progress import Progress
+
+ERASED = "\x1b[1A\x1b[2K"  # up, and the line is empty
+CREATING = [
+    Progress("CREATE_IN_PROGRESS", 1, 3, ("HeadNode",), "Network CREATE_COMPLETE"),
+    Progress("CREATE_IN_PROGRESS", 2, 3, ("HeadNode",), "HeadNode CREATE_IN_PROGRESS"),
+    Progress("CREATE_COMPLETE", 3, 3, (), "HeadNode CREATE_COMPLETE"),
+]
+
+
+def chunk(terminal):
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # the other end is closed
+        return b""
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Run something with a terminal of 80 columns as its output, and give what it wrote there."""
+
+    def run(something, **environment):
+        for name, value in {"COLUMNS": "80", "TERM": "xterm-256color", **environment}.items():
+            monkeypatch.setenv(name, value)
+        master, slave = pty.openpty()
+        read: list[bytes] = []
+        reader = threading.Thread(target=lambda: read.extend(iter(lambda: chunk(master), b"")))
+        reader.start()
+        with os.fdopen(slave, "w") as output, monkeypatch.context() as context:
+            context.setattr(sys, "stdout", output)
+            something()
+        reader.join(10)
+        os.close(master)
+        return b"".join(read).decode()
+
+    return run
+
+
+def slowly(things, seconds=0.3):
+    for each in things:
+        yield each
+        time.sleep(seconds)
+
+
+def test_through_a_pipe_each_change_is_a_plain_line(capsys):
+    assert console.show([CREATING[0], *CREATING]) == "CREATE_COMPLETE"
+    assert capsys.readouterr().out.splitlines() == [
+        "  0:00  CREATE_IN_PROGRESS  1 of 3 resources  Network CREATE_COMPLETE; now He...",
+        "  0:00  CREATE_IN_PROGRESS  2 of 3 resources  HeadNode CREATE_IN_PROGRESS",
+        "  0:00  CREATE_COMPLETE  3 of 3 resources  HeadNode CREATE_COMPLETE",
+    ]
+
+
+def test_on_a_terminal_one_line_changes_and_the_last_one_stays(terminal):
+    written = terminal(lambda: console.show(slowly(CREATING)))
+    assert re.search(r"0:00:0\d.*CREATE_IN_PROGRESS.*1/3.*Network CREATE_COMPLETE; n", written)
+    shown = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]", written)]
+    assert max(map(len, shown)) <= 80
+    assert re.fullmatch(
+        r"  0:0\d  CREATE_COMPLETE  3 of 3 resources  HeadNode CREATE_COMPLETE", [line for line in shown if line][-1]
+    )
+
+
+def test_a_wait_without_parts_leaves_nothing_on_a_terminal(terminal):
+    written = terminal(lambda: console.show(slowly([Progress("pending, to be running", now=("i-1",))])))
+    assert "pending, to be running" in written
+    assert written.endswith(ERASED)
+
+
+def test_quiet_shows_nothing_anywhere(terminal, capsys):
+    assert console.show(CREATING, quiet=True) == "CREATE_COMPLETE"
+    assert capsys.readouterr().out == ""
+    assert terminal(lambda: console.show(CREATING, quiet=True)) == ""
+
+
+def test_colours_are_for_terminals_and_no_color_is_heeded(terminal, capsys):
+    coloured = re.compile(r"\x1b\[[0-9;]*m")
+    colours = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-9]|9[0-7])[;m]")
+    assert colours.search(terminal(lambda: console.show(slowly(CREATING))))
+    assert not colours.search(terminal(lambda: console.show(slowly(CREATING)), NO_COLOR="1"))
+    console.show(CREATING)
+    assert not coloured.search(capsys.readouterr().out)
+
+
+def test_lines_that_take_long_come_as_they_are_with_a_clock_between_them(terminal, capsys):
+    console.tell(["one", "two"], "the job")
+    assert capsys.readouterr().out == "one\ntwo\n"
+    written = terminal(lambda: console.tell(slowly(["one", "two"]), "the job"))
+    assert "the job" in written
+    assert re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written).count("two\r\n") == 1
+
+
+def test_names_and_events_are_text_and_nothing_else_on_a_terminal(terminal):
+    name = "[red]name[/red] [/"
+    assert name in terminal(lambda: console.show(slowly([Progress("WAITING", now=(name,))])))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_terminal_that_knows_ascii_alone_is_no_traceback(encoding, monkeypatch):
+    class Terminal(io.TextIOWrapper):
+        def isatty(self):
+            return True
+
+    output = Terminal(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", output)
+    console.show(slowly(CREATING))
+    output.flush()
+
+
+def test_a_long_command_is_shown_in_lines_that_a_shell_takes():
+    shown = step.shown(
+        "pcluster create-cluster --cluster-configuration config.yml --cluster-name pcluster-ubuntu --dryrun true 'a b'"
+    )
+    assert shown.splitlines() == [
+        "$ pcluster create-cluster --cluster-configuration config.yml --cluster-name \\",
+        "    pcluster-ubuntu --dryrun true 'a b'",
+    ]
+    assert step.shown("ssh x") == "$ ssh x"
