@@ -24,7 +24,13 @@ YES = "do not ask (default: ask)"
 
 @task(klass=Step)
 def check(c: Context) -> None:
-    """Look at everything that the steps will need; changes nothing."""
+    """Look at everything that the steps will need.
+
+    Changes: nothing
+    Costs:   nothing
+    Undo:    nothing to undo
+    Example: invoke check
+    """
     from slurm_cluster import checks
 
     failed = False
@@ -37,7 +43,13 @@ def check(c: Context) -> None:
 
 @task(klass=Step, help={"public-key": "an ed25519 one of yours to import, as ~/.ssh/id_ed25519.pub (default: make a pair)"})
 def create_key_pair(c: Context, public_key: str = "") -> None:
-    """Make the ed25519 key pair, its private half in ~/.ssh, mode 0600; one that is there is left alone."""
+    """Make the ed25519 key pair, or import yours; one that is there stays.
+
+    Changes: a key pair in EC2; its private half in ~/.ssh, mode 0600
+    Costs:   nothing
+    Undo:    aws ec2 delete-key-pair --key-name NAME, and remove the file
+    Example: invoke create-key-pair --public-key ~/.ssh/id_ed25519.pub
+    """
     from slurm_cluster import key_pair
 
     p = project(c)
@@ -60,7 +72,13 @@ def create_key_pair(c: Context, public_key: str = "") -> None:
     },
 )
 def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") -> None:
-    """Make the VPC with the wizard of `pcluster configure`, answered as the README says; writes temp-config.yml."""
+    """Make the network by `pcluster configure`, or name one that is there.
+
+    Changes: a VPC, two subnets, a NAT gateway; writes temp-config.yml
+    Costs:   the NAT gateway and its address, from now on
+    Undo:    invoke delete-network
+    Example: invoke configure
+    """
     from slurm_cluster import checks, existing_network, files, network, pcluster, temp_config, wizard
 
     p = project(c)
@@ -96,7 +114,13 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
 
 @task(klass=Step)
 def upload_bootstrap(c: Context) -> None:
-    """Put the boot scripts into a private bucket, for the nodes to fetch."""
+    """Put the boot scripts into a private bucket, for the nodes to fetch.
+
+    Changes: a bucket for the account and region, two small objects in it
+    Costs:   less than a cent a month
+    Undo:    invoke down --all
+    Example: invoke upload-bootstrap
+    """
     from slurm_cluster import bootstrap
 
     p = project(c)
@@ -110,7 +134,13 @@ def upload_bootstrap(c: Context) -> None:
 
 @task(klass=Step)
 def create_jwt_key(c: Context) -> None:
-    """Make the random JWT key in Secrets Manager, and the policy by which the head node alone may read it."""
+    """Make the random JWT key, which the head node alone may read.
+
+    Changes: a secret in Secrets Manager, and a policy to read it
+    Costs:   the secret, 0.40 dollars a month
+    Undo:    invoke down --all
+    Example: invoke create-jwt-key
+    """
     from slurm_cluster import jwt_key
 
     p = project(c)
@@ -124,7 +154,13 @@ def create_jwt_key(c: Context) -> None:
 
 @task(klass=Step, help={"ssh-from": SSH_FROM, "overwrite": "replace also what a person wrote (default: keep it)"})
 def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> None:
-    """Write config-parameters.json from temp-config.yml, the scripts and the key; keeps what a person wrote."""
+    """Write config-parameters.json from what the steps before made.
+
+    Changes: that file; what a person wrote in it stays
+    Costs:   nothing
+    Undo:    remove the file, or edit it
+    Example: invoke fill-parameters --ssh-from 203.0.113.7/32
+    """
     from slurm_cluster import bootstrap, files, jwt_key, parameters, stack
 
     p = project(c)
@@ -144,7 +180,13 @@ def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> 
 
 @task(klass=Step)
 def render(c: Context) -> None:
-    """Write config.yml: the template with the parameters filled in, as the `chevron` command does it."""
+    """Write config.yml: the template with the parameters filled in.
+
+    Changes: that file, in which `chevron` would write the same
+    Costs:   nothing
+    Undo:    remove the file
+    Example: invoke render
+    """
     from slurm_cluster import configuration, files, parameters, settings
 
     named = settings.files_of(c.config)
@@ -165,7 +207,13 @@ def render(c: Context) -> None:
 
 @task(klass=LongStep)
 def create_cluster(c: Context) -> None:
-    """Create the cluster of config.yml: pcluster's dry run, the real command, then progress until it stands."""
+    """Create the cluster of config.yml, in about 15 minutes.
+
+    Changes: the cluster's stack: head node, file system, groups, roles
+    Costs:   the head node, disks, file system, alarms, from now on
+    Undo:    invoke delete-cluster
+    Example: invoke create-cluster
+    """
     from slurm_cluster import console, pcluster, preflight, stack
 
     p = project(c)
@@ -193,7 +241,13 @@ def create_cluster(c: Context) -> None:
 
 @task(klass=LongStep)
 def update_cluster(c: Context) -> None:
-    """Bring config.yml, rendered anew, onto the running cluster; what pcluster cannot change on it, it names."""
+    """Bring config.yml, rendered anew, onto the running cluster.
+
+    Changes: what differs in the stack; what cannot be changed is named
+    Costs:   what the new configuration costs
+    Undo:    render the configuration before, then run this again
+    Example: invoke render update-cluster
+    """
     from slurm_cluster import console, pcluster, preflight, stack
 
     p = project(c)
@@ -225,7 +279,13 @@ def update_cluster(c: Context) -> None:
 
 @task(klass=Step)
 def allow_head_node_group(c: Context) -> None:
-    """Let the members of the head node's group reach each other, and so the UQLE machine reach port 8082."""
+    """Let members of the head node's group reach each other on all ports.
+
+    Changes: an inbound rule of that group
+    Costs:   nothing
+    Undo:    invoke disconnect-uqle
+    Example: invoke allow-head-node-group
+    """
     from slurm_cluster import security_groups
 
     p = project(c)
@@ -238,7 +298,13 @@ def allow_head_node_group(c: Context) -> None:
 
 @task(klass=LongStep)
 def create_instance(c: Context) -> None:
-    """Launch the UQLE instance in the head node's group; it mounts the cluster's file system and installs Docker."""
+    """Launch the UQLE instance, which mounts the cluster's file system.
+
+    Changes: an instance in the head node's group, with Docker
+    Costs:   the instance, its disk and its address, from now on
+    Undo:    invoke disconnect-uqle
+    Example: invoke create-instance
+    """
     from slurm_cluster import aws, console, key_pair, uqle_instance
 
     p = project(c)
@@ -267,14 +333,26 @@ def create_instance(c: Context) -> None:
 
 @task(klass=LongStep)
 def connect_uqle(c: Context) -> None:
-    """Connect a UQLE machine: allow-head-node-group, then create-instance."""
+    """Connect a UQLE machine: allow-head-node-group, then create-instance.
+
+    Changes: the group's rule and the instance
+    Costs:   the instance, its disk and its address, from now on
+    Undo:    invoke disconnect-uqle
+    Example: invoke connect-uqle
+    """
     allow_head_node_group(c)
     create_instance(c)
 
 
 @task(klass=Step, help={"with-key": "put the JWT key into the file too, never on the screen (default: leave it out)"})
 def handover(c: Context, with_key: bool = False) -> None:
-    """Give the four things that UQLE asks for, on the screen and as uqle.env."""
+    """Give the four things that UQLE asks for, and write them to uqle.env.
+
+    Changes: that file, mode 0600
+    Costs:   nothing
+    Undo:    remove the file
+    Example: invoke handover --with-key
+    """
     from slurm_cluster import handover, stack, uqle_instance
 
     p = project(c)
@@ -298,7 +376,13 @@ def handover(c: Context, with_key: bool = False) -> None:
     },
 )
 def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -> None:
-    """Run a real job through the REST API, and say which link of the chain is broken, if one is."""
+    """Run a real job through the REST API, and say which link is broken.
+
+    Changes: nothing that stays but a file of one line on /shared
+    Costs:   a compute node for some minutes
+    Undo:    nothing to undo
+    Example: invoke verify
+    """
     from slurm_cluster import console, key_pair, stack, tunnel, verification
 
     p = project(c)
@@ -323,7 +407,13 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
 
 @task(klass=Step, help={"uqle": "the UQLE machine instead of the head node (default: the head node)"})
 def ssh(c: Context, uqle: bool = False) -> None:
-    """Open a shell on the head node, or with --uqle on the UQLE machine."""
+    """Open a shell on the head node, or with --uqle on the UQLE machine.
+
+    Changes: nothing
+    Costs:   nothing
+    Undo:    nothing to undo
+    Example: invoke ssh --uqle
+    """
     from slurm_cluster import key_pair, pcluster, uqle_instance
 
     p = project(c)
@@ -339,7 +429,13 @@ def ssh(c: Context, uqle: bool = False) -> None:
 
 @task(klass=Step, help={"json": "for scripts (default: for people)"})
 def status(c: Context, json: bool = False) -> None:
-    """Show what stands, what of it goes on costing money, and the next step; changes nothing."""
+    """Show what stands, what of it goes on costing, and the next step.
+
+    Changes: nothing
+    Costs:   nothing
+    Undo:    nothing to undo
+    Example: invoke status --json
+    """
     from slurm_cluster import status
 
     tell([status.as_json(project(c))] if json else status.screen(project(c)))
@@ -347,7 +443,13 @@ def status(c: Context, json: bool = False) -> None:
 
 @task(klass=Step, help={"file": "the page to write (default: picture.html)"})
 def picture(c: Context, file: str = "picture.html") -> None:
-    """Write a page with a drawing of what stands, and what the AWS console shows of it; opens in any browser."""
+    """Draw what stands, in a page for any browser.
+
+    Changes: the file picture.html
+    Costs:   nothing
+    Undo:    remove the file
+    Example: invoke picture
+    """
     from slurm_cluster import files, picture
 
     p = project(c)
@@ -361,7 +463,13 @@ def picture(c: Context, file: str = "picture.html") -> None:
 
 @task(klass=LongStep)
 def pause(c: Context) -> None:
-    """Stop the compute fleet and the UQLE machine; nothing is lost, and what cannot be stopped goes on costing."""
+    """Stop the compute fleet and the UQLE machine; all data stays.
+
+    Changes: both are stopped, and jobs that run end with their nodes
+    Costs:   what cannot be stopped goes on, and is named
+    Undo:    invoke resume
+    Example: invoke pause
+    """
     from slurm_cluster import console, fleet, status, uqle_instance
 
     p = project(c)
@@ -379,7 +487,13 @@ def pause(c: Context) -> None:
 
 @task(klass=LongStep)
 def resume(c: Context) -> None:
-    """Start the compute fleet and the UQLE machine again, which gets another address."""
+    """Start the compute fleet and the UQLE machine again.
+
+    Changes: both run; the machine has another address
+    Costs:   the machine, and nodes when there are jobs
+    Undo:    invoke pause
+    Example: invoke resume
+    """
     from slurm_cluster import console, fleet, uqle_instance
 
     p = project(c)
@@ -412,7 +526,13 @@ def ask_fleet(c: Context, wanted: str) -> None:
 
 @task(klass=Step)
 def rotate_jwt_key(c: Context) -> None:
-    """Put a new JWT key into the secret and onto the running head node, which refuses tokens of the old one from then on."""
+    """Put a new JWT key into the secret and onto the running head node.
+
+    Changes: that key; tokens of the old one are refused from then on
+    Costs:   nothing
+    Undo:    none: run it again for yet another key
+    Example: invoke rotate-jwt-key
+    """
     from slurm_cluster import jwt_key, key_pair, rotation, stack, tunnel
 
     p = project(c)
@@ -436,7 +556,13 @@ def rotate_jwt_key(c: Context) -> None:
 
 @task(klass=LongStep)
 def disconnect_uqle(c: Context) -> None:
-    """Terminate the UQLE instance, wait until it is gone, and take the group's rule away."""
+    """Terminate the UQLE instance, and take the group's rule away.
+
+    Changes: the instance and its disk are gone for good
+    Costs:   nothing; the instance's costs end
+    Undo:    invoke connect-uqle makes a new one
+    Example: invoke disconnect-uqle
+    """
     from slurm_cluster import console, security_groups, stack, uqle_instance
 
     p = project(c)
@@ -453,7 +579,13 @@ def disconnect_uqle(c: Context) -> None:
 
 @task(klass=LongStep, help={"yes": YES})
 def delete_cluster(c: Context, yes: bool = False) -> None:
-    """Delete the cluster, and with it the data on its file system; waits until it is gone."""
+    """Delete the cluster, and with it all data on its file system.
+
+    Changes: the stack and what it made are gone for good
+    Costs:   nothing; the cluster's costs end
+    Undo:    none: copy what you want to keep first
+    Example: invoke delete-cluster
+    """
     from slurm_cluster import console, pcluster, security_groups, stack
 
     p = project(c)
@@ -481,7 +613,13 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
 
 @task(klass=LongStep)
 def delete_network(c: Context) -> None:
-    """Delete the VPC and the subnets that the wizard made for the cluster; refuses while anything else is in them."""
+    """Delete the network that the wizard made, unless something is in it.
+
+    Changes: the VPC and its stack are gone, and temp-config.yml
+    Costs:   nothing; the NAT gateway's costs end
+    Undo:    invoke configure makes a new one
+    Example: invoke delete-network
+    """
     from slurm_cluster import console, files, network, parameters
 
     p = project(c)
@@ -508,7 +646,13 @@ def delete_network(c: Context) -> None:
 
 @task(klass=LongStep, help={"all": "the boot scripts and the JWT key too (default: keep them)", "yes": YES})
 def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A002 - the flag's name
-    """Take everything away, in the order that AWS allows, and list what is left."""
+    """Take everything away, in the order that AWS allows; list what is left.
+
+    Changes: UQLE machine, cluster with its data, and network are gone
+    Costs:   nothing; with --all, nothing of it costs any more
+    Undo:    none: copy what you want to keep first
+    Example: invoke down --all
+    """
     from slurm_cluster import bootstrap, console, jwt_key, status
 
     p = project(c)
@@ -536,7 +680,13 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
 
 @task(klass=LongStep, help={"ssh-from": SSH_FROM, "yes": YES})
 def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
-    """Go the whole way: from the key pair to the handover. What stands already is left as it is."""
+    """Go the whole way, from the key pair to the handover.
+
+    Changes: what the steps make; what stands already stays as it is
+    Costs:   about 0.31 dollars an hour from then on
+    Undo:    invoke down
+    Example: invoke up --ssh-from 203.0.113.7/32
+    """
     from slurm_cluster import console
 
     p = project(c)
@@ -556,11 +706,23 @@ def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
 
 @task(klass=Step)
 def rehearse(c: Context) -> None:
-    """Walk the whole path in an emulated AWS, and back: no account, no cost, a folder and a home of its own."""
+    """Walk the whole path in an emulated AWS, and back.
+
+    Changes: nothing: it has a folder, a home and an account of its own
+    Costs:   nothing
+    Undo:    nothing to undo
+    Example: invoke rehearse
+    """
     run_module(c, "rehearsal")
 
 
 @task(klass=Step, help={"run": "a command to run in it, whose status is passed on (default: a shell)"})
 def sandbox(c: Context, run: str = "") -> None:
-    """Open a shell in which AWS is an emulated one, which is gone when you leave."""
+    """Open a shell in which AWS is an emulated one.
+
+    Changes: nothing outside of it
+    Costs:   nothing
+    Undo:    leave it: what it holds is gone then
+    Example: invoke sandbox --run 'aws ec2 describe-vpcs'
+    """
     run_module(c, "sandbox", *(["sh", "-c", run] if run else []))

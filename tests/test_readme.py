@@ -1,10 +1,14 @@
 """The README names what there is, and only that."""
 
+import inspect
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from invoke import Collection
 from invoke.loader import FilesystemLoader
+from invoke.parser import Parser, ParserContext
 
 import rehearsal
 from chores import readme_outputs
@@ -29,10 +33,25 @@ def test_every_task_is_in_the_readme_and_every_task_in_the_readme_is_there(tasks
 
 def test_every_task_says_what_it_does_in_a_line_and_explains_each_flag_with_its_default(tasks):
     for name, task in tasks.items():
-        assert task.__doc__.splitlines()[0].endswith((".", ";", "leave."))
+        assert task.__doc__.splitlines()[0].endswith(".")
         for argument in task.get_arguments():
             assert argument.help, f"{name} --{argument.name}"
             assert "(default: " in argument.help
+
+
+def test_every_task_says_what_it_changes_and_costs_how_to_undo_it_and_gives_an_example_that_parses(tasks):
+    collection = Collection(*tasks.values())
+    for name, task in tasks.items():
+        first, blank, *rest = inspect.getdoc(task).splitlines()
+        assert (first != "", blank) == (True, "")
+        found = [re.fullmatch(r"(Changes|Costs|Undo|Example): +(\S.*)", line) for line in rest]
+        assert [each and each[1] for each in found] == ["Changes", "Costs", "Undo", "Example"], name
+        program, *arguments = shlex.split(found[3][2])
+        assert program == "invoke"
+        asked = Parser(contexts=collection.to_contexts(), initial=ParserContext()).parse_argv(arguments)
+        assert name in [context.name for context in asked]
+        for undo in re.findall(r"invoke ([a-z-]+)", found[2][2]):
+            assert undo in tasks
 
 
 def test_every_parameter_is_in_the_readmes_table_in_the_examples_order():
