@@ -94,7 +94,7 @@ def test_all_missing_and_unknown_names_are_named_at_once():
         ('{\t"A": "1"\n\t,"B": "2"}', "`chevron` cannot read"),
         ('{"A": "\\ud800"}', "chevron"),
         ('{"A": 1e3}', "read otherwise by `chevron`"),
-        ("[" * 3000, "chevron"),
+        ("[" * 3000 + "]" * 3000, "chevron"),
         ('\ufeff{"A": "1"}', "is not JSON"),
     ],
 )
