@@ -51,7 +51,7 @@ class Place(NamedTuple):
     group: str
     subnet: str
     file_system: str
-    spent_token: str
+    spent_token: str = ""
 
 
 def check_settings(instance_type: str, volume_gib: str | int, mount_point: str, key_pair: str) -> Settings:
