@@ -20,6 +20,7 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.common_models import CloudFormationModel
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.security_groups import SecurityGroup
+from moto.efs.models import FileSystem, MountTarget
 
 from sandbox.calls import client
 from sandbox.stacks import ResourceError
@@ -257,6 +258,8 @@ def clean_up(self: Resource, *_: Any) -> None:
 
 keep = classmethod(lambda _, original_resource, **__: original_resource)
 resource("CloudFormation::CustomResource", delete=clean_up, update_from_cloudformation_json=keep)
+for storage in FileSystem, MountTarget:  # moto updates neither: what an update changes of them is whether the stack retains them
+    storage.update_from_cloudformation_json = keep
 
 
 # --- monitoring -------------------------------------------------------------------------------------------------------

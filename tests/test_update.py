@@ -4,7 +4,7 @@ from pathlib import Path
 
 from moto.cloudformation.models import cloudformation_backends
 
-from sandbox.stacks import Stacks
+from sandbox import stacks
 from slurm_cluster import security_groups
 from tests.conftest import REGION
 from tests.test_tasks import filled, said, upload  # noqa: F401 - fixtures
@@ -25,49 +25,46 @@ def head_node_stops_fleet(project):
     project.client("dynamodb").put_item(TableName="parallelcluster-pcluster-ubuntu", Item=item)
 
 
-def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(filled, invoke, project):  # noqa: F811
+def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(filled, invoke, project, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(stacks, "DELETION", 1)  # pcluster looks again at what it deletes
     said(invoke("create-cluster"))
     assert "nothing to do" in said(invoke("update-cluster"))
 
     said(invoke("fill-parameters", "--ssh-from", "198.51.100.1/32", "--overwrite"))  # a new home address
     said(invoke("render"))
-    said(invoke("update-cluster"))
+    change("MaxCount: 2", "MaxCount: 1")
+    change("HeadNode:\n  InstanceType: t3.xlarge", "HeadNode:\n  InstanceType: m6i.xlarge")
+    refused = said(invoke("update-cluster"), 1)
+    assert "HeadNode.InstanceType" in refused
+    assert "Stop the compute fleet" in refused
+    assert "`invoke pause` stops the fleet" in refused
+
+    change("m6i.xlarge", "t3.xlarge")
+    change("    EfsSettings:\n", "    EfsSettings:\n      DeletionPolicy: Retain\n")
+    said(invoke("pause"))
+    head_node_stops_fleet(project)
+    assert "is as config.yml has it" in said(invoke("update-cluster"))
     group = security_groups.head_node_group(project.client("cloudformation"), project.cluster)
     rules = security_groups.describe(project.client("ec2"), group)["IpPermissions"]
     assert [each["CidrIp"] for rule in rules for each in rule["IpRanges"]] == ["198.51.100.1/32"]
 
-    change("MaxCount: 2", "MaxCount: 1")
-    refused = said(invoke("update-cluster"), 1)
-    assert "Stop the compute fleet" in refused
-    assert "`invoke pause`" in refused
-    said(invoke("pause"))
-    head_node_stops_fleet(project)
-    assert "is as config.yml has it" in said(invoke("update-cluster"))
-
-    change("t3.xlarge", "t3.large")
-    assert "HeadNode.InstanceType" in said(invoke("update-cluster"), 1)
-    change("InstanceType: t3.large\n  Networking:\n    SubnetId", "InstanceType: t3.xlarge\n  Networking:\n    SubnetId")
-
-    change("    EfsSettings:\n", "    EfsSettings:\n      DeletionPolicy: Retain\n")  # keeps /shared
-    said(invoke("update-cluster"))
-    [file_system] = project.client("efs").describe_file_systems()["FileSystems"]
+    efs = project.client("efs")
     said(invoke("delete-cluster", "--yes"))
-    assert project.client("efs").describe_file_systems()["FileSystems"] == [file_system]
-    refused = said(invoke("delete-network"), 1)
-    [target] = project.client("efs").describe_mount_targets(FileSystemId=file_system["FileSystemId"])["MountTargets"]
-    assert target["NetworkInterfaceId"] in refused
+    [file_system] = efs.describe_file_systems()["FileSystems"]
+    [target] = efs.describe_mount_targets(FileSystemId=file_system["FileSystemId"])["MountTargets"]
+    assert target["NetworkInterfaceId"] in said(invoke("delete-network"), 1)
 
 
 def test_an_update_that_was_left_is_watched_to_its_end_before_another_is_begun(cluster, invoke, monkeypatch):
-    [stacks] = [backends[REGION] for backends in cloudformation_backends.values() if cluster["stack"] in backends[REGION].stacks]
-    stack, looks = stacks.get_stack(cluster["stack"]), itertools.count()
+    [region] = [backends[REGION] for backends in cloudformation_backends.values() if cluster["stack"] in backends[REGION].stacks]
+    stack, looks = region.get_stack(cluster["stack"]), itertools.count()
     stack.status = "UPDATE_IN_PROGRESS"
 
     def settle(_):
         if next(looks) == 2:
             stack.status = "UPDATE_COMPLETE"
 
-    monkeypatch.setattr(Stacks, "settle", settle)
+    monkeypatch.setattr(stacks.Stacks, "settle", settle)
     CONFIG.write_text(json.dumps({"Region": REGION}))
     printed = said(invoke("update-cluster"), 1)
     assert printed.index("UPDATE_IN_PROGRESS") < printed.index("UPDATE_COMPLETE") < printed.index("pcluster update-cluster")
