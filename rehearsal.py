@@ -155,4 +155,8 @@ def leftovers(left: Inventory) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\nStopped: the emulated AWS is gone, and all that was in it.")
+        sys.exit(130)

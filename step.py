@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invoke import Context, Exit, Failure, Task
+from invoke import Context, Exit, Failure, Local, Result, Task
 
+from slurm_cluster.console import folded, say
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.settings import check_file, check_variables
 
@@ -41,17 +42,19 @@ class Step(Task):  # type: ignore[type-arg]
         except BrokenPipeError:  # the reader of a pipe left, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=1) from None
-        except (Exit, Failure):
+        except Exit as told:
+            raise Exit(told.message and folded(told.message, sys.stderr), code=told.code) from None
+        except Failure:
             raise
         except Exception as error:
             if isinstance(error, ClusterError):
-                raise Exit(str(error), code=1) from None
+                raise Exit(folded(str(error), sys.stderr), code=1) from None
             from botocore.exceptions import BotoCoreError, ClientError
 
             from slurm_cluster.aws import sentence
 
             if isinstance(error, (BotoCoreError, ClientError)):
-                raise Exit(sentence(error), code=1) from None
+                raise Exit(folded(sentence(error), sys.stderr), code=1) from None
             raise
 
 
@@ -74,6 +77,23 @@ class LongStep(Step):
         return super().__call__(c, *args, **kwargs)
 
 
+class Interruptible(Local):
+    """An outside command that Ctrl-C ends, and with it the task; invoke alone would go on as if the command had failed."""
+
+    interrupted = False
+
+    def send_interrupt(self, interrupt: KeyboardInterrupt) -> None:
+        """Pass Ctrl-C on to the command."""
+        self.interrupted = True
+        super().send_interrupt(interrupt)
+
+    def generate_result(self, **kwargs: Any) -> Result:
+        """Give what came of the command, when it has ended."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        return super().generate_result(**kwargs)
+
+
 def project(c: Context) -> Project:
     """Give what the settings, the files of the current folder and the AWS account say; one for a task and all it calls."""
     from slurm_cluster.project import Project
@@ -86,13 +106,25 @@ def project(c: Context) -> Project:
 def planned(c: Context, what: str) -> bool:
     """With --dry, say what would be done, and that nothing is to be; every task that changes anything begins here."""
     if c.config.run.dry:
-        print(f"would {what}")
+        say(f"would {what}")
     return bool(c.config.run.dry)
 
 
-def run(c: Context, p: Project, command: str, **kwargs: Any) -> Any:
-    """Run an outside command, shown before it runs, with this environment's programs first and the region told."""
+def run(c: Context, p: Project, command: str, *, interactive: bool = False, **kwargs: Any) -> Any:
+    """Run an outside command, shown before it runs, with this environment's programs first and the region told.
+
+    Args:
+        c: the task's context.
+        p: for the region.
+        command: as a person would type it.
+        interactive: it is one that a person works in, to which Ctrl-C belongs.
+        kwargs: those of invoke's run.
+
+    Returns:
+        Its result; None with --dry.
+    """
     print(shown(command), flush=True)
+    c.config.runners.local = Local if interactive else Interruptible
     env = {"PATH": programs(), "AWS_REGION": p.region, "AWS_DEFAULT_REGION": p.region}
     return None if c.config.run.dry else c.run(command, env=env, echo=False, warn=True, **kwargs)
 
@@ -110,7 +142,7 @@ def shown(command: str) -> str:
 def tell(lines: Iterable[str]) -> None:
     """Print lines as they come."""
     for line in lines:
-        print(line, flush=True)
+        say(line)
 
 
 def programs() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from invoke import Context, Exit, Failure, task
 
-from step import ROOT, LongStep, Step, planned, project, run, run_module, tell
+from step import ROOT, LongStep, Step, planned, project, run, run_module, say, tell
 
 TEMPLATE = ROOT / "config.template.yml"
 WIZARD_SECONDS = 3600
@@ -35,7 +35,7 @@ def check(c: Context) -> None:
 
     failed = False
     for each in checks.run(project(c), TEMPLATE):
-        print(f"{each.result:7} {each.name}: {each.detail}", flush=True)
+        say(f"{each.result:7} {each.name}: {each.detail}")
         failed |= each.result == "FAIL"
     if failed:
         raise Exit("Put right what failed, then run this again.", code=1)
@@ -56,9 +56,9 @@ def create_key_pair(c: Context, public_key: str = "") -> None:
     if planned(c, f"make the key pair {p.key_pair}, its private half in {key_pair.private_key_file(p.key_pair)}"):
         return
     if public_key:
-        print(key_pair.adopt(p.client("ec2"), p.key_pair, Path(public_key).expanduser()))
+        say(key_pair.adopt(p.client("ec2"), p.key_pair, Path(public_key).expanduser()))
     else:
-        print(key_pair.create(p.client("ec2"), p.key_pair))
+        say(key_pair.create(p.client("ec2"), p.key_pair))
 
 
 # --- Creating the VPC -------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
     if head_node_subnet or compute_subnet:
         wanted = temp_config.TempConfig(p.region, p.key_pair, head_node_subnet, compute_subnet)
         if not planned(c, f"write {p.temp_config} for {head_node_subnet} and {compute_subnet}"):
-            print(existing_network.use(p.client("ec2"), p.temp_config, p.cluster, wanted))
+            say(existing_network.use(p.client("ec2"), p.temp_config, p.cluster, wanted))
         return
     command = pcluster.command("configure", "-c", str(p.temp_config))
     if c.config.run.dry:
@@ -93,20 +93,23 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
         return
     ec2 = p.client("ec2")
     if files.is_there(p.temp_config):
-        print(wizard.already_done(ec2, p.temp_config))
+        say(wizard.already_done(ec2, p.temp_config))
         return
     wizard.check_ready(ec2, p.cluster, p.key_pair)
-    answers, refused = wizard.answers(p.region, p.key_pair, checks.instance_types(TEMPLATE)), ""
+    answers, refused, status = wizard.answers(p.region, p.key_pair, checks.instance_types(TEMPLATE)), "", 1
     with network.claiming(ec2, p.cluster) as made:
         try:
-            how = {"pty": True, "fallback": False, "in_stream": False, "timeout": WIZARD_SECONDS}
+            screen = wizard.Screen(p.client("cloudformation"), c.quiet)
+            how = {"pty": True, "fallback": False, "in_stream": False, "out_stream": screen, "timeout": WIZARD_SECONDS}
             run(c, p, command, watchers=[wizard.Answers(answers)], **how)
+        except KeyboardInterrupt:
+            refused, status = ", as it was stopped", 130
         except Failure as failure:
             refused = f": {failure.reason or 'it took longer than an hour'}"
     if not files.is_there(p.temp_config):
         left = f" {', '.join(made)} is left: `invoke delete-network` removes it." if made else ""
-        raise Exit(f"The wizard did not finish{refused}.{left}", code=1)
-    print(f"The network {', '.join(made)} stands; {p.temp_config} names its subnets.")
+        raise Exit(f"The wizard did not finish{refused}.{left}", code=status)
+    say(f"The network {', '.join(made)} stands; {p.temp_config} names its subnets.")
 
 
 # --- Creating the cluster configuration file --------------------------------------------------------------------------
@@ -127,9 +130,9 @@ def upload_bootstrap(c: Context) -> None:
     if planned(c, f"put {', '.join(bootstrap.SCRIPTS.values())} into s3://slurm-cluster-bootstrap-.../{p.cluster}/"):
         return
     if bootstrap.ensure_bucket(p.client("s3"), p.bucket, p.account, p.region):
-        print(f"Made the bucket {p.bucket}.")
+        say(f"Made the bucket {p.bucket}.")
     put = bootstrap.upload(p.client("s3"), bootstrap.FOLDER, p.bucket, p.cluster, p.account)
-    print("\n".join(f"Put {uri}" for uri in put) or f"The scripts are in s3://{p.bucket}/{p.cluster}/: nothing to do.")
+    say("\n".join(f"Put {uri}" for uri in put) or f"The scripts are in s3://{p.bucket}/{p.cluster}/: nothing to do.")
 
 
 @task(klass=Step)
@@ -148,8 +151,8 @@ def create_jwt_key(c: Context) -> None:
         return
     secret, new = jwt_key.ensure_secret(p.client("secretsmanager"), p.secret, p.cluster)
     changed = jwt_key.ensure_policy(p.client("iam"), p.policy, secret)
-    print(f"{'Made a new key in' if new else 'The key stands in'} {secret}.")
-    print(f"{'Wrote' if changed else 'There is'} the policy {p.policy}.")
+    say(f"{'Made a new key in' if new else 'The key stands in'} {secret}.")
+    say(f"{'Wrote' if changed else 'There is'} the policy {p.policy}.")
 
 
 @task(klass=Step, help={"ssh-from": SSH_FROM, "overwrite": "replace also what a person wrote (default: keep it)"})
@@ -197,9 +200,9 @@ def render(c: Context) -> None:
     rendered = configuration.render(TEMPLATE, values, source)
     parameters.refuse_other_cluster(values, cluster, source)
     for warning in configuration.warnings(values):
-        print(f"Warning: {warning}", file=sys.stderr)
+        say(f"Warning: {warning}", to=sys.stderr)
     files.write(path, rendered, mode=0o600)
-    print(f"Wrote {path}: `invoke create-cluster` has pcluster look at it first.")
+    say(f"Wrote {path}: `invoke create-cluster` has pcluster look at it first.")
 
 
 # --- Creating the cluster ---------------------------------------------------------------------------------------------
@@ -226,7 +229,7 @@ def create_cluster(c: Context) -> None:
     cloudformation = p.client("cloudformation")
     begun = stack.creation(cloudformation, p.cluster)
     if begun and begun["StackStatus"] in stack.STANDING:
-        print(f"The cluster {p.cluster} stands: {begun['StackStatus']}.")
+        say(f"The cluster {p.cluster} stands: {begun['StackStatus']}.")
         return
     if not begun:
         preflight.check(p.config_file, p.cluster, p.region, p.client("s3"))
@@ -236,7 +239,7 @@ def create_cluster(c: Context) -> None:
         begun = stack.require_begun(cloudformation, p.cluster)
     if console.show(stack.watch(cloudformation, begun["StackId"]), c.quiet) != "CREATE_COMPLETE":
         raise Exit(stack.why_not_created(cloudformation, p.client("logs"), p.cluster, begun["StackId"]), code=1)
-    print(f"The cluster {p.cluster} stands.")
+    say(f"The cluster {p.cluster} stands.")
 
 
 @task(klass=LongStep)
@@ -265,13 +268,13 @@ def update_cluster(c: Context) -> None:
     before = stack.newest_event(cloudformation, found["StackId"])
     answer = run(c, p, command, hide=True)
     if pcluster.has_no_changes(answer.stdout):
-        print(f"The cluster {p.cluster} is as {p.config_file} has it: nothing to do.")
+        say(f"The cluster {p.cluster} is as {p.config_file} has it: nothing to do.")
         return
     pcluster.check(answer)
     if console.show(stack.watch(cloudformation, found["StackId"], before), c.quiet) != "UPDATE_COMPLETE":
         reasons = stack.failures(cloudformation, found["StackId"])
         raise Exit("\n  ".join([f"The cluster {p.cluster} was not updated, and is as before.", *reasons]), code=1)
-    print(f"The cluster {p.cluster} is as {p.config_file} has it.")
+    say(f"The cluster {p.cluster} is as {p.config_file} has it.")
 
 
 # --- Connecting the cluster to the UQLE API ---------------------------------------------------------------------------
@@ -293,7 +296,7 @@ def allow_head_node_group(c: Context) -> None:
         return
     group = p.place().group
     added = security_groups.allow_members(p.client("ec2"), group)
-    print(f"{'Now' if added else 'Already'} {group} admits all traffic of its own members.")
+    say(f"{'Now' if added else 'Already'} {group} admits all traffic of its own members.")
 
 
 @task(klass=LongStep)
@@ -319,16 +322,16 @@ def create_instance(c: Context) -> None:
         lambda: uqle_instance.image(ssm),
     )
     if found:
-        print(f"The UQLE instance {found['InstanceId']} is {found['State']['Name']}.")
+        say(f"The UQLE instance {found['InstanceId']} is {found['State']['Name']}.")
         for difference in uqle_instance.differences(ec2, found, place, settings, script):
-            print(f"It is not as set: {difference}; `invoke disconnect-uqle connect-uqle` makes a new one.")
+            say(f"It is not as set: {difference}; `invoke disconnect-uqle connect-uqle` makes a new one.")
         return
     if key is None:
         raise key_pair.unknown(settings.key_pair)
     identifier = uqle_instance.launch(ec2, place, settings, image, script)
-    print(f"Launched {identifier}; waiting until it runs ...", flush=True)
+    say(f"Launched {identifier}; waiting until it runs ...")
     console.show(uqle_instance.watch(ec2, [identifier], "running"), c.quiet)
-    print(f"The UQLE instance {identifier} runs at {uqle_instance.address(ec2, p.cluster)}.")
+    say(f"The UQLE instance {identifier} runs at {uqle_instance.address(ec2, p.cluster)}.")
 
 
 @task(klass=LongStep)
@@ -422,7 +425,7 @@ def ssh(c: Context, uqle: bool = False) -> None:
     if uqle:
         address = "<from connect-uqle>" if c.config.run.dry else uqle_instance.address(p.client("ec2"), p.cluster)
         command = shlex.join(["ssh", "-i", private, f"ubuntu@{address}"])
-    answer = run(c, p, command, pty=sys.stdin.isatty())
+    answer = run(c, p, command, interactive=True, pty=sys.stdin.isatty())
     if answer is not None and answer.failed:
         raise Exit("The shell ended with an error, or could not be opened.", code=answer.exited)
 
@@ -455,7 +458,7 @@ def picture(c: Context, file: str = "picture.html") -> None:
     p = project(c)
     if not planned(c, f"write {file}"):
         files.write(Path(file), picture.page(p))
-        print(f"Wrote {file}: open it in a browser.")
+        say(f"Wrote {file}: open it in a browser.")
 
 
 # --- Pausing ----------------------------------------------------------------------------------------------------------
@@ -480,8 +483,8 @@ def pause(c: Context) -> None:
     stopped = uqle_instance.stop(ec2, p.cluster)
     console.show(fleet.watch(p.client("dynamodb"), p.cluster, "STOPPED"), c.quiet)
     console.show(uqle_instance.watch(ec2, stopped, "stopped"), c.quiet)
-    print("The compute fleet is stopped.")
-    print(f"Stopped {', '.join(stopped)}." if stopped else "No UQLE instance runs.")
+    say("The compute fleet is stopped.")
+    say(f"Stopped {', '.join(stopped)}." if stopped else "No UQLE instance runs.")
     tell(status.costs_when_paused())
 
 
@@ -504,8 +507,8 @@ def resume(c: Context) -> None:
     console.show(uqle_instance.start(ec2, p.cluster), c.quiet)
     console.show(fleet.watch(p.client("dynamodb"), p.cluster, "RUNNING"), c.quiet)
     machine = uqle_instance.find(ec2, p.cluster)
-    print("The compute fleet is running.")
-    print(f"{machine['InstanceId']} runs at {machine.get('PublicIpAddress')}." if machine else "There is no UQLE instance.")
+    say("The compute fleet is running.")
+    say(f"{machine['InstanceId']} runs at {machine.get('PublicIpAddress')}." if machine else "There is no UQLE instance.")
 
 
 def ask_fleet(c: Context, wanted: str) -> None:
@@ -544,11 +547,11 @@ def rotate_jwt_key(c: Context) -> None:
     old, secret = p.jwt_key(), p.given_secret or jwt_key.find_secret(manager, p.secret) or p.secret
     rotation.check_way_in(through, private)
     new = rotation.put(manager, secret)
-    print(f"Put a new key into {secret}; the head node takes it ...", flush=True)
+    say(f"Put a new key into {secret}; the head node takes it ...")
     rotation.take(through, private, secret)
     with tunnel.opened(through, private, stack.output(found, "HeadNodePrivateDnsName")) as url:
-        print(rotation.prove(url, new, old))
-    print("UQLE still has the old key: `invoke handover --with-key`, then copy the file to its machine again.")
+        say(rotation.prove(url, new, old))
+    say("UQLE still has the old key: `invoke handover --with-key`, then copy the file to its machine again.")
 
 
 # --- Taking it away ---------------------------------------------------------------------------------------------------
@@ -572,9 +575,9 @@ def disconnect_uqle(c: Context) -> None:
     group = stack.physical_id(p.client("cloudformation"), p.cluster, "HeadNodeSecurityGroup")
     gone = uqle_instance.terminate(ec2, p.cluster, group)
     console.show(uqle_instance.watch(ec2, gone, "terminated"), c.quiet)
-    print(f"Terminated {', '.join(gone)}." if gone else "There is no UQLE instance.")
+    say(f"Terminated {', '.join(gone)}." if gone else "There is no UQLE instance.")
     if group and security_groups.revoke_members(ec2, group):
-        print(f"{group} no longer admits its own members.")
+        say(f"{group} no longer admits its own members.")
 
 
 @task(klass=LongStep, help={"yes": YES})
@@ -596,7 +599,7 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
     cloudformation = p.client("cloudformation")
     found = stack.find(cloudformation, p.cluster)
     if not found:
-        print(f"There is no cluster {p.cluster}.")
+        say(f"There is no cluster {p.cluster}.")
         return
     security_groups.refuse_foreign_members(cloudformation, p.client("ec2"), p.cluster)
     before = ""
@@ -608,7 +611,7 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
     if console.show(stack.watch(cloudformation, found["StackId"], before), c.quiet) != "DELETE_COMPLETE":
         reasons = stack.failures(cloudformation, found["StackId"])
         raise Exit("\n  ".join([f"The cluster {p.cluster} was not deleted: run this again.", *reasons]), code=1)
-    print(f"The cluster {p.cluster} is gone.")
+    say(f"The cluster {p.cluster} is gone.")
 
 
 @task(klass=LongStep)
@@ -628,7 +631,7 @@ def delete_network(c: Context) -> None:
     ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
     found = network.find(ec2, cloudformation, p.cluster, p.wizards_subnet)
     if not found:
-        print(network.why_not_found(ec2, p.cluster, p.public_subnet))
+        say(network.why_not_found(ec2, p.cluster, p.public_subnet))
         return
     network.refuse_in_use(ec2, cloudformation, p.cluster, found)
     subnets = network.subnets(ec2, found.vpc)
@@ -637,10 +640,10 @@ def delete_network(c: Context) -> None:
         if console.show(network.delete_stack(cloudformation, each), c.quiet) != "DELETE_COMPLETE":
             raise Exit(f"The stack {each} was not deleted: see its events in CloudFormation, then run this again.", code=1)
     ec2.delete_vpc(VpcId=found.vpc)
-    print(f"The network {found.vpc} is gone.")
+    say(f"The network {found.vpc} is gone.")
     if files.is_there(p.temp_config) and p.public_subnet in subnets:
         p.temp_config.unlink()
-        print(f"Removed {p.temp_config}, which named it.")
+        say(f"Removed {p.temp_config}, which named it.")
     parameters.forget(p.parameter_file, subnets)
 
 

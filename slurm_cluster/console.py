@@ -2,10 +2,11 @@
 
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.progress import Progress
@@ -29,6 +30,32 @@ def confirm(question: str, yes: bool) -> None:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
         raise ClusterError("Nothing was changed.")
+
+
+def say(text: str, to: TextIO | None = None) -> None:
+    """Print something at once."""
+    out = to or sys.stdout
+    print(folded(text, out), file=out, flush=True)
+
+
+def folded(text: str, to: TextIO) -> str:
+    """Break lines between words for a terminal; through a pipe a line is a line, for whoever looks for it there.
+
+    Args:
+        text: one line or more.
+        to: where it goes.
+    """
+    if not to.isatty():
+        return text
+    return "\n".join(part for each in text.split("\n") for part in fold(each))
+
+
+def fold(line: str) -> list[str]:
+    """Break a line of more than 80 columns between words; a path or an ARN stays whole."""
+    if len(line) <= WIDTH:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def show(progress: Iterable[Progress], quiet: bool = False) -> str:
@@ -116,4 +143,4 @@ def tell(lines: Iterable[str], waiting: str, quiet: bool = False) -> None:
         if update:
             update(Progress(waiting))
         for each in lines:
-            print(each, flush=True)
+            say(each)

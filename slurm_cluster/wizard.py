@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +12,11 @@ from typing import TYPE_CHECKING
 from invoke.exceptions import ResponseNotAccepted
 from invoke.watchers import StreamWatcher
 
-from slurm_cluster import key_pair, network, temp_config
+from slurm_cluster import console, key_pair, network, stack, temp_config
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_ec2 import EC2Client
 
 # Every question of pcluster 3.16, by how it begins; None takes the default that it offers.
@@ -37,6 +40,8 @@ ANSWERS: dict[str, str | None] = {
 }
 QUESTION = re.compile(r"^([^\r\n]+?) \[[^\r\n\]]*\]: ", re.MULTILINE)
 REFUSED = re.compile(r"ERROR:? *[^\r\n]*is not an acceptable value[^\r\n]*")
+STACK = re.compile(r"Stack Name: \S+ \(id: ([^)\s]+)\)")
+STATUS = re.compile(r"\r?Status: [^\r\n]*")  # the stack's newest event, again and again
 ENTER = "\n"
 
 
@@ -92,6 +97,38 @@ class Answers(StreamWatcher):
             if question.startswith(beginning):
                 return answer or ""
         raise ResponseNotAccepted(f"an unforeseen question: {question}")
+
+
+class Screen:
+    """Shows what the wizard prints, but where it tells its stack's newest event, how far the stack is.
+
+    Args:
+        cloudformation: a client of CloudFormation.
+        quiet: show no progress.
+    """
+
+    def __init__(self, cloudformation: CloudFormationClient, quiet: bool) -> None:
+        self.cloudformation, self.quiet = cloudformation, quiet
+        self.printed, self.shown, self.began = "", "", time.monotonic()
+
+    def write(self, text: str) -> None:
+        """Show what it prints next."""
+        self.printed += text
+        sys.stdout.write(STATUS.sub(lambda _: self.progress(), text))
+
+    def flush(self) -> None:
+        """Show it now."""
+        sys.stdout.flush()
+
+    def progress(self) -> str:
+        """Give what to show of the stack: the same line anew on a terminal, else a line for each change."""
+        *_, stack_id = STACK.findall(self.printed)
+        now = next(stack.watch(self.cloudformation, stack_id))
+        line = console.line(now, time.monotonic() - self.began)
+        before, self.shown = self.shown, console.line(now, 0)
+        if self.quiet or before == self.shown:
+            return ""
+        return f"\r{line:{console.WIDTH - 1}}" if console.can_change_a_line() else f"\n{line}"
 
 
 def already_done(ec2: EC2Client, path: Path) -> str:

@@ -1,0 +1,84 @@
+"""Ctrl-C, pressed in a terminal while a task takes long: one sentence, status 130."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandbox import fleet, stacks
+from slurm_cluster import uqle_instance
+from tests.conftest import ROOT, make_cluster
+from tests.terminal import CTRL_C, Terminal
+
+INVOKE = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT)]
+SENTENCE = "Stopped. What was begun goes on in AWS; the same command takes it up again."
+
+
+def interrupted(task, when):
+    """Press Ctrl-C when a task has written something, and give what it wrote from then on."""
+    terminal = Terminal([*INVOKE, *task.split()])
+    terminal.wait_for(when)
+    before = len(terminal.lines)
+    terminal.type(CTRL_C)
+    assert terminal.end() == 130, terminal.written
+    assert "Traceback" not in terminal.written
+    return [line.removeprefix("^C") for line in terminal.lines[before - 1 :] if line.strip()]
+
+
+@pytest.fixture
+def slow(account, monkeypatch):
+    monkeypatch.setattr(stacks, "SECONDS", 30)
+    monkeypatch.setattr(stacks, "SMALL", 1)
+    monkeypatch.setattr(stacks, "DELETION", 300)
+
+
+def test_creating_a_cluster(network, cloudformation, slow):
+    make_cluster("pcluster-ubuntu", network, cloudformation)
+    assert interrupted("create-cluster", "CREATE_IN_PROGRESS")[-1] == SENTENCE
+    assert cloudformation.describe_stacks(StackName="pcluster-ubuntu")["Stacks"][0]["StackStatus"] == "CREATE_IN_PROGRESS"
+
+
+def test_deleting_a_cluster(cluster, cloudformation, slow):
+    cloudformation.delete_stack(StackName="pcluster-ubuntu")
+    assert interrupted("delete-cluster --yes", "DELETE_IN_PROGRESS")[-1] == SENTENCE
+
+
+def test_deleting_the_network(network, slow):
+    assert interrupted("delete-network", "DELETE_IN_PROGRESS")[-1] == SENTENCE
+
+
+def test_waiting_until_an_instance_is_terminated(cluster, project, ec2, monkeypatch):
+    place = project.place()
+    script = uqle_instance.user_data(place, "/shared")
+    uqle_instance.launch(ec2, place, project.uqle_settings(), uqle_instance.image(project.client("ssm")), script)
+    stuck(monkeypatch, "shutting-down")
+    assert interrupted("disconnect-uqle", "shutting-down, to be terminated")[-1] == SENTENCE
+
+
+def test_pausing_and_resuming(cluster, project, monkeypatch):
+    dynamodb, name = project.client("dynamodb"), "parallelcluster-pcluster-ubuntu"
+    table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
+    dynamodb.create_table(TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST")
+    data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
+    dynamodb.put_item(TableName=name, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}})
+    monkeypatch.setattr(fleet, "NEXT", {})
+    assert interrupted("pause", "STOP_REQUESTED, to be STOPPED")[-1] == SENTENCE
+    assert interrupted("resume", "START_REQUESTED, to be RUNNING")[-1] == SENTENCE
+
+
+def test_the_wizard_says_what_it_leaves(key_pair, ec2, slow):
+    lines = interrupted("configure", "IN_PROGRESS  ")
+    [vpc] = [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]]
+    assert lines[-1] == f"The wizard did not finish, as it was stopped. {vpc} is left: `invoke delete-network` removes it."
+
+
+def test_an_outside_command_ends_with_its_task(network, cluster, monkeypatch):
+    """pcluster is asked to delete, and answers when Ctrl-C comes already."""
+    assert interrupted("delete-cluster --yes", r"\$ pcluster delete-cluster")[-1] == SENTENCE
+
+
+def stuck(monkeypatch, state):
+    """Have EC2 tell that all instances are on their way."""
+    from moto.ec2.models.instances import Instance
+
+    monkeypatch.setattr(Instance, "terminate", lambda self, *_, **__: setattr(self._state, "name", state) or ("running", 16))
