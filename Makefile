@@ -18,7 +18,7 @@ test: setup ## the tests, which need neither root nor an AWS account
 test-nodes: setup ## the boot scripts on nodes that boot, with real Slurm; needs root
 	@tests/nodes/run --ignore tests/nodes/uqle
 
-test-browser: setup ## the page of `invoke picture` in a real Chromium
+test-browser: setup ## the page of `invoke picture` in a real Chromium, completion in bash and zsh
 	@$(BIN)/pytest -c tests/browser/pytest.ini tests/browser
 
 lint: setup ## style and types

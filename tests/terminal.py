@@ -36,9 +36,9 @@ class Terminal:
     def wait_for(self, pattern, seconds=120):
         """Read until something has been written."""
         end = time.monotonic() + seconds
-        while not re.search(pattern, self.written):
+        while not re.search(pattern, self.written, re.DOTALL):
             assert time.monotonic() < end, f"no {pattern!r} in {self.written!r}"
-            assert self.read() or re.search(pattern, self.written), f"ended without {pattern!r}: {self.written!r}"
+            assert self.read() or re.search(pattern, self.written, re.DOTALL), f"ended without {pattern!r}: {self.written!r}"
 
     def read(self):
         """Read what has been written meanwhile; nothing any more is False."""

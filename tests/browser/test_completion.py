@@ -1,0 +1,43 @@
+"""Completion at the press of Tab, in the shells themselves, as the README sets it up."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.terminal import Terminal
+
+SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
+PROGRAMS = str(Path(sys.executable).parent)
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request, monkeypatch, tmp_path):
+    """A shell in the repository's folder, set up by the README's own lines."""
+    if not shutil.which(request.param):
+        pytest.fail(
+            f"{request.param} is not installed: `sudo apt-get install {request.param}`, then run this again.", pytrace=False
+        )
+    monkeypatch.chdir(ROOT)
+    readme = (ROOT / "README.md").read_text()
+    [block] = re.findall(rf"^```{request.param}\n([^`]*--print-completion-script [^`]*)```", readme, re.MULTILINE)
+    shell = Terminal(SHELLS[request.param], PATH=f"{PROGRAMS}:/usr/bin:/bin", PS1="ready> ", HOME=str(tmp_path))
+    shell.wait_for("ready> ")
+    shell.type(f"{block}echo set''up\n")
+    shell.wait_for("setup\r.*ready> ")
+    yield shell
+    shell.process.kill()
+    shell.end()
+
+
+def test_a_task_is_completed(shell):
+    shell.type("invoke create-j\t")
+    shell.wait_for("invoke create-jwt-key")
+
+
+def test_a_flag_of_a_task_is_completed(shell):
+    shell.type("invoke handover --with\t")
+    shell.wait_for("invoke handover --with-key")
