@@ -1,5 +1,5 @@
 # Sets up the environment, and holds the developers' chores; the users' steps are invoke's: .venv/bin/invoke --list
-.PHONY: setup rehearse test test-nodes test-browser lint readme readme-check screenshots lock requirements
+.PHONY: setup rehearse test test-faults test-nodes test-browser lint readme readme-check screenshots lock requirements
 .DELETE_ON_ERROR:
 unexport PYTHONDONTWRITEBYTECODE # each package is compiled once, not by each process
 
@@ -14,6 +14,9 @@ rehearse: setup ## walk the README's whole path in the emulated AWS, and back
 
 test: setup ## the tests, which need neither root nor an AWS account
 	@$(BIN)/pytest
+
+test-faults: setup ## every task met by every fault at every call to AWS, of which `make test` has a sample
+	@$(BIN)/pytest --every-fault tests/faults
 
 test-nodes: setup ## the boot scripts on nodes that boot, with real Slurm; needs root
 	@tests/nodes/run --ignore tests/nodes/uqle

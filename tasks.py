@@ -79,7 +79,7 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
     Undo:    invoke delete-network
     Example: invoke configure
     """
-    from slurm_cluster import checks, existing_network, files, network, pcluster, temp_config, wizard
+    from slurm_cluster import advice, checks, existing_network, files, pcluster, temp_config, wizard
 
     p = project(c)
     if head_node_subnet or compute_subnet:
@@ -92,20 +92,23 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
         run(c, p, command)
         return
     ec2 = p.client("ec2")
-    if files.is_there(p.temp_config):
-        say(wizard.already_done(ec2, p.temp_config))
-        return
-    wizard.check_ready(ec2, p.cluster, p.key_pair)
-    answers, refused, status = wizard.answers(p.region, p.key_pair, checks.instance_types(TEMPLATE)), "", 1
-    with network.claiming(ec2, p.cluster) as made:
-        try:
-            screen = wizard.Screen(p.client("cloudformation"), c.quiet)
-            how = {"pty": True, "fallback": False, "in_stream": False, "out_stream": screen, "timeout": WIZARD_SECONDS}
-            run(c, p, command, watchers=[wizard.Answers(answers)], **how)
-        except KeyboardInterrupt:
-            refused, status = ", as it was stopped", 130
-        except Failure as failure:
-            refused = f": {failure.reason or 'it took longer than an hour'}"
+    with files.alone_in(p.temp_config.parent, "configure"):
+        wizard.settle(ec2, p.temp_config)
+        if files.is_there(p.temp_config):
+            say(wizard.already_done(ec2, p.temp_config))
+            return
+        wizard.check_ready(ec2, p.cluster, p.key_pair)
+        answers, refused, status = wizard.answers(p.region, p.key_pair, checks.instance_types(TEMPLATE)), "", 1
+        with wizard.watched(ec2, p.temp_config, p.cluster) as made:
+            try:
+                screen = wizard.Screen(p.client("cloudformation"), c.quiet)
+                how = {"pty": True, "fallback": False, "in_stream": False, "out_stream": screen, "timeout": WIZARD_SECONDS}
+                advised = advice.on(run(c, p, command, watchers=[wizard.Answers(answers)], **how).stdout)
+                refused = f": {advised}".rstrip(":. ")
+            except KeyboardInterrupt:
+                refused, status = ", as it was stopped", 130
+            except Failure as failure:
+                refused = f": {failure.reason or 'it took longer than an hour'}"
     if not files.is_there(p.temp_config):
         left = f" {', '.join(made)} is left: `invoke delete-network` removes it." if made else ""
         raise Exit(f"The wizard did not finish{refused}.{left}", code=status)
@@ -589,7 +592,7 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
     Undo:    none: copy what you want to keep first
     Example: invoke delete-cluster
     """
-    from slurm_cluster import console, pcluster, security_groups, stack
+    from slurm_cluster import console, pcluster, security_groups, shared_storage, stack
 
     p = project(c)
     command = pcluster.command("delete-cluster", "--cluster-name", p.cluster, region=p.region)
@@ -604,10 +607,12 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
     security_groups.refuse_foreign_members(cloudformation, p.client("ec2"), p.cluster)
     before = ""
     if found["StackStatus"] != "DELETE_IN_PROGRESS":
-        console.confirm(f"Delete the cluster {p.cluster} in {p.region}, and all data on its shared file system?", yes)
+        fate = shared_storage.fate(cloudformation, p.client("efs"), found)
+        console.confirm(f"Delete the cluster {p.cluster} in {p.region}? {fate}", yes, name=p.cluster)
         before = stack.newest_event(cloudformation, found["StackId"])
         answer = run(c, p, command, hide=True)
-        pcluster.check(answer)
+        if stack.find(cloudformation, p.cluster):  # else it is gone already, whatever pcluster makes of that
+            pcluster.check(answer)
     if console.show(stack.watch(cloudformation, found["StackId"], before), c.quiet) != "DELETE_COMPLETE":
         reasons = stack.failures(cloudformation, found["StackId"])
         raise Exit("\n  ".join([f"The cluster {p.cluster} was not deleted: run this again.", *reasons]), code=1)
@@ -623,28 +628,30 @@ def delete_network(c: Context) -> None:
     Undo:    invoke configure makes a new one
     Example: invoke delete-network
     """
-    from slurm_cluster import console, files, network, parameters
+    from slurm_cluster import console, files, network, parameters, wizard
 
     p = project(c)
     if planned(c, f"delete the network of {p.cluster}"):
         return
     ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
+    with files.alone_in(p.temp_config.parent, "configure"):
+        wizard.settle(ec2, p.temp_config)
     found = network.find(ec2, cloudformation, p.cluster, p.wizards_subnet)
     if not found:
         say(network.why_not_found(ec2, p.cluster, p.public_subnet))
         return
-    network.refuse_in_use(ec2, cloudformation, p.cluster, found)
-    subnets = network.subnets(ec2, found.vpc)
+    network.refuse_in_use(ec2, cloudformation, p.client("efs"), p.cluster, found)
     network.claim(ec2, found.vpc, p.cluster)  # so that it is found again when this is stopped half-way
     for each in found.stacks:
         if console.show(network.delete_stack(cloudformation, each), c.quiet) != "DELETE_COMPLETE":
             raise Exit(f"The stack {each} was not deleted: see its events in CloudFormation, then run this again.", code=1)
-    ec2.delete_vpc(VpcId=found.vpc)
+    gone = network.absent(ec2, p.subnets)  # before the VPC goes: when this is stopped in between, it is still found
+    parameters.forget(p.parameter_file, gone)
+    if files.is_there(p.temp_config) and p.public_subnet in gone:
+        p.temp_config.unlink(missing_ok=True)
+        say(f"Removed {p.temp_config}, which named its subnets.")
+    network.delete_vpc(ec2, found.vpc)
     say(f"The network {found.vpc} is gone.")
-    if files.is_there(p.temp_config) and p.public_subnet in subnets:
-        p.temp_config.unlink()
-        say(f"Removed {p.temp_config}, which named it.")
-    parameters.forget(p.parameter_file, subnets)
 
 
 @task(klass=LongStep, help={"all": "the boot scripts and the JWT key too (default: keep them)", "yes": YES})
@@ -656,11 +663,13 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
     Undo:    none: copy what you want to keep first
     Example: invoke down --all
     """
-    from slurm_cluster import bootstrap, console, jwt_key, status
+    from slurm_cluster import bootstrap, console, jwt_key, shared_storage, stack, status
 
     p = project(c)
     if not c.config.run.dry:
-        console.confirm(f"Take away the UQLE machine, the cluster {p.cluster} with all data on /shared, and its network?", yes)
+        found = stack.find(p.client("cloudformation"), p.cluster)
+        fate = shared_storage.fate(p.client("cloudformation"), p.client("efs"), found)
+        console.confirm(f"Take away the UQLE machine, the cluster {p.cluster} and its network? {fate}", yes, name=p.cluster)
     disconnect_uqle(c)
     delete_cluster(c, yes=True)
     kept = ""

@@ -9,6 +9,7 @@ cluster, with real effects:
 - `fleet`: the compute fleet, which stops and starts when it is asked to;
 - `refusals`: what S3 and IAM refuse;
 - `published`: what others publish in AWS, as images, parameters and templates;
+- `faults`: what goes wrong, when a test asks for it;
 - `inventory`: a list of everything in the account;
 - `environment`: the way in, and the cutting off of every other way out.
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import itertools
+import threading
 from typing import Any
 
 from moto.ec2.exceptions import DependencyViolationError, EC2ClientError, InvalidParameterValueError
@@ -11,6 +12,7 @@ from moto.ec2.responses.instances import InstanceResponse
 from sandbox import published
 
 NO_TOKEN = "ABCDE"  # noqa: S105 - what moto takes where none was given
+ONE_AT_A_TIME = threading.RLock()  # launches and their ends: of two calls, one is the first
 ADDRESSES = itertools.cycle(ipaddress.ip_network("203.0.113.0/24").hosts())  # for documentation (RFC 5737): nobody's
 
 
@@ -37,12 +39,14 @@ class Cloud(EC2Backend):
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self.amis.update(published.images(self))
+        self.snapshots.clear()  # those of moto's images, which are not the account's
         self.launches: dict[str, tuple[str, Any]] = {}
 
     def create_vpc(self, *args: Any, **kwargs: Any) -> Any:
-        """Give the VPC a set of DHCP options, as each has."""
+        """Give the VPC the region's own set of DHCP options, as each has."""
         vpc = super().create_vpc(*args, **kwargs)
-        self.associate_dhcp_options(self.create_dhcp_options(["AmazonProvidedDNS"]), vpc)
+        own = next(iter(self.dhcp_options_sets.values()), None) or self.create_dhcp_options(["AmazonProvidedDNS"])
+        self.associate_dhcp_options(own, vpc)
         return vpc
 
     def run_instances(self, image_id: str, count: int, user_data: Any, security_group_names: list[str], **kwargs: Any) -> Any:
@@ -50,6 +54,11 @@ class Cloud(EC2Backend):
 
         https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Run_Instance_Idempotency.html
         """
+        with ONE_AT_A_TIME:
+            return self.launch_once(image_id, count, user_data, security_group_names, **kwargs)
+
+    def launch_once(self, image_id: str, count: int, user_data: Any, security_group_names: list[str], **kwargs: Any) -> Any:
+        """Launch, unless the client token was used before."""
         token = kwargs["client_token"]
         asked = repr((image_id, count, user_data, security_group_names, sorted(kwargs.items(), key=lambda item: item[0])))
         if token in self.launches:
@@ -79,10 +88,11 @@ class Cloud(EC2Backend):
 
     def terminate_instances(self, instance_ids: list[str]) -> Any:
         """Let go of the interfaces; those that were made for the instance go with it."""
-        for instance in self.get_multi_instances_by_id(instance_ids):
-            for nic in instance.nics.values():
-                nic.instance, nic.attachment_id, nic.status = None, None, "available"
-        return super().terminate_instances(instance_ids)
+        with ONE_AT_A_TIME:
+            for instance in self.get_multi_instances_by_id(instance_ids):
+                for nic in instance.nics.values():
+                    nic.instance, nic.attachment_id, nic.status = None, None, "available"
+            return super().terminate_instances(instance_ids)
 
     def delete_network_interface(self, eni_id: str) -> None:
         """Refuse while it is attached."""

@@ -1,5 +1,6 @@
 """The way into the emulated AWS, and the cutting off of every other way out."""
 
+import functools
 import logging
 import os
 import tempfile
@@ -9,9 +10,10 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 from moto import settings
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import ThreadedMotoServer
 
-from sandbox import calls, ec2, fleet, published, refusals, resource_types  # noqa: F401 - they give moto what it lacks
+from sandbox import calls, ec2, faults, fleet, published, refusals, resource_types  # noqa: F401 - they give moto what it lacks
 
 DEFAULT_REGION = "eu-west-2"
 PROGRAMS = Path(__file__).parent / "bin"  # an ssh that connects to nothing
@@ -20,6 +22,8 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens on it
 # As AWS does, and moto only when asked.
 settings.ENABLE_AMI_VALIDATION = True
 settings.ENABLE_KEYPAIR_VALIDATION = True
+# moto looks through its folders at each call to find whose it is.
+DomainDispatcherApplication.get_backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
 
 
 @contextmanager
@@ -29,6 +33,8 @@ def emulated_aws() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
+    calls.Moto.aws, calls.Moto.way = server._server.app, faults.way_of_stacks
+    server._server.app = faults.way_of_tools
     before = dict(os.environ)
     try:
         with tempfile.TemporaryDirectory(prefix="sandbox-home-") as home:

@@ -12,7 +12,6 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 from moto.awslambda.utils import get_backend as functions
 from moto.cloudformation.models import Stack
 from moto.cloudformation.parsing import NULL_MODELS
@@ -22,7 +21,7 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.security_groups import SecurityGroup
 from moto.efs.models import FileSystem, MountTarget
 
-from sandbox.calls import client
+from sandbox.calls import client, session
 from sandbox.stacks import ResourceError
 
 TYPES: list[type] = []  # moto holds its subclasses only weakly
@@ -252,7 +251,7 @@ def clean_up(self: Resource, *_: Any) -> None:
         finally:
             sys.path.remove(archive.name)
     function.time = types.SimpleNamespace(sleep=lambda _: None, time=time.time)  # type: ignore[attr-defined]
-    function.boto3 = boto3.Session(region_name=self.region)  # type: ignore[attr-defined]
+    function.boto3 = session(self.region)  # type: ignore[attr-defined]
     function.ACTION_HANDLERS[self.properties["Action"]]({"ResourceProperties": self.properties})
 
 

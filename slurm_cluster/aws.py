@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.exceptions import ConnectionError as NoConnectionError
+
+from slurm_cluster import advice
 
 if TYPE_CHECKING:
     from types_boto3_ec2.literals import ResourceTypeType
@@ -22,16 +33,7 @@ for chatty in "boto3", "botocore", "urllib3":  # in their debug messages stand t
 
 TAG = "slurm-cluster"  # its value is the cluster's name; what carries pcluster's own tags is deleted with the cluster
 
-DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
-BAD_CREDENTIALS = {
-    "AuthFailure",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
+DENIED = {"403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
 
 @functools.cache
@@ -88,6 +90,16 @@ def code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")
 
 
+@contextmanager
+def done_before(*codes: str) -> Iterator[None]:
+    """Take these refusals for success: the call took effect before, as when its answer was lost and boto3 asked again."""
+    try:
+        yield
+    except ClientError as error:
+        if code(error) not in codes:
+            raise
+
+
 def sentence(error: BotoCoreError | ClientError) -> str:
     """Say in one sentence what AWS, or the way to it, refused.
 
@@ -97,15 +109,17 @@ def sentence(error: BotoCoreError | ClientError) -> str:
     """
     if isinstance(error, NoCredentialsError):
         return "No AWS credentials were found: run `aws configure`, or try everything in `invoke sandbox` first."
-    if isinstance(error, EndpointConnectionError):
-        return f"AWS cannot be reached: {error}; check the network and the region."
+    if isinstance(error, (SSOError, TokenRetrievalError)):
+        return "The AWS SSO session is over: `aws sso login`, with your --profile where you have one, then run this again."
+    if isinstance(error, (NoConnectionError, HTTPClientError)):
+        return f"AWS cannot be reached: {error}; check the network and the region, then run this again."
     if not isinstance(error, ClientError):
         return f"AWS cannot be used as it is configured here: {error}"
-    if code(error) in BAD_CREDENTIALS:
-        return f"AWS does not accept the credentials ({code(error)}): renew them, then run this again."
+    words = message(error).partition(" Encoded authorization failure message")[0].rstrip(".")
     if code(error) in DENIED:
-        return f"AWS denies {error.operation_name} to these credentials: ask for the permission. {message(error)}"
-    return f"AWS refused {error.operation_name} with {code(error)}: {message(error)}"
+        action = advice.action(words) or error.operation_name
+        return f"AWS denies {action} to these credentials ({words}). {advice.on('AccessDenied')}"
+    return f"AWS refused {error.operation_name}: {words} ({code(error)}). {advice.on(f'{code(error)}: {words}')}".strip()
 
 
 def message(error: ClientError) -> str:

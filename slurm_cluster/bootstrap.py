@@ -127,7 +127,8 @@ def create_bucket(s3: S3Client, request: CreateBucketRequestTypeDef) -> None:
     """Make the bucket; where one of its name was deleted a moment ago, S3 wants some patience."""
     for _ in range(PATIENCE):
         try:
-            s3.create_bucket(**request)
+            with aws.done_before("BucketAlreadyOwnedByYou"):
+                s3.create_bucket(**request)
             break
         except ClientError as error:
             if code(error) != "OperationAborted":
@@ -227,6 +228,7 @@ def remove(s3: S3Client, bucket: str, cluster: str, account: str) -> list[str]:
         s3.delete_object(Bucket=bucket, Key=key, ExpectedBucketOwner=account)
     gone = [f"s3://{bucket}/{key}" for key in own]
     if len(own) == len(keys):
-        s3.delete_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+        with aws.done_before("NoSuchBucket"):
+            s3.delete_bucket(Bucket=bucket, ExpectedBucketOwner=account)
         gone.append(f"s3://{bucket}")
     return gone

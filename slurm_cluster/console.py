@@ -14,21 +14,26 @@ from slurm_cluster.progress import Progress
 WIDTH = 80  # columns of a line
 
 
-def confirm(question: str, yes: bool) -> None:
+def confirm(question: str, yes: bool, name: str = "") -> None:
     """Ask, unless --yes answered already.
 
+    Args:
+        question: what is about to happen.
+        yes: whether --yes was given.
+        name: what has to be typed where something would be lost for good; without it, y will do.
+
     Raises:
-        ClusterError: the answer was no, or nobody is there to answer.
+        ClusterError: the answer was another one, or nobody is there to answer.
     """
     if yes:
         return
     if not sys.stdin.isatty():
         raise ClusterError(f"{question} Nobody is here to ask: pass --yes.")
     try:
-        answer = input(f"{question} [y/N] ")
+        answer = input(f"{question} Type {name} to go on: " if name else f"{question} [y/N] ").strip()
     except EOFError:
         answer = ""
-    if answer.strip().lower() not in ("y", "yes"):
+    if answer != name if name else answer.lower() not in ("y", "yes"):
         raise ClusterError("Nothing was changed.")
 
 

@@ -3,7 +3,8 @@
 import fcntl
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,35 @@ def reason(error: Exception) -> str:
     return "a value is not of its kind" if not isinstance(error, RecursionError) else "it is nested too deeply"
 
 
-def write(path: Path, text: str, mode: int = 0o644) -> None:
+@contextmanager
+def alone_in(folder: Path, task: str) -> Iterator[None]:
+    """Keep a second run of a task out of a folder, for as long as the context lasts or this process lives.
+
+    Raises:
+        ClusterError: one is at work there.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise ClusterError(f"{folder} cannot be worked in: {error.strerror}.") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ClusterError(f"`invoke {task}` is at work in {folder.resolve()} already: wait for it.") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) -> None:
     """Write a file whole or not at all: a full disk or a killed process leaves what was there before.
 
     Args:
-        path: where; what is there is replaced.
+        path: where.
         text: what to write, byte for byte.
         mode: its permissions, which it has from its first byte on.
+        keep: leave what is there as it is, also what came there in the meantime; else it is replaced.
 
     Raises:
         ClusterError: it cannot be written.
@@ -89,7 +112,12 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
+        if keep:
+            with suppress(FileExistsError):
+                path.hardlink_to(temporary)
+            Path(temporary).unlink()
+        else:
+            Path(temporary).replace(path)
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
     from types_boto3_secretsmanager import SecretsManagerClient
 
+OVER = f"{aws.TAG}:key-is-over"  # on the secret, from its deletion until another key is in it
 PATH = "/parallelcluster/"  # IAM names that AWS's own policies for users of ParallelCluster are confined to
 
 
@@ -65,12 +66,16 @@ def ensure_secret(manager: SecretsManagerClient, name: str, cluster: str) -> tup
         if code(error) != "ResourceNotFoundException":
             raise
         tags = [{"Key": aws.TAG, "Value": cluster}]
-        return manager.create_secret(Name=name, SecretString=secrets.token_urlsafe(32), Tags=tags)["ARN"], True  # type: ignore[arg-type]
-    if not secret.get("DeletedDate") and secret.get("VersionIdsToStages"):
+        with aws.done_before("ResourceExistsException"):  # somebody was quicker, and it is their key
+            return manager.create_secret(Name=name, SecretString=secrets.token_urlsafe(32), Tags=tags)["ARN"], True  # type: ignore[arg-type]
+        return manager.describe_secret(SecretId=name)["ARN"], False
+    over = secret.get("DeletedDate") or OVER in {tag["Key"] for tag in secret.get("Tags", [])}
+    if not over and secret.get("VersionIdsToStages"):
         return secret["ARN"], False
     if secret.get("DeletedDate"):
         manager.restore_secret(SecretId=name)
     manager.put_secret_value(SecretId=name, SecretString=secrets.token_urlsafe(32))
+    manager.untag_resource(SecretId=name, TagKeys=[OVER])
     return secret["ARN"], True
 
 
@@ -91,13 +96,14 @@ def ensure_policy(iam: IAMClient, arn: str, secret_arn: str) -> bool:
         "Statement": [{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret_arn}],
     }
     if not policy_exists(iam, arn):
-        iam.create_policy(PolicyName=arn.split("/")[-1], Path=PATH, PolicyDocument=json.dumps(document))
+        with aws.done_before("EntityAlreadyExists"):
+            iam.create_policy(PolicyName=arn.split("/")[-1], Path=PATH, PolicyDocument=json.dumps(document))
         iam.get_waiter("policy_exists").wait(PolicyArn=arn)
         return True
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     if iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"] == document:
         return False
-    remove_old_versions(iam, arn)
+    remove_old_versions(iam, arn)  # there may be five at most
     iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
     return True
 
@@ -117,7 +123,8 @@ def remove_old_versions(iam: IAMClient, arn: str) -> None:
     """Delete the policy's versions that are not in force: IAM keeps five at most, and deletes no policy that has them."""
     for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
         if not version["IsDefaultVersion"]:
-            iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
+            with aws.done_before("NoSuchEntity"):
+                iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
 
 
 def read(manager: SecretsManagerClient, name: str) -> str:
@@ -153,13 +160,16 @@ def remove(manager: SecretsManagerClient, iam: IAMClient, name: str, arn: str) -
     if policy_exists(iam, arn):
         remove_old_versions(iam, arn)
         try:
-            iam.delete_policy(PolicyArn=arn)
+            with aws.done_before("NoSuchEntity"):
+                iam.delete_policy(PolicyArn=arn)
         except ClientError as error:
             if code(error) != "DeleteConflict":
                 raise
             raise ClusterError(f"The policy {arn} is still attached to a role: detach it, then run this again.") from error
         gone.append(f"policy {arn.split('/')[-1]}")
     if find_secret(manager, name):
-        manager.delete_secret(SecretId=name, RecoveryWindowInDays=7)
+        manager.tag_resource(SecretId=name, Tags=[{"Key": OVER, "Value": "yes"}])
+        with aws.done_before("InvalidRequestException"):
+            manager.delete_secret(SecretId=name, RecoveryWindowInDays=7)
         gone.append(f"secret {name} (for good in 7 days)")
     return gone

@@ -10,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from slurm_cluster import files
+from slurm_cluster import aws, files
 from slurm_cluster.aws import code
 from slurm_cluster.errors import ClusterError
 
@@ -73,8 +73,10 @@ def create(ec2: EC2Client, name: str) -> str:
         private = Ed25519PrivateKey.generate().private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )
-        files.write(path, private.decode(), mode=0o600)
-    ec2.import_key_pair(KeyName=name, PublicKeyMaterial=public_half(path).encode())
+        files.write(path, private.decode(), mode=0o600, keep=True)  # a second run at this moment made another one
+    with aws.done_before("InvalidKeyPair.Duplicate"):
+        ec2.import_key_pair(KeyName=name, PublicKeyMaterial=public_half(path).encode())
+    check(require(ec2, name), path)
     return f"Made the key pair {name}; its private half is in {path}."
 
 

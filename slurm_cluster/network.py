@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster import aws, stack
+from slurm_cluster import aws, shared_storage, stack
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.progress import Progress
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import VpcTypeDef
+    from types_boto3_efs import EFSClient
 
 VPC_PREFIX = "ParallelClusterVPC-"  # how the wizard names its VPCs, and below its stacks
+STARTED = "%Y%m%d%H%M%S"  # how both end: the second in which the wizard was started, in UTC
 STACK_PREFIX = "parallelclusternetworking-"
 
 
@@ -63,21 +65,19 @@ def claim(ec2: EC2Client, vpc: str, cluster: str) -> None:
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": aws.TAG, "Value": cluster}])
 
 
-@contextmanager
-def claiming(ec2: EC2Client, cluster: str) -> Iterator[list[str]]:
-    """Tag the VPCs that the wizard makes within as the cluster's, also when it fails or is stopped.
+def made_since(ec2: EC2Client, before: Collection[str], began: str) -> list[str]:
+    """Give the VPCs that can be the one of a wizard: new, nobody's, and named by the second of its start, or not named yet.
 
-    Yields:
-        A list, in which their ids are afterwards.
+    Args:
+        ec2: a client of EC2.
+        before: the ids of the VPCs that were there before.
+        began: when the wizard was started, as in the names of its VPCs.
+
     """
-    before, made = {vpc["VpcId"] for vpc in vpcs(ec2)}, list[str]()
-    try:
-        yield made
-    finally:
-        new = [vpc for vpc in vpcs(ec2) if vpc["VpcId"] not in before]
-        made += [vpc["VpcId"] for vpc in new if name(vpc).startswith(VPC_PREFIX) and not tag(vpc, aws.TAG)]
-        for vpc in made:
-            claim(ec2, vpc, cluster)
+    new = [vpc for vpc in vpcs(ec2) if vpc["VpcId"] not in before and not tag(vpc, aws.TAG)]
+    latest = (datetime.strptime(began, STARTED) + timedelta(minutes=2)).strftime(STARTED)
+    ours = [vpc for vpc in new if began <= name(vpc).removeprefix(VPC_PREFIX) <= latest]
+    return [vpc["VpcId"] for vpc in new if vpc in ours or (not name(vpc) and not subnets(ec2, vpc["VpcId"]))]
 
 
 def refuse_second(ec2: EC2Client, cluster: str, besides: str = "") -> None:
@@ -170,7 +170,7 @@ def others_in(ec2: EC2Client, cloudformation: CloudFormationClient, network: Net
     return sorted({*others, *(each["GroupId"] for each in groups)})
 
 
-def refuse_in_use(ec2: EC2Client, cloudformation: CloudFormationClient, cluster: str, network: Network) -> None:
+def refuse_in_use(ec2: EC2Client, cloudformation: CloudFormationClient, efs: EFSClient, cluster: str, network: Network) -> None:
     """Refuse to take a network away that something is in.
 
     Raises:
@@ -178,9 +178,22 @@ def refuse_in_use(ec2: EC2Client, cloudformation: CloudFormationClient, cluster:
     """
     if stack.find(cloudformation, cluster):
         raise ClusterError(f"The cluster {cluster} is in the network {network.vpc}: `invoke delete-cluster` first.")
+    shared_storage.refuse_kept(cloudformation, efs, network.vpc, subnets(ec2, network.vpc))
     others = others_in(ec2, cloudformation, network)
     if others:
         raise ClusterError(f"{', '.join(others)} is in {network.vpc} and was not made by the wizard: remove it first.")
+
+
+def absent(ec2: EC2Client, subnets: Collection[str]) -> set[str]:
+    """Give those of the subnets that are not there."""
+    found = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": sorted(subnets)}])["Subnets"] if subnets else []
+    return set(subnets) - {subnet["SubnetId"] for subnet in found}
+
+
+def delete_vpc(ec2: EC2Client, vpc: str) -> None:
+    """Delete a VPC in which nothing is any more."""
+    with aws.done_before("InvalidVpcID.NotFound"):
+        ec2.delete_vpc(VpcId=vpc)
 
 
 def delete_stack(cloudformation: CloudFormationClient, made: str) -> Iterator[Progress]:

@@ -6,6 +6,7 @@ import shlex
 import textwrap
 from typing import Any, Protocol
 
+from slurm_cluster import advice
 from slurm_cluster.errors import ClusterError
 
 NO_CHANGES = "No changes found in your cluster configuration."
@@ -97,5 +98,7 @@ def check(answer: Answer) -> None:
 def refusal(stdout: str, stderr: str) -> str:
     """Say why pcluster refused, all of its findings below the first line."""
     message = told(stdout).get("message") or " ".join((stderr or stdout).split()) or "it said nothing"
-    advice = [STOP_FLEET] if re.search(NEEDS_STOPPED_FLEET, stdout) else []
-    return "\n  ".join([f"pcluster refused: {message}", *findings(stdout), *advice])
+    found = findings(stdout)
+    stopped = STOP_FLEET if re.search(NEEDS_STOPPED_FLEET, stdout) else ""
+    advised = [each for each in (stopped, advice.on(" ".join([message, *found]))) if each]
+    return "\n  ".join([f"pcluster refused: {message}", *found, *advised])

@@ -82,6 +82,15 @@ class Project:
         return temp_config.read(self.temp_config).public_subnet if temp_config.is_of_the_wizard(self.temp_config) else None
 
     @property
+    def subnets(self) -> set[str]:
+        """The subnets that the files name."""
+        named = {str(value) for name, value in self.given().items() if name.endswith("_SUBNET")}
+        if files.is_there(self.temp_config):
+            configured = temp_config.read(self.temp_config)
+            named |= {configured.public_subnet, configured.private_subnet}
+        return named
+
+    @property
     def literal_key(self) -> str:
         """The JWT key where config-parameters.json holds it itself, as the original README had it; else nothing."""
         key = str(self.given().get(parameters.SECRET, ""))

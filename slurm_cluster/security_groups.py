@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from slurm_cluster import stack
+from slurm_cluster import aws, stack
 from slurm_cluster.aws import code
 from slurm_cluster.errors import ClusterError
 
@@ -74,11 +74,8 @@ def revoke_members(ec2: EC2Client, group: str) -> bool:
     """
     if not has_self_rule(ec2, group):
         return False
-    try:
+    with aws.done_before("InvalidPermission.NotFound"):
         ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[self_rule(group)])
-    except ClientError as error:
-        if code(error) != "InvalidPermission.NotFound":
-            raise
     return True
 
 

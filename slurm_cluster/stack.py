@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from slurm_cluster import node_log
+from slurm_cluster import advice, node_log
 from slurm_cluster.aws import code
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.progress import Progress
@@ -166,13 +166,25 @@ def watch(cloudformation: CloudFormationClient, stack_id: str, after: str = "") 
 
 def total(cloudformation: CloudFormationClient, stack_id: str) -> int:
     """Count the resources that the stack's template has."""
+    return len(definitions(cloudformation, stack_id))
+
+
+def is_retained(cloudformation: CloudFormationClient, stack_id: str, kind: str) -> bool:
+    """Say whether resources of a type outlive the stack: their DeletionPolicy in its template is Retain."""
+    made = [each for each in definitions(cloudformation, stack_id).values() if each["Type"] == kind]
+    return any(each.get("DeletionPolicy") == "Retain" for each in made)
+
+
+def definitions(cloudformation: CloudFormationClient, stack_id: str) -> Mapping[str, Any]:
+    """Give the resources of the stack's template, by their logical ids; none where it is not JSON, as pcluster's is."""
     try:
         body = cloudformation.get_template(StackName=stack_id)["TemplateBody"]
     except ClientError as error:
         if code(error) == "ValidationError":
-            return 0
+            return {}
         raise
-    return len(body.get("Resources", {})) if isinstance(body, dict) else 0
+    found: Mapping[str, Any] = body.get("Resources", {}) if isinstance(body, dict) else {}
+    return found
 
 
 def progress(status: str, told: list[StackEventTypeDef], resources: int) -> Progress:
@@ -186,10 +198,12 @@ def progress(status: str, told: list[StackEventTypeDef], resources: int) -> Prog
 
 
 def failures(cloudformation: CloudFormationClient, stack_id: str) -> list[str]:
-    """Say which resources failed in the stack's last operation, and why; the first one is the cause."""
+    """Say which resources failed in the stack's last operation, and why, the cause first; and what to do where that is known."""
     failed = [event for event in reversed(events(cloudformation, stack_id)) if event["ResourceStatus"].endswith("_FAILED")]
     reasons = [(event["LogicalResourceId"], event.get("ResourceStatusReason", "")) for event in failed]
-    return [f"{name}: {reason}" for name, reason in reasons if "creation cancelled" not in reason]
+    told = [f"{name}: {reason}" for name, reason in reasons if "creation cancelled" not in reason]
+    advised = advice.on(" ".join(told))
+    return [*told, advised] if advised else told
 
 
 def why_not_created(cloudformation: CloudFormationClient, logs: CloudWatchLogsClient, cluster: str, stack_id: str) -> str:

@@ -307,8 +307,8 @@ def terminate(ec2: EC2Client, cluster: str, group: str | None) -> list[str]:
     ids = [instance["InstanceId"] for instance in instances]
     if not ids:
         return []
-    ec2.terminate_instances(InstanceIds=ids)
-    if group:
+    if group:  # before the end: when this is stopped in between, the next run still finds the instance
         for instance in instances:
             spend(ec2, group, instance.get("ClientToken", ""))
+    ec2.terminate_instances(InstanceIds=ids)
     return ids

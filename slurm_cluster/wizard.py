@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.exceptions import ResponseNotAccepted
 from invoke.watchers import StreamWatcher
 
-from slurm_cluster import console, key_pair, network, stack, temp_config
+from slurm_cluster import aws, console, files, key_pair, network, stack, temp_config
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -129,6 +132,66 @@ class Screen:
         if self.quiet or before == self.shown:
             return ""
         return f"\r{line:{console.WIDTH - 1}}" if console.can_change_a_line() else f"\n{line}"
+
+
+def note_of(path: Path) -> Path:
+    """Give the file beside temp-config.yml that stands while the wizard works, and outlives it when it is killed."""
+    return path.with_name(f"{path.name}.begun")
+
+
+@contextmanager
+def watched(ec2: EC2Client, path: Path, cluster: str) -> Iterator[list[str]]:
+    """Claim the VPC that the wizard makes within, also when it fails or is stopped; when it is killed, the next run does.
+
+    Args:
+        ec2: a client of EC2.
+        path: temp-config.yml.
+        cluster: whose the VPC is to be.
+
+    Yields:
+        A list, in which its id is afterwards.
+    """
+    there = [vpc["VpcId"] for vpc in network.vpcs(ec2)]
+    note = {"cluster": cluster, "began": datetime.now(timezone.utc).strftime(network.STARTED), "vpcs": there}
+    files.write(note_of(path), json.dumps(note, indent=2) + "\n")
+    made: list[str] = []
+    try:
+        yield made
+    finally:
+        made += settle(ec2, path)
+
+
+def settle(ec2: EC2Client, path: Path) -> list[str]:
+    """Claim the VPC of a wizard that is over: the one that temp-config.yml names, else the only one that can be its.
+
+    Args:
+        ec2: a client of EC2.
+        path: temp-config.yml, which is not there when the wizard did not finish.
+
+    Returns:
+        The ids of the VPCs that were claimed now: one at most.
+
+    Raises:
+        ClusterError: several can be its; it names them.
+    """
+    note = note_of(path)
+    if not files.is_there(note):
+        return []
+    begun = json.loads(files.read(note))
+    if files.is_there(path):
+        found = network.vpc_of_subnet(ec2, temp_config.read(path).public_subnet)
+        made = [found["VpcId"]] if found else []
+    else:
+        made = network.made_since(ec2, begun["vpcs"], begun["began"])
+    if len(made) == 1:
+        network.claim(ec2, made[0], begun["cluster"])
+    note.unlink(missing_ok=True)
+    if len(made) > 1:
+        raise ClusterError(
+            f"{', '.join(made)} were made at the same time, and this wizard did not finish: "
+            f"tag its own with {aws.TAG}={begun['cluster']}, for `invoke delete-network`, or delete it in the console."
+        )
+    return made
 
 
 def already_done(ec2: EC2Client, path: Path) -> str:

@@ -19,6 +19,7 @@ from slurm_cluster.project import Project
 
 ROOT = Path(__file__).parent.parent
 REGION = "eu-west-2"
+SMALL_CLUSTER = Path(__file__).with_name("small_cluster.cfn.yaml").read_text()
 SETTINGS = yaml.safe_load((ROOT / "invoke.yaml").read_text())
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -90,10 +91,15 @@ def key_pair(invoke: Run) -> Path:
 @pytest.fixture
 def network(key_pair: Path, ec2: Any, cloudformation: Any) -> dict[str, str]:
     """The network that the wizard makes, and the temp-config.yml that it leaves, without its questions."""
+    return lay_network(ec2, cloudformation)
+
+
+def lay_network(ec2: Any, cloudformation: Any, cluster: str = "pcluster-ubuntu", began: str = "20261124000000") -> dict[str, str]:
+    """Make the network of a cluster, and the file that names it."""
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     tags = [
-        {"Key": "Name", "Value": "ParallelClusterVPC-20261124000000"},
-        {"Key": "slurm-cluster", "Value": "pcluster-ubuntu"},
+        {"Key": "Name", "Value": f"ParallelClusterVPC-{began}"},
+        {"Key": "slurm-cluster", "Value": cluster},
     ]
     ec2.create_tags(Resources=[vpc], Tags=tags)
     ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
@@ -106,16 +112,16 @@ def network(key_pair: Path, ec2: Any, cloudformation: Any) -> dict[str, str]:
         "PrivateCIDR": "10.0.16.0/20",
     }
     cloudformation.create_stack(
-        StackName="parallelclusternetworking-pubpriv-20261124000000",
+        StackName=f"parallelclusternetworking-pubpriv-{began}",
         TemplateURL=f"{host}/parallelcluster/{PCLUSTER}/templates/networking/public-private-{PCLUSTER}.cfn.json",
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
     )
-    stack = cloudformation.describe_stacks(StackName="parallelclusternetworking-pubpriv-20261124000000")["Stacks"][0]
+    stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     public, private = outputs["PublicSubnetId"], outputs["PrivateSubnetId"]
     configuration = {
         "Region": REGION,
-        "HeadNode": {"Ssh": {"KeyName": "pcluster-ubuntu"}, "Networking": {"SubnetId": public}},
+        "HeadNode": {"Ssh": {"KeyName": cluster}, "Networking": {"SubnetId": public}},
         "Scheduling": {"SlurmQueues": [{"Name": "queue1", "Networking": {"SubnetIds": [private]}}]},
     }
     Path("temp-config.yml").write_text(yaml.safe_dump(configuration))
@@ -128,11 +134,11 @@ def cluster(network: dict[str, str], cloudformation: Any, ec2: Any) -> dict[str,
     return make_cluster("pcluster-ubuntu", network, cloudformation)
 
 
-def make_cluster(name: str, network: dict[str, str], cloudformation: Any) -> dict[str, str]:
+def make_cluster(name: str, network: dict[str, str], cloudformation: Any, template: str = SMALL_CLUSTER) -> dict[str, str]:
     """Make the stack of a small cluster."""
     stack = cloudformation.create_stack(
         StackName=name,
-        TemplateBody=Path(__file__).with_name("small_cluster.cfn.yaml").read_text(),
+        TemplateBody=template,
         Parameters=[
             {"ParameterKey": "VpcId", "ParameterValue": network["vpc"]},
             {"ParameterKey": "SubnetId", "ParameterValue": network["public"]},

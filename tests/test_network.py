@@ -6,6 +6,11 @@ from slurm_cluster.errors import ClusterError
 from tests.conftest import make_cluster
 
 
+@pytest.fixture
+def efs(project):
+    return project.client("efs")
+
+
 def test_the_network_is_found_by_its_tag(ec2, cloudformation, network):
     found = networks.find(ec2, cloudformation, "pcluster-ubuntu", None)
     assert found == (network["vpc"], ["parallelclusternetworking-pubpriv-20261124000000"])
@@ -37,46 +42,30 @@ def test_a_network_that_the_wizard_did_not_make_is_not_found(ec2, cloudformation
     assert networks.find(ec2, cloudformation, "pcluster-ubuntu", subnet) is None
 
 
-def test_an_unused_network_may_go(ec2, cloudformation, network):
+def test_an_unused_network_may_go(ec2, cloudformation, efs, network):
     found = networks.find(ec2, cloudformation, "pcluster-ubuntu", None)
     assert networks.others_in(ec2, cloudformation, found) == []
-    networks.refuse_in_use(ec2, cloudformation, "pcluster-ubuntu", found)
+    networks.refuse_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
 
-def test_what_else_is_in_the_network_is_named(ec2, cloudformation, network):
+def test_what_else_is_in_the_network_is_named(ec2, cloudformation, efs, network):
     found = networks.find(ec2, cloudformation, "pcluster-ubuntu", None)
     group = ec2.create_security_group(GroupName="g", Description="d", VpcId=network["vpc"])["GroupId"]
     subnet = ec2.create_subnet(VpcId=network["vpc"], CidrBlock="10.0.200.0/24")["Subnet"]["SubnetId"]
     interface = ec2.create_network_interface(SubnetId=network["private"])["NetworkInterface"]["NetworkInterfaceId"]
     assert networks.others_in(ec2, cloudformation, found) == sorted([group, subnet, interface])
     with pytest.raises(ClusterError, match=group):
-        networks.refuse_in_use(ec2, cloudformation, "pcluster-ubuntu", found)
+        networks.refuse_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
 
-def test_the_network_stays_while_its_cluster_or_another_one_is_in_it(ec2, cloudformation, network):
+def test_the_network_stays_while_its_cluster_or_another_one_is_in_it(ec2, cloudformation, efs, network):
     found = networks.find(ec2, cloudformation, "pcluster-ubuntu", None)
     make_cluster("second", network, cloudformation)
     with pytest.raises(ClusterError, match="was not made by the wizard"):
-        networks.refuse_in_use(ec2, cloudformation, "pcluster-ubuntu", found)
+        networks.refuse_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
     make_cluster("pcluster-ubuntu", network, cloudformation)
     with pytest.raises(ClusterError, match="invoke delete-cluster"):
-        networks.refuse_in_use(ec2, cloudformation, "pcluster-ubuntu", found)
-
-
-def test_a_wizard_that_is_stopped_leaves_a_vpc_that_is_the_clusters(ec2):
-    def stopped():
-        with networks.claiming(ec2, "one") as made:
-            vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-            ec2.create_tags(Resources=[vpc], Tags=[{"Key": "Name", "Value": "ParallelClusterVPC-1"}])
-            ec2.create_vpc(CidrBlock="10.1.0.0/16")
-            claimed.append((vpc, made))
-            raise KeyboardInterrupt
-
-    claimed: list = []
-    with pytest.raises(KeyboardInterrupt):
-        stopped()
-    [(vpc, made)] = claimed
-    assert made == [vpc] == networks.of_cluster(ec2, "one")
+        networks.refuse_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
 
 def test_networks_of_other_regions_are_not_seen(network):

@@ -1,0 +1,46 @@
+"""Faults are injected at every call with --every-fault (`make test-faults`), and at a few of them without."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.walker import Walker
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-fault", action="store_true", help="meet every call with every fault")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "whole: of the whole set alone, which `make test` has no time for")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--every-fault", default=False):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("whole")])
+        items[:] = [item for item in items if not item.get_closest_marker("whole")]
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    reports = [report for kind in terminalreporter.stats.values() for report in kind if getattr(report, "when", "") == "call"]
+    told = [each for report in reports for each in report.user_properties]
+    count = {name: sum(number for key, number in told if key == name) for name in ("injected", "survived")}
+    if count["injected"]:
+        terminalreporter.write_line(f"{count['injected']} faults injected, {count['survived']} survived")
+
+
+@pytest.fixture(scope="session")
+def every(pytestconfig) -> bool:
+    return pytestconfig.getoption("--every-fault", default=False)
+
+
+@pytest.fixture(scope="session")
+def walker(emulated_aws) -> Iterator[Walker]:
+    started = Walker()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def walk(walker, account) -> Walker:
+    return walker

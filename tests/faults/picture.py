@@ -1,0 +1,65 @@
+"""The whole state that tasks leave: everything in the account with all that AWS tells of it, and the files."""
+
+import json
+import re
+from base64 import b64decode
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sandbox.calls import client
+from sandbox.inventory import details
+from tests.conftest import REGION
+from tests.test_by_hand import normal
+
+DIFFERS = "|".join(  # from run to run, beside what `normal` knows
+    [
+        r"\b10\.\d+\.\d+\.\d+(?!/)",
+        r"\b(ip|ec2)(-\d+){4}|\b[A-Z][A-Z0-9]{10,20}\b",
+        r"\b02(:[0-9a-f]{2}){5}",
+        r"[0-9a-f]{32}|([0-9a-f]{2}:){15,}[0-9a-f]{2}|key-[0-9a-f]{17}",
+        r"\b(eni-attach|dopt|acl|vpc-cidr-assoc|fsmt|[a-z]+assoc)-[0-9a-f]+",
+    ]
+)
+
+
+def picture() -> list[str]:
+    """Give the state as lines, which can be compared."""
+    things = [
+        f"{thing.kind} {json.dumps([thing.id, thing.detail, readable(told)], sort_keys=True, default=plain)}"
+        for thing, told in details(REGION).items()
+    ]
+    files = [f"file {path.name} {oct(path.stat().st_mode)} {text(path)}" for path in all_files()]
+    return sorted(normal(re.sub(DIFFERS, "ID", line)) for line in [*things, *keys(), *files])
+
+
+def readable(told: dict[str, Any]) -> dict[str, Any]:
+    """Give what AWS tells of a thing with its user data as text: there are ids in it."""
+    encoded = (told.get("describe_instance_attribute UserData") or {}).get("Value", "")
+    return told | {"describe_instance_attribute UserData": b64decode(encoded).decode()} if encoded else told
+
+
+def all_files() -> list[Path]:
+    """Give the files of the current folder and of the home folder, but for what boto3 and pcluster keep for themselves."""
+    found = [*Path().rglob("*"), *(Path.home() / ".ssh").rglob("*")]
+    return sorted(path for path in found if path.is_file())
+
+
+def text(path: Path) -> str:
+    """Give what is in a file; of a private key and of the JWT key only their form."""
+    whole = path.read_text()
+    if path.suffix == ".pem":
+        return re.sub(r"[A-Za-z0-9+/=]{20,}", "KEY", whole)
+    return re.sub(r"(?<=SLURM_JWT_KEY=)[A-Za-z0-9_-]{43}$", "KEY", whole, flags=re.MULTILINE)
+
+
+def keys() -> list[str]:
+    """Say of each secret whether a key of the right form is in it."""
+    manager = client("secretsmanager", REGION)
+    values = [manager.get_secret_value(SecretId=each["ARN"])["SecretString"] for each in manager.list_secrets()["SecretList"]]
+    return [f"value {bool(re.fullmatch(r'[A-Za-z0-9_-]{43}', value))}" for value in values]
+
+
+def plain(value: Any) -> str:
+    """Give a time as a word, and whatever else JSON does not know as text."""
+    return "time" if isinstance(value, datetime) else str(value)

@@ -1,0 +1,119 @@
+"""Every interruption is harmless: a task that a fault stopped, run again, ends where an undisturbed one ends."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from sandbox import faults
+from tests.faults.account import FROM, Base, build, difference, of_account
+from tests.faults.picture import picture
+from tests.faults.walker import Walker
+
+
+class Case(NamedTuple):
+    """A task that changes something.
+
+    Args:
+        task: as it is typed.
+        base: what stands before it.
+        undo: the task that takes away what it made; none where it takes away.
+    """
+
+    task: str
+    base: Base
+    undo: str = ""
+
+
+STANDS = Base(network=True, cluster=True)
+CASES = [
+    Case("create-key-pair", Base()),
+    Case("upload-bootstrap", Base(), "down --yes --all"),
+    Case("create-jwt-key", Base(), "down --yes --all"),
+    Case("create-jwt-key", Base(tasks=("create-jwt-key", "down --yes --all")), "down --yes --all"),
+    Case(f"fill-parameters {FROM}", Base(network=True, tasks=("upload-bootstrap", "create-jwt-key"))),
+    Case("allow-head-node-group", STANDS, "disconnect-uqle"),
+    Case("create-instance", STANDS, "disconnect-uqle"),
+    Case("connect-uqle", STANDS, "disconnect-uqle"),
+    Case("handover --with-key", STANDS._replace(tasks=("create-jwt-key",))),
+    Case("disconnect-uqle", STANDS._replace(tasks=("connect-uqle",))),
+    Case("delete-network", Base(network=True)),
+    Case("down --yes --all", Base(network=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}"))),
+]
+
+
+class Kind(NamedTuple):
+    """A way in which calls go wrong.
+
+    Args:
+        faults: what meets the call and those after it, one each; they take what kills the task.
+        then: what meets each call after these, when AWS stays away.
+        survives: whether the task gets over it by itself, as boto3 asks again, three times in all.
+    """
+
+    faults: Callable[[Walker], list[faults.Fault]]
+    then: faults.Fault | None = None
+    survives: bool = False
+
+
+KINDS = {
+    "closed, then throttled": Kind(lambda _: [faults.closed, faults.throttled], survives=True),
+    "broken, then its answer lost": Kind(lambda _: [faults.broken, faults.lost], survives=True),
+    "closed from then on": Kind(lambda _: [faults.closed], faults.closed),
+    "throttled from then on": Kind(lambda _: [faults.throttled], faults.throttled),
+    "broken from then on": Kind(lambda _: [faults.broken], faults.broken),
+    "its answer lost and AWS away": Kind(lambda _: [faults.lost], faults.closed),
+    "killed before": Kind(lambda walk: [faults.killing(walk.kill, after=False)], faults.closed),
+    "killed after": Kind(lambda walk: [faults.killing(walk.kill, after=True)], faults.closed),
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Meet each task with all kinds of faults, or in the sample with one of them."""
+    pairs = [(case, kind) for case in CASES for kind in KINDS]
+    if not metafunc.config.getoption("--every-fault", default=False):
+        pairs = pairs[:: len(KINDS) + 3]
+    if "kind" in metafunc.fixturenames:
+        ids = [f"{CASES.index(case)}-{case.task.split()[0]}-{kind}".replace(" ", "-") for case, kind in pairs]
+        metafunc.parametrize(("case", "kind"), pairs, ids=ids)
+
+
+def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(case, kind, walk, every, record_property):
+    build(case.base, walk)
+    before = picture()
+    with faults.recorded() as calls:
+        assert walk(*case.task.split()).status == 0
+    undisturbed = picture()
+    moments = range(1, len(calls) + 1)
+    injected, lost, losses = 0, 0, []
+    for at in moments if every else moments[:: max(1, len(moments) // 2)]:
+        build(case.base, walk)
+        injected += len(KINDS[kind].faults(walk))
+        found = interrupt(case, KINDS[kind], at, walk)
+        found += difference(undisturbed, picture())
+        if found:
+            lost += len(KINDS[kind].faults(walk))
+            losses.append("\n  ".join([f"call {at}, {calls[at - 1].name}:", *found]))
+    if case.undo:
+        assert walk(*case.undo.split()).status == 0
+        assert difference(of_account(before), of_account(picture())) == []
+    record_property("injected", injected)
+    record_property("survived", injected - lost)
+    assert not losses, "\n".join(losses)
+
+
+def interrupt(case: Case, kind: Kind, at: int, walk: Walker) -> list[str]:
+    """Run a task with a fault and then without one; say what was wrong with either run."""
+    patience = {} if kind.survives else {"AWS_MAX_ATTEMPTS": "1"}
+    expected = kind.faults(walk)
+    each = faults.first(*expected, *([kind.then] * 1000 if kind.then else []))
+    with faults.injected(each, at, then=each) as injection:
+        first = walk(*case.task.split(), **patience)
+    assert len(injection.met) >= len(expected), f"{len(injection.met)} faults at call {at}"
+    again = walk(*case.task.split())
+    found = [f"run again: {again}"] if again.status else []
+    if kind.survives and first.status:
+        found.append(f"did not get over it: {first}")
+    if not kind.survives and first.status == 0:
+        found.append(f"took no notice: {first}")
+    return found

@@ -1,0 +1,176 @@
+"""The steps of pcluster, killed at several moments each and run again, end as undisturbed ones."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from sandbox import faults
+from sandbox.calls import client
+from tests.conftest import REGION
+from tests.faults.account import FROM, Base, build, difference
+from tests.faults.picture import picture
+from tests.faults.walker import Walker
+
+pytestmark = pytest.mark.whole
+
+FILLED = Base(network=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}", "render"))
+STANDS = Base(network=True, cluster=True)
+NO_NETWORK = Base(tasks=("create-key-pair",))
+VPC, NAMES, DNS, STACK = "CreateVpc", "CreateTags", "ModifyVpcAttribute", "CreateStack"
+
+
+def all_of_it(walk: Walker) -> Callable[[], None]:
+    """Kill the task, and what it started."""
+    return walk.kill
+
+
+def pcluster_alone(walk: Walker) -> Callable[[], None]:
+    """Kill the command, and not the task that waits for it."""
+
+    def kill() -> None:
+        walk.begun.wait()
+        for each in children(walk.pid):
+            os.kill(each, 9)
+
+    return kill
+
+
+def children(pid: int) -> list[int]:
+    """Give the processes below one."""
+    found = [int(each) for task in Path(f"/proc/{pid}/task").iterdir() for each in (task / "children").read_text().split()]
+    return [*found, *(below for each in found for below in children(each))]
+
+
+class Moment(NamedTuple):
+    """A moment at which a step is killed.
+
+    Args:
+        task: the step.
+        call: the call of that moment, by its name.
+        at: which of these calls.
+        after: whether it took effect.
+        victim: who is killed.
+    """
+
+    task: str
+    call: str
+    at: int = 1
+    after: bool = True
+    victim: Callable[[Walker], Callable[[], None]] = all_of_it
+
+
+CONFIGURE = [
+    Moment("configure", VPC, after=False),
+    Moment("configure", VPC),
+    Moment("configure", VPC, victim=pcluster_alone),
+    Moment("configure", NAMES, after=False),
+    Moment("configure", NAMES),
+    Moment("configure", DNS),
+    Moment("configure", DNS, at=2),
+    Moment("configure", STACK, after=False),
+    Moment("configure", STACK),
+    Moment("configure", STACK, victim=pcluster_alone),
+    Moment("configure", NAMES, at=2, after=False),  # our own tag
+    Moment("configure", NAMES, at=2),
+]
+CREATE = [
+    Moment("create-cluster", "^PUT /parallelcluster-", after=False),
+    Moment("create-cluster", STACK, after=False),
+    Moment("create-cluster", STACK),
+    Moment("create-cluster", STACK, victim=pcluster_alone),
+    Moment("create-cluster", "DescribeStackEvents"),
+]
+DELETE = [
+    Moment("delete-cluster --yes", "DeleteStack", after=False),
+    Moment("delete-cluster --yes", "DeleteStack"),
+    Moment("delete-cluster --yes", "DeleteStack", victim=pcluster_alone),
+    Moment("delete-cluster --yes", "DescribeStackEvents", at=2),
+]
+BASES = {"configure": NO_NETWORK, "create-cluster": FILLED, "delete-cluster --yes": STANDS}
+UNDISTURBED: dict[str, list[str]] = {}
+
+
+def state() -> list[str]:
+    """Give the state without the wizard's file, and what is in pcluster's own bucket, where a killed run leaves kilobytes."""
+    return [line for line in picture() if not re.match(r'object \["s3://parallelcluster-|file temp-config.yml ', line)]
+
+
+def undisturbed(task: str, walk: Walker) -> list[str]:
+    """Give the state that an undisturbed step leaves."""
+    if task not in UNDISTURBED:
+        build(BASES[task], walk)
+        walked = walk(*task.split())
+        assert walked.status == 0, walked.printed
+        UNDISTURBED[task] = state()
+    return UNDISTURBED[task]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Kill each step at all moments, or in the sample at one."""
+    if "moment" in metafunc.fixturenames:
+        every = metafunc.config.getoption("--every-fault", default=False)
+        moments = [*CONFIGURE, *CREATE, *DELETE] if every else [CONFIGURE[1], DELETE[1]]
+        ids = [
+            f"{m.task.split()[0]}-{m.call.strip('^')}-{m.at}-{'after' if m.after else 'before'}-{m.victim.__name__}"
+            for m in moments
+        ]
+        metafunc.parametrize("moment", moments, ids=ids)
+
+
+def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_one(moment, walk, record_property):
+    expected = undisturbed(moment.task, walk)
+    build(BASES[moment.task], walk)
+    record_property("injected", 1)
+    fault = faults.killing(moment.victim(walk), after=moment.after)
+    with faults.injected(fault, moment.at, then=faults.closed if moment.victim is all_of_it else None, only=moment.call) as met:
+        first = walk(*moment.task.split())
+    assert met.met
+    assert first.status == (-9 if moment.victim is all_of_it else 1), first
+    again = walk(*moment.task.split())
+    if moment.task == "configure" and again.status:
+        vpcs = [vpc["VpcId"] for vpc in client("ec2", REGION).describe_vpcs()["Vpcs"] if not vpc["IsDefault"]]
+        assert len(vpcs) == 1
+        assert vpcs[0] in again.printed
+        assert "remove the network with `invoke delete-network`" in again.printed
+        removed = walk("delete-network")
+        assert removed.status == 0, removed.printed
+        again = walk(*moment.task.split())
+    assert again.status == 0, again.printed
+    assert difference(expected, state()) == []
+    record_property("survived", 1)
+
+
+UPDATE = [("^PUT /parallelcluster-", False), ("UpdateStack", False), ("UpdateStack", True), ("DescribeStackEvents", True)]
+
+
+def test_an_update_that_is_killed_and_run_again_ends_as_an_undisturbed_one(walk, record_property):
+    build(FILLED, walk)
+    assert walk("create-cluster").status == 0
+    addresses = ["198.51.100.1/32", "198.51.100.2/32"]
+    expected = {address: updated(address, walk) for address in addresses}
+    record_property("injected", len(UPDATE))
+    for (call, after), address in zip(UPDATE, addresses * 2, strict=True):
+        render(address)
+        with faults.injected(faults.killing(walk.kill, after=after), then=faults.closed, only=call) as met:
+            assert walk("update-cluster").status == -9
+        assert met.met
+        assert difference(expected[address], updated(address, walk)) == []
+        record_property("survived", 1)
+
+
+def render(address: str) -> None:
+    """Have config.yml admit another address."""
+    text = Path("config.yml").read_text()
+    Path("config.yml").write_text(re.sub(r"AllowedIps: .*", f"AllowedIps: '{address}'", text))
+
+
+def updated(address: str, walk: Walker) -> list[str]:
+    """Update the cluster until SSH is for this address, and give the state."""
+    render(address)
+    walked = walk("update-cluster")
+    assert walked.status == 0, walked.printed
+    return state()

@@ -1,0 +1,122 @@
+"""What AWS refuses is said in one sentence with the next step, whoever passes its words on."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sandbox import faults
+from slurm_cluster import stack
+from tests.conftest import make_cluster
+
+DENIED = (
+    "You are not authorized to perform this operation. User: arn:aws:iam::123456789012:user/eve is not authorized to perform: "
+    "ec2:RunInstances on resource: arn:aws:ec2:eu-west-2:123456789012:instance/* because no identity-based policy allows it. "
+    f"Encoded authorization failure message: {'x' * 600}"
+)
+VCPUS = (
+    "You have requested more vCPU capacity than your current vCPU limit of 0 allows for the instance bucket that the specified "
+    "instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit."
+)
+CAPACITY = "We currently do not have sufficient t3.xlarge capacity in the Availability Zone you requested (eu-west-2a)."
+ADDRESSES = "The maximum number of addresses has been reached."
+SPENT = "The provided token has expired."
+UNKNOWN = "AWS was not able to validate the provided access credentials"
+REFUSALS = [
+    ("create-instance", "RunInstances", ("UnauthorizedOperation", DENIED, 403), r"AWS denies ec2:RunInstances .* Ask whoever"),
+    ("create-instance", "RunInstances", ("VcpuLimitExceeded", VCPUS, 400), r"quota of vCPUs \(L-1216C47A\) is used up: ask"),
+    (
+        "create-instance",
+        "RunInstances",
+        ("InsufficientInstanceCapacity", CAPACITY, 500),
+        r"no such machine free .*: wait, or name",
+    ),
+    ("create-instance", "RunInstances", ("InvalidAMIID.NotFound", "The image id '[ami-1]' does not exist", 400), "image is not"),
+    ("create-instance", "GetParameter", ("ParameterNotFound", "", 400), "The image is not in this region: choose"),
+    ("create-instance", "Describe", ("ExpiredToken", SPENT, 400), "The session is over: `aws sso login`"),
+    ("create-instance", "Describe", ("AuthFailure", UNKNOWN, 401), "see that the region is enabled"),
+    ("create-instance", "Describe", ("RequestLimitExceeded", "Request limit exceeded.", 503), "go slower: wait a minute"),
+    ("create-instance", "Describe", ("ServiceUnavailable", "", 503), "The service is out of order: wait"),
+    ("upload-bootstrap", "PUT", ("TooManyBuckets", "You have attempted to create more buckets than allowed", 400), "A quota of"),
+    ("upload-bootstrap", "PUT", ("AccessDenied", "Access Denied", 403), "AWS denies CreateBucket to these"),
+    (
+        "create-jwt-key",
+        "CreateSecret",
+        ("AccessDeniedException", DENIED.replace("ec2:RunInstances", "a:B"), 400),
+        "AWS denies a:B",
+    ),
+    ("create-jwt-key", "CreatePolicy", ("LimitExceeded", "Cannot exceed quota for PoliciesPerAccount: 1500.", 409), "A quota of"),
+    ("create-jwt-key", "GetCallerIdentity", ("InvalidClientTokenId", "The security token is invalid.", 403), "Renew the cred"),
+    ("create-jwt-key", "CreateSecret", ("RequestTimeTooSkewed", "Too large a difference.", 403), "clock is wrong: set it"),
+]
+
+
+def is_a_sentence(printed: str) -> bool:
+    """Say whether it is short, without a traceback, and ends as a sentence."""
+    last = printed.strip().splitlines()[-1]
+    return "Traceback" not in printed and last.endswith(".") and len(last) < 600
+
+
+@pytest.mark.parametrize(
+    ("task", "only", "refusal", "says"), REFUSALS, ids=lambda value: value[0] if isinstance(value, tuple) else None
+)
+def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, refusal, says, cluster, walk):
+    with faults.injected(faults.refusing(*refusal), then=faults.refusing(*refusal), only=only) as injection:
+        status, printed = walk(task, AWS_MAX_ATTEMPTS="1")
+    assert injection.met
+    assert status == 1
+    assert re.search(says, printed), printed
+    assert is_a_sentence(printed), printed
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (faults.closed, "AWS cannot be reached: .*; check the network and the region"),
+        (faults.broken, "The service is out of order: wait"),
+        (faults.throttled, "AWS asks to go slower: wait a minute"),
+    ],
+)
+def test_a_service_or_a_network_that_is_down_is_a_sentence(fault, says, walk):
+    with faults.injected(fault, then=fault):
+        status, printed = walk("create-jwt-key")
+    assert status == 1
+    assert re.search(says, printed), printed
+    assert is_a_sentence(printed), printed
+
+
+def test_an_sso_session_that_is_over_is_a_sentence(walk):
+    Path("config").write_text(
+        "[profile work]\nsso_session = s\nsso_account_id = 123456789012\nsso_role_name = r\nregion = eu-west-2\n"
+        "[sso-session s]\nsso_region = eu-west-2\nsso_start_url = https://example.org/start\n"
+    )
+    unset = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    status, printed = walk("create-jwt-key", AWS_PROFILE="work", AWS_CONFIG_FILE=str(Path("config").resolve()), **unset)
+    assert status == 1
+    assert "`aws sso login`" in printed
+    assert is_a_sentence(printed), printed
+
+
+@pytest.mark.parametrize(
+    ("only", "refusal", "says"),
+    [
+        ("RunInstances", ("InsufficientInstanceCapacity", CAPACITY), "AWS has no such machine free in this Availability Zone"),
+        ("RunInstances", ("VcpuLimitExceeded", VCPUS), r"quota of vCPUs \(L-1216C47A\)"),
+    ],
+)
+def test_what_aws_refuses_a_stack_is_a_reason_with_the_next_step(only, refusal, says, network, cloudformation, walk):
+    with faults.injected(faults.refusing(*refusal), then=faults.refusing(*refusal), only=only, whose="stacks") as injection:
+        made = make_cluster("pcluster-ubuntu", network, cloudformation)
+    assert injection.met
+    cause, *_, advised = stack.failures(cloudformation, made["stack"])
+    assert refusal[1] in cause
+    assert re.search(says, advised), advised
+
+
+def test_a_quota_that_the_wizards_stack_meets_is_said_too(cloudformation):
+    template = "Resources: {Address: {Type: AWS::EC2::EIP}}"
+    with faults.injected(faults.refusing("AddressLimitExceeded", ADDRESSES), only="AllocateAddress", whose="stacks"):
+        made = cloudformation.create_stack(StackName="parallelclusternetworking-pubpriv-1", TemplateBody=template)["StackId"]
+    cause, advised = stack.failures(cloudformation, made)
+    assert ADDRESSES in cause
+    assert "quota of Elastic IPs (L-0263D0A3)" in advised

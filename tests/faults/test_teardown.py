@@ -1,0 +1,150 @@
+"""Taking away is complete: nothing is left but what the README says is left on purpose."""
+
+import fnmatch
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox import Thing, faults, inventory, resource_types, stacks
+from sandbox.calls import client
+from sandbox.inventory import LISTINGS
+from slurm_cluster import stack
+from tests.conftest import REGION, ROOT, make_cluster
+from tests.faults.account import CLUSTER, FROM, Base, build, difference, of_account, stand
+from tests.faults.picture import picture
+
+pytestmark = pytest.mark.whole
+
+STEPS = [
+    "create-key-pair",
+    "configure",
+    "upload-bootstrap",
+    "create-jwt-key",
+    f"fill-parameters {FROM}",
+    "render",
+    "create-cluster",
+    "allow-head-node-group",
+    "create-instance",
+    "handover",
+]
+README = (ROOT / "README.md").read_text()
+HOLD_NOTHING = {"sts", "servicequotas", "service-quotas", "pricing"}  # services in which nothing is ever made
+SIGNED = {"elasticfilesystem": "efs", "monitoring": "cloudwatch", "tagging": "resource-groups"}  # their names in boto3
+
+
+def left_on_purpose() -> Iterator[tuple[str, str]]:
+    """Give the kinds and names of the README's table of what is left."""
+    table = README.split("Left on purpose:")[1].split("\n## ")[0]
+    for what in re.findall(r"^\| (?!what|---)([^|]+) \|", table, re.MULTILINE):
+        kind = next(kind for kind in ("log group", "bucket", "key pair", "secret") if kind in what)
+        names = [name.replace("...", "*") for name in re.findall(r"`([^`]+)`", what)] or ["*"]
+        yield from ((kind, name) for name in names)
+
+
+def is_on_purpose(thing: Thing) -> bool:
+    """Say whether the README's table has the thing; what is in a bucket of the table goes with it."""
+    kind = {"object": "bucket", "secret to be deleted": "secret"}.get(thing.kind, thing.kind)
+    name = thing.id.removeprefix("s3://").split("/")[0] if thing.kind == "object" else thing.id
+    return any(kind == left and fnmatch.fnmatch(name, pattern) for left, pattern in left_on_purpose())
+
+
+def test_up_and_down_leave_what_the_readme_says_and_every_service_that_they_called_was_looked_at(walk):
+    build(Base(), walk)
+    before = inventory(REGION)
+    with faults.recorded() as calls:
+        up = walk("up", "--yes", *FROM.split())
+        assert up.status == 0, up.printed
+        made = inventory(REGION) - before
+        down = walk("down", "--yes", "--all")
+        assert down.status == 0, down.printed
+    left = inventory(REGION) - before
+    assert len(made) > 100
+    assert {thing.kind for thing in left} == {"log group", "bucket", "object", "key pair", "secret to be deleted"}
+    assert [thing for thing in left if not is_on_purpose(thing)] == []
+    assert all(thing.id in down.printed for thing in left if thing.kind in ("log group", "bucket", "key pair"))
+    called = {SIGNED.get(call.service, call.service) for call in calls}
+    assert called - HOLD_NOTHING <= {listing.service for listing in LISTINGS}
+
+
+@pytest.mark.parametrize("steps", range(len(STEPS) + 1))
+def test_down_after_each_part_of_up_leaves_nothing(steps, walk):
+    build(Base(), walk)
+    before = of_account(picture())
+    for step in STEPS[:steps]:
+        if step == "configure":
+            stand(Base(network=True), walk)
+        elif step == "create-cluster":
+            cluster_in_network()
+        else:
+            assert walk(*step.split()).status == 0
+    down = walk("down", "--yes", "--all")
+    assert down.status == 0, down.printed
+    left = [line for line in of_account(picture()) if not line.startswith(f'key pair ["{CLUSTER}"')]
+    assert difference(before, left) == []
+
+
+def being_created(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stacks, "SECONDS", 1)
+    monkeypatch.setattr(stacks, "SMALL", 0)
+
+
+def failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource_types, "head_node_status", 69)
+
+
+def standing(_: pytest.MonkeyPatch) -> None:
+    """Leave it as it is."""
+
+
+@pytest.mark.parametrize(
+    ("become", "status"),
+    [(being_created, "CREATE_IN_PROGRESS"), (failed, "ROLLBACK_COMPLETE"), (standing, "CREATE_COMPLETE")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_cluster_is_deleted_in_whatever_state_it_is(become, status, walk, monkeypatch):
+    build(Base(network=True), walk)
+    before = of_account(picture())
+    become(monkeypatch)
+    cloudformation = cluster_in_network()
+    assert stack.find(cloudformation, CLUSTER)["StackStatus"] == status
+    walked = walk("delete-cluster", "--yes")
+    assert walked.status == 0, walked.printed
+    assert difference(before, of_account(picture())) == []
+    assert "There is no cluster" in walk("delete-cluster", "--yes").printed
+
+
+def test_a_cluster_that_was_deleted_in_part_is_deleted_for_good(walk):
+    build(Base(network=True), walk)
+    before = of_account(picture())
+    cloudformation = cluster_in_network()
+    refused = faults.refusing("DependencyViolation", "it is in use")
+    with faults.injected(refused, then=refused, only="TerminateInstances", whose="stacks") as injection:
+        walked = walk("delete-cluster", "--yes")
+    assert injection.met
+    assert (walked.status, stack.find(cloudformation, CLUSTER)["StackStatus"]) == (1, "DELETE_FAILED")
+    assert "was not deleted: run this again" in walked.printed
+    assert "it is in use" in walked.printed
+    assert walk("delete-cluster", "--yes").status == 0
+    assert difference(before, of_account(picture())) == []
+
+
+def test_a_deletion_that_is_under_way_is_watched_to_its_end(walk, monkeypatch):
+    build(Base(network=True), walk)
+    before = of_account(picture())
+    cloudformation = cluster_in_network()
+    monkeypatch.setattr(stacks, "DELETION", 3)
+    cloudformation.delete_stack(StackName=CLUSTER)
+    walked = walk("delete-cluster", "--yes")
+    assert walked.status == 0, walked.printed
+    assert "$ pcluster" not in walked.printed
+    assert difference(before, of_account(picture())) == []
+
+
+def cluster_in_network() -> object:
+    """Make the cluster in the network that stands."""
+    subnets = client("ec2", REGION).describe_subnets(Filters=[{"Name": "tag:Name", "Values": ["*Subnet"]}])["Subnets"]
+    public = next(subnet["SubnetId"] for subnet in subnets if subnet["MapPublicIpOnLaunch"])
+    cloudformation = client("cloudformation", REGION)
+    make_cluster(CLUSTER, {"vpc": subnets[0]["VpcId"], "public": public}, cloudformation)
+    return cloudformation

@@ -1,0 +1,85 @@
+"""The same task twice at the same moment, and two clusters in one account."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sandbox import faults
+from sandbox.calls import client
+from tests.conftest import REGION
+from tests.faults.account import FROM, Base, build, difference, of_account, stand
+from tests.faults.picture import picture
+from tests.faults.walker import Walker
+
+pytestmark = pytest.mark.whole
+
+STANDS = Base(network=True, cluster=True)
+TWICE = [  # a task, what stands before it, and the call at which both are held until the other one is there too
+    ("create-key-pair", Base(), "ImportKeyPair"),
+    ("upload-bootstrap", Base(), "^PUT /[^/?]+$"),
+    ("upload-bootstrap", Base(), r"^PUT .*\.sh"),
+    ("create-jwt-key", Base(), "CreateSecret"),
+    ("create-jwt-key", Base(), "CreatePolicy"),
+    ("allow-head-node-group", STANDS, "AuthorizeSecurityGroupIngress"),
+    ("create-instance", STANDS, "RunInstances"),
+    ("connect-uqle", STANDS, "DescribeStacks"),
+    ("disconnect-uqle", STANDS._replace(tasks=("connect-uqle",)), "TerminateInstances"),
+    ("disconnect-uqle", STANDS._replace(tasks=("connect-uqle",)), "RevokeSecurityGroupIngress"),
+    ("delete-network", Base(network=True), "DeleteStack"),
+    ("delete-network", Base(network=True), "DeleteVpc"),
+]
+
+
+@pytest.fixture(scope="session")
+def another(emulated_aws):
+    started = Walker("printed-by-the-other")
+    yield started
+    started.close()
+
+
+@pytest.mark.parametrize(("task", "base", "call"), TWICE, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(task, base, call, walk, another):
+    build(base, walk)
+    assert walk(task).status == 0
+    once = picture()
+    build(base, walk)
+    both = faults.meeting(2)
+    with faults.injected(both, then=both, only=call) as injection, ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(walker, task) for walker in (walk, another)]
+        walked = [answer.result() for answer in answers]
+    assert len(injection.met) >= 2
+    assert [answer.status for answer in walked] == [0, 0], walked
+    assert difference(once, picture()) == []
+
+
+def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other_untouched(walk, another, monkeypatch):
+    made = ("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}", "render")
+    build(STANDS._replace(tasks=(*made, "connect-uqle")), walk)
+    alone = of_account(picture())
+    build(STANDS._replace(tasks=made), walk)
+    another.folder = Path("second").resolve()
+    another.folder.mkdir()
+    monkeypatch.chdir(another.folder)
+    stand(STANDS._replace(tasks=made), another, "second", "20261124000001")
+    monkeypatch.chdir(another.folder.parent)
+    both = faults.meeting(2)
+    with faults.injected(both, then=both, only="RunInstances") as injection, ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(walk, "connect-uqle"), pool.submit(another, "connect-uqle", INVOKE_CLUSTER_NAME="second")]
+        assert [answer.result().status for answer in answers] == [0, 0]
+    assert len(injection.met) == 2
+    assert machines() == {"pcluster-ubuntu": "pcluster-ubuntu-uqle", "second": "second-uqle"}
+    down = another("down", "--yes", "--all", INVOKE_CLUSTER_NAME="second")
+    assert down.status == 0, down.printed
+    assert machines() == {"pcluster-ubuntu": "pcluster-ubuntu-uqle"}
+    kept = [line for line in of_account(picture()) if not line.startswith('key pair ["second"')]
+    assert difference(alone, kept) == []
+
+
+def machines() -> dict[str, str]:
+    """Give the names of the UQLE machines that run, by the clusters that they are tagged for: one."""
+    running = [{"Name": "tag-key", "Values": ["slurm-cluster"]}, {"Name": "instance-state-name", "Values": ["running"]}]
+    pages = client("ec2", REGION).describe_instances(Filters=running)["Reservations"]
+    tags = [{tag["Key"]: tag["Value"] for tag in instance["Tags"]} for page in pages for instance in page["Instances"]]
+    assert len({each["slurm-cluster"] for each in tags}) == len(tags)
+    return {each["slurm-cluster"]: each["Name"] for each in tags}

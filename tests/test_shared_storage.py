@@ -1,0 +1,93 @@
+import fcntl
+import functools
+import json
+import os
+import pty
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+
+from slurm_cluster import shared_storage, stack
+from tests.conftest import ROOT, SMALL_CLUSTER, make_cluster
+
+
+class AsJson(yaml.SafeLoader):
+    """Reads a template as it would be in JSON, the form in which pcluster hands its own over."""
+
+
+AsJson.add_constructor("!Ref", lambda loader, node: {"Ref": loader.construct_scalar(node)})
+
+
+@pytest.fixture
+def efs(project):
+    return project.client("efs")
+
+
+@pytest.fixture
+def kept(network, cloudformation):
+    """A cluster whose file system outlives it, with all by which it is reached."""
+    template = yaml.load(SMALL_CLUSTER, AsJson)  # noqa: S506 - a safe loader with one tag more
+    for kind in "FileSystem", "MountTarget", "HeadNodeSecurityGroup":
+        template["Resources"][kind]["DeletionPolicy"] = "Retain"
+    return make_cluster("pcluster-ubuntu", network, cloudformation, json.dumps(template))
+
+
+def in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run invoke at a terminal at which somebody types."""
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    command = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT), *arguments]
+    take = functools.partial(fcntl.ioctl, theirs, termios.TIOCSCTTY, 0)
+    answered = subprocess.run(command, stdin=theirs, capture_output=True, text=True, start_new_session=True, preexec_fn=take)
+    os.close(ours)
+    os.close(theirs)
+    return answered
+
+
+def test_the_data_that_dies_with_the_cluster_is_told_with_its_size(cloudformation, efs, cluster):
+    found = stack.require(cloudformation, "pcluster-ubuntu")
+    [identifier] = stack.resources(cloudformation, found["StackId"], shared_storage.KIND)
+    assert shared_storage.fate(cloudformation, efs, found) == f"The data on /shared dies: {identifier} with 0.0 MiB."
+    assert shared_storage.fate(cloudformation, efs, None) == ""
+
+
+@pytest.mark.parametrize("task", ["down", "delete-cluster"])
+def test_the_clusters_name_is_typed_before_its_data_dies(task, cluster, cloudformation, efs):
+    for answer in "y", "yes", "another", "":
+        refused = in_terminal(answer, task)
+        assert "The data on /shared dies: fs-" in refused.stdout
+        assert "Type pcluster-ubuntu to go on:" in refused.stdout
+        assert (refused.returncode, refused.stderr) == (1, "Nothing was changed.\n")
+    assert stack.require(cloudformation, "pcluster-ubuntu")
+    assert in_terminal("pcluster-ubuntu", task).returncode == 0
+    assert stack.find(cloudformation, "pcluster-ubuntu") is None
+
+
+def test_a_file_system_that_is_kept_is_named_with_what_keeps_the_network_and_how_it_goes(
+    kept, cloudformation, ec2, efs, network, invoke
+):
+    found = stack.require(cloudformation, "pcluster-ubuntu")
+    [identifier] = stack.resources(cloudformation, found["StackId"], shared_storage.KIND)
+    assert shared_storage.fate(cloudformation, efs, found) == f"{identifier} with 0.0 MiB is kept, and goes on costing."
+    refused = invoke("down", "--yes")
+    assert refused.returncode == 1
+    [target] = efs.describe_mount_targets(FileSystemId=identifier)["MountTargets"]
+    told = f"The file system {identifier} was kept when its cluster was deleted, and is reached through {network['vpc']}"
+    assert told in refused.stderr
+    for command in (
+        f"`aws efs delete-mount-target --mount-target-id {target['MountTargetId']}`",
+        f"`aws ec2 delete-security-group --group-id {kept['group']}`",
+        f"`aws efs delete-file-system --file-system-id {identifier}`",
+    ):
+        assert command in refused.stderr
+    efs.delete_mount_target(MountTargetId=target["MountTargetId"])
+    ec2.delete_security_group(GroupId=kept["group"])
+    assert invoke("down", "--yes").returncode == 0
+    with pytest.raises(ClientError, match="InvalidVpcID.NotFound"):
+        ec2.describe_vpcs(VpcIds=[network["vpc"]])
+    assert efs.describe_file_systems(FileSystemId=identifier)["FileSystems"]
