@@ -1,11 +1,11 @@
 # Sets up the environment, and holds the developers' chores; the users' steps are invoke's: .venv/bin/invoke --list
-.PHONY: setup rehearse test test-faults test-nodes test-browser lint readme readme-check screenshots lock requirements
+.PHONY: setup rehearse test test-faults test-nodes test-browser bench lint readme readme-check screenshots lock requirements
 .DELETE_ON_ERROR:
 unexport PYTHONDONTWRITEBYTECODE # each package is compiled once, not by each process
 
 PYTHON ?= python3
 BIN := .venv/bin
-SHELL_SCRIPTS := bootstrap/*.sh sandbox/bin/ssh tests/nodes/run tests/nodes/build tests/nodes/cell .ci/run
+SHELL_SCRIPTS := bootstrap/*.sh sandbox/bin/ssh tests/nodes/run tests/nodes/build tests/nodes/cell benchmarks/*.sh .ci/run
 
 setup: requirements .venv/installed
 
@@ -23,6 +23,11 @@ test-nodes: setup ## the boot scripts on nodes that boot, with real Slurm; needs
 
 test-browser: setup ## the page of `invoke picture` in a real Chromium, completion in bash and zsh
 	@$(BIN)/pytest -c tests/browser/pytest.ini tests/browser
+
+bench: setup ## what is fast, against what, into the README's table; ONLY=NAME for one comparison
+	@command -v hyperfine >/dev/null || (apt-get update && apt-get install --yes hyperfine) >/dev/null 2>&1 \
+	|| { echo "hyperfine is not installed, and takes the times: install it (Debian, Ubuntu and Homebrew have it), then run this again." >&2; exit 1; }
+	@$(BIN)/python -m benchmarks $(ONLY)
 
 lint: setup ## style and types
 	@$(BIN)/ruff check

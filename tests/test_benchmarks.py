@@ -1,0 +1,17 @@
+"""What `make bench` wrote down is what the README shows. The figures themselves are measured there, and tested nowhere."""
+
+import json
+
+from benchmarks.__main__ import README, RESULTS, shown, table
+from benchmarks.comparisons import Row
+
+
+def test_the_readme_shows_the_results_of_the_last_run():
+    assert shown(json.loads(RESULTS.read_text())) in README.read_text()
+
+
+def test_what_misses_its_limit_is_shown_as_missed_and_what_keeps_it_is_not():
+    row = Row("`a`", "`b`", 1.2, 1.0, 1.1, "why")
+    assert table([row]) == "| `a` | `b` | 1.20 | 1.2 against 1 s | 1.10, **missed** | why |"
+    assert table([row._replace(limit=1.25)]) == "| `a` | `b` | 1.20 | 1.2 against 1 s | 1.25 | why |"
+    assert table([row._replace(limit=None)]) == "| `a` | `b` | 1.20 | 1.2 against 1 s | none | why |"
