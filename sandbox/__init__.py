@@ -10,7 +10,10 @@ cluster, with real effects:
 - `refusals`: what S3 and IAM refuse;
 - `published`: what others publish in AWS, as images, parameters and templates;
 - `faults`: what goes wrong, when a test asks for it;
+- `policies`: what policies of IAM allow, and the simulation of it;
 - `inventory`: a list of everything in the account;
+- `doors`: who may reach what in it, and how it is protected;
+- `record`: all calls, as they came over the wire;
 - `environment`: the way in, and the cutting off of every other way out.
 
 What it leaves out: no machine boots (the head node is taken to have reported success), permissions, quotas and bucket

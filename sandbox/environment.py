@@ -13,7 +13,8 @@ from moto import settings
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import ThreadedMotoServer
 
-from sandbox import calls, ec2, faults, fleet, published, refusals, resource_types  # noqa: F401 - they give moto what it lacks
+# Most of these give moto what it lacks, by being imported.
+from sandbox import calls, ec2, faults, fleet, policies, published, record, refusals, resource_types  # noqa: F401
 
 DEFAULT_REGION = "eu-west-2"
 PROGRAMS = Path(__file__).parent / "bin"  # an ssh that connects to nothing
@@ -33,8 +34,8 @@ def emulated_aws() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
-    calls.Moto.aws, calls.Moto.way = server._server.app, faults.way_of_stacks
-    server._server.app = faults.way_of_tools
+    calls.Moto.aws, calls.Moto.way = server._server.app, record.way(faults.way_of_stacks, "stacks")
+    server._server.app = record.way(faults.way_of_tools, "tools")
     before = dict(os.environ)
     try:
         with tempfile.TemporaryDirectory(prefix="sandbox-home-") as home:

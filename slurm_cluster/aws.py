@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import FilterTypeDef, TagSpecificationTypeDef
     from types_boto3_sts import STSClient
 
+# The name tells these calls from others of the same person, as those of pcluster, in CloudTrail.
+CONFIG = Config(retries={"mode": "standard"}, user_agent_appid="slurm-cluster")  # type: ignore[call-arg] # its stubs are older
 for chatty in "boto3", "botocore", "urllib3":  # in their debug messages stand the bodies of calls, and so the key
     logging.getLogger(chatty).setLevel(logging.INFO)
 
@@ -50,7 +52,7 @@ def client(service: str, region: str) -> Any:
         region: always told: boto3 does not read AWS_REGION, and the profile's region may be another.
 
     """
-    return session().client(service, region_name=region, config=Config(retries={"mode": "standard"}))  # type: ignore[call-overload]
+    return session().client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
 
 
 def listed(client: Any, operation: str, **arguments: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
-from slurm_cluster import files, key_pair, parameters, uqle_instance
+from slurm_cluster import files, key_pair, parameters, permissions, uqle_instance
 from slurm_cluster.aws import sentence
 from slurm_cluster.errors import ClusterError
 
@@ -137,6 +137,22 @@ def run(project: Project, template: Path) -> Iterator[Check]:
     types = sorted({*instance_types(template), project.uqle_settings().instance_type})
     yield attempt("instance types", lambda: common_zones(ec2, types))
     yield from quotas(project.client("service-quotas"))
+    yield from allowed(project)
+
+
+def allowed(project: Project) -> Iterator[Check]:
+    """Look which of the permissions that the steps need are missing, where the account lets that be simulated."""
+    caller = project.client("sts").get_caller_identity()
+    place = permissions.Place(project.cluster, project.region, caller["Account"])
+    for path in permissions.FILES:
+        try:
+            lacking = permissions.missing(project.client("iam"), caller["Arn"], path, place)
+        except (BotoCoreError, ClientError):
+            yield Check("permissions", "UNKNOWN", f"the account does not tell; {path.name} has those that are needed")
+            continue
+        more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+        told = f"{', '.join(lacking[:5])}{more} missing of {path.name}" if lacking else f"all of {path.name}"
+        yield Check("permissions", "WARN" if lacking else "PASS", told)
 
 
 def source(project: Project) -> Check:

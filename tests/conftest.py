@@ -150,3 +150,11 @@ def make_cluster(name: str, network: dict[str, str], cloudformation: Any, templa
     summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
     ids = {summary["LogicalResourceId"]: summary["PhysicalResourceId"] for summary in summaries}
     return {"stack": stack["StackId"], "group": ids.get("HeadNodeSecurityGroup", "")}
+
+
+@pytest.fixture(scope="session")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The whole path and back, walked once for all tests of the group `walk`."""
+    from tests.walk import walk
+
+    return walk(tmp_path_factory.mktemp("walk"))

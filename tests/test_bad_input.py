@@ -398,6 +398,25 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_good_file(account, invoke):
     assert sorted(os.listdir()) == ["config-parameters.json", "config.yml"]
 
 
+FULL = """
+mount -t tmpfs -o size=16k none full && cp config-parameters.json full && cd full && printf good >config.yml
+cat /dev/zero >fill 2>/dev/null || "$@" || { ls -A && cat config.yml; }
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a file system; the test above has a limit in its place")
+def test_a_file_system_that_is_full_is_a_sentence_and_keeps_the_good_file(account):
+    PARAMETERS.write_text(json.dumps(GOOD))
+    Path("full").mkdir()
+    command = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT), "render"]
+    answer = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", FULL, "sh", *command],
+        env={**os.environ, "INVOKE_CLUSTER_NAME": "one"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert answer.stderr == "config.yml cannot be written: No space left on device.\n"
+    assert answer.stdout == "config-parameters.json\nconfig.yml\nfill\ngood"
+
+
 def test_a_folder_that_cannot_be_written_to_is_a_sentence(account):
     PARAMETERS.write_text(json.dumps(GOOD))
     assert run("render", cluster_name="one", config_file="/proc/config.yml")[1].startswith("/proc/config.yml cannot be written: ")

@@ -1,0 +1,99 @@
+"""Who may reach what of a cluster that stands, and how it is protected, as AWS answers; a rule more or less fails here."""
+
+import re
+
+import pytest
+
+from sandbox import doors
+from slurm_cluster import checks, configuration
+from slurm_cluster.project import Project
+from tests.conftest import REGION, ROOT, SETTINGS
+from tests.test_parameters import GOOD
+from tests.walk import SSH_FROM
+
+pytestmark = pytest.mark.xdist_group("walk")
+
+HEAD_NODES, COMPUTE = "pcluster-ubuntu-HeadNodeSecurityGroup", "pcluster-ubuntu-ComputeSecurityGroup"
+FILE_SYSTEM = "pcluster-ubuntu-EFSD18aac96b905b4b3SecurityGroup"
+MACHINES = {
+    "HeadNode": "head node",
+    "pcluster-ubuntu-uqle": "UQLE machine",
+    "pcluster-ubuntu-queue1-t3large (launch template)": "compute nodes",
+    "shared (file system)": "file system",
+}
+SOURCES = {
+    HEAD_NODES: "head node, UQLE machine",  # the members of its group
+    COMPUTE: "compute nodes",
+    FILE_SYSTEM: "file system",
+    SSH_FROM: "`SSH_FROM`",
+}
+DOORS = {
+    *((machine, "all", source) for machine in MACHINES for source in (HEAD_NODES, COMPUTE)),
+    *((machine, "tcp 22", SSH_FROM) for machine in ("HeadNode", "pcluster-ubuntu-uqle")),
+    ("shared (file system)", "all", FILE_SYSTEM),
+}
+
+
+def test_the_whole_table_of_doors(walked):
+    assert {tuple(door) for door in walked.doors} == DOORS
+
+
+def test_port_8082_is_open_to_the_clusters_own_machines_alone(walked):
+    def opens(ports: str) -> bool:
+        first, _, last = ports.rpartition(" ")[2].partition("-")
+        return ports.endswith("all") or int(first) <= 8082 <= int(last or first)
+
+    assert {door.source for door in walked.doors if opens(door.ports)} <= {HEAD_NODES, COMPUTE, FILE_SYSTEM}
+
+
+def test_from_an_address_only_ssh_is_open_and_only_from_ssh_from(walked):
+    networks = {(door.ports, door.source) for door in walked.doors if re.match(r"[0-9a-f:.]+/|pl-", door.source)}
+    assert networks == {("tcp 22", SSH_FROM)}
+
+
+def test_a_rule_that_somebody_adds_is_a_door_whatever_it_names(ec2, cluster):
+    peer = ec2.create_security_group(GroupName="peer-x", Description="x")["GroupId"]
+    before = doors.table(REGION)
+    for permission in (
+        {"IpProtocol": "tcp", "FromPort": 8082, "ToPort": 8082, "Ipv6Ranges": [{"CidrIpv6": "::/0"}]},
+        {"IpProtocol": "udp", "FromPort": 1, "ToPort": 9, "PrefixListIds": [{"PrefixListId": "pl-01234567"}]},
+        {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": peer}]},
+        {"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535, "IpRanges": [{"CidrIp": "0.0.0.0/1"}]},
+    ):
+        ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[permission])
+    new = {(door.ports, door.source) for door in set(doors.table(REGION)) - set(before)}
+    assert new == {("tcp 8082", "::/0"), ("udp 1-9", "pl-01234567"), ("all", "peer"), ("tcp all", "0.0.0.0/1")}
+
+
+@pytest.mark.parametrize(
+    ("source", "warned"), [("0.0.0.0/0", True), ("0.0.0.0/1", True), ("128.0.0.0/1", True), (SSH_FROM, False)]
+)
+def test_who_lets_in_the_whole_internet_is_warned_by_check_and_render(account, source, warned):
+    check = checks.source(Project(SETTINGS | {"ssh_from": source}))
+    assert (check.result, source in check.detail) == ("WARN" if warned else "PASS", True)
+    assert any(source in warning for warning in configuration.warnings(GOOD | {"SSH_FROM": source})) == warned
+
+
+def test_every_machine_wants_tokens_for_its_metadata_and_has_encrypted_volumes(walked):
+    assert walked.machines.keys() >= {"HeadNode", "pcluster-ubuntu-uqle", "pcluster-ubuntu-queue1-t3large (launch template)"}
+    assert {name: machine for name, machine in walked.machines.items() if machine != ("required", True)} == {}
+
+
+def test_the_shared_file_system_is_encrypted(walked):
+    assert walked.encrypted == {"shared": True}
+
+
+def test_the_buckets_are_encrypted_and_for_tls_only_and_ours_is_private(walked):
+    for name, bucket in walked.buckets.items():
+        assert bucket == (name.startswith("slurm-cluster-bootstrap-"), True, True), name
+    assert len(walked.buckets) == 2
+
+
+def test_the_readmes_table_of_doors_is_the_clusters(walked):
+    row = rf"^\| ({'|'.join(MACHINES.values())}) \| ([^|]+) \| ([^|]+) \|$"
+    shown = re.findall(row, (ROOT / "README.md").read_text(), re.MULTILINE)
+    told: dict[tuple[str, str], list[str]] = {}
+    for door in walked.doors:
+        if door.source != FILE_SYSTEM:  # whose mount targets ask nobody for anything
+            told.setdefault((MACHINES[door.machine], door.ports), []).append(SOURCES[door.source])
+    assert shown == [(*door, ", ".join(sorted(sources, reverse=True))) for door, sources in told.items()]

@@ -1,0 +1,260 @@
+"""The policies are what the steps call, no less and no more, seen on a walk of the whole path."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import boto3
+import pytest
+
+from sandbox.policies import allows, listed, matches
+from sandbox.record import Call
+from slurm_cluster import checks, permissions
+from slurm_cluster.project import Project
+from tests.conftest import REGION, ROOT, SETTINGS
+from tests.walk import Walk
+
+pytestmark = pytest.mark.xdist_group("walk")
+
+ACCOUNT = "123456789012"
+TASKS, PCLUSTER = (json.loads(path.read_text()) for path in permissions.FILES)
+LIMIT = 6144  # characters of a managed policy, without white space
+# https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+PREFIXES = {"efs": "elasticfilesystem", "service-quotas": "servicequotas"}
+ACTIONS = {
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:ListObjects": "s3:ListBucket",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "s3:ListBuckets": "s3:ListAllMyBuckets",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:DeleteObjects": "s3:DeleteObject",
+    "s3:PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "lambda:Invoke": "lambda:InvokeFunction",
+}
+NOBODYS = {("stacks", "ListTables")}  # how the sandbox finds the head node's table, in whose name a node would write
+ROUTES = {"ec2:CreateRoute", "ec2:DeleteRoute"}  # of the wizard's stack; moto makes and deletes them without a call
+FREE = {"sts:GetCallerIdentity"}  # needs no permission
+# What AWS documents for users of pcluster, as far as this cluster has such things: without Batch, FSx, login nodes and images.
+# https://docs.aws.amazon.com/parallelcluster/latest/ug/iam-roles-in-parallelcluster-v3.html#iam-roles-in-parallelcluster-v3-example-user-policies
+DOCUMENTED = """
+ec2: Describe* AllocateAddress AssociateAddress AttachNetworkInterface AuthorizeSecurityGroupEgress AuthorizeSecurityGroupIngress
+ CreateFleet CreateLaunchTemplate CreateLaunchTemplateVersion CreateNetworkInterface CreateSecurityGroup CreateTags
+ DeleteLaunchTemplate DeleteNetworkInterface DeleteSecurityGroup DeleteTags DisassociateAddress ModifyLaunchTemplate
+ ModifyNetworkInterfaceAttribute ReleaseAddress RevokeSecurityGroupEgress RevokeSecurityGroupIngress RunInstances
+ TerminateInstances
+dynamodb: DescribeTable ListTagsOfResource CreateTable DeleteTable GetItem PutItem UpdateItem Query TagResource UntagResource
+route53: ChangeResourceRecordSets ChangeTagsForResource CreateHostedZone DeleteHostedZone GetChange GetHostedZone
+ ListResourceRecordSets ListQueryLoggingConfigs
+cloudformation: *
+cloudwatch: PutDashboard ListDashboards DeleteDashboards GetDashboard PutMetricAlarm DeleteAlarms DescribeAlarms PutCompositeAlarm
+iam: GetRole GetRolePolicy GetPolicy GetInstanceProfile CreateInstanceProfile DeleteInstanceProfile AddRoleToInstanceProfile
+ RemoveRoleFromInstanceProfile PassRole CreateRole DeleteRole TagRole UntagRole PutRolePolicy DeleteRolePolicy AttachRolePolicy
+ DetachRolePolicy
+lambda: CreateFunction TagResource DeleteFunction GetFunctionConfiguration GetFunction InvokeFunction AddPermission
+ RemovePermission UpdateFunctionConfiguration ListTags UntagResource
+s3: *
+elasticfilesystem: *
+logs: DeleteLogGroup PutRetentionPolicy DescribeLogGroups CreateLogGroup TagResource UntagResource FilterLogEvents GetLogEvents
+ CreateExportTask DescribeLogStreams DescribeExportTasks DescribeMetricFilters PutMetricFilter DeleteMetricFilter
+ ListTagsForResource
+resource-groups: ListGroupResources
+"""
+
+
+class Need(NamedTuple):
+    """One permission that a call needs."""
+
+    action: str
+    resource: str
+    context: tuple[tuple[str, str], ...] = ()
+
+
+KINDS = {"i": "instance", "sg": "security-group", "vol": "volume", "vpc": "vpc", "subnet": "subnet", "eni": "network-interface"}
+
+
+def needs(call: Call, tags: dict[str, dict[str, str]]) -> Iterator[Need]:
+    """Give the permissions that a call needs, on what it is about."""
+    given, service = call.arguments, PREFIXES.get(call.service, call.service)
+    action = ACTIONS.get(f"{service}:{call.operation}", f"{service}:{call.operation}")
+    if call.operation == "RunInstances" and "LaunchTemplate" not in given:
+        yield from needs_of_launch(given)
+        return
+    ids = re.findall(r"'((?:i|sg|vol|vpc)-[0-9a-f]{8,17})'", str(given)) if service == "ec2" and "Describe" not in action else []
+    for identifier in ids[:1]:
+        resource = f"arn:aws:ec2:{REGION}:{ACCOUNT}:{KINDS[identifier.split('-')[0]]}/{identifier}"
+        context = {f"aws:ResourceTag/{key}": value for key, value in tags.get(identifier, {}).items()}
+        yield Need(action, resource, tuple(context.items()))
+    if not ids:
+        yield Need(action, resource_of(service, given), condition_of(given))
+    if call.operation == "CreateSecret":
+        yield Need("secretsmanager:TagResource", resource_of(service, given))
+
+
+def needs_of_launch(given: dict) -> Iterator[Need]:
+    """Give what a launch needs: each thing that it makes or uses, and the tags."""
+    asked = {
+        each["ResourceType"]: {tag["Key"]: tag["Value"] for tag in each["Tags"]} for each in given.get("TagSpecifications", [])
+    }
+    for kind in ("instance", "volume"):
+        context = {f"aws:RequestTag/{key}": value for key, value in asked.get(kind, {}).items()}
+        yield Need("ec2:RunInstances", f"arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/*", tuple(context.items()))
+        yield Need("ec2:CreateTags", f"arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/*")
+    for kind in ("key-pair", "network-interface", "security-group", "subnet"):
+        yield Need("ec2:RunInstances", f"arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/x")
+    yield Need("ec2:RunInstances", f"arn:aws:ec2:{REGION}::image/x")
+    if "IamInstanceProfile" in given:
+        yield Need(
+            "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/parallelcluster/x", (("iam:PassedToService", "ec2.amazonaws.com"),)
+        )
+
+
+def condition_of(given: dict) -> tuple[tuple[str, str], ...]:
+    """Give the keys of conditions that a call's own arguments are."""
+    return (("iam:PolicyARN", given["PolicyArn"]),) if "RoleName" in given and "PolicyArn" in given else ()
+
+
+def resource_of(service: str, given: dict) -> str:
+    """Give the ARN of what a call is about; * where it has none."""
+
+    def first(*names: str) -> str:
+        return next((str(given[name]) for name in names if given.get(name)), "")
+
+    here = f"{REGION}:{ACCOUNT}"
+    if service == "s3" and first("Bucket"):
+        return f"arn:aws:s3:::{first('Bucket')}" + (f"/{first('Key')}" if first("Key") else "")
+    if service == "secretsmanager" and first("SecretId", "Name"):
+        name = first("SecretId", "Name")
+        return name if name.startswith("arn:") else f"arn:aws:secretsmanager:{here}:secret:{name}-AbCdEf"
+    if service == "iam" and first("RoleName"):
+        return f"arn:aws:iam::{ACCOUNT}:role/parallelcluster/{first('RoleName')}"
+    if service == "iam" and first("InstanceProfileName"):
+        return f"arn:aws:iam::{ACCOUNT}:instance-profile/parallelcluster/{first('InstanceProfileName')}"
+    if service == "iam" and first("PolicyName"):
+        return f"arn:aws:iam::{ACCOUNT}:policy{first('Path') or '/'}{first('PolicyName')}"
+    if service == "iam" and first("PolicyArn"):
+        return first("PolicyArn")
+    if service == "cloudformation" and first("StackName"):
+        name = first("StackName")
+        return name if name.startswith("arn:") else f"arn:aws:cloudformation:{here}:stack/{name}/x"
+    names = {
+        "logs": ("log-group:", first("logGroupName")),
+        "dynamodb": ("table/", first("TableName")),
+        "lambda": ("function:", first("FunctionName").rpartition(":")[2]),
+        "ssm": ("parameter", first("Name")),
+        "ec2": ("key-pair/", first("KeyName")),
+    }
+    kind, name = names.get(service, ("", ""))
+    if service == "cloudwatch" and (given.get("AlarmName") or given.get("AlarmNames")):
+        kind, name = "alarm:", first("AlarmName") or given["AlarmNames"][0]
+    if service == "cloudwatch" and first("DashboardName"):
+        return f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{first('DashboardName')}"
+    if service == "elasticfilesystem" and not given.get("FileSystemId"):
+        return f"arn:aws:elasticfilesystem:{here}:file-system/x"
+    return f"arn:aws:{service}:{REGION}:{'' if service == 'ssm' else ACCOUNT}:{kind}{name}" if name else "*"
+
+
+def of_tasks(walked: Walk) -> set[Need]:
+    return {need for call in walked.calls if "app/slurm-cluster" in call.agent for need in needs(call, walked.tags)}
+
+
+def of_pcluster(walked: Walk) -> set[Need]:
+    """Give what the command line of pcluster calls, and CloudFormation in the name of whoever asks for a stack."""
+    others = [call for call in walked.calls if "app/slurm-cluster" not in call.agent]
+    return {need for call in others if (call.whose, call.operation) not in NOBODYS for need in needs(call, walked.tags)}
+
+
+def refused(asked: set[Need], *policies: dict) -> list[Need]:
+    """Give what the policies do not allow."""
+    return sorted(n for n in asked if n.action not in FREE and not allows(policies, n.action, n.resource, dict(n.context)))
+
+
+def actions(policy: dict) -> set[str]:
+    return {action for statement in policy["Statement"] for action in listed(statement["Action"])}
+
+
+def test_the_tasks_call_nothing_that_their_policy_does_not_allow(walked):
+    assert refused(of_tasks(walked), TASKS) == []
+
+
+def test_the_tasks_policy_allows_nothing_that_no_task_calls(walked):
+    called = {need.action for need in of_tasks(walked)}
+    assert sorted(action for action in actions(TASKS) if not any(matches(action, each) for each in called)) == []
+
+
+def test_each_statement_of_the_tasks_policy_is_needed(walked):
+    asked = of_tasks(walked)
+    for statement in TASKS["Statement"]:
+        others = {**TASKS, "Statement": [each for each in TASKS["Statement"] if each is not statement]}
+        assert refused(asked, others), statement["Sid"]
+
+
+def test_pcluster_and_cloudformation_call_nothing_that_the_two_policies_do_not_allow(walked):
+    assert refused(of_pcluster(walked), TASKS, PCLUSTER) == []
+
+
+def test_pclusters_policy_allows_only_what_aws_documents_or_what_the_wizards_network_needs(walked):
+    services = re.findall(r"^([a-z0-9-]+):((?:[ \w*]|\n )+)", DOCUMENTED, re.MULTILINE)
+    documented = [f"{service}:{name}" for service, names in services for name in names.split()]
+    called = {need.action for need in of_pcluster(walked)} | ROUTES
+    undocumented = {action for action in actions(PCLUSTER) if not any(matches(each, action) for each in documented)}
+    assert sorted(undocumented - called) == []
+
+
+@pytest.mark.parametrize("path", permissions.FILES)
+def test_the_policies_are_such_as_iam_takes(path):
+    policy = json.loads(path.read_text())
+    assert len(json.dumps(policy, separators=(",", ":"))) <= LIMIT
+    sids = [statement["Sid"] for statement in policy["Statement"]]
+    assert len(sids) == len(set(sids))
+    assert all(re.fullmatch(r"[A-Za-z0-9]+", sid) for sid in sids)
+
+
+def test_the_policies_name_the_cluster_or_its_tags_wherever_something_changes_that_is_the_clusters_own():
+    free = {"Look", "KeyPair", "Tag", "LaunchWith", "UbuntusImage", "ScriptsBucket", "NetworksStack"}
+    for statement in TASKS["Statement"]:
+        assert statement["Sid"] in free or "pcluster-ubuntu" in json.dumps(statement), statement["Sid"]
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def person(account, monkeypatch):
+    """A person with an access key and no permission."""
+    iam = boto3.Session().client("iam", region_name=REGION)
+    iam.create_user(UserName="person")
+    key = iam.create_access_key(UserName="person")["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    return iam
+
+
+def told(**settings):
+    return [(check.result, check.detail) for check in checks.allowed(Project(SETTINGS | settings))]
+
+
+def test_who_has_both_policies_lacks_nothing(person):
+    for path in permissions.FILES:
+        arn = person.create_policy(PolicyName=path.stem, PolicyDocument=path.read_text())["Policy"]["Arn"]
+        person.attach_user_policy(UserName="person", PolicyArn=arn)
+    assert told() == [("PASS", "all of permissions.json"), ("PASS", "all of permissions-pcluster.json")]
+    assert {result for result, _ in told(cluster_name="second")} == {"WARN"}  # the policies are for one cluster
+
+
+def test_what_is_missing_is_named(person):
+    lacking = json.loads((ROOT / "permissions.json").read_text())
+    lacking["Statement"] = [each for each in lacking["Statement"] if each["Sid"] != "Scripts"]
+    person.put_user_policy(UserName="person", PolicyName="some", PolicyDocument=json.dumps(lacking))
+    assert told()[0] == ("WARN", "s3:DeleteObject, s3:GetObject, s3:PutObject missing of permissions.json")
+
+
+def test_an_account_that_does_not_tell_is_unknown(account):
+    assert [result for result, _ in told()] == ["UNKNOWN", "UNKNOWN"]
+
+
+def test_the_policies_of_an_assumed_role_are_those_of_the_role():
+    assert permissions.principal("arn:aws:sts::123456789012:assumed-role/Admin/me") == "arn:aws:iam::123456789012:role/Admin"
+    assert permissions.principal("arn:aws:iam::123456789012:user/me") == "arn:aws:iam::123456789012:user/me"

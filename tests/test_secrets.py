@@ -1,0 +1,127 @@
+"""The JWT key is in its secret, and in uqle.env when asked for; the private key is in ~/.ssh; neither is anywhere else."""
+
+import base64
+import binascii
+import gzip
+import io
+import urllib.parse
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from sandbox import faults
+from slurm_cluster import jwt_key
+from tests.test_bad_input import run
+from tests.walk import CLUSTER
+
+pytestmark = pytest.mark.xdist_group("walk")
+MAY_TELL = {("secretsmanager", "CreateSecret"), ("secretsmanager", "PutSecretValue"), ("secretsmanager", "GetSecretValue")}
+
+
+def forms(secret: bytes) -> list[bytes]:
+    """Give what a secret looks like: as it is, in URLs, in hexadecimal, and in base64 wherever it begins there."""
+    inside = []
+    for offset in range(3):
+        encoded = base64.b64encode(b"x" * offset + secret)
+        inside += [encoded[4 if offset else 0 : len(encoded) - 4], base64.urlsafe_b64encode(b"x" * offset + secret)[4:-4]]
+    quoted = "".join(f"%{byte:02X}" for byte in secret).encode()
+    return [secret, urllib.parse.quote(secret).encode(), quoted, quoted.lower(), binascii.hexlify(secret), *inside]
+
+
+def unpacked(content: bytes) -> Iterator[bytes]:
+    """Give a content, and what is packed in it."""
+    yield content
+    if content.startswith(b"PK"):
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        for name in archive.namelist():
+            yield from unpacked(archive.read(name))
+    if content.startswith(b"\x1f\x8b"):
+        yield from unpacked(gzip.decompress(content))
+    if content.startswith(b"\x78"):
+        try:
+            yield from unpacked(zlib.decompress(content))
+        except zlib.error:
+            return
+
+
+def tells(content: bytes, secrets: list[bytes]) -> bool:
+    """Say whether a secret is in a content, in any form; what is encoded as a whole is decoded too."""
+    lines = [text for each in unpacked(content) for text in (each, each.replace(b"\n", b""))]
+    return any(form in text for text in lines for form in secrets)
+
+
+@pytest.fixture(scope="module")
+def key(walked):
+    return forms(walked.key.encode())
+
+
+@pytest.fixture(scope="module")
+def private(walked):
+    loaded = serialization.load_ssh_private_key(walked.private.encode(), password=None)
+    seed = loaded.private_bytes(serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption())
+    lines = [line.encode() for line in walked.private.splitlines() if not line.startswith("-----")]
+    return [*forms(seed), *lines[1:]]  # the first line is the same in all such files
+
+
+def test_the_search_finds_what_it_looks_for():
+    secret = b"abcdefghij-klmnopqrst_uvwxyz0123456789ABCDE"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x", b"y" + secret)
+    hidden = [b"x" + secret, archive.getvalue(), gzip.compress(secret), zlib.compress(secret), secret.hex().encode()]
+    hidden += [base64.b64encode(b"p" * length + secret + b"more") for length in range(7)]
+    hidden += [base64.urlsafe_b64encode(b"p" * length + secret) for length in range(7)]
+    hidden += [base64.encodebytes(b"p" * 70 + secret)]
+    hidden += ["".join(f"%{byte:02x}" for byte in secret).encode()]
+    assert [each for each in hidden if not tells(each, forms(secret))] == []
+    assert not tells(b"another text", forms(secret))
+
+
+def test_no_step_says_a_secret_at_its_most_talkative_and_with_faults(walked, key, private):
+    assert [step for step, said in walked.said.items() if tells(said.encode(), key + private)] == []
+    assert all("invoke" in said for said in walked.said.values())
+
+
+def test_the_key_goes_over_the_wire_only_to_and_from_the_secret(walked, key, private):
+    told = {(call.service, call.operation) for call in walked.calls if any(tells(part, key) for part in call.wire)}
+    assert told == MAY_TELL - {("secretsmanager", "PutSecretValue")}  # which gave the secret another key, later
+    assert [call.operation for call in walked.calls if any(tells(part, private) for part in call.wire)] == []
+
+
+def test_the_key_is_in_no_file_but_the_one_for_uqle_which_is_its_owners_alone(walked, key):
+    assert {name: mode for name, (mode, content) in walked.files.items() if tells(content, key)} == {"work/uqle.env": 0o600}
+    assert f"SLURM_JWT_KEY={walked.key}\n".encode() in walked.files["work/uqle.env"][1]
+    assert {"work/config.yml", "work/config-parameters.json", "home/.parallelcluster/pcluster-cli.log"} <= walked.files.keys()
+
+
+def test_the_private_key_is_in_its_own_file_alone(walked, private):
+    found = {name: mode for name, (mode, content) in walked.files.items() if tells(content, private)}
+    assert found == {f"home/.ssh/{CLUSTER}.pem": 0o600}
+
+
+def test_no_process_shows_a_secret_in_its_arguments_or_environment(walked, key, private):
+    assert [each for each in walked.seen if tells(each, key + private)] == []
+    assert any(b"create-cluster" in each and b"pcluster" in each for each in walked.seen)
+
+
+def test_what_holds_parameters_is_its_owners_alone(walked):
+    assert {walked.files[f"work/{name}"][0] for name in ("config.yml", "config-parameters.json", "uqle.env")} == {0o600}
+
+
+@pytest.mark.parametrize("fault", [faults.lost, faults.broken, faults.refusing("AccessDeniedException")])
+def test_no_fault_at_a_call_about_the_secret_makes_a_task_tell_the_key(fault, cluster, project, monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    run("create_jwt_key")
+    key = forms(jwt_key.read(project.client("secretsmanager"), project.secret).encode())
+    for task, arguments in ("create_jwt_key", []), ("handover", [True]):
+        with faults.injected(fault, at=0, only="Secret") as counted:
+            run(task, *arguments)
+        assert counted.calls
+        for at in range(1, len(counted.calls) + 1):
+            with faults.injected(fault, at, then=fault, only="Secret") as injected:
+                said = run(task, *arguments)
+            assert injected.met
+            assert not tells("".join(said).encode(), key), (task, at)
