@@ -19,7 +19,7 @@ test-faults: setup ## every task met by every fault at every call to AWS, of whi
 	@$(BIN)/pytest --every-fault tests/faults
 
 test-nodes: setup ## the boot scripts on nodes that boot, with real Slurm; needs root
-	@tests/nodes/run --ignore tests/nodes/uqle
+	@tests/nodes/run
 
 test-browser: setup ## the page of `invoke picture` in a real Chromium, completion in bash and zsh
 	@$(BIN)/pytest -c tests/browser/pytest.ini tests/browser

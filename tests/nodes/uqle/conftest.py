@@ -15,14 +15,14 @@ from slurm_cluster import stack
 from tests.nodes.cluster import NAME, REPOSITORY, SCRIPTS, Addresses, ComputeNode, HeadNode, Node, root
 from tests.nodes.machine import Completed, host
 from tests.nodes.uqle.network import PERSON, Network
-from tests.nodes.uqle.services import NAME_SERVER, FileServer, MetadataService, mount_tools
+from tests.nodes.uqle.services import LISTING, NAME_SERVER, FileServer, MetadataService, mount_tools
 from tests.nodes.uqle.virtual_machine import VirtualMachine
 
 REGION = "eu-west-2"
 MAC = "02:00:00:00:00:01"
-# The person's ssh, which leaves the known hosts and the settings of this machine's user alone.
+# The ssh of a person who says yes to a new host; it leaves the known hosts and the settings of this machine's user alone.
 SSH = """#!/bin/sh
-exec /usr/bin/{name} -F none -o UserKnownHostsFile=/run/known_hosts "$@"
+exec /usr/bin/{name} -F none -o UserKnownHostsFile=/run/known_hosts -o StrictHostKeyChecking=accept-new "$@"
 """
 
 AWS = "[default]\nregion = {region}\nendpoint_url = {AWS_ENDPOINT_URL}\naws_access_key_id = {AWS_ACCESS_KEY_ID}\n"
@@ -134,7 +134,7 @@ def metadata(account: Account) -> Iterator[MetadataService]:
             "mac": MAC,
             "network": {"interfaces": {"macs": {MAC: interface}}},
             "placement": {"availability-zone": f"{REGION}a", "region": REGION},
-            "public-keys": {"0": {"openssh-key": account.public_key}},
+            "public-keys": {LISTING: f"0={NAME}", "0": {"openssh-key": account.public_key}},
         },
         "dynamic": {"instance-identity": {"document": f'{{"region": "{REGION}", "instanceId": "{uqle["InstanceId"]}"}}'}},
     }

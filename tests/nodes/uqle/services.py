@@ -11,6 +11,7 @@ from typing import Any
 from tests.nodes.machine import host, wait_for
 
 METADATA = "169.254.169.254"
+LISTING = ""  # what a folder lists instead of the names in it
 NAME_SERVER = "10.0.0.2"  # Amazon's, in a VPC of 10.0.0.0/16
 TOOLS = Path("/run/tools")
 CONFIGURATION = Path(__file__).with_name("ganesha.conf")
@@ -137,6 +138,8 @@ class MetadataService:
                 return None
             found = found[name]
         if isinstance(found, dict):
+            if LISTING in found:
+                return str(found[LISTING]).encode()
             return "\n".join(name + "/" * isinstance(below, dict) for name, below in found.items()).encode()
         return found if isinstance(found, bytes) else str(found).encode()
 
