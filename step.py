@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context, Exit, Failure, Local, Result, Task
 
-from slurm_cluster.console import folded, say
+from slurm_cluster.console import folded, say, updating
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.progress import Progress
 from slurm_cluster.settings import check_file, check_variables
 
 if TYPE_CHECKING:
@@ -126,16 +128,27 @@ def run(c: Context, p: Project, command: str, *, interactive: bool = False, **kw
     print(shown(command), flush=True)
     c.config.runners.local = Local if interactive else Interruptible
     env = {"PATH": programs(), "AWS_REGION": p.region, "AWS_DEFAULT_REGION": p.region}
-    return None if c.config.run.dry else c.run(command, env=env, echo=False, warn=True, **kwargs)
+    if c.config.run.dry:
+        return None
+    with updating(c.quiet or not kwargs.get("hide")) as update:
+        if update:
+            update(Progress(command.split()[0]))
+        return c.run(command, env=env, echo=False, warn=True, **kwargs)
 
 
 def shown(command: str) -> str:
     """Give a command in lines of 80 columns, as a shell would take them."""
-    lines = ["$"]
+    parts: list[str] = []
     for word in map(shlex.quote, shlex.split(command)):
-        if len(f"{lines[-1]} {word}") > 78:  # and the two characters that go on to the next line
+        if parts and re.fullmatch(r"-\S+", parts[-1]) and not word.startswith("-"):
+            parts[-1] += f" {word}"  # a flag keeps its value
+        else:
+            parts.append(word)
+    lines = ["$"]
+    for part in parts:
+        if len(f"{lines[-1]} {part}") > 78:  # and the two characters that go on to the next line
             lines.append("   ")
-        lines[-1] += f" {word}"
+        lines[-1] += f" {part}"
     return " \\\n".join(lines)
 
 

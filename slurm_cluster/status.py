@@ -65,10 +65,11 @@ def network_parts(s: Standing) -> list[Part]:
     """Give the VPC, its subnets and its NAT gateways; of a network that was there before, what the cluster uses."""
     if not s.vpc:
         return [Part("VPC", "", {}, "", "invoke configure")]
-    whose = {"name": standing.tag(s.vpc)} if s.own_network else {"whose": "which was there before"}
+    before = {"block": s.vpc["CidrBlock"], "whose": "which was there before"}
+    details = {"name": standing.tag(s.vpc)} if s.own_network else before
     used = {each["SubnetId"] for each in (s.head, s.uqle, *s.compute) if each}
     return [
-        Part("VPC", s.vpc["VpcId"], {"block": s.vpc["CidrBlock"], **whose}, "", ""),
+        Part("VPC", s.vpc["VpcId"], details, "", ""),
         *(subnet_part(subnet) for subnet in s.subnets if s.own_network or subnet["SubnetId"] in used),
         *(gateway_part(gateway) for gateway in s.nat_gateways if s.own_network),
     ]

@@ -126,7 +126,7 @@ def test_a_long_command_is_shown_in_lines_that_a_shell_takes():
         "pcluster create-cluster --cluster-configuration config.yml --cluster-name pcluster-ubuntu --dryrun true 'a b'"
     )
     assert shown.splitlines() == [
-        "$ pcluster create-cluster --cluster-configuration config.yml --cluster-name \\",
-        "    pcluster-ubuntu --dryrun true 'a b'",
+        "$ pcluster create-cluster --cluster-configuration config.yml \\",
+        "    --cluster-name pcluster-ubuntu --dryrun true 'a b'",
     ]
     assert step.shown("ssh x") == "$ ssh x"
