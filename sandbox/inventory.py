@@ -92,6 +92,7 @@ NAME = "Tags[?Key=='Name'].Value | [0]"
 ALL = {"IncludePlannedDeletion": True}
 LOCAL = {"Scope": "Local"}
 OWN = {"Owners": ["self"]}
+OWN_KEYS = "Aliases[?TargetKeyId && !starts_with(AliasName, 'alias/aws/')]"  # AWS's own, as for encrypted disks, cost nothing
 LISTINGS = [
     Listing("VPC", "ec2", "describe_vpcs", "Vpcs[?!IsDefault]", "VpcId", NAME),
     Listing("subnet", "ec2", "describe_subnets", "Subnets[?!DefaultForAz]", "SubnetId", NAME),
@@ -148,7 +149,7 @@ LISTINGS = [
     Listing("resource group", "resource-groups", "list_groups", "GroupIdentifiers", "GroupName"),
     Listing("auto scaling group", "autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", "AutoScalingGroupName"),
     Listing("load balancer", "elbv2", "describe_load_balancers", "LoadBalancers", "LoadBalancerName"),
-    Listing("key", "kms", "list_keys", "Keys", "KeyId"),
+    Listing("key", "kms", "list_aliases", OWN_KEYS, "TargetKeyId", "AliasName"),
     Listing("bucket", "s3", "list_buckets", "Buckets", "Name"),
 ]
 PARTS = [
