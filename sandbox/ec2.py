@@ -128,6 +128,7 @@ class Cloud(EC2Backend):
         groups = [not group.is_default for group in self.groups[vpc_id].values()]
         subnets = [subnet.vpc_id == vpc_id for zone in self.subnets.values() for subnet in zone.values()]
         refuse_if(gateways + groups + subnets, f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
+        self.get_vpc(vpc_id).dhcp_options = None  # moto would delete them with it, and other VPCs have them too
         return super().delete_vpc(vpc_id)
 
     def detach_internet_gateway(self, internet_gateway_id: str, vpc_id: str) -> None:

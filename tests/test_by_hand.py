@@ -57,7 +57,7 @@ IDS = "|".join(
         r"(?<=pcluster-ubuntu-)[a-z0-9]{16}\b",  # pcluster's folder in its bucket
         r"[0-9a-f]{64}|(?<=_)[0-9a-f]{12}\b|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
         r"203\.0\.113\.\d+(?!/)|ip-10-0-\d+-\d+",
-        r"(vpc|subnet|sg|i|eni|fs|fsmt|eipalloc|nat|igw|rtb|vol|lt)-[0-9a-f]{8,17}\b",
+        r"(vpc|subnet|sg|i|eni|fs|fsmt|dopt|eipalloc|nat|igw|rtb|vol|lt)-[0-9a-f]{8,17}\b",
         r"\d{12,14}|[A-Z0-9]{12}\b|-key-[A-Za-z]{6}\b",
     ]
 )

@@ -34,7 +34,7 @@ def asked(tmp_path) -> Path:
     """Profiles of the person's own; the file of who asked the program that gives the keys of one of them."""
     program, asked = tmp_path / "give-keys", tmp_path / "asked"
     program.write_text(
-        f"#!/bin/sh\nps -o args= -p $PPID >> {asked}\n"
+        f"#!/bin/sh\nps -ww -o args= -p $PPID >> {asked}\n"
         """echo '{"Version": 1, "AccessKeyId": "work", "SecretAccessKey": "work"}'\n"""
     )
     program.chmod(0o700)
@@ -99,5 +99,5 @@ def test_an_sso_session_is_used_by_us_and_by_pcluster(cluster, invoke, asked, po
 def test_an_sso_session_that_ran_out_is_a_sentence(invoke, asked, tmp_path):
     signed_in("2020-01-01T00:00:00Z")
     printed = said(invoke("create-jwt-key", **profile("corporate", tmp_path)), 1)
-    assert "expired" in printed
+    assert "The AWS SSO session is over: `aws sso login`" in printed
     assert len(printed.splitlines()) == 1

@@ -91,7 +91,7 @@ def test_what_a_person_types_or_leaves_is_no_traceback(account, invoke, tmp_path
     assert "temp-config.yml is not YAML" in said(invoke("status"), 1)
     Path("temp-config.yml").unlink()
     Path.home().joinpath(".ssh").write_text("")
-    assert "cannot be written" in said(invoke("create-key-pair"), 1)
+    assert ".ssh/pcluster-ubuntu.pem cannot be read: Not a directory" in said(invoke("create-key-pair"), 1)
 
 
 def test_down_with_another_cluster_in_the_network_takes_the_rest_and_says_so(cluster, network, cloudformation, upload, invoke):

@@ -52,7 +52,7 @@ def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(filled
     said(invoke("delete-cluster", "--yes"))
     [file_system] = efs.describe_file_systems()["FileSystems"]
     [target] = efs.describe_mount_targets(FileSystemId=file_system["FileSystemId"])["MountTargets"]
-    assert target["NetworkInterfaceId"] in said(invoke("delete-network"), 1)
+    assert target["MountTargetId"] in said(invoke("delete-network"), 1)
 
 
 def test_an_update_that_was_left_is_watched_to_its_end_before_another_is_begun(cluster, invoke, monkeypatch):
