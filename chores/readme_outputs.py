@@ -24,7 +24,7 @@ SAME: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"(?m)^(PASS +Node\.js: ).*", r"\1/usr/bin/node"),
     (r"\b20\d{10}(\d\d)?\b", lambda match: "20261124000000"[: len(match[0])]),
     (r"parallelcluster-[0-9a-f]{16}-v1", "parallelcluster-0123456789abcdef-v1"),
-    (r"(?m)^ +\d+:\d\d  (CREATE|DELETE)_IN_PROGRESS .*\n", ""),  # how many of these lines there are depends on the moment
+    (r"(?m)^ +\d+:\d\d  (CREATE|UPDATE|DELETE)_IN_PROGRESS\b.*\n", ""),  # how many of these lines there are depends on the moment
     (r"(?m)^( +)\d+:\d\d  ", r"\g<1>0:01  "),
     (r"(?m)^Status: .*\n?", ""),
     (r"(?m)^(1\. .*\n2\. .*\n)(?:\d+\. .*\n){10,}(\d+\. .*\n)", r"\1...\n\2"),  # a list of all regions tells nobody anything
