@@ -1,28 +1,25 @@
 """Every test runs in the emulated AWS, one for each worker, emptied before each test: none can reach a real account."""
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 
 import sandbox
 from sandbox import stacks
+from sandbox.calls import client
 from sandbox.published import PCLUSTER, UBUNTU_IMAGE, image_id
 from slurm_cluster import aws
 from slurm_cluster.project import Project
+from tests.walker import Walker
 
 ROOT = Path(__file__).parent.parent
 REGION = "eu-west-2"
 SMALL_CLUSTER = Path(__file__).with_name("small_cluster.cfn.yaml").read_text()
 SETTINGS = yaml.safe_load((ROOT / "invoke.yaml").read_text())
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,14 +30,21 @@ def emulated_aws() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def workplace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Work in an empty folder, with a home and a session of AWS of its own."""
-    aws.session.cache_clear()
+    """Work in an empty folder, with a home of its own."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     for name in [name for name in os.environ if name.startswith("INVOKE_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def own_session() -> Iterator[None]:
+    """A session of AWS for a test that changes who the person is; the others share one, which reads AWS's descriptions once."""
+    aws.session.cache_clear()
+    yield
+    aws.session.cache_clear()
 
 
 @pytest.fixture
@@ -58,33 +62,33 @@ def project(account: None) -> Project:
 
 @pytest.fixture
 def ec2(account: None) -> Any:
-    return boto3.Session().client("ec2", region_name=REGION)
+    return client("ec2", REGION)
 
 
 @pytest.fixture
 def cloudformation(account: None) -> Any:
-    return boto3.Session().client("cloudformation", region_name=REGION)
+    return client("cloudformation", REGION)
+
+
+@pytest.fixture(scope="session")
+def walker(emulated_aws: None) -> Iterator[Walker]:
+    started = Walker()
+    yield started
+    started.close()
 
 
 @pytest.fixture
-def invoke(account: None) -> Run:
+def invoke(walker: Walker, account: None) -> Walker:
     """Run invoke as a person does: a process of its own in the current folder."""
-
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT), *arguments]
-        return subprocess.run(
-            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
-
-    return run
+    return walker
 
 
 @pytest.fixture
-def key_pair(invoke: Run) -> Path:
+def key_pair(ec2: Any) -> Path:
     """A key pair of the cluster's name, with its private half here."""
     from slurm_cluster import key_pair
 
-    key_pair.create(boto3.Session().client("ec2", region_name=REGION), "pcluster-ubuntu")
+    key_pair.create(ec2, "pcluster-ubuntu")
     return key_pair.private_key_file("pcluster-ubuntu")
 
 

@@ -1,9 +1,9 @@
 import json
 
-import boto3
 import pytest
 from moto.s3.models import s3_backends
 
+from sandbox.calls import client
 from slurm_cluster import bootstrap
 from slurm_cluster.errors import ClusterError
 
@@ -41,7 +41,7 @@ def test_the_bucket_is_private_encrypted_and_for_tls_only(s3):
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
 def test_the_bucket_is_in_its_region(account, region):
-    s3, bucket = boto3.Session().client("s3", region_name=region), bootstrap.bucket_name(ACCOUNT, region)
+    s3, bucket = client("s3", region), bootstrap.bucket_name(ACCOUNT, region)
     bootstrap.ensure_bucket(s3, bucket, ACCOUNT, region)
     assert (s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] or "us-east-1") == region
 

@@ -8,14 +8,16 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 
-from sandbox import inventory, reset
+from sandbox import inventory
+from sandbox.calls import client
 from tests.conftest import REGION, ROOT
+from tests.state import normal
 
 BLOCKS = re.findall(r"```bash by-hand\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+pytestmark = pytest.mark.xdist_group("walk")
 BIN = Path(sys.executable).parent
 
 # What a person does at a keyboard: answers the wizard's questions, and writes the values into the file.
@@ -52,72 +54,55 @@ END
 }
 EDITOR=write_values
 """
-IDS = "|".join(
-    [
-        r"(?<=pcluster-ubuntu-)[a-z0-9]{16}\b",  # pcluster's folder in its bucket
-        r"[0-9a-f]{64}|(?<=_)[0-9a-f]{12}\b|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-        r"203\.0\.113\.\d+(?!/)|ip-10-0-\d+-\d+",
-        r"(vpc|subnet|sg|i|eni|fs|fsmt|dopt|eipalloc|nat|igw|rtb|vol|lt)-[0-9a-f]{8,17}\b",
-        r"\d{12,14}|[A-Z0-9]{12}\b|-key-[A-Za-z]{6}\b",
-    ]
-)
 
 
-def normal(text: str) -> str:
-    """Give a text without what differs from run to run."""
-    return re.sub(IDS, "ID", text)
+def decided(folder: Path = Path()) -> dict[str, Any]:
+    """Take down all that the steps decide, without ids.
 
-
-def picture() -> dict[str, Any]:
-    """Take down all that the steps decide, without ids."""
-    client = {name: boto3.Session().client(name, region_name=REGION) for name in ("ec2", "s3", "secretsmanager", "iam")}
+    Args:
+        folder: where the steps were done.
+    """
+    ec2, s3, secretsmanager, iam = (client(service, REGION) for service in ("ec2", "s3", "secretsmanager", "iam"))
     [instance] = [
         instance
-        for reservation in client["ec2"].describe_instances()["Reservations"]
+        for reservation in ec2.describe_instances()["Reservations"]
         for instance in reservation["Instances"]
         if {"Key": "slurm-cluster", "Value": "pcluster-ubuntu"} in instance.get("Tags", [])
     ]
     attribute = {"InstanceId": instance["InstanceId"], "Attribute": "userData"}
-    volumes = client["ec2"].describe_volumes(Filters=[{"Name": "tag:slurm-cluster", "Values": ["*"]}])["Volumes"]
-    [bucket] = [b["Name"] for b in client["s3"].list_buckets()["Buckets"] if b["Name"].startswith("slurm-cluster")]
-    [secret] = client["secretsmanager"].list_secrets()["SecretList"]
-    [policy] = [p for p in client["iam"].list_policies(Scope="Local")["Policies"] if "jwt" in p["PolicyName"]]
+    volumes = ec2.describe_volumes(Filters=[{"Name": "tag:slurm-cluster", "Values": ["*"]}])["Volumes"]
+    [bucket] = [b["Name"] for b in s3.list_buckets()["Buckets"] if b["Name"].startswith("slurm-cluster")]
+    [secret] = secretsmanager.list_secrets()["SecretList"]
+    [policy] = [p for p in iam.list_policies(Scope="Local")["Policies"] if "jwt" in p["PolicyName"]]
     version = {"PolicyArn": policy["Arn"], "VersionId": policy["DefaultVersionId"]}
     keys = ("InstanceType", "ImageId", "KeyName", "MetadataOptions", "Tags")
     found = {
         "account": sorted(tuple(map(normal, thing)) for thing in inventory(REGION)),
         "instance": {key: instance[key] for key in keys}
         | {"groups": len(instance["SecurityGroups"]), "public": "PublicIpAddress" in instance},
-        "user data": b64decode(client["ec2"].describe_instance_attribute(**attribute)["UserData"]["Value"]).decode(),
+        "user data": b64decode(ec2.describe_instance_attribute(**attribute)["UserData"]["Value"]).decode(),
         "volumes": [(volume["Size"], volume["Encrypted"], volume["VolumeType"]) for volume in volumes],
-        "private": client["s3"].get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"],
-        "encryption": client["s3"].get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"],
-        "bucket policy": yaml.safe_load(client["s3"].get_bucket_policy(Bucket=bucket)["Policy"]),
-        "key": re.sub(r"[A-Za-z0-9_-]", "x", client["secretsmanager"].get_secret_value(SecretId=secret["ARN"])["SecretString"]),
+        "private": s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"],
+        "encryption": s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"],
+        "bucket policy": yaml.safe_load(s3.get_bucket_policy(Bucket=bucket)["Policy"]),
+        "key": re.sub(r"[A-Za-z0-9_-]", "x", secretsmanager.get_secret_value(SecretId=secret["ARN"])["SecretString"]),
         "secret": (secret["Name"], secret["Tags"]),
-        "policy": client["iam"].get_policy_version(**version)["PolicyVersion"]["Document"],
-        "files": {name: Path(name).read_text().strip() for name in ("config.yml", "uqle.env", "config-parameters.json")},
+        "policy": iam.get_policy_version(**version)["PolicyVersion"]["Document"],
+        "files": {name: (folder / name).read_text().strip() for name in ("config.yml", "uqle.env", "config-parameters.json")},
     }
     return yaml.safe_load(normal(yaml.safe_dump(found)))
 
 
 @pytest.mark.usefixtures("account")
-def test_the_steps_by_hand_end_in_the_same_state_as_the_tasks(invoke):
-    walked = invoke("up", "--yes", "--ssh-from", "203.0.113.7/32")
-    assert walked.returncode == 0, walked.stdout + walked.stderr
-    by_task = picture()
-    reset()
-    for file in Path().iterdir():
-        file.unlink()
-    (Path.home() / ".ssh" / "pcluster-ubuntu.pem").unlink()
+def test_the_steps_by_hand_end_in_the_same_state_as_the_tasks(walked, invoke):
     for name in "bootstrap", "config.template.yml", "config-parameters.example.json":
         Path(name).symlink_to(ROOT / name)
     script = "\n".join([KEYBOARD, *BLOCKS])
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     answer = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    by_hand = picture()
-    for part, made in by_task.items():
+    by_hand = decided()
+    for part, made in walked.decided.items():
         assert by_hand[part] == made, part
     assert (Path.home() / ".ssh" / "pcluster-ubuntu.pem").stat().st_mode & 0o777 == 0o600
     assert Path("uqle.env").stat().st_mode & 0o777 == 0o600

@@ -35,7 +35,7 @@ def test_types_that_no_zone_offers_together_fail(key_pair):
     assert results(uqle=uqle)[0]["instance types"].result == "FAIL"
 
 
-def test_without_credentials_nothing_more_is_asked(account, monkeypatch):
+def test_without_credentials_nothing_more_is_asked(account, own_session, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     named, quotas = results()

@@ -1,6 +1,6 @@
-import boto3
 import pytest
 
+from sandbox.calls import client
 from slurm_cluster import network as networks
 from slurm_cluster.errors import ClusterError
 from tests.conftest import make_cluster
@@ -69,5 +69,5 @@ def test_the_network_stays_while_its_cluster_or_another_one_is_in_it(ec2, cloudf
 
 
 def test_networks_of_other_regions_are_not_seen(network):
-    ec2 = boto3.Session().client("ec2", region_name="us-east-1")
+    ec2 = client("ec2", "us-east-1")
     assert networks.of_cluster(ec2, "pcluster-ubuntu") == []

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import boto3
 import pytest
 
+from sandbox.calls import client
 from sandbox.policies import allows, listed, matches
 from sandbox.record import Call
 from slurm_cluster import checks, permissions
@@ -222,9 +222,9 @@ def test_the_policies_name_the_cluster_or_its_tags_wherever_something_changes_th
 
 
 @pytest.fixture
-def person(account, monkeypatch):
+def person(account, own_session, monkeypatch):
     """A person with an access key and no permission."""
-    iam = boto3.Session().client("iam", region_name=REGION)
+    iam = client("iam", REGION)
     iam.create_user(UserName="person")
     key = iam.create_access_key(UserName="person")["AccessKey"]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])

@@ -7,11 +7,11 @@ import socket
 import subprocess
 import sys
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from sandbox import inventory, published, stacks
+from sandbox.calls import client
 from tests.conftest import ROOT
 
 REGION = "eu-west-2"
@@ -172,8 +172,8 @@ def test_a_deleted_stack_leaves_nothing(ec2, cloudformation, account):
 
 def test_each_region_has_the_images_and_the_parameter_that_others_publish(account):
     for region in "us-east-1", "ap-southeast-2":
-        name = boto3.Session().client("ssm", region_name=region).get_parameter(Name=published.UBUNTU)["Parameter"]["Value"]
-        images = boto3.Session().client("ec2", region_name=region).describe_images(ImageIds=[name])["Images"]
+        name = client("ssm", region).get_parameter(Name=published.UBUNTU)["Parameter"]["Value"]
+        images = client("ec2", region).describe_images(ImageIds=[name])["Images"]
         assert images[0]["Name"].startswith("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64")
 
 
@@ -194,7 +194,7 @@ def test_a_stacks_events_come_one_after_the_other(cloudformation, monkeypatch):
 
 
 def test_the_compute_fleet_does_what_it_is_asked_step_by_step(ec2):
-    dynamodb = boto3.Session().client("dynamodb", region_name=REGION)
+    dynamodb = client("dynamodb", REGION)
     table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
     name, key = "parallelcluster-x", {"Id": {"S": "COMPUTE_FLEET"}}
     dynamodb.create_table(TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST")

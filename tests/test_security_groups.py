@@ -1,7 +1,7 @@
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from sandbox.calls import client
 from slurm_cluster import security_groups
 from slurm_cluster.errors import ClusterError
 from tests.conftest import make_cluster
@@ -50,7 +50,7 @@ def test_a_cluster_with_groups_of_its_own_is_told_so(cloudformation, account):
 
 def test_only_machines_that_are_not_the_clusters_own_stand_in_the_way_of_its_deletion(ec2, cloudformation, cluster, network):
     security_groups.refuse_foreign_members(cloudformation, ec2, "pcluster-ubuntu")
-    image = boto3.Session().client("ssm", region_name="eu-west-2")
+    image = client("ssm", "eu-west-2")
     name = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
     interface = {"DeviceIndex": 0, "SubnetId": network["public"], "Groups": [cluster["group"]]}
     made = ec2.run_instances(

@@ -6,10 +6,10 @@ import re
 import subprocess
 from pathlib import Path
 
-import boto3
 import pytest
 
 from sandbox import inventory, resource_types, stacks
+from sandbox.calls import client
 from slurm_cluster import fleet, jwt_key
 from tests.conftest import REGION, ROOT, make_cluster
 
@@ -225,9 +225,7 @@ def test_pclusters_findings_are_readable_lines(filled, invoke):
     assert "pcluster refused: Invalid cluster configuration." in printed
     assert re.search(r"^  ERROR \w+: ", printed, re.MULTILINE)
     assert "/tmp" in printed
-    assert boto3.Session().client("cloudformation", region_name=REGION).list_stacks()["StackSummaries"][0]["StackName"] != (
-        "pcluster-ubuntu"
-    )
+    assert client("cloudformation", REGION).list_stacks()["StackSummaries"][0]["StackName"] != ("pcluster-ubuntu")
 
 
 def test_a_cluster_that_failed_says_why_and_can_be_taken_away(filled, invoke, monkeypatch):

@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sandbox
 from sandbox import doors, faults, record
 from sandbox.calls import client
 from slurm_cluster import jwt_key, node_log
+from tests import test_by_hand
 from tests.conftest import REGION, ROOT
 from tests.test_slurm_rest import Slurmrestd, served
 
@@ -38,6 +39,7 @@ class Walk(NamedTuple):
 
     Args:
         calls: all calls of AWS, with their answers.
+        decided: what the steps had decided when the UQLE machine was connected.
         said: what each step printed.
         seen: command lines and environments of all processes that the steps started.
         files: the files below the home, the work folder and the folder for temporary ones, with their modes, at the end of `up`.
@@ -52,6 +54,7 @@ class Walk(NamedTuple):
     """
 
     calls: list[record.Call]
+    decided: dict[str, Any]
     said: dict[str, str]
     seen: set[bytes]
     files: dict[str, tuple[int, bytes]]
@@ -95,6 +98,9 @@ def walk(folder: Path) -> Walk:
                 with faults.injected(faults.lost, then=faults.refusing("AccessDeniedException"), only=FAILING[task]):
                     step(task, status=None)
             step(task)
+            if task == "connect-uqle handover":
+                with unrecorded(calls):
+                    decided = test_by_hand.decided(places["PWD"])
         key = next(call.arguments["SecretString"] for call in calls if call.operation == "CreateSecret")
         server = Slurmrestd(shared)
         server.key = key
@@ -117,7 +123,7 @@ def walk(folder: Path) -> Walk:
         step("create-jwt-key")
         step("down --yes --all")
     private = (places["HOME"] / ".ssh" / f"{CLUSTER}.pem").read_text()
-    return Walk(calls, said, seen, files, key, private, *stands)
+    return Walk(calls, decided, said, seen, files, key, private, *stands)
 
 
 def tags() -> dict[str, dict[str, str]]:

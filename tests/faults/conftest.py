@@ -1,10 +1,6 @@
 """Faults are injected at every call with --every-fault (`make test-faults`), and at a few of them without."""
 
-from collections.abc import Iterator
-
 import pytest
-
-from tests.faults.walker import Walker
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,15 +28,3 @@ def pytest_terminal_summary(terminalreporter) -> None:
 @pytest.fixture(scope="session")
 def every(pytestconfig) -> bool:
     return pytestconfig.getoption("--every-fault", default=False)
-
-
-@pytest.fixture(scope="session")
-def walker(emulated_aws) -> Iterator[Walker]:
-    started = Walker()
-    yield started
-    started.close()
-
-
-@pytest.fixture
-def walk(walker, account) -> Walker:
-    return walker

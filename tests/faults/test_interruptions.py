@@ -6,9 +6,9 @@ from typing import NamedTuple
 import pytest
 
 from sandbox import faults
-from tests.faults.account import FROM, Base, build, difference, of_account
-from tests.faults.picture import picture
-from tests.faults.walker import Walker
+from tests.faults.account import FROM, Base, build
+from tests.state import difference, of_account, picture
+from tests.walker import Walker
 
 
 class Case(NamedTuple):
@@ -63,8 +63,8 @@ KINDS = {
     "throttled from then on": Kind(lambda _: [faults.throttled], faults.throttled),
     "broken from then on": Kind(lambda _: [faults.broken], faults.broken),
     "its answer lost and AWS away": Kind(lambda _: [faults.lost], faults.closed),
-    "killed before": Kind(lambda walk: [faults.killing(walk.kill, after=False)], faults.closed),
-    "killed after": Kind(lambda walk: [faults.killing(walk.kill, after=True)], faults.closed),
+    "killed before": Kind(lambda invoke: [faults.killing(invoke.kill, after=False)], faults.closed),
+    "killed after": Kind(lambda invoke: [faults.killing(invoke.kill, after=True)], faults.closed),
 }
 
 
@@ -78,42 +78,42 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("case", "kind"), pairs, ids=ids)
 
 
-def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(case, kind, walk, every, record_property):
-    build(case.base, walk)
+def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(case, kind, invoke, every, record_property):
+    build(case.base, invoke)
     before = picture()
     with faults.recorded() as calls:
-        assert walk(*case.task.split()).status == 0
+        assert invoke(*case.task.split()).returncode == 0
     undisturbed = picture()
     moments = range(1, len(calls) + 1)
     injected, lost, losses = 0, 0, []
     for at in moments if every else moments[:: max(1, len(moments) // 2)]:
-        build(case.base, walk)
-        injected += len(KINDS[kind].faults(walk))
-        found = interrupt(case, KINDS[kind], at, walk)
+        build(case.base, invoke)
+        injected += len(KINDS[kind].faults(invoke))
+        found = interrupt(case, KINDS[kind], at, invoke)
         found += difference(undisturbed, picture())
         if found:
-            lost += len(KINDS[kind].faults(walk))
+            lost += len(KINDS[kind].faults(invoke))
             losses.append("\n  ".join([f"call {at}, {calls[at - 1].name}:", *found]))
     if case.undo:
-        assert walk(*case.undo.split()).status == 0
+        assert invoke(*case.undo.split()).returncode == 0
         assert difference(of_account(before), of_account(picture())) == []
     record_property("injected", injected)
     record_property("survived", injected - lost)
     assert not losses, "\n".join(losses)
 
 
-def interrupt(case: Case, kind: Kind, at: int, walk: Walker) -> list[str]:
+def interrupt(case: Case, kind: Kind, at: int, invoke: Walker) -> list[str]:
     """Run a task with a fault and then without one; say what was wrong with either run."""
     patience = {} if kind.survives else {"AWS_MAX_ATTEMPTS": "1"}
-    expected = kind.faults(walk)
+    expected = kind.faults(invoke)
     each = faults.first(*expected, *([kind.then] * 1000 if kind.then else []))
     with faults.injected(each, at, then=each) as injection:
-        first = walk(*case.task.split(), **patience)
+        first = invoke(*case.task.split(), **patience)
     assert len(injection.met) >= len(expected), f"{len(injection.met)} faults at call {at}"
-    again = walk(*case.task.split())
-    found = [f"run again: {again}"] if again.status else []
-    if kind.survives and first.status:
+    again = invoke(*case.task.split())
+    found = [f"run again: {again}"] if again.returncode else []
+    if kind.survives and first.returncode:
         found.append(f"did not get over it: {first}")
-    if not kind.survives and first.status == 0:
+    if not kind.survives and first.returncode == 0:
         found.append(f"took no notice: {first}")
     return found

@@ -11,9 +11,9 @@ import pytest
 from sandbox import faults
 from sandbox.calls import client
 from tests.conftest import REGION
-from tests.faults.account import FROM, Base, build, difference
-from tests.faults.picture import picture
-from tests.faults.walker import Walker
+from tests.faults.account import FROM, Base, build
+from tests.state import difference, picture
+from tests.walker import Walker
 
 pytestmark = pytest.mark.whole
 
@@ -23,17 +23,17 @@ NO_NETWORK = Base(tasks=("create-key-pair",))
 VPC, NAMES, DNS, STACK = "CreateVpc", "CreateTags", "ModifyVpcAttribute", "CreateStack"
 
 
-def all_of_it(walk: Walker) -> Callable[[], None]:
+def all_of_it(invoke: Walker) -> Callable[[], None]:
     """Kill the task, and what it started."""
-    return walk.kill
+    return invoke.kill
 
 
-def pcluster_alone(walk: Walker) -> Callable[[], None]:
+def pcluster_alone(invoke: Walker) -> Callable[[], None]:
     """Kill the command, and not the task that waits for it."""
 
     def kill() -> None:
-        walk.begun.wait()
-        for each in children(walk.pid):
+        invoke.begun.wait()
+        for each in children(invoke.pid):
             os.kill(each, 9)
 
     return kill
@@ -99,12 +99,12 @@ def state() -> list[str]:
     return [line for line in picture() if not re.match(r'object \["s3://parallelcluster-|file temp-config.yml ', line)]
 
 
-def undisturbed(task: str, walk: Walker) -> list[str]:
+def undisturbed(task: str, invoke: Walker) -> list[str]:
     """Give the state that an undisturbed step leaves."""
     if task not in UNDISTURBED:
-        build(BASES[task], walk)
-        walked = walk(*task.split())
-        assert walked.status == 0, walked.printed
+        build(BASES[task], invoke)
+        walked = invoke(*task.split())
+        assert walked.returncode == 0, walked.printed
         UNDISTURBED[task] = state()
     return UNDISTURBED[task]
 
@@ -121,25 +121,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("moment", moments, ids=ids)
 
 
-def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_one(moment, walk, record_property):
-    expected = undisturbed(moment.task, walk)
-    build(BASES[moment.task], walk)
+def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_one(moment, invoke, record_property):
+    expected = undisturbed(moment.task, invoke)
+    build(BASES[moment.task], invoke)
     record_property("injected", 1)
-    fault = faults.killing(moment.victim(walk), after=moment.after)
+    fault = faults.killing(moment.victim(invoke), after=moment.after)
     with faults.injected(fault, moment.at, then=faults.closed if moment.victim is all_of_it else None, only=moment.call) as met:
-        first = walk(*moment.task.split())
+        first = invoke(*moment.task.split())
     assert met.met
-    assert first.status == (-9 if moment.victim is all_of_it else 1), first
-    again = walk(*moment.task.split())
-    if moment.task == "configure" and again.status:
+    assert first.returncode == (-9 if moment.victim is all_of_it else 1), first
+    again = invoke(*moment.task.split())
+    if moment.task == "configure" and again.returncode:
         vpcs = [vpc["VpcId"] for vpc in client("ec2", REGION).describe_vpcs()["Vpcs"] if not vpc["IsDefault"]]
         assert len(vpcs) == 1
         assert vpcs[0] in again.printed
         assert "remove the network with `invoke delete-network`" in again.printed
-        removed = walk("delete-network")
-        assert removed.status == 0, removed.printed
-        again = walk(*moment.task.split())
-    assert again.status == 0, again.printed
+        removed = invoke("delete-network")
+        assert removed.returncode == 0, removed.printed
+        again = invoke(*moment.task.split())
+    assert again.returncode == 0, again.printed
     assert difference(expected, state()) == []
     record_property("survived", 1)
 
@@ -147,18 +147,18 @@ def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_
 UPDATE = [("^PUT /parallelcluster-", False), ("UpdateStack", False), ("UpdateStack", True), ("DescribeStackEvents", True)]
 
 
-def test_an_update_that_is_killed_and_run_again_ends_as_an_undisturbed_one(walk, record_property):
-    build(FILLED, walk)
-    assert walk("create-cluster").status == 0
+def test_an_update_that_is_killed_and_run_again_ends_as_an_undisturbed_one(invoke, record_property):
+    build(FILLED, invoke)
+    assert invoke("create-cluster").returncode == 0
     addresses = ["198.51.100.1/32", "198.51.100.2/32"]
-    expected = {address: updated(address, walk) for address in addresses}
+    expected = {address: updated(address, invoke) for address in addresses}
     record_property("injected", len(UPDATE))
     for (call, after), address in zip(UPDATE, addresses * 2, strict=True):
         render(address)
-        with faults.injected(faults.killing(walk.kill, after=after), then=faults.closed, only=call) as met:
-            assert walk("update-cluster").status == -9
+        with faults.injected(faults.killing(invoke.kill, after=after), then=faults.closed, only=call) as met:
+            assert invoke("update-cluster").returncode == -9
         assert met.met
-        assert difference(expected[address], updated(address, walk)) == []
+        assert difference(expected[address], updated(address, invoke)) == []
         record_property("survived", 1)
 
 
@@ -168,9 +168,9 @@ def render(address: str) -> None:
     Path("config.yml").write_text(re.sub(r"AllowedIps: .*", f"AllowedIps: '{address}'", text))
 
 
-def updated(address: str, walk: Walker) -> list[str]:
+def updated(address: str, invoke: Walker) -> list[str]:
     """Update the cluster until SSH is for this address, and give the state."""
     render(address)
-    walked = walk("update-cluster")
-    assert walked.status == 0, walked.printed
+    walked = invoke("update-cluster")
+    assert walked.returncode == 0, walked.printed
     return state()

@@ -60,9 +60,9 @@ def is_a_sentence(printed: str) -> bool:
 @pytest.mark.parametrize(
     ("task", "only", "refusal", "says"), REFUSALS, ids=lambda value: value[0] if isinstance(value, tuple) else None
 )
-def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, refusal, says, cluster, walk):
+def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, refusal, says, cluster, invoke):
     with faults.injected(faults.refusing(*refusal), then=faults.refusing(*refusal), only=only) as injection:
-        status, printed = walk(task, AWS_MAX_ATTEMPTS="1")
+        status, printed = invoke(task, AWS_MAX_ATTEMPTS="1")
     assert injection.met
     assert status == 1
     assert re.search(says, printed), printed
@@ -77,21 +77,21 @@ def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, re
         (faults.throttled, "AWS asks to go slower: wait a minute"),
     ],
 )
-def test_a_service_or_a_network_that_is_down_is_a_sentence(fault, says, walk):
+def test_a_service_or_a_network_that_is_down_is_a_sentence(fault, says, invoke):
     with faults.injected(fault, then=fault):
-        status, printed = walk("create-jwt-key")
+        status, printed = invoke("create-jwt-key")
     assert status == 1
     assert re.search(says, printed), printed
     assert is_a_sentence(printed), printed
 
 
-def test_an_sso_session_that_is_over_is_a_sentence(walk):
+def test_an_sso_session_that_is_over_is_a_sentence(invoke):
     Path("config").write_text(
         "[profile work]\nsso_session = s\nsso_account_id = 123456789012\nsso_role_name = r\nregion = eu-west-2\n"
         "[sso-session s]\nsso_region = eu-west-2\nsso_start_url = https://example.org/start\n"
     )
     unset = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-    status, printed = walk("create-jwt-key", AWS_PROFILE="work", AWS_CONFIG_FILE=str(Path("config").resolve()), **unset)
+    status, printed = invoke("create-jwt-key", AWS_PROFILE="work", AWS_CONFIG_FILE=str(Path("config").resolve()), **unset)
     assert status == 1
     assert "`aws sso login`" in printed
     assert is_a_sentence(printed), printed
@@ -104,7 +104,7 @@ def test_an_sso_session_that_is_over_is_a_sentence(walk):
         ("RunInstances", ("VcpuLimitExceeded", VCPUS), r"quota of vCPUs \(L-1216C47A\)"),
     ],
 )
-def test_what_aws_refuses_a_stack_is_a_reason_with_the_next_step(only, refusal, says, network, cloudformation, walk):
+def test_what_aws_refuses_a_stack_is_a_reason_with_the_next_step(only, refusal, says, network, cloudformation, invoke):
     with faults.injected(faults.refusing(*refusal), then=faults.refusing(*refusal), only=only, whose="stacks") as injection:
         made = make_cluster("pcluster-ubuntu", network, cloudformation)
     assert injection.met

@@ -11,8 +11,8 @@ from sandbox.calls import client
 from sandbox.inventory import LISTINGS
 from slurm_cluster import stack
 from tests.conftest import REGION, ROOT, make_cluster
-from tests.faults.account import CLUSTER, FROM, Base, build, difference, of_account, stand
-from tests.faults.picture import picture
+from tests.faults.account import CLUSTER, FROM, Base, build, stand
+from tests.state import difference, of_account, picture
 
 pytestmark = pytest.mark.whole
 
@@ -49,15 +49,15 @@ def is_on_purpose(thing: Thing) -> bool:
     return any(kind == left and fnmatch.fnmatch(name, pattern) for left, pattern in left_on_purpose())
 
 
-def test_up_and_down_leave_what_the_readme_says_and_every_service_that_they_called_was_looked_at(walk):
-    build(Base(), walk)
+def test_up_and_down_leave_what_the_readme_says_and_every_service_that_they_called_was_looked_at(invoke):
+    build(Base(), invoke)
     before = inventory(REGION)
     with faults.recorded() as calls:
-        up = walk("up", "--yes", *FROM.split())
-        assert up.status == 0, up.printed
+        up = invoke("up", "--yes", *FROM.split())
+        assert up.returncode == 0, up.printed
         made = inventory(REGION) - before
-        down = walk("down", "--yes", "--all")
-        assert down.status == 0, down.printed
+        down = invoke("down", "--yes", "--all")
+        assert down.returncode == 0, down.printed
     left = inventory(REGION) - before
     assert len(made) > 100
     assert {thing.kind for thing in left} == {"log group", "bucket", "object", "key pair", "secret to be deleted"}
@@ -68,18 +68,18 @@ def test_up_and_down_leave_what_the_readme_says_and_every_service_that_they_call
 
 
 @pytest.mark.parametrize("steps", range(len(STEPS) + 1))
-def test_down_after_each_part_of_up_leaves_nothing(steps, walk):
-    build(Base(), walk)
+def test_down_after_each_part_of_up_leaves_nothing(steps, invoke):
+    build(Base(), invoke)
     before = of_account(picture())
     for step in STEPS[:steps]:
         if step == "configure":
-            stand(Base(network=True), walk)
+            stand(Base(network=True), invoke)
         elif step == "create-cluster":
             cluster_in_network()
         else:
-            assert walk(*step.split()).status == 0
-    down = walk("down", "--yes", "--all")
-    assert down.status == 0, down.printed
+            assert invoke(*step.split()).returncode == 0
+    down = invoke("down", "--yes", "--all")
+    assert down.returncode == 0, down.printed
     left = [line for line in of_account(picture()) if not line.startswith(f'key pair ["{CLUSTER}"')]
     assert difference(before, left) == []
 
@@ -102,41 +102,41 @@ def standing(_: pytest.MonkeyPatch) -> None:
     [(being_created, "CREATE_IN_PROGRESS"), (failed, "ROLLBACK_COMPLETE"), (standing, "CREATE_COMPLETE")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_cluster_is_deleted_in_whatever_state_it_is(become, status, walk, monkeypatch):
-    build(Base(network=True), walk)
+def test_a_cluster_is_deleted_in_whatever_state_it_is(become, status, invoke, monkeypatch):
+    build(Base(network=True), invoke)
     before = of_account(picture())
     become(monkeypatch)
     cloudformation = cluster_in_network()
     assert stack.find(cloudformation, CLUSTER)["StackStatus"] == status
-    walked = walk("delete-cluster", "--yes")
-    assert walked.status == 0, walked.printed
+    walked = invoke("delete-cluster", "--yes")
+    assert walked.returncode == 0, walked.printed
     assert difference(before, of_account(picture())) == []
-    assert "There is no cluster" in walk("delete-cluster", "--yes").printed
+    assert "There is no cluster" in invoke("delete-cluster", "--yes").printed
 
 
-def test_a_cluster_that_was_deleted_in_part_is_deleted_for_good(walk):
-    build(Base(network=True), walk)
+def test_a_cluster_that_was_deleted_in_part_is_deleted_for_good(invoke):
+    build(Base(network=True), invoke)
     before = of_account(picture())
     cloudformation = cluster_in_network()
     refused = faults.refusing("DependencyViolation", "it is in use")
     with faults.injected(refused, then=refused, only="TerminateInstances", whose="stacks") as injection:
-        walked = walk("delete-cluster", "--yes")
+        walked = invoke("delete-cluster", "--yes")
     assert injection.met
-    assert (walked.status, stack.find(cloudformation, CLUSTER)["StackStatus"]) == (1, "DELETE_FAILED")
+    assert (walked.returncode, stack.find(cloudformation, CLUSTER)["StackStatus"]) == (1, "DELETE_FAILED")
     assert "was not deleted: run this again" in walked.printed
     assert "it is in use" in walked.printed
-    assert walk("delete-cluster", "--yes").status == 0
+    assert invoke("delete-cluster", "--yes").returncode == 0
     assert difference(before, of_account(picture())) == []
 
 
-def test_a_deletion_that_is_under_way_is_watched_to_its_end(walk, monkeypatch):
-    build(Base(network=True), walk)
+def test_a_deletion_that_is_under_way_is_watched_to_its_end(invoke, monkeypatch):
+    build(Base(network=True), invoke)
     before = of_account(picture())
     cloudformation = cluster_in_network()
     monkeypatch.setattr(stacks, "DELETION", 3)
     cloudformation.delete_stack(StackName=CLUSTER)
-    walked = walk("delete-cluster", "--yes")
-    assert walked.status == 0, walked.printed
+    walked = invoke("delete-cluster", "--yes")
+    assert walked.returncode == 0, walked.printed
     assert "$ pcluster" not in walked.printed
     assert difference(before, of_account(picture())) == []
 

@@ -8,9 +8,9 @@ import pytest
 from sandbox import faults
 from sandbox.calls import client
 from tests.conftest import REGION
-from tests.faults.account import FROM, Base, build, difference, of_account, stand
-from tests.faults.picture import picture
-from tests.faults.walker import Walker
+from tests.faults.account import FROM, Base, build, stand
+from tests.state import difference, of_account, picture
+from tests.walker import Walker
 
 pytestmark = pytest.mark.whole
 
@@ -33,31 +33,31 @@ TWICE = [  # a task, what stands before it, and the call at which both are held 
 
 @pytest.fixture(scope="session")
 def another(emulated_aws):
-    started = Walker("printed-by-the-other")
+    started = Walker()
     yield started
     started.close()
 
 
 @pytest.mark.parametrize(("task", "base", "call"), TWICE, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(task, base, call, walk, another):
-    build(base, walk)
-    assert walk(task).status == 0
+def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(task, base, call, invoke, another):
+    build(base, invoke)
+    assert invoke(task).returncode == 0
     once = picture()
-    build(base, walk)
+    build(base, invoke)
     both = faults.meeting(2)
     with faults.injected(both, then=both, only=call) as injection, ThreadPoolExecutor(2) as pool:
-        answers = [pool.submit(walker, task) for walker in (walk, another)]
+        answers = [pool.submit(walker, task) for walker in (invoke, another)]
         walked = [answer.result() for answer in answers]
     assert len(injection.met) >= 2
-    assert [answer.status for answer in walked] == [0, 0], walked
+    assert [answer.returncode for answer in walked] == [0, 0], walked
     assert difference(once, picture()) == []
 
 
-def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other_untouched(walk, another, monkeypatch):
+def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other_untouched(invoke, another, monkeypatch):
     made = ("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}", "render")
-    build(STANDS._replace(tasks=(*made, "connect-uqle")), walk)
+    build(STANDS._replace(tasks=(*made, "connect-uqle")), invoke)
     alone = of_account(picture())
-    build(STANDS._replace(tasks=made), walk)
+    build(STANDS._replace(tasks=made), invoke)
     another.folder = Path("second").resolve()
     another.folder.mkdir()
     monkeypatch.chdir(another.folder)
@@ -65,12 +65,12 @@ def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other
     monkeypatch.chdir(another.folder.parent)
     both = faults.meeting(2)
     with faults.injected(both, then=both, only="RunInstances") as injection, ThreadPoolExecutor(2) as pool:
-        answers = [pool.submit(walk, "connect-uqle"), pool.submit(another, "connect-uqle", INVOKE_CLUSTER_NAME="second")]
-        assert [answer.result().status for answer in answers] == [0, 0]
+        answers = [pool.submit(invoke, "connect-uqle"), pool.submit(another, "connect-uqle", INVOKE_CLUSTER_NAME="second")]
+        assert [answer.result().returncode for answer in answers] == [0, 0]
     assert len(injection.met) == 2
     assert machines() == {"pcluster-ubuntu": "pcluster-ubuntu-uqle", "second": "second-uqle"}
     down = another("down", "--yes", "--all", INVOKE_CLUSTER_NAME="second")
-    assert down.status == 0, down.printed
+    assert down.returncode == 0, down.printed
     assert machines() == {"pcluster-ubuntu": "pcluster-ubuntu-uqle"}
     kept = [line for line in of_account(picture()) if not line.startswith('key pair ["second"')]
     assert difference(alone, kept) == []

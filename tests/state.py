@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import b64decode
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ from typing import Any
 from sandbox.calls import client
 from sandbox.inventory import details
 from tests.conftest import REGION
-from tests.test_by_hand import normal
 
-DIFFERS = "|".join(  # from run to run, beside what `normal` knows
+DIFFERS = "|".join(  # from run to run
     [
+        r"(?<=pcluster-ubuntu-)[a-z0-9]{16}\b",  # pcluster's folder in its bucket
+        r"[0-9a-f]{64}|(?<=_)[0-9a-f]{12}\b|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        r"203\.0\.113\.\d+(?!/)|ip-10-0-\d+-\d+",
+        r"(vpc|subnet|sg|i|eni|fs|fsmt|dopt|eipalloc|nat|igw|rtb|vol|lt)-[0-9a-f]{8,17}\b",
+        r"\d{12,14}|[A-Z0-9]{12}\b|-key-[A-Za-z]{6}\b",
         r"\b10\.\d+\.\d+\.\d+(?!/)",
         r"\b(ip|ec2)(-\d+){4}|\b[A-Z][A-Z0-9]{10,20}\b",
         r"\b02(:[0-9a-f]{2}){5}",
@@ -23,6 +28,11 @@ DIFFERS = "|".join(  # from run to run, beside what `normal` knows
 )
 
 
+def normal(text: str) -> str:
+    """Give a text without what differs from run to run."""
+    return re.sub(DIFFERS, "ID", text)
+
+
 def picture() -> list[str]:
     """Give the state as lines, which can be compared."""
     things = [
@@ -30,7 +40,7 @@ def picture() -> list[str]:
         for thing, told in details(REGION).items()
     ]
     files = [f"file {path.name} {oct(path.stat().st_mode)} {text(path)}" for path in all_files()]
-    return sorted(normal(re.sub(DIFFERS, "ID", line)) for line in [*things, *keys(), *files])
+    return sorted(normal(line) for line in [*things, *keys(), *files])
 
 
 def readable(told: dict[str, Any]) -> dict[str, Any]:
@@ -63,3 +73,15 @@ def keys() -> list[str]:
 def plain(value: Any) -> str:
     """Give a time as a word, and whatever else JSON does not know as text."""
     return "time" if isinstance(value, datetime) else str(value)
+
+
+def difference(expected: list[str], found: list[str]) -> list[str]:
+    """Say what is missing in a state, and what is too much."""
+    missing, extra = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
+    return [*(f"missing: {line}" for line in missing), *(f"too much: {line}" for line in extra)]
+
+
+def of_account(state: list[str]) -> list[str]:
+    """Give a state without what taking away leaves on purpose: files, a secret that is to be deleted, a launch that is over."""
+    kept = [line for line in state if not line.startswith(("file ", "secret to be deleted "))]
+    return [re.sub(r'(, )?\{"Key": "slurm-cluster:spent-client-token", "Value": "\w+"\}', "", line) for line in kept]

@@ -8,40 +8,47 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 SERVICES = ("cloudformation", "ec2", "iam", "logs", "s3", "secretsmanager", "ssm", "sts")
 
 
 class Walked(NamedTuple):
     """What came of a task: its status, negative when a signal ended it, and what it printed."""
 
-    status: int
-    printed: str
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def printed(self) -> str:
+        """All that it printed."""
+        return self.stdout + self.stderr
 
 
 class Walker:
     """The end of the test: tells the process what to run, and may kill it while it runs."""
 
-    def __init__(self, output: str = "printed") -> None:
+    def __init__(self) -> None:
         self.folder: Path | None = None  # where tasks are run; None: in the current folder
-        self.output = output  # the file of the home folder that takes what a task prints
+        self.outputs = tempfile.TemporaryDirectory(prefix="walker-")
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "tests.faults.walker"]
+        command = [sys.executable, "-m", "tests.walker"]
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.begun = threading.Event()
 
     def __call__(self, *arguments: str, **environment: str) -> Walked:
-        """Run `invoke` with these arguments in the current folder."""
-        output = Path.home() / self.output
+        """Run `invoke` with these arguments."""
+        outputs = [Path(self.outputs.name) / name for name in ("stdout", "stderr")]
         asked = {
             "arguments": arguments,
             "environment": {**os.environ, **environment},
             "folder": str(self.folder or Path.cwd()),
-            "output": str(output),
+            "outputs": list(map(str, outputs)),
         }
         self.process.stdin.write(f"{json.dumps(asked)}\n")
         self.process.stdin.flush()
@@ -49,10 +56,9 @@ class Walker:
         self.begun.set()
         status = int(self.process.stdout.readline())
         self.begun.clear()
-        printed = output.read_text()
-        output.unlink()
-        assert "Traceback" not in printed, printed
-        return Walked(status, printed)
+        walked = Walked(status, *[output.read_text() for output in outputs])
+        assert "Traceback" not in walked.printed, walked.printed
+        return walked
 
     def kill(self) -> None:
         """Kill -9 the task, and what it started."""
@@ -64,19 +70,20 @@ class Walker:
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
+        self.outputs.cleanup()
 
 
 def load() -> None:
     """Load all that tasks load, and let botocore read its files once."""
     import boto3
-    import botocore.loaders
     import botocore.retries.standard
+    from botocore.loaders import JSONFileLoader
 
     import step  # noqa: F401
 
-    botocore.loaders.JSONFileLoader.load_file = functools.cache(botocore.loaders.JSONFileLoader.load_file)
-    botocore.loaders.JSONFileLoader.__hash__ = lambda _: 0  # all of them read the same files
-    botocore.loaders.JSONFileLoader.__eq__ = lambda *_: True
+    JSONFileLoader.load_file = functools.cache(JSONFileLoader.load_file)
+    JSONFileLoader.__hash__ = lambda _: 0  # all of them read the same files
+    JSONFileLoader.__eq__ = lambda *_: True
     botocore.retries.standard.ExponentialBackoff.delay_amount = lambda *_: 0  # nothing takes time
     for service in SERVICES:
         boto3.Session().client(service, region_name="eu-west-2")
@@ -85,9 +92,9 @@ def load() -> None:
 def run(asked: dict) -> None:
     """Be the task, from here to the end."""
     os.setsid()
-    output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for there, here in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2)):
-        os.dup2(there, here)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, output in enumerate(asked["outputs"], 1):
+        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
