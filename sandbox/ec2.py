@@ -39,7 +39,7 @@ class Cloud(EC2Backend):
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self.amis.update(published.images(self))
-        self.snapshots.clear()  # those of moto's images, which are not the account's
+        self.snapshots.clear()  # of these images, and so not the account's
         self.launches: dict[str, tuple[str, Any]] = {}
 
     def create_vpc(self, *args: Any, **kwargs: Any) -> Any:

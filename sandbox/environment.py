@@ -23,6 +23,7 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens on it
 # As AWS does, and moto only when asked.
 settings.ENABLE_AMI_VALIDATION = True
 settings.ENABLE_KEYPAIR_VALIDATION = True
+settings.ec2_load_default_amis = lambda: False  # the images of this AWS are in `published`
 # moto looks through its folders at each call to find whose it is.
 DomainDispatcherApplication.get_backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
 

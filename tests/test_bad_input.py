@@ -26,7 +26,7 @@ from slurm_cluster import aws, configuration, files, parameters, preflight, temp
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
 from slurm_cluster.settings import FILES, check_file, check_variables
-from tests.conftest import ROOT, SETTINGS
+from tests.conftest import INVOKE, ROOT, SETTINGS
 from tests.test_parameters import GOOD
 from tests.test_temp_config import GOOD as GOOD_TEMP_CONFIG
 
@@ -389,7 +389,7 @@ def small_files() -> None:
 def test_a_full_disk_is_a_sentence_and_leaves_the_good_file(account, invoke):
     PARAMETERS.write_text(json.dumps(GOOD))
     CONFIG.write_text("good")
-    command = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT), "render"]
+    command = [*INVOKE, "render"]
     answer = subprocess.run(
         command, env={**os.environ, "INVOKE_CLUSTER_NAME": "one"}, preexec_fn=small_files, capture_output=True, text=True
     )
@@ -408,7 +408,7 @@ cat /dev/zero >fill 2>/dev/null || "$@" || { ls -A && cat config.yml; }
 def test_a_file_system_that_is_full_is_a_sentence_and_keeps_the_good_file(account):
     PARAMETERS.write_text(json.dumps(GOOD))
     Path("full").mkdir()
-    command = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT), "render"]
+    command = [*INVOKE, "render"]
     answer = subprocess.run(
         ["unshare", "--mount", "sh", "-c", FULL, "sh", *command],
         env={**os.environ, "INVOKE_CLUSTER_NAME": "one"}, capture_output=True, text=True,

@@ -1,16 +1,12 @@
 """Ctrl-C, pressed in a terminal while a task takes long: one sentence, status 130."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from sandbox import fleet, stacks
 from slurm_cluster import uqle_instance
-from tests.conftest import ROOT, make_cluster
+from tests.conftest import INVOKE, make_cluster
 from tests.terminal import CTRL_C, Terminal
 
-INVOKE = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT)]
 SENTENCE = "Stopped. What was begun goes on in AWS; the same command takes it up again."
 
 

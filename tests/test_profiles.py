@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import INVOKE
 from tests.test_tasks import said
 
 CONFIG = """\
@@ -66,6 +69,12 @@ def portal() -> Iterator[HTTPServer]:
         thread.join()
 
 
+def invoke(*arguments, **environment):
+    """Run a task in a process that nothing was loaded for before: where a person's sessions are is read then."""
+    command, whole = [*INVOKE, *arguments], {**os.environ, **environment}
+    return subprocess.run(command, env=whole, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
 def profile(name, tmp_path, **more):
     """The environment in which a person works with a profile."""
     own = {"AWS_PROFILE": name, "AWS_CONFIG_FILE": str(tmp_path / "config")}
@@ -79,7 +88,7 @@ def signed_in(until):
     file.write_text(json.dumps({"accessToken": "token", "expiresAt": until}))
 
 
-def test_a_role_of_a_profile_is_assumed_by_us_and_by_pcluster(cluster, invoke, asked, tmp_path):
+def test_a_role_of_a_profile_is_assumed_by_us_and_by_pcluster(cluster, asked, tmp_path):
     environment = profile("admin", tmp_path)
     assert "as arn:aws:sts::123456789012:assumed-role/admin/me" in invoke("check", **environment).stdout
     asked.unlink()
@@ -88,7 +97,7 @@ def test_a_role_of_a_profile_is_assumed_by_us_and_by_pcluster(cluster, invoke, a
     assert "/pcluster update-compute-fleet" in asked.read_text().splitlines()[1]
 
 
-def test_an_sso_session_is_used_by_us_and_by_pcluster(cluster, invoke, asked, portal, tmp_path):
+def test_an_sso_session_is_used_by_us_and_by_pcluster(cluster, asked, portal, tmp_path):
     signed_in("2099-01-01T00:00:00Z")
     environment = profile("corporate", tmp_path, AWS_ENDPOINT_URL_SSO=f"http://127.0.0.1:{portal.server_port}")
     invoke("pause", **environment)
@@ -96,7 +105,7 @@ def test_an_sso_session_is_used_by_us_and_by_pcluster(cluster, invoke, asked, po
     assert portal.asked == [(path, "token"), (path, "token")]
 
 
-def test_an_sso_session_that_ran_out_is_a_sentence(invoke, asked, tmp_path):
+def test_an_sso_session_that_ran_out_is_a_sentence(account, asked, tmp_path):
     signed_in("2020-01-01T00:00:00Z")
     printed = said(invoke("create-jwt-key", **profile("corporate", tmp_path)), 1)
     assert "The AWS SSO session is over: `aws sso login`" in printed

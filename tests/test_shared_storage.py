@@ -4,16 +4,14 @@ import json
 import os
 import pty
 import subprocess
-import sys
 import termios
-from pathlib import Path
 
 import pytest
 import yaml
 from botocore.exceptions import ClientError
 
 from slurm_cluster import shared_storage, stack
-from tests.conftest import ROOT, SMALL_CLUSTER, make_cluster
+from tests.conftest import INVOKE, SMALL_CLUSTER, make_cluster
 
 
 class AsJson(yaml.SafeLoader):
@@ -41,7 +39,7 @@ def in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str
     """Run invoke at a terminal at which somebody types."""
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())
-    command = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT), *arguments]
+    command = [*INVOKE, *arguments]
     take = functools.partial(fcntl.ioctl, theirs, termios.TIOCSCTTY, 0)
     answered = subprocess.run(command, stdin=theirs, capture_output=True, text=True, start_new_session=True, preexec_fn=take)
     os.close(ours)

@@ -1,15 +1,11 @@
 """80 columns are enough: for the helps, and for what each task says, in a terminal of that width."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import INVOKE
 from tests.terminal import Terminal
-
-INVOKE = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT)]
 
 
 def too_long(*arguments, status=0):

@@ -18,7 +18,7 @@ from sandbox import doors, faults, record
 from sandbox.calls import client
 from slurm_cluster import jwt_key, node_log
 from tests import test_by_hand
-from tests.conftest import REGION, ROOT
+from tests.conftest import INVOKE, REGION, ROOT
 from tests.test_slurm_rest import Slurmrestd, served
 
 CLUSTER = "pcluster-ubuntu"
@@ -86,7 +86,7 @@ def walk(folder: Path) -> Walk:
     def step(task: str, status: int = 0) -> None:
         with watched(seen):
             answer = subprocess.run(
-                [str(Path(sys.executable).with_name("invoke")), "--debug", "--echo", "--search-root", str(ROOT), *task.split()],
+                [*INVOKE, "--debug", "--echo", *task.split()],
                 cwd=places["PWD"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             )  # fmt: skip
         said[f"{task} ({len(said)})"] = answer.stdout + answer.stderr

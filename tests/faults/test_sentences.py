@@ -62,11 +62,11 @@ def is_a_sentence(printed: str) -> bool:
 )
 def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, refusal, says, cluster, invoke):
     with faults.injected(faults.refusing(*refusal), then=faults.refusing(*refusal), only=only) as injection:
-        status, printed = invoke(task, AWS_MAX_ATTEMPTS="1")
+        walked = invoke(task, AWS_MAX_ATTEMPTS="1")
     assert injection.met
-    assert status == 1
-    assert re.search(says, printed), printed
-    assert is_a_sentence(printed), printed
+    assert walked.returncode == 1
+    assert re.search(says, walked.printed), walked.printed
+    assert is_a_sentence(walked.printed), walked.printed
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, re
 )
 def test_a_service_or_a_network_that_is_down_is_a_sentence(fault, says, invoke):
     with faults.injected(fault, then=fault):
-        status, printed = invoke("create-jwt-key")
-    assert status == 1
-    assert re.search(says, printed), printed
-    assert is_a_sentence(printed), printed
+        walked = invoke("create-jwt-key")
+    assert walked.returncode == 1
+    assert re.search(says, walked.printed), walked.printed
+    assert is_a_sentence(walked.printed), walked.printed
 
 
 def test_an_sso_session_that_is_over_is_a_sentence(invoke):
@@ -91,10 +91,10 @@ def test_an_sso_session_that_is_over_is_a_sentence(invoke):
         "[sso-session s]\nsso_region = eu-west-2\nsso_start_url = https://example.org/start\n"
     )
     unset = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-    status, printed = invoke("create-jwt-key", AWS_PROFILE="work", AWS_CONFIG_FILE=str(Path("config").resolve()), **unset)
-    assert status == 1
-    assert "`aws sso login`" in printed
-    assert is_a_sentence(printed), printed
+    walked = invoke("create-jwt-key", AWS_PROFILE="work", AWS_CONFIG_FILE=str(Path("config").resolve()), **unset)
+    assert walked.returncode == 1
+    assert "`aws sso login`" in walked.printed
+    assert is_a_sentence(walked.printed), walked.printed
 
 
 @pytest.mark.parametrize(
