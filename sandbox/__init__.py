@@ -20,8 +20,10 @@ What it leaves out: no machine boots (the head node is taken to have reported su
 policies are kept but not enforced, no metrics and logs come from machines, and what takes AWS minutes takes seconds here.
 """
 
+import gc
 import os
 
+gc.set_threshold(100_000)  # moto knows a million things of AWS by heart, and none of them is garbage
 # First of all, the person's own AWS leaves this process: moto reads profiles as soon as it is imported.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]

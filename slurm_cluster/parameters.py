@@ -185,8 +185,8 @@ def shorten(value: object) -> str:
 
 
 def plain(name: str) -> str:
-    """Give a name that somebody made up as it fits into a sentence."""
-    return name if re.fullmatch(r"[\w.-]{1,60}", name, re.ASCII) else shorten(name)
+    """Give a name or a URI that somebody made up as it fits into a sentence."""
+    return name if re.fullmatch(r"[\w.:/-]{1,200}", name, re.ASCII) else shorten(name)
 
 
 def is_wide(source: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurm_cluster import bootstrap, files
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.parameters import plain
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -28,7 +29,8 @@ def check(path: Path, cluster: str, region: str, s3: S3Client) -> None:
     """
     configuration = load(path)
     if configuration.get("Region") != region:
-        raise ClusterError(f"{path} is for {configuration.get('Region')}, not {region}: `invoke render` writes it anew.")
+        other = plain(str(configuration.get("Region")))
+        raise ClusterError(f"{path} is for {other}, not {region}: `invoke render` writes it anew.")
     entries = [each for kind in node_kinds(configuration).values() for each in s3_access(kind)]
     if any(bootstrap.is_ours(text(each, "BucketName")) and each.get("KeyName") != f"{cluster}/*" for each in entries):
         raise ClusterError(f"{path} is of another cluster than {cluster}: work in a folder of its own.")
@@ -37,7 +39,7 @@ def check(path: Path, cluster: str, region: str, s3: S3Client) -> None:
         raise ClusterError(f"{path}: {'; '.join(unreadable)}: add the bucket to its Iam / S3Access.")
     missing = bootstrap.missing(s3, sorted({uri for kind in node_kinds(configuration).values() for uri in scripts_of(kind)}))
     if missing:
-        raise ClusterError(f"{', '.join(missing)} is not there: `invoke upload-bootstrap fill-parameters render`.")
+        raise ClusterError(f"{', '.join(map(plain, missing))} is not there: `invoke upload-bootstrap fill-parameters render`.")
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -57,7 +59,10 @@ def load(path: Path) -> dict[str, Any]:
 
 def node_kinds(configuration: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Give the parts of a configuration that have custom actions and permissions: the head node and each queue."""
-    kinds = {f"queue {queue.get('Name')}": queue for queue in mappings(below(configuration, "Scheduling").get("SlurmQueues"))}
+    kinds = {
+        f"queue {plain(str(queue.get('Name')))}": queue
+        for queue in mappings(below(configuration, "Scheduling").get("SlurmQueues"))
+    }
     return {"the head node": below(configuration, "HeadNode"), **kinds}
 
 
@@ -100,5 +105,5 @@ def unreadable_scripts(configuration: Mapping[str, Any]) -> list[str]:
         readable = [f"s3://{text(each, 'BucketName')}/{text(each, 'KeyName', '*')}" for each in s3_access(kind)]
         stored = [uri for uri in scripts_of(kind) if uri.startswith("s3://")]
         denied = [uri for uri in stored if not any(fnmatchcase(uri, pattern) for pattern in readable)]
-        found += [f"{name} may not read {uri}" for uri in denied]
+        found += [f"{name} may not read {plain(uri)}" for uri in denied]
     return found

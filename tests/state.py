@@ -21,8 +21,8 @@ DIFFERS = "|".join(  # from run to run
         r"\d{12,14}|[A-Z0-9]{12}\b|-key-[A-Za-z]{6}\b",
         r"\b10\.\d+\.\d+\.\d+(?!/)",
         r"\b(ip|ec2)(-\d+){4}|\b[A-Z][A-Z0-9]{10,20}\b",
-        r"\b02(:[0-9a-f]{2}){5}",
         r"[0-9a-f]{32}|([0-9a-f]{2}:){15,}[0-9a-f]{2}|key-[0-9a-f]{17}",
+        r"\b02(:[0-9a-f]{2}){5}",
         r"\b(eni-attach|dopt|acl|vpc-cidr-assoc|fsmt|[a-z]+assoc)-[0-9a-f]+",
     ]
 )

@@ -2,6 +2,7 @@ import itertools
 import json
 from pathlib import Path
 
+import pytest
 from moto.cloudformation.models import cloudformation_backends
 
 from sandbox import stacks
@@ -9,6 +10,7 @@ from slurm_cluster import security_groups
 from tests.conftest import REGION
 from tests.test_tasks import filled, said, upload  # noqa: F401 - fixtures
 
+pytestmark = pytest.mark.xdist_group("update")  # which is begun early, as all groups are: it takes a minute
 CONFIG = Path("config.yml")
 
 
