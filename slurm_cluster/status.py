@@ -6,7 +6,7 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurm_cluster import aws, bootstrap, fleet, jwt_key, key_pair, node_log, reach, stack, standing
+from slurm_cluster import aws, bootstrap, files, fleet, jwt_key, key_pair, node_log, reach, stack, standing
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -191,12 +191,14 @@ def left(p: Project) -> list[str]:
     buckets = [each["Name"] for each in s3.list_buckets()["Buckets"] if is_pclusters(each["Name"])]
     scripts = bootstrap.count(s3, p.bucket, p.cluster, p.account)
     secret = jwt_key.find_secret(p.client("secretsmanager"), p.secret)
+    handed_over = files.is_there(p.handover_file)
     return [
         *(f"log group {name}: the nodes' logs, kept 180 days to look failures up" for name in groups),
         *(f"bucket {name}: pcluster's own, for all clusters of its region" for name in buckets),
         *([f"key pair {p.key_pair}: costs nothing"] if key_pair.find(p.client("ec2"), p.key_pair) else []),
         *([f"{scripts} boot scripts in {p.bucket}: `invoke down --all` removes them"] if scripts else []),
         *([f"secret {p.secret}: costs; `invoke down --all` removes it"] if secret else []),
+        *([f"file {p.handover_file}: for a cluster that is gone, with its key if you asked for it"] if handed_over else []),
     ]
 
 

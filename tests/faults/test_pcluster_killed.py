@@ -84,13 +84,43 @@ CREATE = [
     Moment("create-cluster", STACK, victim=pcluster_alone),
     Moment("create-cluster", "DescribeStackEvents"),
 ]
+PAUSING = [
+    ("pause", "UpdateItem|PutItem"),
+    ("pause", "StopInstances"),
+    ("resume", "UpdateItem|PutItem"),
+    ("resume", "StartInstances"),
+]
+TAKEN_AWAY = [  # and which of these calls, in the order in which they are made
+    ("TerminateInstances", 1),
+    ("RevokeSecurityGroupIngress", 1),
+    ("DeleteStack", 1),
+    ("DeleteStack", 2),
+    ("DeleteVpc", 1),
+    ("DELETE .*\\.sh", 1),
+    ("^DELETE /[^/]+$", 1),
+    ("DeletePolicy", 1),
+    ("DeleteSecret", 1),
+]
 DELETE = [
     Moment("delete-cluster --yes", "DeleteStack", after=False),
     Moment("delete-cluster --yes", "DeleteStack"),
     Moment("delete-cluster --yes", "DeleteStack", victim=pcluster_alone),
     Moment("delete-cluster --yes", "DescribeStackEvents", at=2),
 ]
-BASES = {"configure": NO_NETWORK, "create-cluster": FILLED, "delete-cluster --yes": STANDS}
+PAUSE = [Moment(task, call, after=after) for task, call in PAUSING for after in (False, True)]
+DOWN = [Moment("down --yes --all", call, at, after) for call, at in TAKEN_AWAY for after in (False, True)]
+MOMENTS = [*CONFIGURE, *CREATE, *DELETE, *PAUSE, *DOWN]
+CONNECTED = Base(
+    network=True, cluster=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}", "connect-uqle")
+)
+BASES = {
+    "configure": NO_NETWORK,
+    "create-cluster": FILLED,
+    "delete-cluster --yes": STANDS,
+    "pause": CONNECTED,
+    "resume": CONNECTED._replace(tasks=(*CONNECTED.tasks, "pause")),
+    "down --yes --all": CONNECTED,
+}
 UNDISTURBED: dict[str, list[str]] = {}
 
 
@@ -109,18 +139,13 @@ def undisturbed(task: str, invoke: Walker) -> list[str]:
     return UNDISTURBED[task]
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Kill each step at all moments, or in the sample at one."""
-    if "moment" in metafunc.fixturenames:
-        every = metafunc.config.getoption("--every-fault", default=False)
-        moments = [*CONFIGURE, *CREATE, *DELETE] if every else [CONFIGURE[1], DELETE[1]]
-        ids = [
-            f"{m.task.split()[0]}-{m.call.strip('^')}-{m.at}-{'after' if m.after else 'before'}-{m.victim.__name__}"
-            for m in moments
-        ]
-        metafunc.parametrize("moment", moments, ids=ids)
+def told(moment: Moment) -> str:
+    """Name a moment."""
+    when = "after" if moment.after else "before"
+    return f"{moment.task.split()[0]}-{moment.call.strip('^')}-{moment.at}-{when}-{moment.victim.__name__}"
 
 
+@pytest.mark.parametrize("moment", MOMENTS, ids=told)
 def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_one(moment, invoke, record_property):
     expected = undisturbed(moment.task, invoke)
     build(BASES[moment.task], invoke)

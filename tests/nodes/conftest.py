@@ -22,6 +22,7 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     return None if config.rootpath == HERE else True
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have one worker run all tests that share what boots: a cluster, or else what their file has."""
     for item in items:

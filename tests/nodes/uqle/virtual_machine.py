@@ -42,12 +42,13 @@ class VirtualMachine:
     def __init__(self, name: str, address: str, mac: str, forward: str = "", **environment: str) -> None:
         self.console_file, self.socket = Path(f"/run/{name}.console"), TOOLS / f"run/{name}.agent"
         variables = "".join(f" systemd.setenv={key}={value}" for key, value in environment.items())
+        forwarded = f",hostfwd=tcp:{forward}-:22" if forward else ""
         command = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "2"]
         command += ["-m", "2048", "-nodefaults", "-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci"]
         command += ["-drive", "file=/srv/machine/image,format=raw,if=virtio,snapshot=on,cache=unsafe"]
         command += [
             "-netdev",
-            f"user,id=network,hostfwd=tcp:{address}:22-:22",
+            f"user,id=network{forwarded}",
             "-device",
             f"virtio-net-pci,netdev=network,romfile=,mac={mac}",
         ]
