@@ -89,10 +89,12 @@ class Cloud(EC2Backend):
     def terminate_instances(self, instance_ids: list[str]) -> Any:
         """Let go of the interfaces; those that were made for the instance go with it."""
         with ONE_AT_A_TIME:
-            for instance in self.get_multi_instances_by_id(instance_ids):
-                for nic in instance.nics.values():
-                    nic.instance, nic.attachment_id, nic.status = None, None, "available"
-            return super().terminate_instances(instance_ids)
+            instances = self.get_multi_instances_by_id(instance_ids)
+            for nic in [nic for instance in instances for nic in instance.nics.values()]:
+                nic.instance, nic.attachment_id, nic.status = None, None, "available"
+            alive = [instance.id for instance in instances if instance.state != "terminated"]
+            over = [(instance, instance._state) for instance in instances if instance.id not in alive]
+            return over + (super().terminate_instances(alive) if alive else [])
 
     def delete_network_interface(self, eni_id: str) -> None:
         """Refuse while it is attached."""

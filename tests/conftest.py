@@ -158,6 +158,15 @@ def make_cluster(name: str, network: dict[str, str], cloudformation: Any, templa
     return {"stack": stack["StackId"], "group": ids.get("HeadNodeSecurityGroup", "")}
 
 
+def run_fleet(name: str) -> None:
+    """Make the table in which the compute fleet's status is, as it is when the fleet runs."""
+    dynamodb, table = client("dynamodb", REGION), f"parallelcluster-{name}"
+    keys = [{"AttributeName": "Id", "KeyType": "HASH"}], [{"AttributeName": "Id", "AttributeType": "S"}]
+    dynamodb.create_table(TableName=table, KeySchema=keys[0], AttributeDefinitions=keys[1], BillingMode="PAY_PER_REQUEST")
+    data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
+    dynamodb.put_item(TableName=table, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}})
+
+
 @pytest.fixture(scope="session")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The whole path and back, walked once for all tests of the group `walk`."""

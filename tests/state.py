@@ -15,15 +15,19 @@ from tests.conftest import REGION
 DIFFERS = "|".join(  # from run to run
     [
         r"(?<=pcluster-ubuntu-)[a-z0-9]{16}\b",  # pcluster's folder in its bucket
-        r"[0-9a-f]{64}|(?<=_)[0-9a-f]{12}\b|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        r'(?<=VersionNumber": )\d+',  # a launch template's: each update adds one
+        r"(?<=_)[0-9a-f]{12}\b|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
         r"203\.0\.113\.\d+(?!/)|ip-10-0-\d+-\d+",
         r"(vpc|subnet|sg|i|eni|fs|fsmt|dopt|eipalloc|nat|igw|rtb|vol|lt)-[0-9a-f]{8,17}\b",
-        r"\d{12,14}|[A-Z0-9]{12}\b|-key-[A-Za-z]{6}\b",
+        r"\d{12,14}|\b[A-Z0-9]{11,24}\b|-key-[A-Za-z]{6}\b",
         r"\b10\.\d+\.\d+\.\d+(?!/)",
-        r"\b(ip|ec2)(-\d+){4}|\b[A-Z][A-Z0-9]{10,20}\b",
-        r"[0-9a-f]{32}|([0-9a-f]{2}:){15,}[0-9a-f]{2}|key-[0-9a-f]{17}",
+        r"\b(ip|ec2)(-\d+){4}",
+        r"[0-9a-f]{32,}|([0-9a-f]{2}:){15,}[0-9a-f]{2}|key-[0-9a-f]{17}",
         r"\b02(:[0-9a-f]{2}){5}",
-        r"\b(eni-attach|dopt|acl|vpc-cidr-assoc|fsmt|[a-z]+assoc)-[0-9a-f]+",
+        r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( UTC|\+0000)?",
+        r'(?<=Id": ")[a-z0-9]{20,21}(?=")',  # IAM's
+        r'(?<="Size": )\d{5,}',  # a dashboard's: there are addresses in it
+        r"\b(eni-attach|dopt|acl|vpc-cidr-assoc|fsmt|[a-z]+-?assoc)-[0-9a-f]+",
     ]
 )
 
@@ -44,9 +48,19 @@ def picture() -> list[str]:
 
 
 def readable(told: dict[str, Any]) -> dict[str, Any]:
-    """Give what AWS tells of a thing with its user data as text: there are ids in it."""
-    encoded = (told.get("describe_instance_attribute UserData") or {}).get("Value", "")
-    return told | {"describe_instance_attribute UserData": b64decode(encoded).decode()} if encoded else told
+    """Give what AWS tells of a thing so that it can be compared.
+
+    User data is text, in which there are ids. A secret's versions have only their stages. Of a stack's parameters those go
+    that name the archive of pcluster's code: in it is the time at which it was packed.
+    """
+    more: dict[str, Any] = {}
+    if encoded := (told.get("describe_instance_attribute UserData") or {}).get("Value", ""):
+        more["describe_instance_attribute UserData"] = b64decode(encoded).decode()
+    if versions := told.get("SecretVersionsToStages"):
+        more["SecretVersionsToStages"] = sorted(stages for stages in versions.values() if stages)
+    if parameters := told.get("Parameters"):
+        more["Parameters"] = [each for each in parameters if not each["ParameterKey"].startswith("AssetParameters")]
+    return told | more
 
 
 def all_files() -> list[Path]:

@@ -4,7 +4,7 @@ import pytest
 
 from sandbox import fleet, stacks
 from slurm_cluster import uqle_instance
-from tests.conftest import INVOKE, make_cluster
+from tests.conftest import INVOKE, make_cluster, run_fleet
 from tests.terminal import CTRL_C, Terminal
 
 SENTENCE = "Stopped. What was begun goes on in AWS; the same command takes it up again."
@@ -51,12 +51,8 @@ def test_waiting_until_an_instance_is_terminated(cluster, project, ec2, monkeypa
     assert interrupted("disconnect-uqle", "shutting-down, to be terminated")[-1] == SENTENCE
 
 
-def test_pausing_and_resuming(cluster, project, monkeypatch):
-    dynamodb, name = project.client("dynamodb"), "parallelcluster-pcluster-ubuntu"
-    table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
-    dynamodb.create_table(TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST")
-    data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
-    dynamodb.put_item(TableName=name, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}})
+def test_pausing_and_resuming(cluster, monkeypatch):
+    run_fleet("pcluster-ubuntu")
     monkeypatch.setattr(fleet, "NEXT", {})
     assert interrupted("pause", "STOP_REQUESTED, to be STOPPED")[-1] == SENTENCE
     assert interrupted("resume", "START_REQUESTED, to be RUNNING")[-1] == SENTENCE

@@ -11,7 +11,7 @@ import pytest
 from sandbox import inventory, resource_types, stacks
 from sandbox.calls import client
 from slurm_cluster import fleet, jwt_key
-from tests.conftest import REGION, ROOT, make_cluster
+from tests.conftest import REGION, ROOT, make_cluster, run_fleet
 
 
 def said(answer: subprocess.CompletedProcess[str], status: int = 0) -> str:
@@ -180,12 +180,8 @@ def test_connecting_disconnecting_and_connecting_again(cluster, ec2, invoke):
 
 
 def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster, ec2, project, invoke):
-    table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
+    run_fleet("pcluster-ubuntu")
     dynamodb = project.client("dynamodb")
-    name = "parallelcluster-pcluster-ubuntu"
-    dynamodb.create_table(TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST")
-    data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
-    dynamodb.put_item(TableName=name, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}})
     said(invoke("connect-uqle"))
     printed = said(invoke("pause"))
     assert fleet.status(dynamodb, "pcluster-ubuntu") == "STOPPED"

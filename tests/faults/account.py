@@ -7,7 +7,7 @@ from typing import NamedTuple
 import sandbox
 from sandbox.calls import client
 from slurm_cluster import key_pair
-from tests.conftest import REGION, lay_network, make_cluster
+from tests.conftest import REGION, lay_network, make_cluster, run_fleet
 from tests.walker import Walker
 
 FROM = "--ssh-from 203.0.113.7/32"
@@ -15,10 +15,11 @@ CLUSTER = "pcluster-ubuntu"
 
 
 class Base(NamedTuple):
-    """What stands before a task: whether the network and a cluster do, and the tasks that went before it."""
+    """What stands before a task: whether the network, a cluster and its fleet do, and the tasks that went before it."""
 
     network: bool = False
     cluster: bool = False
+    fleet: bool = False
     tasks: tuple[str, ...] = ()
 
 
@@ -39,6 +40,8 @@ def stand(base: Base, invoke: Walker, cluster: str = CLUSTER, began: str = "2026
         network = lay_network(ec2, cloudformation, cluster, began)
         if base.cluster:
             make_cluster(cluster, network, cloudformation)
+        if base.fleet:
+            run_fleet(cluster)
     for task in base.tasks:
         walked = invoke(*task.split(), INVOKE_CLUSTER_NAME=cluster)
         assert walked.returncode == 0, walked.printed

@@ -59,10 +59,12 @@ def test_up_and_down_leave_what_the_readme_says_and_every_service_that_they_call
         down = invoke("down", "--yes", "--all")
         assert down.returncode == 0, down.printed
     left = inventory(REGION) - before
-    assert len(made) > 100
+    assert len(made) > 70
     assert {thing.kind for thing in left} == {"log group", "bucket", "object", "key pair", "secret to be deleted"}
     assert [thing for thing in left if not is_on_purpose(thing)] == []
-    assert all(thing.id in down.printed for thing in left if thing.kind in ("log group", "bucket", "key pair"))
+    told = [thing.id for thing in left if thing.kind in ("bucket", "key pair") or thing.id.startswith("/aws/parallelcluster/")]
+    assert len(told) == 3
+    assert all(name in down.printed for name in told)
     called = {SIGNED.get(call.service, call.service) for call in calls}
     assert called - HOLD_NOTHING <= {listing.service for listing in LISTINGS}
 
