@@ -20,6 +20,7 @@ from moto.core.common_models import CloudFormationModel
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.security_groups import SecurityGroup
 from moto.efs.models import FileSystem, MountTarget
+from moto.logs.models import LogGroup, logs_backends
 
 from sandbox.calls import client, session
 from sandbox.stacks import ResourceError
@@ -281,6 +282,16 @@ for alarm_kind, put in ("Alarm", "put_metric_alarm"), ("CompositeAlarm", "put_co
         arguments=lambda self, properties: properties | {"AlarmName": self.name, "AlarmNames": [self.name]},
         made=alarm,
     )
+
+
+def log_group(_: type, /, name: str, definition: dict[str, Any], account: str, region: str, **more: Any) -> LogGroup:
+    """Take up the log group of a cluster before: its name has the minute in it, and here a minute is enough for two."""
+    found = logs_backends[account][region].groups.get(definition["Properties"].get("LogGroupName"))
+    return found or make_log_group(name, definition, account, region, **more)
+
+
+make_log_group = LogGroup.create_from_cloudformation_json
+LogGroup.create_from_cloudformation_json = classmethod(log_group)
 resource("Logs::MetricFilter")  # known to the stack only: there are no logs to filter
 
 Stack.get_cfn_attribute = lambda self, attribute: self.output_map[attribute.removeprefix("Outputs.")].value

@@ -201,3 +201,12 @@ def test_the_compute_fleet_does_what_it_is_asked_step_by_step(ec2):
     dynamodb.put_item(TableName=name, Item={**key, "Data": {"M": {"status": {"S": "STOP_REQUESTED"}}}})
     seen = [dynamodb.get_item(TableName=name, Key=key)["Item"]["Data"]["M"]["status"]["S"] for _ in range(3)]
     assert seen == ["STOPPING", "STOPPED", "STOPPED"]
+
+
+def test_a_stack_takes_up_a_log_group_that_one_before_left(cloudformation):
+    group = "{Type: AWS::Logs::LogGroup, DeletionPolicy: Retain, Properties: {LogGroupName: /aws/parallelcluster/x-202611240000}}"
+    for _ in range(2):
+        stack = cloudformation.create_stack(StackName="x", TemplateBody=f"Resources: {{Group: {group}}}")["StackId"]
+        assert cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+        cloudformation.delete_stack(StackName=stack)
+        assert cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE"
