@@ -54,6 +54,7 @@ class Moment(NamedTuple):
         at: which of these calls.
         after: whether it took effect.
         victim: who is killed.
+        ends: the status with which the step ends.
     """
 
     task: str
@@ -61,19 +62,20 @@ class Moment(NamedTuple):
     at: int = 1
     after: bool = True
     victim: Callable[[Walker], Callable[[], None]] = all_of_it
+    ends: int = -9
 
 
 CONFIGURE = [
     Moment("configure", VPC, after=False),
     Moment("configure", VPC),
-    Moment("configure", VPC, victim=pcluster_alone),
+    Moment("configure", VPC, victim=pcluster_alone, ends=1),
     Moment("configure", NAMES, after=False),
     Moment("configure", NAMES),
     Moment("configure", DNS),
     Moment("configure", DNS, at=2),
     Moment("configure", STACK, after=False),
     Moment("configure", STACK),
-    Moment("configure", STACK, victim=pcluster_alone),
+    Moment("configure", STACK, victim=pcluster_alone, ends=1),
     Moment("configure", NAMES, at=2, after=False),  # our own tag
     Moment("configure", NAMES, at=2),
 ]
@@ -81,7 +83,7 @@ CREATE = [
     Moment("create-cluster", "^PUT /parallelcluster-", after=False),
     Moment("create-cluster", STACK, after=False),
     Moment("create-cluster", STACK),
-    Moment("create-cluster", STACK, victim=pcluster_alone),
+    Moment("create-cluster", STACK, victim=pcluster_alone, ends=1),
     Moment("create-cluster", "DescribeStackEvents"),
 ]
 PAUSING = [
@@ -104,7 +106,7 @@ TAKEN_AWAY = [  # and which of these calls, in the order in which they are made
 DELETE = [
     Moment("delete-cluster --yes", "DeleteStack", after=False),
     Moment("delete-cluster --yes", "DeleteStack"),
-    Moment("delete-cluster --yes", "DeleteStack", victim=pcluster_alone),
+    Moment("delete-cluster --yes", "DeleteStack", victim=pcluster_alone, ends=0),  # the cluster is gone
     Moment("delete-cluster --yes", "DescribeStackEvents", at=2),
 ]
 PAUSE = [Moment(task, call, after=after) for task, call in PAUSING for after in (False, True)]
@@ -154,7 +156,7 @@ def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_
     with faults.injected(fault, moment.at, then=faults.closed if moment.victim is all_of_it else None, only=moment.call) as met:
         first = invoke(*moment.task.split())
     assert met.met
-    assert first.returncode == -9 if moment.victim is all_of_it else first.returncode in (0, 1), first
+    assert first.returncode == moment.ends, first
     again = invoke(*moment.task.split())
     if moment.task == "configure" and again.returncode:
         vpcs = [vpc["VpcId"] for vpc in client("ec2", REGION).describe_vpcs()["Vpcs"] if not vpc["IsDefault"]]

@@ -48,10 +48,10 @@ def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(ta
     with faults.injected(both, then=both, only=call) as injection, ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(walker, task) for walker in (invoke, another)]
         walked = [answer.result() for answer in answers]
-    assert injection.met  # by both, unless the first of them left nothing for the other
+    late = call == "DeleteVpc"  # the slower one sees half of a network, says so, and never comes to this call
+    assert len(injection.met) >= (1 if late else 2)
     statuses = sorted(answer.returncode for answer in walked)
-    # the slower of two that take a network away may see half of it, and say so
-    assert statuses == [0, 0] or (task == "delete-network" and statuses == [0, 1]), walked
+    assert statuses == [0, 0] or (late and statuses == [0, 1]), walked
     assert difference(once, picture()) == []
 
 
