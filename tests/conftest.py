@@ -1,7 +1,6 @@
 """Every test runs in the emulated AWS, one for each worker, emptied before each test: none can reach a real account."""
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from tests.walker import Walker
 ROOT = Path(__file__).parent.parent
 REGION = "eu-west-2"
 SMALL_CLUSTER = Path(__file__).with_name("small_cluster.cfn.yaml").read_text()
-INVOKE = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(ROOT)]
 SETTINGS = yaml.safe_load((ROOT / "invoke.yaml").read_text())
 
 

@@ -22,11 +22,12 @@ from invoke import Context, Exit
 from invoke.config import Config
 from invoke.loader import FilesystemLoader
 
+from rehearsal import INVOKE
 from slurm_cluster import aws, configuration, files, parameters, preflight, temp_config
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
 from slurm_cluster.settings import FILES, check_file, check_variables
-from tests.conftest import INVOKE, ROOT, SETTINGS
+from tests.conftest import ROOT, SETTINGS
 from tests.test_parameters import GOOD
 from tests.test_temp_config import GOOD as GOOD_TEMP_CONFIG
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from rehearsal import INVOKE
 from sandbox import fleet, stacks
 from slurm_cluster import uqle_instance
-from tests.conftest import INVOKE, make_cluster, run_fleet
+from tests.conftest import make_cluster, run_fleet
 from tests.terminal import CTRL_C, Terminal
 
 SENTENCE = "Stopped. What was begun goes on in AWS; the same command takes it up again."

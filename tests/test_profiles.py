@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import INVOKE
+from rehearsal import INVOKE
 from tests.test_tasks import said
 
 CONFIG = """\

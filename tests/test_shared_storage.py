@@ -10,8 +10,9 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
+from rehearsal import INVOKE
 from slurm_cluster import shared_storage, stack
-from tests.conftest import INVOKE, SMALL_CLUSTER, make_cluster
+from tests.conftest import SMALL_CLUSTER, make_cluster
 
 
 class AsJson(yaml.SafeLoader):

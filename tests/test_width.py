@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.conftest import INVOKE
+from rehearsal import INVOKE
 from tests.terminal import Terminal
 
 

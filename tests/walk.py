@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import sandbox
+from rehearsal import INVOKE
 from sandbox import doors, faults, record
 from sandbox.calls import client
 from slurm_cluster import jwt_key, node_log
 from tests import test_by_hand
-from tests.conftest import INVOKE, REGION, ROOT
+from tests.conftest import REGION, ROOT
 from tests.test_slurm_rest import Slurmrestd, served
 
 CLUSTER = "pcluster-ubuntu"
