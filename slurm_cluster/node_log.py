@@ -15,9 +15,13 @@ LINES = 20
 def groups(logs: CloudWatchLogsClient, cluster: str) -> list[str]:
     """Give the names of the cluster's log groups, the newest last; pcluster ends them in the time of creation."""
     prefix = f"/aws/parallelcluster/{cluster}-"
+    return [name for name in names(logs, prefix) if re.fullmatch(r"\d{12}", name.removeprefix(prefix))]
+
+
+def names(logs: CloudWatchLogsClient, prefix: str) -> list[str]:
+    """Give the names of the log groups that begin so."""
     pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
-    names = [group["logGroupName"] for page in pages for group in page["logGroups"]]
-    return sorted(name for name in names if re.fullmatch(r"\d{12}", name.removeprefix(prefix)))
+    return sorted(group["logGroupName"] for page in pages for group in page["logGroups"])
 
 
 def tail(logs: CloudWatchLogsClient, cluster: str) -> list[str]:

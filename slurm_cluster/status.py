@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SERVICES = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
 CREATE = "invoke create-cluster"
+FUNCTIONS = "/aws/lambda/pcluster-"  # so begin the log groups of pcluster's own functions, which have no cluster's name
 NAME_WIDTH, WIDTH = 15, 80
 
 
@@ -188,12 +189,14 @@ def left(p: Project) -> list[str]:
     """Name what is left when the cluster is gone, and why, or how to take it away."""
     s3 = p.client("s3")
     groups = node_log.groups(p.client("logs"), p.cluster)
+    functions = len(node_log.names(p.client("logs"), FUNCTIONS))
     buckets = [each["Name"] for each in s3.list_buckets()["Buckets"] if is_pclusters(each["Name"])]
     scripts = bootstrap.count(s3, p.bucket, p.cluster, p.account)
     secret = jwt_key.find_secret(p.client("secretsmanager"), p.secret)
     handed_over = files.is_there(p.handover_file)
     return [
         *(f"log group {name}: the nodes' logs, kept 180 days to look failures up" for name in groups),
+        *([f"{functions} log groups {FUNCTIONS}...: of pcluster's functions, of all clusters here"] if functions else []),
         *(f"bucket {name}: pcluster's own, for all clusters of its region" for name in buckets),
         *([f"key pair {p.key_pair}: costs nothing"] if key_pair.find(p.client("ec2"), p.key_pair) else []),
         *([f"{scripts} boot scripts in {p.bucket}: `invoke down --all` removes them"] if scripts else []),

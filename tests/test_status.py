@@ -110,12 +110,15 @@ def test_what_is_left_is_named_with_its_reason_or_how_it_goes(project, key_pair,
     assert invoke("create-jwt-key").returncode == 0
     for name in "pcluster-ubuntu-202611240000", "pcluster-ubuntu-two-202611240000":
         project.client("logs").create_log_group(logGroupName=f"/aws/parallelcluster/{name}")
+    for name in "pcluster-CleanupRoute53-1", "pcluster-EventsRole-1", "somebody-elses":
+        project.client("logs").create_log_group(logGroupName=f"/aws/lambda/{name}")
     Path("uqle.env").touch()
     lines = status.left(project)
-    assert [line.split()[0] for line in lines] == ["log", "key", "2", "secret", "file"]
+    assert [line.split()[0] for line in lines] == ["log", "2", "key", "2", "secret", "file"]
     assert "pcluster-ubuntu-202611240000" in lines[0]
-    assert all("invoke down --all" in line for line in lines[2:4])
-    assert "uqle.env" in lines[4]
+    assert "2 log groups /aws/lambda/pcluster-..." in lines[1]
+    assert all("invoke down --all" in line for line in lines[3:5])
+    assert "uqle.env" in lines[5]
 
 
 def test_scripts_read_the_same_as_json(project, cluster):
