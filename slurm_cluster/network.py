@@ -178,9 +178,9 @@ def refuse_in_use(ec2: EC2Client, cloudformation: CloudFormationClient, efs: EFS
     """
     if stack.find(cloudformation, cluster):
         raise ClusterError(f"The cluster {cluster} is in the network {network.vpc}: `invoke delete-cluster` first.")
-    shared_storage.refuse_kept(cloudformation, efs, network.vpc, subnets(ec2, network.vpc))
     others = others_in(ec2, cloudformation, network)
     if others:
+        shared_storage.refuse_kept(cloudformation, efs, network.vpc, subnets(ec2, network.vpc))
         raise ClusterError(f"{', '.join(others)} is in {network.vpc} and was not made by the wizard: remove it first.")
 
 

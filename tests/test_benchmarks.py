@@ -3,11 +3,15 @@
 import json
 
 from benchmarks.__main__ import README, RESULTS, shown, table
-from benchmarks.comparisons import Row
+from benchmarks.comparisons import ALONE, IN_AWS, Row
 
 
 def test_the_readme_shows_the_results_of_the_last_run():
     assert shown(json.loads(RESULTS.read_text())) in README.read_text()
+
+
+def test_each_comparison_has_a_result():
+    assert [*json.loads(RESULTS.read_text())["rows"]] == [*ALONE, *IN_AWS]
 
 
 def test_what_misses_its_limit_is_shown_as_missed_and_what_keeps_it_is_not():

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import pytest
 
 from sandbox import faults
+from sandbox.calls import client
+from tests.conftest import REGION
 from tests.faults.account import FROM, Base, build
 from tests.state import difference, of_account, picture
 from tests.walker import Walker
@@ -112,8 +114,16 @@ def interrupt(case: Case, kind: Kind, at: int, invoke: Walker) -> list[str]:
     assert len(injection.met) >= len(expected), f"{len(injection.met)} faults at call {at}"
     again = invoke(*case.task.split())
     found = [f"run again: {again}"] if again.returncode else []
+    found += [f"{walked} tells a key" for walked in (first, again) if any(key in walked.printed for key in keys())]
     if kind.survives and first.returncode:
         found.append(f"did not get over it: {first}")
     if not kind.survives and first.returncode == 0:
         found.append(f"took no notice: {first}")
     return found
+
+
+def keys() -> list[str]:
+    """Give what the account's secrets hold."""
+    manager = client("secretsmanager", REGION)
+    names = [each["Name"] for each in manager.list_secrets()["SecretList"]]
+    return [manager.get_secret_value(SecretId=name)["SecretString"] for name in names]

@@ -1,0 +1,49 @@
+"""`rotate-jwt-key` met by faults: it leaves one key in the secret, tells none, and can be run again.
+
+Its head node is a stand-in for ssh, which takes every line; `tests/nodes/uqle/test_rotation.py` has it killed on real nodes.
+"""
+
+import json
+
+import pytest
+
+from sandbox import faults
+from tests.faults.account import Base, build
+from tests.faults.test_interruptions import KINDS, keys
+from tests.state import difference, picture
+from tests.test_rotation import asked  # noqa: F401 - a fixture, and the name of an argument
+
+pytestmark = pytest.mark.whole
+
+BASE = Base(network=True, cluster=True, tasks=("create-jwt-key",))
+# It is the last thing that the head node does here: no Slurm runs behind the stand-in, for which the task would look.
+TAKEN = {"STAND_IN_ENDS": json.dumps({"sudo bash": [73, "stop here"]})}
+STOPPED = "not yet on the head node (stop here)"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_next_run_reaches_the_head_node_with_another_key(kind, invoke, asked, record_property):  # noqa: F811
+    build(BASE, invoke)
+    with faults.recorded() as calls:
+        assert STOPPED in invoke("rotate-jwt-key", **TAKEN).printed
+    assert [call.name for call in calls].count("PutSecretValue") == 1
+    undisturbed = picture()
+    for at in range(1, len(calls) + 1):
+        build(BASE, invoke)
+        expected, then, survives = KINDS[kind].faults(invoke), KINDS[kind].then, KINDS[kind].survives
+        each = faults.first(*expected, *([then] * 1000 if then else []))
+        seen = keys()
+        with faults.injected(each, at, then=each) as injection:
+            first = invoke("rotate-jwt-key", **TAKEN, **({} if survives else {"AWS_MAX_ATTEMPTS": "1"}))
+        assert len(injection.met) >= len(expected)
+        assert (STOPPED in first.printed) == survives
+        reached, seen = len(asked()), seen + keys()
+        again = invoke("rotate-jwt-key", **TAKEN)
+        assert STOPPED in again.printed
+        assert len(asked()) > reached
+        assert not set(keys()) & set(seen)
+        assert difference(undisturbed, picture()) == []
+        told = first.printed + again.printed + str(asked())
+        assert not [key for key in seen + keys() if key in told]
+    for name in "injected", "survived":
+        record_property(name, len(calls) * len(expected))
