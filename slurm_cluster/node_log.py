@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from slurm_cluster import aws
+
 if TYPE_CHECKING:
     from types_boto3_logs import CloudWatchLogsClient
 
@@ -20,8 +22,7 @@ def groups(logs: CloudWatchLogsClient, cluster: str) -> list[str]:
 
 def names(logs: CloudWatchLogsClient, prefix: str) -> list[str]:
     """Give the names of the log groups that begin so."""
-    pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
-    return sorted(group["logGroupName"] for page in pages for group in page["logGroups"])
+    return sorted(group["logGroupName"] for group in aws.listed(logs, "describe_log_groups", logGroupNamePrefix=prefix))
 
 
 def tail(logs: CloudWatchLogsClient, cluster: str) -> list[str]:

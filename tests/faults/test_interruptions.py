@@ -10,7 +10,7 @@ from sandbox.calls import client
 from tests.conftest import REGION
 from tests.faults.account import FROM, Base, build
 from tests.state import difference, of_account, picture
-from tests.walker import Walker
+from tests.walker import Walked, Walker
 
 
 class Case(NamedTuple):
@@ -106,20 +106,27 @@ def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(cas
 
 def interrupt(case: Case, kind: Kind, at: int, invoke: Walker) -> list[str]:
     """Run a task with a fault and then without one; say what was wrong with either run."""
-    patience = {} if kind.survives else {"AWS_MAX_ATTEMPTS": "1"}
-    expected = kind.faults(invoke)
-    each = faults.first(*expected, *([kind.then] * 1000 if kind.then else []))
-    with faults.injected(each, at, then=each) as injection:
-        first = invoke(*case.task.split(), **patience)
-    assert len(injection.met) >= len(expected), f"{len(injection.met)} faults at call {at}"
+    first = disturbed(invoke, kind, at, *case.task.split())
     again = invoke(*case.task.split())
     found = [f"run again: {again}"] if again.returncode else []
-    found += [f"{walked} tells a key" for walked in (first, again) if any(key in walked.printed for key in keys())]
+    held = keys()
+    found += [f"{walked} tells a key" for walked in (first, again) if any(key in walked.printed for key in held)]
     if kind.survives and first.returncode:
         found.append(f"did not get over it: {first}")
     if not kind.survives and first.returncode == 0:
         found.append(f"took no notice: {first}")
     return found
+
+
+def disturbed(invoke: Walker, kind: Kind, at: int, *task: str, **environment: str) -> Walked:
+    """Run a task whose calls go wrong from one of them on, and see that they did."""
+    patience = {} if kind.survives else {"AWS_MAX_ATTEMPTS": "1"}
+    expected = kind.faults(invoke)
+    each = faults.first(*expected, *([kind.then] * 1000 if kind.then else []))
+    with faults.injected(each, at, then=each) as injection:
+        walked = invoke(*task, **environment, **patience)
+    assert len(injection.met) >= len(expected), f"{len(injection.met)} faults at call {at}"
+    return walked
 
 
 def keys() -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox import faults
 from tests.faults.account import Base, build
-from tests.faults.test_interruptions import KINDS, keys
+from tests.faults.test_interruptions import KINDS, disturbed, keys
 from tests.state import difference, picture
 from tests.test_rotation import asked  # noqa: F401 - a fixture, and the name of an argument
 
@@ -30,13 +30,9 @@ def test_the_next_run_reaches_the_head_node_with_another_key(kind, invoke, asked
     undisturbed = picture()
     for at in range(1, len(calls) + 1):
         build(BASE, invoke)
-        expected, then, survives = KINDS[kind].faults(invoke), KINDS[kind].then, KINDS[kind].survives
-        each = faults.first(*expected, *([then] * 1000 if then else []))
         seen = keys()
-        with faults.injected(each, at, then=each) as injection:
-            first = invoke("rotate-jwt-key", **TAKEN, **({} if survives else {"AWS_MAX_ATTEMPTS": "1"}))
-        assert len(injection.met) >= len(expected)
-        assert (STOPPED in first.printed) == survives
+        first = disturbed(invoke, KINDS[kind], at, "rotate-jwt-key", **TAKEN)
+        assert (STOPPED in first.printed) == KINDS[kind].survives
         reached, seen = len(asked()), seen + keys()
         again = invoke("rotate-jwt-key", **TAKEN)
         assert STOPPED in again.printed
@@ -46,4 +42,4 @@ def test_the_next_run_reaches_the_head_node_with_another_key(kind, invoke, asked
         told = first.printed + again.printed + str(asked())
         assert not [key for key in seen + keys() if key in told]
     for name in "injected", "survived":
-        record_property(name, len(calls) * len(expected))
+        record_property(name, len(calls) * len(KINDS[kind].faults(invoke)))
