@@ -54,7 +54,7 @@ write_fstab() { # as a new file, so that a kill never leaves half of it
 }
 
 mount_share() {
-  is_mounted || timeout --kill-after=5 60 mount "$MOUNT_POINT"
+  is_mounted || timeout --kill-after=5 "$((WAIT < 60 ? WAIT : 60))" mount "$MOUNT_POINT"
 }
 
 main() {

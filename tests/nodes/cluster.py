@@ -167,10 +167,9 @@ class HeadNode(Node):
     def state(self) -> dict[str, str]:
         """Give what the scripts are answerable for: files with owner, mode and content, units, Slurm's settings, the database."""
         command = r"""
-            cd / && find etc opt/slurm/etc var/lib/systemd/linger var/spool/slurm.state/jwt* ! -type d ! -name machine-id | sort |
-            while read -r file; do
-              echo "$file $(stat -c '%U:%G %a' "$file") $(readlink "$file" || sha256sum <"$file")"
-            done
+            cd / && places="etc opt/slurm/etc var/lib/systemd/linger $(echo var/spool/slurm.state/jwt*)"
+            find $places ! -type d ! -name machine-id -printf '%p %u:%g %m %l\n'
+            find $places -type f ! -name machine-id -exec sha256sum {} + | sed -E 's/(\S+)  (.*)/content:\2 \1/'
             for word in is-active is-enabled; do echo "$word" $(systemctl $word mariadb slurmdbd slurmctld slurmrestd); done
             /opt/slurm/bin/scontrol show config | grep -E '^(AuthAlt|AccountingStorage|JobAcctGather)'
             echo clusters $(/opt/slurm/bin/sacctmgr -nP show cluster format=cluster,controlhost)

@@ -24,11 +24,15 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one worker run all tests that share what boots: a cluster, or else what their file has."""
+    """Have one worker run all tests that share what boots: a cluster, or else what their file has; the longest begins first.
+
+    While a virtual machine boots, the tests that do without it have their turn.
+    """
     for item in items:
         suite = item.callspec.params.get("cluster") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(suite or item.path.stem))
+    items.sort(key=lambda item: ("connected" not in item.fixturenames, "machine" in item.fixturenames))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

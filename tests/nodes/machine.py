@@ -20,13 +20,13 @@ NETWORK = "10.77.0"  # of machines that are in no VPC; the tests are .1 of it
 Completed = subprocess.CompletedProcess[str]
 
 
-def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait until something is so, and fail when it does not come to be."""
+def wait_for(condition: Callable[[], object], seconds: float, what: str, pause: float = 0.05) -> None:
+    """Wait until something is so, and fail when it does not come to be; the pause, in seconds, is between two looks."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(f"not after {seconds} s: {what}")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 class Machine:

@@ -4,6 +4,7 @@ import base64
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from tests.nodes.cluster import NAME, REPOSITORY, SCRIPTS, Addresses, ComputeNod
 from tests.nodes.machine import Completed, host
 from tests.nodes.uqle.network import PERSON, Network
 from tests.nodes.uqle.services import LISTING, NAME_SERVER, FileServer, MetadataService, mount_tools
-from tests.nodes.uqle.virtual_machine import VirtualMachine
+from tests.nodes.uqle.virtual_machine import FIRST_BOOT, VirtualMachine
 
 REGION = "eu-west-2"
 MAC = "02:00:00:00:00:01"
@@ -159,15 +160,27 @@ def uqle_network(account: Account) -> str:
 
 
 @pytest.fixture(scope="session")
-def machine(uqle_network: str, metadata: MetadataService, file_server: FileServer) -> Iterator[VirtualMachine]:
-    """A virtual machine after its first boot, with the file server there."""
+def booting(
+    uqle_network: str, metadata: MetadataService, file_server: FileServer
+) -> Iterator[tuple[VirtualMachine, Future[None]]]:
+    """A virtual machine in its first boot, with the file server there; it is saved before it mounts."""
     file_server.start()
-    machine = VirtualMachine("machine", uqle_network, MAC, forward=f"{uqle_network}:22")
-    try:
-        machine.wait_until_booted()
-        yield machine
-    finally:
-        machine.destroy()
+    # Half a minute to mount is long with the server there, and short without it.
+    machine = VirtualMachine("machine", uqle_network, MAC, forward=f"{uqle_network}:22", WAIT="30")
+    with ThreadPoolExecutor() as pool:
+        try:
+            yield machine, pool.submit(machine.save_before_it_mounts, FIRST_BOOT)
+        finally:
+            machine.destroy()
+
+
+@pytest.fixture(scope="session")
+def machine(booting: tuple[VirtualMachine, Future[None]]) -> VirtualMachine:
+    """The virtual machine after its first boot."""
+    machine, saved = booting
+    saved.result()
+    machine.wait_until_booted()
+    return machine
 
 
 class Connected(NamedTuple):
@@ -194,10 +207,12 @@ def fetch_and_run(node: Node, action: str, tree: dict[str, Any], aws: dict[str, 
 
 
 @pytest.fixture(scope="session")
-def connected(account: Account, file_server: FileServer, person: Person, aws: dict[str, str]) -> Iterator[Connected]:
+def connected(
+    booting: object, account: Account, file_server: FileServer, person: Person, aws: dict[str, str]
+) -> Iterator[Connected]:
+    """The cluster, set up while the virtual machine boots."""
     addresses = Addresses(account.head["PrivateIpAddress"], account.compute["PrivateIpAddress"])
     tree = yaml.safe_load((person.folder / "config.yml").read_text())
-    file_server.start()
     head = HeadNode(addresses, [root("trixie")], {"/shared": file_server.share})
     try:
         compute = ComputeNode(addresses, [root("trixie")], head)

@@ -68,9 +68,8 @@ def test_uqle_runs_a_job_by_the_values_of_uqle_env_and_reads_its_output_under_it
     machine = next(each for each in person.invoke("handover").split() if each.startswith("ubuntu@")).rstrip(":")
     person.invoke("handover", "--with-key")
     key = ["-i", person.private_key]
-    person.run("scp", *key, "-r", str(REPOSITORY / "slurm_cluster"), f"{machine}:")
     Path(person.folder, "job.py").write_text(JOB)
-    person.run("scp", *key, "job.py", f"{machine}:")
+    person.run("scp", *key, "-r", str(REPOSITORY / "slurm_cluster"), "job.py", f"{machine}:")
     said = person.run("ssh", *key, machine, "python3 job.py").stdout
     links = [line.split()[0] for line in said.splitlines() if not line.startswith("job")]
     assert links == ["route", "slurmrestd", "token", "partition", "submit", "output", "accounting"], said
@@ -91,6 +90,7 @@ def test_verify_goes_through_the_head_node_where_no_uqle_machine_runs(account, c
         assert "COMPLETED, exit status 0" in person.invoke("verify")
     finally:
         account.ec2.start_instances(InstanceIds=[account.uqle["InstanceId"]])
+        account.network.open_gateway()  # to another public address
 
 
 def test_what_the_groups_allow_and_nothing_else_gets_through(account, connected):
@@ -127,7 +127,7 @@ def test_without_the_groups_rule_even_the_uqle_machine_does_not_get_through(acco
 def test_ssh_is_for_the_person_alone(account, connected):
     def greets(source: str) -> bool:
         try:
-            with socket.create_connection((connected.head.address, 22), timeout=3, source_address=(source, 0)) as ssh:
+            with socket.create_connection((connected.head.address, 22), timeout=10, source_address=(source, 0)) as ssh:
                 return ssh.recv(4) == b"SSH-"
         except TimeoutError:
             return False

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.nodes.machine import Completed, wait_for
+from tests.nodes.machine import Completed, host, wait_for
 from tests.nodes.uqle.services import TOOLS, start_tool
 
 SECONDS = 900  # for a boot, on a machine that does other things besides
@@ -20,6 +20,8 @@ SMBIOS = [
     f"type=1,manufacturer=Amazon EC2,product=t3.large,uuid={IDENTITY},serial={IDENTITY}",
     "type=3,asset=Amazon EC2",
 ]
+BEFORE_IT_MOUNTS = "The machine is about to mount."  # it says so, and waits for a moment: see `build`
+FIRST_BOOT, LATER_BOOT = "first-boot", "later-boot"  # the machine as it was saved in them
 COMMAND_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off audit=0"
 
 
@@ -31,7 +33,7 @@ class VirtualMachine:
     """A machine from its first boot on. Its disk is the image, and what it writes lives as long as the machine.
 
     Args:
-        name: of its console and its agent, here.
+        name: of its console, its disk and its agent, here.
         address: that it has in the VPC: QEMU's own network takes what the machine sends there.
         mac: of its network card.
         forward: an address and port there that lead to its port of SSH.
@@ -39,25 +41,61 @@ class VirtualMachine:
 
     """
 
-    def __init__(self, name: str, address: str, mac: str, forward: str = "", **environment: str) -> None:
-        self.console_file, self.socket = Path(f"/run/{name}.console"), TOOLS / f"run/{name}.agent"
+    def __init__(self, name: str, address: str, mac: str, forward: str, **environment: str) -> None:
+        self.console_file, self.namespace = Path(f"/run/{name}.console"), f"m{address}"
+        self.agent, self.monitor = TOOLS / f"run/{name}.agent", TOOLS / f"run/{name}.monitor"
         variables = "".join(f" systemd.setenv={key}={value}" for key, value in environment.items())
-        forwarded = f",hostfwd=tcp:{forward}-:22" if forward else ""
-        command = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "2"]
-        command += ["-m", "2048", "-nodefaults", "-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci"]
-        command += ["-drive", "file=/srv/machine/image,format=raw,if=virtio,snapshot=on,cache=unsafe"]
-        command += [
-            "-netdev",
-            f"user,id=network{forwarded}",
-            "-device",
-            f"virtio-net-pci,netdev=network,romfile=,mac={mac}",
-        ]
-        command += ["-chardev", f"socket,id=agent,server=on,wait=off,path=/run/{name}.agent", "-device", "virtio-serial"]
-        command += ["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]
-        command += [argument for table in SMBIOS for argument in ("-smbios", table)]
-        command += ["-kernel", "/srv/machine/kernel", "-initrd", "/srv/machine/initrd", "-append"]
-        command += [f"{COMMAND_LINE}{variables}"]
-        self.process = start_tool(*command, output=self.console_file, namespace=f"m{address}")
+        disk = f"/run/{name}.disk"
+        base = ["-b", "/srv/machine/image", "-F", "raw"]
+        host("chroot", TOOLS, "qemu-img", "create", "-q", "-f", "qcow2", *base, disk)
+        # One processor: a second one has QEMU do half as much again for the same boot.
+        self.command = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "qemu64", "-m", "2048"]
+        self.command += ["-nodefaults", "-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci"]
+        self.command += ["-drive", f"file={disk},if=virtio,cache=unsafe"]
+        self.command += ["-netdev", f"user,id=network,hostfwd=tcp:{forward}-:22"]
+        self.command += ["-device", f"virtio-net-pci,netdev=network,romfile=,mac={mac}"]
+        self.command += ["-chardev", f"socket,id=agent,server=on,wait=off,path=/run/{name}.agent", "-device", "virtio-serial"]
+        self.command += ["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]
+        self.command += ["-qmp", f"unix:/run/{name}.monitor,server=on,wait=off"]
+        self.command += [argument for table in SMBIOS for argument in ("-smbios", table)]
+        self.command += ["-kernel", "/srv/machine/kernel", "-initrd", "/srv/machine/initrd", "-append"]
+        self.command += [f"{COMMAND_LINE}{variables}"]
+        self.process = self.start()
+
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
+        """Have QEMU run the machine."""
+        return start_tool(*self.command, *options, output=self.console_file, namespace=self.namespace)
+
+    def save_before_it_mounts(self, name: str) -> None:
+        """Wait until the boot is about to mount the share, and save the machine as it is at that moment, on its disk.
+
+        Args:
+            name: of what is saved.
+
+        Raises:
+            RuntimeError: it cannot be saved.
+
+        """
+        before = self.console.count(BEFORE_IT_MOUNTS)
+        wait_for(lambda: self.fail_when_ended() or self.console.count(BEFORE_IT_MOUNTS) > before, SECONDS, "it is about to mount")
+        questions = (
+            {"execute": "qmp_capabilities"},
+            {"execute": "human-monitor-command", "arguments": {"command-line": f"savevm {name}"}},
+        )
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(60)
+            connection.connect(str(self.monitor))
+            connection.sendall(b"".join(json.dumps(question).encode() + b"\n" for question in questions))
+            answers = (answer for answer in map(json.loads, connection.makefile("rb")) if {"return", "error"} & set(answer))
+            said = [answer for _, answer in zip(questions, answers, strict=False)]
+        if said != [{"return": {}}, {"return": ""}]:
+            raise RuntimeError(f"{name} cannot be saved: {said}")
+
+    def go_back(self, name: str) -> None:
+        """Have the machine be as it was when it was saved, and wait until its boot from there on is done."""
+        self.destroy()
+        self.process = self.start("-loadvm", name)
+        self.wait_until_booted()
 
     @property
     def console(self) -> str:
@@ -76,7 +114,7 @@ class VirtualMachine:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(20)
-                connection.connect(str(self.socket))
+                connection.connect(str(self.agent))
                 connection.sendall(b"\xff" + b"".join(json.dumps(question).encode() + b"\n" for question in questions))
                 answers = connection.makefile("rb")
                 line = b""
@@ -93,8 +131,8 @@ class VirtualMachine:
         """Say that the agent ended the conversation."""
         raise NotReadyError(f"the agent hung up; the machine said last:\n{self.console[-2000:]}")
 
-    def run(self, *command: str, check: bool = True, timeout: float = 120) -> Completed:
-        """Run a command on the machine, as root."""
+    def run(self, *command: str, check: bool = True, timeout: float = 120, pause: float = 0.2) -> Completed:
+        """Run a command on the machine, as root; each look whether it ended keeps the machine busy for a moment."""
         started = self.ask("guest-exec", path=command[0], arg=command[1:], **{"capture-output": "merged"})
         answer: dict[str, Any] = {}
 
@@ -102,7 +140,7 @@ class VirtualMachine:
             answer.update(self.ask("guest-exec-status", pid=started["pid"]))
             return bool(answer["exited"])
 
-        wait_for(ended, timeout, f"{command} ended")
+        wait_for(ended, timeout, f"{command} ended", pause)
         output = base64.b64decode(answer.get("out-data", "")).decode()
         if check and answer.get("exitcode") != 0:
             raise RuntimeError(f"{' '.join(command)}: {answer}\n{output}")
@@ -116,9 +154,13 @@ class VirtualMachine:
         """Give what tells one boot from another; nothing while the machine does not answer."""
         with contextlib.suppress(NotReadyError):
             return self.shell("cat /proc/sys/kernel/random/boot_id")
-        if self.process.poll() is not None:
-            raise RuntimeError(self.console[-2000:])
+        self.fail_when_ended()
         return ""
+
+    def fail_when_ended(self) -> None:
+        """Wait no longer for a machine that is gone."""
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the machine has ended; it said last:\n{self.console[-2000:]}")
 
     def wait_until_booted(self, before: str = "") -> None:
         """Wait until everything that the boot starts, cloud-init included, is done or failed.
@@ -127,19 +169,19 @@ class VirtualMachine:
             before: the boot that it is not.
 
         """
-        wait_for(lambda: self.boot_id() not in ("", before), SECONDS, "the machine runs")
-        self.run("/usr/bin/cloud-init", "status", "--wait", check=False, timeout=SECONDS)
-        self.run("/usr/bin/systemctl", "is-system-running", "--wait", check=False, timeout=SECONDS)
+        wait_for(lambda: self.boot_id() not in ("", before), SECONDS, "the machine runs", pause=1)
+        self.run("/usr/bin/systemctl", "is-system-running", "--wait", check=False, timeout=SECONDS, pause=2)
 
-    def reboot(self) -> None:
-        """Start the machine anew, in good order, and wait until it has booted."""
+    def reboot(self, name: str) -> None:
+        """Start the machine anew, in good order, save it before it mounts, and wait until it has booted."""
         before = self.boot_id()
         with contextlib.suppress(NotReadyError):
             self.ask("guest-exec", path="/usr/bin/systemctl", arg=["reboot"])
+        self.save_before_it_mounts(name)
         self.wait_until_booted(before)
 
     def destroy(self) -> None:
-        """Take the machine away, as it is, with its disk."""
+        """Take the machine away, as it is."""
         self.process.kill()
         self.process.wait(30)
 

@@ -1,30 +1,25 @@
-"""The user data on a machine whose file server is away at its first boot."""
-
-from collections.abc import Iterator
+"""The user data on the same machine, as if its file server had been away at its first boot."""
 
 import pytest
 
-from tests.nodes.uqle.conftest import MAC
-from tests.nodes.uqle.virtual_machine import VirtualMachine, cloud_init, is_mounted, no_file_can_be_written
+from tests.nodes.uqle.virtual_machine import FIRST_BOOT, cloud_init, is_mounted, no_file_can_be_written
+
+pytestmark = pytest.mark.xdist_group("uqle")
 
 
 @pytest.fixture(scope="module")
-def lonely(uqle_network, metadata, file_server) -> Iterator[VirtualMachine]:
-    """A virtual machine after a first boot during which the file server was away; it is tried for a minute."""
+def lonely(machine, file_server):
+    """The machine, which found no file server when its user data came to mount; it is tried for half a minute."""
     file_server.stop()
-    machine = VirtualMachine("lonely", uqle_network, MAC, WAIT="60")
-    try:
-        machine.wait_until_booted()
-        yield machine
-    finally:
-        machine.destroy()
+    machine.go_back(FIRST_BOOT)
+    return machine
 
 
 def test_without_the_server_the_first_boot_ends_and_the_failure_is_seen(lonely, account):
     status = cloud_init(lonely)
     assert status["status"] == "error"
     assert "1 failures (part-001)" in str(status["errors"])
-    said = f"[uqle_instance] ERROR: {account.file_server} is not mounted at /shared, tried for 60 s: see what mount says above"
+    said = f"[uqle_instance] ERROR: {account.file_server} is not mounted at /shared, tried for 30 s: see what mount says above"
     assert said in lonely.console
     assert lonely.shell("systemctl is-active multi-user.target ssh docker", check=False).split()[0] == "active"
 
