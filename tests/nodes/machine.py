@@ -69,8 +69,12 @@ class Machine:
 
     def leave_free(self, megabytes: float) -> None:
         """Leave so much free on the machine's disk."""
-        size = shutil.disk_usage(self.disk).used + int(megabytes * 2**20)
-        host("mount", "-o", f"remount,size={size}", self.disk)
+
+        def resized() -> bool:  # the machine may have written more since its use was read
+            size = shutil.disk_usage(self.disk).used + int(megabytes * 2**20)
+            return host("mount", "-o", f"remount,size={size}", self.disk, check=False).returncode == 0
+
+        wait_for(resized, 10, f"{self.disk} has {megabytes} MB left")
 
     def write(self, path: str, content: str, mode: int = 0o644) -> None:
         """Put a file onto the disk, from outside."""
