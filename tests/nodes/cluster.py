@@ -167,7 +167,7 @@ class HeadNode(Node):
     def state(self) -> dict[str, str]:
         """Give what the scripts are answerable for: files with owner, mode and content, units, Slurm's settings, the database."""
         command = r"""
-            cd / && places="etc opt/slurm/etc var/lib/systemd/linger $(echo var/spool/slurm.state/jwt*)"
+            cd / && places='etc opt/slurm/etc var/lib/systemd/linger var/spool/slurm.state/jwt*'
             find $places ! -type d ! -name machine-id -printf '%p %u:%g %m %l\n'
             find $places -type f ! -name machine-id -exec sha256sum {} + | sed -E 's/(\S+)  (.*)/content:\2 \1/'
             for word in is-active is-enabled; do echo "$word" $(systemctl $word mariadb slurmdbd slurmctld slurmrestd); done
