@@ -22,17 +22,25 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     return None if config.rootpath == HERE else True
 
 
+GROUPS = ["uqle", "installed"]  # the longest, which begin first
+WAITED_FOR = ["rebooted", "rebooting", "machine"]  # while these boot, the tests that do without them have their turn
+
+
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one worker run all tests that share what boots: a cluster, or else what their file has; the longest begins first.
+    """Have one worker run all tests that share what boots: a cluster, a disk, or else what their file has."""
 
-    While a virtual machine boots, the tests that do without it have their turn.
-    """
-    for item in items:
+    def order(item: pytest.Item) -> tuple[int | bool, ...]:
         suite = item.callspec.params.get("cluster") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(suite or item.path.stem))
-    items.sort(key=lambda item: ("connected" not in item.fixturenames, "machine" in item.fixturenames))
+        marker = item.get_closest_marker("xdist_group")
+        shared = "installed" if "installed" in item.fixturenames else item.path.stem
+        group = marker.args[0] if marker else suite or shared
+        if not marker:
+            item.add_marker(pytest.mark.xdist_group(group))
+        place = GROUPS.index(group) if group in GROUPS else len(GROUPS)
+        return place, *(name in item.fixturenames for name in WAITED_FOR)
+
+    items.sort(key=order)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.nodes.cluster import KEY, KEY_FILE, SCRIPTS
+from tests.nodes.machine import wait_for
 
 SECRET = "arn:aws:secretsmanager:eu-west-2:123456789012:secret:no-such-secret-AbCdEf"
 
@@ -105,10 +106,14 @@ def test_a_database_that_refuses_is_named(installed_head):
     assert "MariaDB refuses Slurm's database" in last_line(done)
 
 
-def test_an_apt_that_is_busy_is_waited_for(configured_head):
+def test_an_apt_that_is_busy_is_waited_for(installed_head):
     # As apt-daily, which may run while a node boots; dpkg's and apt's locks are of the kind of lockf.
+    installed_head.enter("dpkg", "--purge", "slirp4netns")
     hold = "import fcntl, time; f=[open(p, 'w') for p in ('/var/lib/apt/lists/lock', '/var/lib/dpkg/lock-frontend')]"
-    hold += "; [fcntl.lockf(x, fcntl.LOCK_EX) for x in f]; time.sleep(8)"
-    configured_head.enter("systemd-run", "--quiet", "python3", "-c", hold)
-    done = configured_head.action("OnNodeConfigured")
+    hold += "; [fcntl.lockf(x, fcntl.LOCK_EX) for x in f]; print('held', flush=True); time.sleep(4)"
+    installed_head.enter("systemd-run", "--quiet", "--unit=busy", "python3", "-c", hold)
+    wait_for(lambda: "held" in installed_head.enter("journalctl", "--unit=busy").stdout, 10, "apt is busy")
+    done = installed_head.action("OnNodeConfigured")
     assert done.returncode == 0, done.stdout
+    assert "lock" in done.stdout
+    assert installed_head.enter("dpkg-query", "--show", "--showformat=${Status}", "slirp4netns").stdout == "install ok installed"

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +16,12 @@ import yaml
 from slurm_cluster import stack
 from tests.nodes.cluster import NAME, REPOSITORY, SCRIPTS, Addresses, ComputeNode, HeadNode, Node, root
 from tests.nodes.machine import Completed, host
-from tests.nodes.uqle.network import PERSON, Network
+from tests.nodes.uqle import virtual_machine
+from tests.nodes.uqle.network import PERSON, REFUSE, Network, Stranger, nft
 from tests.nodes.uqle.services import LISTING, NAME_SERVER, FileServer, MetadataService, mount_tools
-from tests.nodes.uqle.virtual_machine import FIRST_BOOT, VirtualMachine
+from tests.nodes.uqle.virtual_machine import ABOUT_TO_CONFIGURE, ABOUT_TO_MOUNT, MAC, VirtualMachine
 
 REGION = "eu-west-2"
-MAC = "02:00:00:00:00:01"
 # The ssh of a person who says yes to a new host; it leaves the known hosts and the settings of this machine's user alone.
 SSH = """#!/bin/sh
 exec /usr/bin/{name} -F none -o UserKnownHostsFile=/run/known_hosts -o StrictHostKeyChecking=accept-new "$@"
@@ -160,27 +161,65 @@ def uqle_network(account: Account) -> str:
 
 
 @pytest.fixture(scope="session")
-def booting(
-    uqle_network: str, metadata: MetadataService, file_server: FileServer
-) -> Iterator[tuple[VirtualMachine, Future[None]]]:
-    """A virtual machine in its first boot, with the file server there; it is saved before it mounts."""
-    file_server.start()
-    # Half a minute to mount is long with the server there, and short without it.
-    machine = VirtualMachine("machine", uqle_network, MAC, forward=f"{uqle_network}:22", WAIT="30")
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """What waits for a machine while the tests that do without it have their turn."""
     with ThreadPoolExecutor() as pool:
-        try:
-            yield machine, pool.submit(machine.save_before_it_mounts, FIRST_BOOT)
-        finally:
-            machine.destroy()
+        yield pool
+
+
+class Boot(NamedTuple):
+    """A virtual machine that boots, and its twin, which goes on from before it mounts and has no file server."""
+
+    machine: VirtualMachine
+    twin: Future[VirtualMachine]
+    network: Stranger  # the twin's
 
 
 @pytest.fixture(scope="session")
-def machine(booting: tuple[VirtualMachine, Future[None]]) -> VirtualMachine:
+def booting(
+    pool: ThreadPoolExecutor, account: Account, uqle_network: str, metadata: MetadataService, file_server: FileServer
+) -> Iterator[Boot]:
+    """The first boot. The file server's security group keeps the twin out.
+
+    What comes before cloud-init knows nothing of the account, and is saved for all runs.
+    """
+    stranger = Stranger(account.network, account.uqle["SubnetId"])
+    content = sha256(Path(virtual_machine.__file__).read_bytes()).hexdigest()
+    started = root("uqle") / f"started-{content[:12]}"
+    machine = VirtualMachine("machine", f"m{uqle_network}", started if started.exists() else None)
+
+    def boot() -> VirtualMachine:
+        if not started.exists():
+            machine.save(ABOUT_TO_CONFIGURE, started)
+        return machine.twin(ABOUT_TO_MOUNT, "first-boot", stranger.namespace)
+
+    yield Boot(machine, pool.submit(boot), stranger)
+    machine.destroy()
+
+
+@pytest.fixture(scope="session")
+def machine(booting: Boot) -> VirtualMachine:
     """The virtual machine after its first boot."""
-    machine, saved = booting
-    saved.result()
-    machine.wait_until_booted()
-    return machine
+    booting.twin.result()
+    booting.machine.wait_until_booted()
+    return booting.machine
+
+
+@pytest.fixture(scope="session")
+def rebooting(pool: ThreadPoolExecutor, account: Account, machine: VirtualMachine) -> Boot:
+    """A later boot of the machine, which left a file on the share. Its twin is let in, and its connections are refused."""
+    member = Stranger(account.network, account.uqle["SubnetId"])
+    member.join(account.head_group)
+    nft(REFUSE.format(address=account.file_server_address), member.namespace)
+    machine.shell("echo before the reboot >/shared/kept")
+    before = machine.reboot()
+
+    def boot() -> VirtualMachine:
+        twin = machine.twin(ABOUT_TO_MOUNT, "later-boot", member.namespace)
+        machine.wait_until_booted(before)
+        return twin
+
+    return Boot(machine, pool.submit(boot), member)
 
 
 class Connected(NamedTuple):

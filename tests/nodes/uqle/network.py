@@ -29,6 +29,15 @@ table inet security_groups {{
   }}
 }}
 """
+# As when nothing listens there.
+REFUSE = """
+table ip refuse {{
+  chain output {{
+    type filter hook output priority 0;
+    ip daddr {address} tcp flags syn reject with tcp reset
+  }}
+}}
+"""
 GATEWAY = """
 add table ip internet_gateway
 delete table ip internet_gateway
@@ -108,6 +117,31 @@ class Network:
         if self.name_server:
             self.name_server.kill()
             self.name_server.wait(10)
+
+
+class Stranger:
+    """A network interface of the VPC that is in none of the cluster's groups, plugged in.
+
+    Args:
+        network: that of the VPC.
+        subnet: its subnet.
+
+    """
+
+    def __init__(self, network: Network, subnet: str) -> None:
+        made = network.ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]
+        self.network, self.id, self.address = network, made["NetworkInterfaceId"], made["PrivateIpAddress"]
+        self.namespace = network.plug_in(self.address)
+
+    def join(self, group: str) -> None:
+        """Be a member of a security group."""
+        self.network.ec2.modify_network_interface_attribute(NetworkInterfaceId=self.id, Groups=[group])
+        self.network.filter()
+
+    def remove(self) -> None:
+        """Be gone from the VPC."""
+        self.network.unplug(self.address)
+        self.network.ec2.delete_network_interface(NetworkInterfaceId=self.id)
 
 
 def packet_filter(interfaces: list[dict[str, Any]], groups: dict[str, Any], address: str) -> str:

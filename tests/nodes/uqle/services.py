@@ -51,7 +51,7 @@ def start_tool(*command: str, output: Path, namespace: str = "") -> subprocess.P
 
 
 class FileServer:
-    """A server of NFS 4.1, whose disk stays while it is away.
+    """A server of NFS 4.1, which serves.
 
     Args:
         namespace: the network namespace that it serves in.
@@ -61,31 +61,21 @@ class FileServer:
     share = TOOLS / "srv/share"
 
     def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
         shutil.copy(CONFIGURATION, TOOLS / "etc/ganesha/ganesha.conf")
         host("truncate", "--size=64M", "/run/share")
         host("mke2fs", "-q", "-t", "ext4", "/run/share")  # the server wants a file system with handles
         host("mount", "--mkdir", "-o", "loop", "/run/share", self.share)
-        self.log = Path("/run/file-server.log")
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Serve, and be ready to."""
-        if self.process:
-            return
-        seen = self.log.stat().st_size if self.log.exists() else 0
-        Path(TOOLS, "run/ganesha").mkdir(exist_ok=True)
+        log = Path("/run/file-server.log")
+        Path(TOOLS, "run/ganesha").mkdir()
         command = ["ganesha.nfsd", "-F", "-L", "/dev/stdout", "-p", "/run/ganesha/pid"]
-        self.process = start_tool(*command, output=self.log, namespace=self.namespace)
-        wait_for(lambda: "NFS SERVER INITIALIZED" in self.log.read_text()[seen:], 60, "the file server serves")
-        assert "No export entries" not in self.log.read_text()[seen:]
+        self.process = start_tool(*command, output=log, namespace=namespace)
+        wait_for(lambda: "NFS SERVER INITIALIZED" in log.read_text(), 60, "the file server serves")
+        assert "No export entries" not in log.read_text()
 
     def stop(self) -> None:
-        """Be away: connections are refused."""
-        if self.process:
-            self.process.kill()
-            self.process.wait(30)
-            self.process = None
+        """Be away."""
+        self.process.kill()
+        self.process.wait(30)
 
 
 class MetadataService:

@@ -13,7 +13,7 @@ import pytest
 from slurm_cluster import security_groups
 from tests.nodes.cluster import REPOSITORY
 from tests.nodes.machine import host
-from tests.nodes.uqle.network import PERSON
+from tests.nodes.uqle.network import PERSON, Stranger
 
 pytestmark = pytest.mark.xdist_group("uqle")
 
@@ -94,21 +94,17 @@ def test_verify_goes_through_the_head_node_where_no_uqle_machine_runs(account, c
 
 
 def test_what_the_groups_allow_and_nothing_else_gets_through(account, connected):
-    subnet, address = account.uqle["SubnetId"], connected.head.address
-    stranger = account.ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]
+    stranger = Stranger(account.network, account.uqle["SubnetId"])
     try:
-        namespace = account.network.plug_in(stranger["PrivateIpAddress"])
-        assert status_from(namespace, connected.url) == "nothing comes back"
+        assert status_from(stranger.namespace, connected.url) == "nothing comes back"
         assert status_from("", connected.url) == "nothing comes back"  # the person, who may reach SSH alone
         # The same machine gets through as soon as it is a member: it is the group that kept it out.
-        change = {"NetworkInterfaceId": stranger["NetworkInterfaceId"], "Groups": [account.head_group]}
-        account.ec2.modify_network_interface_attribute(**change)
-        account.network.filter()
-        assert status_from(namespace, connected.url) == "401"
-        assert connected.head.enter("ss", "-ltnH", f"src {address} or src 0.0.0.0").stdout.count(":8082") == 1
+        stranger.join(account.head_group)
+        assert status_from(stranger.namespace, connected.url) == "401"
+        listening = connected.head.enter("ss", "-ltnH", f"src {connected.head.address} or src 0.0.0.0").stdout
+        assert listening.count(":8082") == 1
     finally:
-        account.network.unplug(stranger["PrivateIpAddress"])
-        account.ec2.delete_network_interface(NetworkInterfaceId=stranger["NetworkInterfaceId"])
+        stranger.remove()
 
 
 def test_without_the_groups_rule_even_the_uqle_machine_does_not_get_through(account, connected, uqle_network):
@@ -127,7 +123,8 @@ def test_without_the_groups_rule_even_the_uqle_machine_does_not_get_through(acco
 def test_ssh_is_for_the_person_alone(account, connected):
     def greets(source: str) -> bool:
         try:
-            with socket.create_connection((connected.head.address, 22), timeout=10, source_address=(source, 0)) as ssh:
+            with socket.create_connection((connected.head.address, 22), timeout=3, source_address=(source, 0)) as ssh:
+                ssh.settimeout(10)
                 return ssh.recv(4) == b"SSH-"
         except TimeoutError:
             return False

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.nodes.uqle.virtual_machine import LATER_BOOT, cloud_init, is_mounted, no_file_can_be_written
+from tests.nodes.uqle.virtual_machine import cloud_init
 
 pytestmark = pytest.mark.xdist_group("uqle")
 
@@ -71,32 +71,3 @@ def test_a_second_run_changes_nothing(machine):
     before = machine.shell(state)
     assert "is mounted at /shared" in machine.shell("/var/lib/cloud/instance/scripts/part-001", timeout=300)
     assert machine.shell(state) == before
-
-
-def test_the_mount_is_back_after_a_reboot_before_docker_starts_and_nothing_runs_again(machine, file_server, account):
-    machine.shell("echo before the reboot >/shared/kept")
-    ran = machine.shell("stat -c %Y /var/log/apt/history.log")
-    machine.reboot(LATER_BOOT)
-    assert is_mounted(machine)
-    assert machine.shell("cat /shared/kept") == "before the reboot"
-    assert machine.shell("stat -c %Y /var/log/apt/history.log") == ran
-    times = machine.shell(
-        "systemctl show -P ActiveEnterTimestampMonotonic shared.mount; systemctl show -P ExecMainStartTimestampMonotonic docker"
-    )
-    mounted, docker = map(int, times.split())
-    assert 0 < mounted < docker
-    machine.shell("echo after the reboot >/shared/after && sync /shared/after")
-    assert (file_server.share / "after").read_text() == "after the reboot\n"
-
-
-def test_a_later_boot_goes_on_without_the_server_and_tells_what_failed(machine, file_server):
-    file_server.stop()
-    machine.go_back(LATER_BOOT)
-    assert not is_mounted(machine)
-    assert "shared.mount" in machine.shell("systemctl --failed --no-legend")
-    assert machine.shell("systemctl is-active docker multi-user.target", check=False).split() == ["active", "active"]
-    assert float(machine.shell("cut -d' ' -f1 /proc/uptime")) < 300
-    assert no_file_can_be_written(machine)
-    file_server.start()
-    machine.shell("mount /shared")
-    assert machine.shell("cat /shared/kept") == "before the reboot"

@@ -1,18 +1,19 @@
-"""The user data on the same machine, as if its file server had been away at its first boot."""
+"""The user data on the machine's twin, whose packets to the file server go nowhere at its first boot."""
 
 import pytest
 
-from tests.nodes.uqle.virtual_machine import FIRST_BOOT, cloud_init, is_mounted, no_file_can_be_written
+from tests.nodes.uqle.virtual_machine import cloud_init, is_mounted, no_file_can_be_written
 
-pytestmark = pytest.mark.xdist_group("uqle")
+pytestmark = [pytest.mark.xdist_group("uqle"), pytest.mark.usefixtures("rebooting")]  # while the other one boots again
 
 
 @pytest.fixture(scope="module")
-def lonely(machine, file_server):
-    """The machine, which found no file server when its user data came to mount; it is tried for half a minute."""
-    file_server.stop()
-    machine.go_back(FIRST_BOOT)
-    return machine
+def lonely(booting):
+    """The twin, which found no file server when its user data came to mount; it is tried for half a minute."""
+    twin = booting.twin.result()
+    twin.wait_until_booted()
+    yield twin
+    twin.destroy()
 
 
 def test_without_the_server_the_first_boot_ends_and_the_failure_is_seen(lonely, account):
@@ -34,12 +35,9 @@ def test_without_the_server_nothing_is_written_to_the_local_disk_in_its_place(lo
     assert no_file_can_be_written(lonely)
 
 
-def test_run_again_when_the_server_is_there_the_script_mounts_the_share(lonely, file_server):
-    file_server.start()
-    try:
-        assert "is mounted at /shared" in lonely.shell("/var/lib/cloud/instance/scripts/part-001", timeout=300)
-        lonely.shell("echo at last >/shared/late && sync /shared/late")
-        assert (file_server.share / "late").read_text() == "at last\n"
-        assert lonely.shell("grep -c ' /shared ' /etc/fstab") == "1"
-    finally:
-        file_server.stop()
+def test_run_again_when_the_server_is_there_the_script_mounts_the_share(lonely, booting, account, file_server):
+    booting.network.join(account.head_group)
+    assert "is mounted at /shared" in lonely.shell("/var/lib/cloud/instance/scripts/part-001", timeout=300)
+    lonely.shell("echo at last >/shared/late && sync /shared/late")
+    assert (file_server.share / "late").read_text() == "at last\n"
+    assert lonely.shell("grep -c ' /shared ' /etc/fstab") == "1"

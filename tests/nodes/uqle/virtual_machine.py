@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ SMBIOS = [
     f"type=1,manufacturer=Amazon EC2,product=t3.large,uuid={IDENTITY},serial={IDENTITY}",
     "type=3,asset=Amazon EC2",
 ]
-BEFORE_IT_MOUNTS = "The machine is about to mount."  # it says so, and waits for a moment: see `build`
-FIRST_BOOT, LATER_BOOT = "first-boot", "later-boot"  # the machine as it was saved in them
-COMMAND_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off audit=0"
+# It says so, each time, and waits for a moment: see `build`.
+ABOUT_TO_CONFIGURE, ABOUT_TO_MOUNT = "The machine is about to configure.", "The machine is about to mount."
+SAVED = "saved"
+MAC = "02:00:00:00:00:01"
+# Its script tries for half a minute to mount: that is long with the server there, and short without it.
+COMMAND_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off audit=0 systemd.setenv=WAIT=30"
 
 
 class NotReadyError(Exception):
@@ -30,72 +34,68 @@ class NotReadyError(Exception):
 
 
 class VirtualMachine:
-    """A machine from its first boot on. Its disk is the image, and what it writes lives as long as the machine.
+    """A machine that is switched on. What it writes onto its disk lives as long as the machine.
 
     Args:
-        name: of its console, its disk and its agent, here.
-        address: that it has in the VPC: QEMU's own network takes what the machine sends there.
-        mac: of its network card.
-        forward: an address and port there that lead to its port of SSH.
-        environment: of each of its services.
+        name: of its console, its disk and its sockets, here.
+        namespace: of the network that it is in: QEMU's own takes what the machine sends there, and leads its port of SSH in.
+        saved: a machine that was saved, as which this one goes on; without it, the machine boots from the image.
 
     """
 
-    def __init__(self, name: str, address: str, mac: str, forward: str, **environment: str) -> None:
-        self.console_file, self.namespace = Path(f"/run/{name}.console"), f"m{address}"
+    def __init__(self, name: str, namespace: str, saved: Path | None = None) -> None:
+        self.console_file, self.disk = Path(f"/run/{name}.console"), TOOLS / f"run/{name}.disk"
         self.agent, self.monitor = TOOLS / f"run/{name}.agent", TOOLS / f"run/{name}.monitor"
-        variables = "".join(f" systemd.setenv={key}={value}" for key, value in environment.items())
-        disk = f"/run/{name}.disk"
-        base = ["-b", "/srv/machine/image", "-F", "raw"]
-        host("chroot", TOOLS, "qemu-img", "create", "-q", "-f", "qcow2", *base, disk)
         # One processor: a second one has QEMU do half as much again for the same boot.
-        self.command = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "qemu64", "-m", "2048"]
-        self.command += ["-nodefaults", "-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci"]
-        self.command += ["-drive", f"file={disk},if=virtio,cache=unsafe"]
-        self.command += ["-netdev", f"user,id=network,hostfwd=tcp:{forward}-:22"]
-        self.command += ["-device", f"virtio-net-pci,netdev=network,romfile=,mac={mac}"]
-        self.command += ["-chardev", f"socket,id=agent,server=on,wait=off,path=/run/{name}.agent", "-device", "virtio-serial"]
-        self.command += ["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]
-        self.command += ["-qmp", f"unix:/run/{name}.monitor,server=on,wait=off"]
-        self.command += [argument for table in SMBIOS for argument in ("-smbios", table)]
-        self.command += ["-kernel", "/srv/machine/kernel", "-initrd", "/srv/machine/initrd", "-append"]
-        self.command += [f"{COMMAND_LINE}{variables}"]
-        self.process = self.start()
+        command = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "qemu64", "-m", "2048"]
+        command += ["-nodefaults", "-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci"]
+        command += ["-drive", f"file=/run/{name}.disk,if=virtio,cache=unsafe"]
+        command += ["-netdev", "user,id=network,hostfwd=tcp::22-:22"]
+        command += ["-device", f"virtio-net-pci,netdev=network,romfile=,mac={MAC}"]
+        command += ["-chardev", f"socket,id=agent,server=on,wait=off,path=/run/{name}.agent", "-device", "virtio-serial"]
+        command += ["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]
+        command += ["-qmp", f"unix:/run/{name}.monitor,server=on,wait=off"]
+        command += [argument for table in SMBIOS for argument in ("-smbios", table)]
+        command += ["-kernel", "/srv/machine/kernel", "-initrd", "/srv/machine/initrd", "-append", COMMAND_LINE]
+        if saved:
+            host("cp", saved, self.disk)
+            command += ["-loadvm", SAVED]
+        else:
+            image = ["-b", "/srv/machine/image", "-F", "raw"]
+            host("chroot", TOOLS, "qemu-img", "create", "-q", "-f", "qcow2", *image, f"/run/{name}.disk")
+        self.process = start_tool(*command, output=self.console_file, namespace=namespace)
 
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
-        """Have QEMU run the machine."""
-        return start_tool(*self.command, *options, output=self.console_file, namespace=self.namespace)
-
-    def save_before_it_mounts(self, name: str) -> None:
-        """Wait until the boot is about to mount the share, and save the machine as it is at that moment, on its disk.
+    def save(self, moment: str, path: Path) -> None:
+        """Wait until the machine says that it is about to do something, and save it as it is then, in a file.
 
         Args:
-            name: of what is saved.
+            moment: what it says, and has not said before it was asked to be saved.
+            path: the file, made whole or not at all.
 
         Raises:
             RuntimeError: it cannot be saved.
 
         """
-        before = self.console.count(BEFORE_IT_MOUNTS)
-        wait_for(lambda: self.fail_when_ended() or self.console.count(BEFORE_IT_MOUNTS) > before, SECONDS, "it is about to mount")
-        questions = (
-            {"execute": "qmp_capabilities"},
-            {"execute": "human-monitor-command", "arguments": {"command-line": f"savevm {name}"}},
-        )
+        before = self.console.count(moment)
+        wait_for(lambda: self.fail_when_ended() or self.console.count(moment) > before, SECONDS, moment)
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(60)
             connection.connect(str(self.monitor))
-            connection.sendall(b"".join(json.dumps(question).encode() + b"\n" for question in questions))
-            answers = (answer for answer in map(json.loads, connection.makefile("rb")) if {"return", "error"} & set(answer))
-            said = [answer for _, answer in zip(questions, answers, strict=False)]
-        if said != [{"return": {}}, {"return": ""}]:
-            raise RuntimeError(f"{name} cannot be saved: {said}")
+            answers = (json.loads(line) for line in connection.makefile("rb"))
 
-    def go_back(self, name: str) -> None:
-        """Have the machine be as it was when it was saved, and wait until its boot from there on is done."""
-        self.destroy()
-        self.process = self.start("-loadvm", name)
-        self.wait_until_booted()
+            def tell(command: str, **arguments: str) -> None:
+                connection.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+                answer = next(answer for answer in answers if {"return", "error"} & set(answer))
+                if answer.get("return") not in ({}, ""):
+                    raise RuntimeError(f"the machine cannot be saved: {answer}")
+
+            tell("qmp_capabilities")
+            tell("stop")
+            tell("human-monitor-command", **{"command-line": f"savevm {SAVED}"})
+            copy = path.with_name(f"{path.name}.new")
+            host("cp", self.disk, copy)
+            copy.rename(path)
+            tell("cont")
 
     @property
     def console(self) -> str:
@@ -170,15 +170,21 @@ class VirtualMachine:
 
         """
         wait_for(lambda: self.boot_id() not in ("", before), SECONDS, "the machine runs", pause=1)
+        self.run("/usr/bin/date", f"--set=@{time.time()}")  # it may have been saved long ago
         self.run("/usr/bin/systemctl", "is-system-running", "--wait", check=False, timeout=SECONDS, pause=2)
 
-    def reboot(self, name: str) -> None:
-        """Start the machine anew, in good order, save it before it mounts, and wait until it has booted."""
+    def reboot(self) -> str:
+        """Have the machine start anew, in good order; give the boot that ends, and do not wait for the next."""
         before = self.boot_id()
         with contextlib.suppress(NotReadyError):
             self.ask("guest-exec", path="/usr/bin/systemctl", arg=["reboot"])
-        self.save_before_it_mounts(name)
-        self.wait_until_booted(before)
+        return before
+
+    def twin(self, moment: str, name: str, namespace: str) -> "VirtualMachine":
+        """Have another machine go on from a moment of this one (see `save`), in a network of its own."""
+        saved = Path(f"/run/{name}.saved")
+        self.save(moment, saved)
+        return VirtualMachine(name, namespace, saved)
 
     def destroy(self) -> None:
         """Take the machine away, as it is."""
