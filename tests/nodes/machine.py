@@ -20,7 +20,7 @@ NETWORK = "10.77.0"  # of machines that are in no VPC; the tests are .1 of it
 Completed = subprocess.CompletedProcess[str]
 
 
-def wait_for(condition: Callable[[], object], seconds: float, what: str, pause: float = 0.05) -> None:
+def wait_for(condition: Callable[[], object], seconds: float, what: str, pause: float = 0.1) -> None:
     """Wait until something is so, and fail when it does not come to be; the pause, in seconds, is between two looks."""
     end = time.monotonic() + seconds
     while not condition():

@@ -11,7 +11,7 @@ from tests.nodes.cluster import DAEMONS, KEY_FILE
 from tests.nodes.machine import wait_for
 from tests.nodes.uqle.conftest import REGION
 
-pytestmark = [pytest.mark.xdist_group("uqle"), pytest.mark.usefixtures("rebooting")]  # while the virtual machine boots again
+pytestmark = pytest.mark.xdist_group("uqle")
 
 # An ssh that kills the task which has it run the head node's step.
 KILLER = """#!/bin/bash
