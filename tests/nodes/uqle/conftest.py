@@ -190,6 +190,8 @@ def booting(
 
     def boot() -> VirtualMachine:
         if not started.exists():
+            for other in started.parent.glob("started-*"):  # of another version
+                other.unlink()
             machine.save(ABOUT_TO_CONFIGURE, started)
         return machine.twin(ABOUT_TO_MOUNT, "first-boot", stranger.namespace)
 
