@@ -311,26 +311,19 @@ def create_instance(c: Context) -> None:
     Undo:    invoke disconnect-uqle
     Example: invoke create-instance
     """
-    from slurm_cluster import aws, console, key_pair, uqle_instance
+    from slurm_cluster import console, uqle_instance
 
     p = project(c)
     settings = p.uqle_settings()
     if planned(c, f"launch a {settings.instance_type} that mounts the file system of {p.cluster} at {settings.mount_point}"):
         return
-    ec2, ssm, place = p.client("ec2"), p.client("ssm"), p.place()
-    script = uqle_instance.user_data(place, settings.mount_point)
-    found, key, image = aws.together(
-        lambda: uqle_instance.find(ec2, p.cluster),
-        lambda: key_pair.find(ec2, settings.key_pair),
-        lambda: uqle_instance.image(ssm),
-    )
+    place, found, image = p.before_launch()
+    ec2, script = p.client("ec2"), uqle_instance.user_data(place, settings.mount_point)
     if found:
         say(f"The UQLE instance {found['InstanceId']} is {found['State']['Name']}.")
         for difference in uqle_instance.differences(ec2, found, place, settings, script):
             say(f"It is not as set: {difference}; `invoke disconnect-uqle connect-uqle` makes a new one.")
         return
-    if key is None:
-        raise key_pair.unknown(settings.key_pair)
     identifier = uqle_instance.launch(ec2, place, settings, image, script)
     say(f"Launched {identifier}; waiting until it runs ...")
     console.show(uqle_instance.watch(ec2, [identifier], "running"), c.quiet)
@@ -346,6 +339,8 @@ def connect_uqle(c: Context) -> None:
     Undo:    invoke disconnect-uqle
     Example: invoke connect-uqle
     """
+    if not c.config.run.dry:
+        project(c).before_launch()  # what is missing is found missing before the rule is made
     allow_head_node_group(c)
     create_instance(c)
 

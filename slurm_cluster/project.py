@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slurm_cluster import aws, bootstrap, files, jwt_key, parameters, regions, security_groups, stack, temp_config, uqle_instance
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.settings import UQLE, files_of, text
+
+if TYPE_CHECKING:
+    from types_boto3_ec2.type_defs import InstanceTypeDef
 
 
 class Project:
@@ -140,6 +143,26 @@ class Project:
         )
         file_system = stack.output(found, "EFSIds").split(",")[0]
         return uqle_instance.Place(self.cluster, self.region, found["StackId"], group, subnet, file_system, spent)
+
+    @functools.cache  # noqa: B019
+    def before_launch(self) -> tuple[uqle_instance.Place, InstanceTypeDef | None, str]:
+        """Give the place of the UQLE instance, the instance where there is one, and the image for one, all asked at once.
+
+        Raises:
+            ClusterError: there is nothing to launch it into, or not its key pair.
+        """
+        from slurm_cluster import key_pair  # it loads cryptography, which other tasks do without
+
+        settings, ec2, ssm = self.uqle_settings(), self.client("ec2"), self.client("ssm")
+        place, found, key, image = aws.together(
+            self.place,
+            lambda: uqle_instance.find(ec2, self.cluster),
+            lambda: key_pair.find(ec2, settings.key_pair),
+            lambda: uqle_instance.image(ssm),
+        )
+        if not found and key is None:
+            raise key_pair.unknown(settings.key_pair)
+        return place, found, image
 
     def found_parameters(self) -> dict[str, str]:
         """Give the parameters as the steps before made them.

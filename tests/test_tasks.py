@@ -10,7 +10,7 @@ import pytest
 
 from sandbox import inventory, resource_types, stacks
 from sandbox.calls import client
-from slurm_cluster import fleet, jwt_key
+from slurm_cluster import fleet, jwt_key, security_groups
 from tests.conftest import REGION, ROOT, make_cluster, run_fleet
 
 
@@ -177,6 +177,14 @@ def test_connecting_disconnecting_and_connecting_again(cluster, ec2, invoke):
     assert f"Terminated {identifier}." in said(invoke("disconnect-uqle"))
     assert "There is no UQLE instance." in said(invoke("disconnect-uqle"))
     assert identifier not in said(invoke("connect-uqle"))
+
+
+def test_connecting_without_the_key_pair_changes_nothing_and_says_what_to_do(cluster, ec2, project, invoke):
+    ec2.delete_key_pair(KeyName="pcluster-ubuntu")
+    assert "EC2 has no key pair pcluster-ubuntu in this region: `invoke create-key-pair`" in " ".join(
+        said(invoke("connect-uqle"), 1).split()
+    )
+    assert not security_groups.has_self_rule(ec2, project.place().group)
 
 
 def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster, ec2, project, invoke):
