@@ -106,10 +106,12 @@ def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(cas
 
 def interrupt(case: Case, kind: Kind, at: int, invoke: Walker) -> list[str]:
     """Run a task with a fault and then without one; say what was wrong with either run."""
-    first = disturbed(invoke, kind, at, *case.task.split())
-    again = invoke(*case.task.split())
-    found = [f"run again: {again}"] if again.returncode else []
     held = keys()
+    first = disturbed(invoke, kind, at, *case.task.split())
+    held += keys()
+    again = invoke(*case.task.split())
+    held += keys()
+    found = [f"run again: {again}"] if again.returncode else []
     found += [f"{walked} tells a key" for walked in (first, again) if any(key in walked.printed for key in held)]
     if kind.survives and first.returncode:
         found.append(f"did not get over it: {first}")
