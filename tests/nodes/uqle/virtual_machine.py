@@ -49,8 +49,8 @@ class VirtualMachine:
         self.console_file, self.disk = Path(f"/run/{name}.console"), TOOLS / f"run/{name}.disk"
         self.agent, self.monitor = TOOLS / f"run/{name}.agent", TOOLS / f"run/{name}.monitor"
         # One processor: a second one has QEMU do half as much again for the same boot. No disks but the one, and nothing of KVM,
-        # whose drivers are a quarter of a boot. It goes before what else runs here: all that takes longest waits for it.
-        command = ["nice", "--adjustment=-10", "qemu-system-x86_64", "-machine", "q35,sata=off,smbus=off"]
+        # whose drivers are a quarter of a boot. It goes a little before what else runs here: all that takes longest waits for it.
+        command = ["nice", "--adjustment=-3", "qemu-system-x86_64", "-machine", "q35,sata=off,smbus=off"]
         command += ["-accel", "tcg", "-cpu", "qemu64,-svm", "-m", "2048"]
         command += ["-nodefaults", "-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci"]
         command += ["-drive", f"file=/run/{name}.disk,if=virtio,cache=unsafe"]
