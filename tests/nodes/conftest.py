@@ -30,16 +30,15 @@ WAITED_FOR = ["rebooted", "rebooting", "machine"]  # while these boot, the tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have one worker run all tests that share what boots: a cluster, a disk, or else what their file has."""
 
-    def order(item: pytest.Item) -> tuple[int | bool, ...]:
-        suite = item.callspec.params.get("cluster") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
-        marker = item.get_closest_marker("xdist_group")
-        shared = "installed" if "installed" in item.fixturenames else item.path.stem
-        group = marker.args[0] if marker else suite or shared
-        if not marker:
-            item.add_marker(pytest.mark.xdist_group(group))
-        place = GROUPS.index(group) if group in GROUPS else len(GROUPS)
-        return place, *(name in item.fixturenames for name in WAITED_FOR)
+    def order(item: pytest.Item) -> tuple[bool, ...]:
+        [group] = next(item.iter_markers("xdist_group")).args
+        return *(group != longest for longest in GROUPS), *(name in item.fixturenames for name in WAITED_FOR)
 
+    for item in items:
+        suite = item.callspec.params.get("cluster") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+        if not item.get_closest_marker("xdist_group"):
+            disk = "installed" if "installed" in item.fixturenames else None
+            item.add_marker(pytest.mark.xdist_group(suite or disk or item.path.stem))
     items.sort(key=order)
 
 

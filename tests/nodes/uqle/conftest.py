@@ -174,6 +174,13 @@ class Boot(NamedTuple):
     twin: Future[VirtualMachine]
     network: Stranger  # the twin's
 
+    def booted_twin(self) -> Iterator[VirtualMachine]:
+        """Give the twin when it has booted, and take it away afterwards."""
+        twin = self.twin.result()
+        twin.wait_until_booted()
+        yield twin
+        twin.destroy()
+
 
 @pytest.fixture(scope="session")
 def booting(
@@ -213,7 +220,7 @@ def rebooting(pool: ThreadPoolExecutor, account: Account, machine: VirtualMachin
     member = Stranger(account.network, account.uqle["SubnetId"])
     member.join(account.head_group)
     nft(REFUSE.format(address=account.file_server_address), member.namespace)
-    machine.shell("echo before the reboot >/shared/kept")
+    machine.shell("echo before the reboot >/shared/kept; stat -c %Y /var/log/apt/history.log >/shared/installed")
     before = machine.reboot()
 
     def boot() -> VirtualMachine:

@@ -18,10 +18,7 @@ def rebooted(rebooting):
 @pytest.fixture(scope="module")
 def unserved(rebooted, rebooting):
     """The twin: the file server refused it when it came to mount."""
-    twin = rebooting.twin.result()
-    twin.wait_until_booted()
-    yield twin
-    twin.destroy()
+    yield from rebooting.booted_twin()
 
 
 def test_the_mount_is_back_before_docker_starts(rebooted, file_server):
@@ -36,7 +33,9 @@ def test_the_mount_is_back_before_docker_starts(rebooted, file_server):
     assert (file_server.share / "after").read_text() == "after the reboot\n"
 
 
-def test_the_script_did_not_run_again(rebooted):
+def test_nothing_runs_again(rebooted):
+    before, now = rebooted.shell("cat /shared/installed; stat -c %Y /var/log/apt/history.log").split()
+    assert before == now
     assert rebooted.console.count("is mounted at /shared, and Docker is installed") == 1
 
 

@@ -10,10 +10,7 @@ pytestmark = [pytest.mark.xdist_group("uqle"), pytest.mark.usefixtures("rebootin
 @pytest.fixture(scope="module")
 def lonely(booting):
     """The twin, which found no file server when its user data came to mount; it is tried for half a minute."""
-    twin = booting.twin.result()
-    twin.wait_until_booted()
-    yield twin
-    twin.destroy()
+    yield from booting.booted_twin()
 
 
 def test_without_the_server_the_first_boot_ends_and_the_failure_is_seen(lonely, account):

@@ -188,7 +188,9 @@ class VirtualMachine:
         """Have another machine go on from a moment of this one (see `save`), in a network of its own."""
         saved = Path(f"/run/{name}.saved")
         self.save(moment, saved)
-        return VirtualMachine(name, namespace, saved)
+        twin = VirtualMachine(name, namespace, saved)
+        saved.unlink()  # it is in memory, and the twin has a copy
+        return twin
 
     def destroy(self) -> None:
         """Take the machine away, as it is."""
