@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +13,8 @@ from typing import Any
 import yaml
 
 from slurm_cluster.errors import ClusterError
+
+PREFIX, SUFFIX = ".slurm-cluster-", ".partial"  # of temporary files; no other program names its files so
 
 
 def read(path: Path) -> str:
@@ -105,7 +109,7 @@ def write(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) -> No
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         remove_abandoned(path)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=f"{PREFIX}{path.name}.", suffix=SUFFIX, dir=path.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # while it is held, it is not abandoned
             file.write(text)
@@ -125,8 +129,12 @@ def write(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) -> No
 
 
 def remove_abandoned(path: Path) -> None:
-    """Remove what killed processes left of writing a file: it may hold a key."""
-    for left in [each for each in path.parent.iterdir() if each.name.startswith(f".{path.name}.")]:
-        with suppress(OSError), left.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
+    """Remove the temporary files that killed processes left while they wrote a file: one may hold a key."""
+    ours = re.compile(re.escape(f"{PREFIX}{path.name}.") + r"\w{8}" + re.escape(SUFFIX))
+    for left in [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name)]:
+        with suppress(OSError):
+            descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a FIFO would block
+            with os.fdopen(descriptor) as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()

@@ -1,11 +1,14 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from slurm_cluster import files
 from slurm_cluster.errors import ClusterError
+from tests.conftest import ROOT
 
 
 def test_a_file_is_replaced_whole_and_has_its_mode_from_the_start():
@@ -26,6 +29,28 @@ def test_a_full_disk_leaves_what_was_there(monkeypatch):
     with pytest.raises(ClusterError, match="f cannot be written: No space left on device"):
         files.write(Path("f"), "new")
     assert Path("f").read_text() == "old"
+    assert os.listdir() == ["f"]
+
+
+def test_files_of_other_programs_beside_it_stay():
+    others = [".f.swp", ".f.bak", ".f.orig", ".slurm-cluster-f.partial", ".slurm-cluster-g.abcd1234.partial"]
+    for name in others:
+        Path(name).write_text("mine")
+    files.write(Path("f"), "text")
+    assert sorted(os.listdir()) == sorted([*others, "f"])
+
+
+def test_a_fifo_beside_it_neither_blocks_nor_goes():
+    os.mkfifo(".f.fifo")
+    os.mkfifo(".slurm-cluster-f.abcd1234.partial")
+    code = "from pathlib import Path; from slurm_cluster import files; files.write(Path('f'), 'text')"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=20)
+    assert sorted(os.listdir()) == [".f.fifo", ".slurm-cluster-f.abcd1234.partial", "f"]
+
+
+def test_a_temporary_file_that_a_killed_process_left_is_removed():
+    Path(".slurm-cluster-f.abcd1234.partial").write_text("half a key")
+    files.write(Path("f"), "text")
     assert os.listdir() == ["f"]
 
 
