@@ -25,6 +25,9 @@ KEY = r"(?:(?!['\"\\])[!-~]){1,1024}"  # of an object, as far as YAML and shells
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOST = rf"(?=.{{1,253}}(:|/)){LABEL}(\.{LABEL})*(:\d{{1,5}})?"
 KEYS_ARN = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,512}"
+# Slurm's longest table is <cluster>_assoc_usage_month_table, and MariaDB's names have at most 64 characters. ParallelCluster has
+# the same limit with its own accounting: https://docs.aws.amazon.com/parallelcluster/latest/ug/Scheduling-v3.html
+CLUSTER = r"[a-zA-Z][a-zA-Z0-9-]{0,39}"
 WIDE = 8  # a network of fewer bits than this is a good part of the internet
 
 
@@ -61,7 +64,7 @@ RULES = {
         "the ARN of a managed policy, or empty", r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/([!-~]+/)?[\w+=,.@-]{1,128}", True
     ),
     "BOOTSTRAP_BUCKET": Rule("the name of a bucket, or empty", BUCKET, True),
-    "CLUSTER_NAME": Rule("a letter, then letters, digits and hyphens, 60 at most", r"[a-zA-Z][a-zA-Z0-9-]{0,59}"),
+    "CLUSTER_NAME": Rule("a letter, then letters, digits and hyphens, 40 characters at most", CLUSTER),
     "SSH_FROM": Rule("one CIDR, as 203.0.113.7/32, or one prefix list, as pl-0123456789abcdef0", rf"pl-{ID}|[0-9./]+"),
 }
 WIDE_MEANS = (

@@ -200,7 +200,7 @@ REFUSED = {
         "arn:aws:iam::123456789012:policy/",
         "arn:aws:iam::1:role/x",
     ],
-    "CLUSTER_NAME": ["", "-a", "1a", "a_b", "a.b", "\u00e9", "a" * 61, "a\n"],
+    "CLUSTER_NAME": ["", "-a", "1a", "a_b", "a.b", "\u00e9", "a" * 41, "a\n"],
 }
 TAKEN = {
     "BOOTSTRAP_BUCKET": ["a.b", "abc", "b" * 63, "1.2.3", "a-s3alias-b", "192.168.5.4.a", "a--b", ""],
@@ -215,7 +215,7 @@ TAKEN = {
     "AWS_REGION": ["us-gov-west-1", "ap-southeast-7"],
     "SLURM_JWT_KEY": ["k" * 32, "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:a/b-AbCdEf"],
     "SLURM_JWT_POLICY": ["arn:aws-cn:iam::aws:policy/service-role/x+=,.@-", ""],
-    "CLUSTER_NAME": ["a", "A-1-", "a" * 60],
+    "CLUSTER_NAME": ["a", "A-1-", "a" * 40],
 }
 
 
