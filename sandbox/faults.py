@@ -14,7 +14,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from sandbox.calls import Environ, Moto, StartResponse
@@ -48,6 +48,16 @@ def lost(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Let the call take effect, and lose the answer."""
     take_effect(environ)
     return closed(environ, start_response)
+
+
+def cut_off(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Let the call take effect, and pass on only the first half of the answer."""
+    head: list[Any] = []
+    whole = b"".join(Moto.aws(environ, lambda status, headers, *_: head.extend([status, headers])))
+    half, [status, headers] = whole[: len(whole) // 2], head
+    kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
+    start_response(status, [*kept, ("Content-Length", str(len(half)))])
+    return [half]
 
 
 def broken(_: Environ, start_response: StartResponse) -> Iterable[bytes]:

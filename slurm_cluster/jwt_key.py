@@ -16,8 +16,10 @@ from slurm_cluster.errors import ClusterError
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
     from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
 
 OVER = f"{aws.TAG}:key-is-over"  # on the secret, from its deletion until another key is in it
+ATTEMPTS = 3  # to get a complete answer
 PATH = "/parallelcluster/"  # IAM names that AWS's own policies for users of ParallelCluster are confined to
 
 
@@ -36,19 +38,32 @@ def is_own(arn: str, name: str) -> bool:
     return re.fullmatch(rf"arn:[^:]+:secretsmanager:[^:]+:\d+:secret:{re.escape(name)}-\w{{6}}", arn) is not None
 
 
+def describe_secret(manager: SecretsManagerClient, name: str) -> DescribeSecretResponseTypeDef | None:
+    """Return the secret as Secrets Manager describes it; None only if it says that there is none.
+
+    Raises:
+        ClusterError: the answer is incomplete, as when it was cut off: botocore then returns what is left of it.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            secret = manager.describe_secret(SecretId=name)
+        except ClientError as error:
+            if code(error) == "ResourceNotFoundException":
+                return None
+            raise
+        if secret.get("ARN"):
+            return secret
+    raise ClusterError(f"AWS's answer about the secret {name} was incomplete: run this again.")
+
+
 def find_secret(manager: SecretsManagerClient, name: str) -> str | None:
-    """Give the secret's ARN; None where there is none, or one that is scheduled for deletion."""
-    try:
-        secret = manager.describe_secret(SecretId=name)
-    except ClientError as error:
-        if code(error) == "ResourceNotFoundException":
-            return None
-        raise
-    return None if secret.get("DeletedDate") else secret["ARN"]
+    """Return the secret's ARN; None where there is none, or one that is scheduled for deletion."""
+    secret = describe_secret(manager, name)
+    return None if secret is None or secret.get("DeletedDate") else secret["ARN"]
 
 
 def ensure_secret(manager: SecretsManagerClient, name: str, cluster: str) -> tuple[str, bool]:
-    """Make the secret, or restore the one that is scheduled for deletion with a new key in it.
+    """Create the secret, or restore it: with a new key if our own `remove` had scheduled it for deletion.
 
     Args:
         manager: a client of Secrets Manager.
@@ -60,20 +75,22 @@ def ensure_secret(manager: SecretsManagerClient, name: str, cluster: str) -> tup
         Slurm asks for. https://slurm.schedmd.com/jwt.html
 
     """
-    try:
-        secret = manager.describe_secret(SecretId=name)
-    except ClientError as error:
-        if code(error) != "ResourceNotFoundException":
-            raise
-        tags = [{"Key": aws.TAG, "Value": cluster}]
+    secret = describe_secret(manager, name)
+    if secret is None:
+        made = False
         with aws.done_before("ResourceExistsException"):  # somebody was quicker, and it is their key
-            return manager.create_secret(Name=name, SecretString=secrets.token_urlsafe(32), Tags=tags)["ARN"], True  # type: ignore[arg-type]
-        return manager.describe_secret(SecretId=name)["ARN"], False
-    over = secret.get("DeletedDate") or OVER in {tag["Key"] for tag in secret.get("Tags", [])}
-    if not over and secret.get("VersionIdsToStages"):
-        return secret["ARN"], False
+            tags = [{"Key": aws.TAG, "Value": cluster}]
+            manager.create_secret(Name=name, SecretString=secrets.token_urlsafe(32), Tags=tags)  # type: ignore[arg-type]
+            made = True
+        secret = describe_secret(manager, name)
+        if secret is None:
+            raise ClusterError(f"AWS does not show the secret {name} yet, which was just created: run this again.")
+        return secret["ARN"], made
     if secret.get("DeletedDate"):
         manager.restore_secret(SecretId=name)
+    over = OVER in {tag["Key"] for tag in secret.get("Tags", [])}
+    if not over and secret.get("VersionIdsToStages"):  # the key may be in use: only rotate-jwt-key replaces it
+        return secret["ARN"], False
     manager.put_secret_value(SecretId=name, SecretString=secrets.token_urlsafe(32))
     manager.untag_resource(SecretId=name, TagKeys=[OVER])
     return secret["ARN"], True
@@ -135,15 +152,18 @@ def read(manager: SecretsManagerClient, name: str) -> str:
         name: the secret's name or ARN.
 
     Raises:
-        ClusterError: there is no such secret.
+        ClusterError: there is no such secret, or the answer was incomplete.
 
     """
     try:
-        return manager.get_secret_value(SecretId=name)["SecretString"]
+        key = manager.get_secret_value(SecretId=name).get("SecretString")
     except ClientError as error:
         if code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
             raise ClusterError("The secret with the JWT key is not there: `invoke create-jwt-key` makes it.") from error
         raise
+    if not key:
+        raise ClusterError("AWS's answer with the JWT key was incomplete, or the secret is not text: run this again.")
+    return key
 
 
 def remove(manager: SecretsManagerClient, iam: IAMClient, name: str, arn: str) -> list[str]:

@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from sandbox import faults
 from slurm_cluster import jwt_key
 from slurm_cluster.errors import ClusterError
 
@@ -49,6 +50,40 @@ def test_a_secret_that_is_to_be_deleted_comes_back_with_another_key(manager, iam
     assert new
     assert jwt_key.find_secret(manager, project.secret) == arn
     assert jwt_key.read(manager, project.secret) != old
+
+
+def test_a_secret_that_somebody_else_scheduled_for_deletion_comes_back_with_its_key(manager, project):
+    arn, _ = jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu")
+    key = jwt_key.read(manager, project.secret)
+    manager.delete_secret(SecretId=project.secret, RecoveryWindowInDays=7)
+    assert jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu") == (arn, False)
+    assert jwt_key.read(manager, project.secret) == key
+
+
+@pytest.mark.parametrize("cut_at", [1, 2])
+def test_an_answer_that_is_cut_off_never_leads_to_another_key(cut_at, manager, project, invoke):
+    jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu")
+    key = jwt_key.read(manager, project.secret)
+    with faults.injected(faults.first(*[faults.cut_off] * cut_at), then=None, only="DescribeSecret") as injection:
+        answer = invoke("create-jwt-key")
+    assert injection.met
+    assert answer.returncode == 0, answer.printed
+    assert jwt_key.read(manager, project.secret) == key
+
+
+def test_answers_that_are_all_cut_off_are_a_sentence_and_leave_the_key(manager, project, invoke):
+    jwt_key.ensure_secret(manager, project.secret, "pcluster-ubuntu")
+    key = jwt_key.read(manager, project.secret)
+    for task in ("create-jwt-key", "fill-parameters --ssh-from 203.0.113.7/32", "status"):
+        with faults.injected(faults.cut_off, then=faults.cut_off, only="DescribeSecret"):
+            assert invoke(*task.split()).returncode == 1
+    assert jwt_key.read(manager, project.secret) == key
+
+
+def test_a_new_secret_whose_answer_is_cut_off_is_created_once(manager, project, invoke):
+    with faults.injected(faults.cut_off, only="CreateSecret"):
+        assert invoke("create-jwt-key").returncode == 0
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", jwt_key.read(manager, project.secret))
 
 
 def test_the_policy_allows_to_read_that_one_secret_and_nothing_else(manager, iam, project):
