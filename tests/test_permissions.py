@@ -203,6 +203,21 @@ def test_pclusters_policy_allows_only_what_aws_documents_or_what_the_wizards_net
     assert sorted(undocumented - called) == []
 
 
+def test_pclusters_policy_covers_each_table_of_the_clusters_templates(walked):
+    """CloudFormation makes them without a call that the walk could see, so their names come from the templates."""
+    tables = [
+        resource["Properties"]["TableName"]
+        for template in walked.templates.values()
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::DynamoDB::Table"
+    ]
+    assert len(tables) >= 2
+    for table in tables:
+        for name in ("CreateTable", "DescribeTable", "TagResource", "DeleteTable"):
+            arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}"
+            assert allows([TASKS, PCLUSTER], f"dynamodb:{name}", arn, {}), f"{name} on {table}"
+
+
 @pytest.mark.parametrize("path", permissions.FILES)
 def test_the_policies_are_such_as_iam_takes(path):
     policy = json.loads(path.read_text())

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from sandbox import resource_types, stacks
-from slurm_cluster import stack
+from slurm_cluster import node_log, stack
 from slurm_cluster.errors import ClusterError
 from tests.conftest import make_cluster
 
@@ -58,19 +58,79 @@ def test_a_head_node_that_fails_to_boot_is_the_reason_of_the_failure(cloudformat
     monkeypatch.setattr(resource_types, "head_node_status", 69)
     made = make_cluster("pcluster-ubuntu", network, cloudformation)
     logs = project.client("logs")
-    group, stream = "/aws/parallelcluster/pcluster-ubuntu-202611240000", "ip-10-0-0-10.i-1.cloud-init-output"
+    group, stream = "/aws/parallelcluster/pcluster-ubuntu-202611240000", "ip-10-0-0-10.i-1.cfn-init"
     logs.create_log_group(logGroupName=group)
     logs.create_log_group(logGroupName="/aws/parallelcluster/pcluster-ubuntu-two-202611240000")
-    logs.create_log_stream(logGroupName=group, logStreamName=stream)
-    message = {"timestamp": int(time.time() * 1000), "message": "[on_node_start] ERROR: the secret cannot be read"}
-    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[message])
+    write_log(logs, group, stream, CFN_INIT)
+    write_log(logs, group, "ip-10-0-0-10.i-1.chef-client", ["Cinc Client Run complete in 20 seconds"])
     *_, last = stack.watch(cloudformation, made["stack"])
     assert last.status == "ROLLBACK_COMPLETE"
     told = stack.why_not_created(cloudformation, logs, "pcluster-ubuntu", made["stack"])
     assert "HeadNodeWaitCondition: WaitCondition received failed message: 'Failed with exit status 69'" in told
     assert f"The end of {group}/{stream}:" in told
     assert "ERROR: the secret cannot be read" in told
+    assert "Traceback" not in told
+    assert "Run complete" not in told
     assert "invoke delete-cluster" in told
+
+
+# What a head node of ParallelCluster 3.16 sends when its OnNodeStart fails: one event holds all that the script printed.
+CFN_INIT = [
+    "2026-11-24 00:01:00,100 [INFO] Running config shellRunPreInstall",
+    "2026-11-24 00:01:09,900 [ERROR] Command runpreinstall (/opt/parallelcluster/scripts/fetch_and_run -preinstall) failed",
+    "2026-11-24 00:01:09,901 [DEBUG] Command runpreinstall output: INFO:root:The hash of script s3://b/start.sh is: d1d1aa\n"
+    + "".join(f"[on_node_start] line {number}\n" for number in range(40))
+    + "[on_node_start] ERROR: the secret cannot be read\n"
+    "fetch_and_run - Failed to execute OnNodeStart script 1 s3://b/start.sh, return code: 77.\n",
+    "2026-11-24 00:01:09,902 [ERROR] Error encountered during build of shellRunPreInstall: Command runpreinstall failed\n"
+    "Traceback (most recent call last):\n"
+    '  File "cfnbootstrap/construction.py", line 579, in run_config\n'
+    "cfnbootstrap.construction_errors.ToolError: Command runpreinstall failed",
+    "2026-11-24 00:01:09,903 [ERROR] -----------------------BUILD FAILED!------------------------",
+]
+
+
+def write_log(logs, group, stream, messages):
+    """Write a log stream, one event for each message."""
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    began = int(time.time() * 1000)
+    events = [{"timestamp": began + number, "message": message} for number, message in enumerate(messages)]
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+
+
+@pytest.fixture
+def log_group(project):
+    group = "/aws/parallelcluster/pcluster-ubuntu-202611240000"
+    project.client("logs").create_log_group(logGroupName=group)
+    return group
+
+
+def test_the_log_shows_the_last_lines_of_the_script_from_an_event_of_many_lines(project, log_group):
+    write_log(project.client("logs"), log_group, "ip-10-0-0-10.i-1.cfn-init", CFN_INIT)
+    first, *lines = node_log.tail(project.client("logs"), "pcluster-ubuntu")
+    assert first == f"{log_group}/ip-10-0-0-10.i-1.cfn-init"
+    assert len(lines) == node_log.LINES
+    assert lines[-2:] == [
+        "[on_node_start] ERROR: the secret cannot be read",
+        "fetch_and_run - Failed to execute OnNodeStart script 1 s3://b/start.sh, return code: 77.",
+    ]
+
+
+def test_the_log_is_that_of_the_newest_head_node_among_pages_of_streams(project, log_group):
+    logs = project.client("logs")
+    for number in range(60):  # a page of CloudWatch holds 50
+        logs.create_log_stream(logGroupName=log_group, logStreamName=f"ip-10-0-16-{number}.i-c{number}.cloud-init-output")
+    write_log(logs, log_group, "ip-10-0-0-99.i-9.cfn-init", ["the old head node"])
+    time.sleep(0.01)
+    write_log(logs, log_group, "ip-10-0-0-10.i-1.cfn-init", ["the new head node"])
+    assert node_log.tail(logs, "pcluster-ubuntu") == [f"{log_group}/ip-10-0-0-10.i-1.cfn-init", "the new head node"]
+
+
+def test_without_output_of_a_script_the_log_is_chefs(project, log_group):
+    logs = project.client("logs")
+    write_log(logs, log_group, "ip-10-0-0-10.i-1.chef-client", ["a recipe failed"])
+    write_log(logs, log_group, "ip-10-0-16-1.i-2.cloud-init-output", ["of a compute node"])
+    assert node_log.tail(logs, "pcluster-ubuntu") == [f"{log_group}/ip-10-0-0-10.i-1.chef-client", "a recipe failed"]
 
 
 def test_a_failed_creation_leaves_nothing_but_the_stack(cloudformation, ec2, network, monkeypatch):

@@ -8,10 +8,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import yaml
 
 import sandbox
 from rehearsal import INVOKE
@@ -51,6 +54,7 @@ class Walk(NamedTuple):
         buckets: how the buckets are protected then.
         encrypted: which file systems are encrypted then.
         tags: of what stands in EC2 then, by its id.
+        templates: those of the stacks then, as pcluster made them.
 
     """
 
@@ -66,6 +70,7 @@ class Walk(NamedTuple):
     buckets: dict[str, doors.Bucket]
     encrypted: dict[str, bool]
     tags: dict[str, dict[str, str]]
+    templates: dict[str, dict[str, Any]]
 
 
 def walk(folder: Path) -> Walk:
@@ -113,7 +118,10 @@ def walk(folder: Path) -> Walk:
             for place in places.values() for path in place.rglob("*") if path.is_file()
         }  # fmt: skip
         with unrecorded(calls):
-            stands = doors.table(REGION), doors.machines_of(REGION), doors.buckets(REGION), doors.file_systems(REGION), tags()
+            stands = (
+                *(doors.table(REGION), doors.machines_of(REGION), doors.buckets(REGION), doors.file_systems(REGION)),
+                *(tags(), templates()),
+            )
             write_log_of_head_node()
         subprocess.run([sys.executable, "-c", READ_LOG], env={**environment, "PYTHONPATH": str(ROOT)}, check=True)
         for task in DOWN:
@@ -135,6 +143,14 @@ def tags() -> dict[str, dict[str, str]]:
     return found
 
 
+def templates() -> dict[str, dict[str, Any]]:
+    """Return the templates of all stacks, by the stack's name."""
+    cloudformation = client("cloudformation", REGION)
+    names = [stack["StackName"] for stack in cloudformation.describe_stacks()["Stacks"]]
+    found = {name: cloudformation.get_template(StackName=name)["TemplateBody"] for name in names}
+    return {name: yaml.load(body, yaml.BaseLoader) if isinstance(body, str) else body for name, body in found.items()}  # noqa: S506
+
+
 @contextmanager
 def unrecorded(calls: list[record.Call]) -> Iterator[None]:
     """Leave out of the record what happens within: it is this module that asks."""
@@ -147,7 +163,9 @@ def write_log_of_head_node() -> None:
     """Write the beginning of a log, as a head node does while it boots."""
     logs = client("logs", REGION)
     [group] = node_log.groups(logs, CLUSTER)
-    logs.create_log_stream(logGroupName=group, logStreamName="ip-10-0-0-10.i-1.cloud-init-output")
+    stream = {"logGroupName": group, "logStreamName": "ip-10-0-0-10.i-1.cfn-init"}
+    logs.create_log_stream(**stream)
+    logs.put_log_events(**stream, logEvents=[{"timestamp": int(time.time() * 1000), "message": "Running configSets"}])
 
 
 def change_policy() -> None:
