@@ -8,10 +8,14 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke import Context, Exit, Failure, task
 
 from step import ROOT, LongStep, Step, planned, project, run, run_module, say, tell
+
+if TYPE_CHECKING:
+    from slurm_cluster.project import Project
 
 TEMPLATE = ROOT / "config.template.yml"
 WIZARD_SECONDS = 3600
@@ -79,7 +83,7 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
     Undo:    invoke delete-network
     Example: invoke configure
     """
-    from slurm_cluster import advice, checks, existing_network, files, pcluster, temp_config, wizard
+    from slurm_cluster import advice, checks, existing_network, files, network, pcluster, temp_config, wizard
 
     p = project(c)
     if head_node_subnet or compute_subnet:
@@ -91,17 +95,19 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
     if c.config.run.dry:
         run(c, p, command)
         return
-    ec2 = p.client("ec2")
+    ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
     with files.alone_in(p.temp_config.parent, "configure"):
-        wizard.settle(ec2, p.temp_config)
+        wizard.settle(ec2, cloudformation, p.temp_config)
         if files.is_there(p.temp_config):
             say(wizard.already_done(ec2, p.temp_config))
             return
         wizard.check_ready(ec2, p.cluster, p.key_pair)
+        wizard.refuse_unproven(wizard.find_unproven(ec2, cloudformation, p.temp_config), p.temp_config, p.cluster, p.region)
+        tell(network.describe_unclaimed(network.find_unclaimed(ec2, cloudformation), p.cluster, p.region))
         answers, refused, status = wizard.answers(p.region, p.key_pair, checks.instance_types(TEMPLATE)), "", 1
-        with wizard.watched(ec2, p.temp_config, p.cluster) as made:
+        with wizard.watched(ec2, cloudformation, p.temp_config, p.cluster) as made:
             try:
-                screen = wizard.Screen(p.client("cloudformation"), c.quiet)
+                screen = wizard.Screen(cloudformation, p.temp_config, c.quiet)
                 how = {"pty": True, "fallback": False, "in_stream": False, "out_stream": screen, "timeout": WIZARD_SECONDS}
                 advised = advice.on(run(c, p, command, watchers=[wizard.Answers(answers)], **how).stdout)
                 refused = f": {advised}".rstrip(":. ")
@@ -110,8 +116,11 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
             except Failure as failure:
                 refused = f": {failure.reason or 'it took longer than an hour'}"
     if not files.is_there(p.temp_config):
-        left = f" {', '.join(made)} is left: `invoke delete-network` removes it." if made else ""
-        raise Exit(f"The wizard did not finish{refused}.{left}", code=status)
+        left = [f"{made[0]} is left: `invoke delete-network` removes it."] if made else []
+        if not made:
+            unproven = wizard.find_unproven(ec2, cloudformation, p.temp_config)
+            left = network.describe_unclaimed(unproven, p.cluster, p.region)
+        raise Exit("\n".join([f"The wizard did not finish{refused}.", *left]), code=status)
     say(f"The network {', '.join(made)} stands; {p.temp_config} names its subnets.")
 
 
@@ -623,23 +632,33 @@ def delete_network(c: Context) -> None:
     Undo:    invoke configure makes a new one
     Example: invoke delete-network
     """
-    from slurm_cluster import console, files, network, parameters, wizard
-
     p = project(c)
-    if planned(c, f"delete the network of {p.cluster}"):
-        return
+    if not planned(c, f"delete the network of {p.cluster}"):
+        remove_network(p, c.quiet)
+
+
+def remove_network(p: Project, quiet: bool) -> None:
+    """Delete the network that the wizard made.
+
+    Raises:
+        NetworkInUseError: something else is in it.
+    """
+    from slurm_cluster import console, files, network, parameters, wizard
+    from slurm_cluster.errors import ClusterError
+
     ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
     with files.alone_in(p.temp_config.parent, "configure"):
-        wizard.settle(ec2, p.temp_config)
+        wizard.settle(ec2, cloudformation, p.temp_config)
     found = network.find(ec2, cloudformation, p.cluster, p.wizards_subnet)
     if not found:
         say(network.why_not_found(ec2, p.cluster, p.public_subnet))
+        tell(network.describe_unclaimed(network.find_unclaimed(ec2, cloudformation), p.cluster, p.region))
         return
     network.refuse_in_use(ec2, cloudformation, p.client("efs"), p.cluster, found)
     network.claim(ec2, found.vpc, p.cluster)  # so that it is found again when this is stopped half-way
     for each in found.stacks:
-        if console.show(network.delete_stack(cloudformation, each), c.quiet) != "DELETE_COMPLETE":
-            raise Exit(f"The stack {each} was not deleted: see its events in CloudFormation, then run this again.", code=1)
+        if console.show(network.delete_stack(cloudformation, each), quiet) != "DELETE_COMPLETE":
+            raise ClusterError(f"The stack {each} was not deleted: see its events in CloudFormation, then run this again.")
     gone = network.absent(ec2, p.subnets)  # before the VPC goes: when this is stopped in between, it is still found
     parameters.forget(p.parameter_file, gone)
     if files.is_there(p.temp_config) and p.public_subnet in gone:
@@ -659,6 +678,7 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
     Example: invoke down --all
     """
     from slurm_cluster import bootstrap, console, jwt_key, shared_storage, stack, status
+    from slurm_cluster.errors import NetworkInUseError
 
     p = project(c)
     if not c.config.run.dry:
@@ -668,10 +688,11 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
     disconnect_uqle(c)
     delete_cluster(c, yes=True)
     kept = ""
-    try:
-        delete_network(c)
-    except Exit as refused:  # another cluster may be in it: what is this one's alone goes all the same
-        kept = str(refused)
+    if not planned(c, f"delete the network of {p.cluster}"):
+        try:
+            remove_network(p, c.quiet)
+        except NetworkInUseError as refused:  # another cluster may be in it: what is this one's alone goes all the same
+            kept = str(refused)
     if all and not planned(c, "delete the boot scripts, the secret and its policy"):
         gone = bootstrap.remove(p.client("s3"), p.bucket, p.cluster, p.account)
         gone += jwt_key.remove(p.client("secretsmanager"), p.client("iam"), p.secret, p.policy)

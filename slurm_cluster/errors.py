@@ -3,3 +3,7 @@
 
 class ClusterError(Exception):
     """An expected failure: one sentence that says what is wrong, and what to do next."""
+
+
+class NetworkInUseError(ClusterError):
+    """A network cannot be deleted, because something else than the wizard's own resources is in it."""

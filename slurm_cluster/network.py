@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster import aws, shared_storage, stack
-from slurm_cluster.errors import ClusterError
+from slurm_cluster.errors import ClusterError, NetworkInUseError
 from slurm_cluster.progress import Progress
 
 if TYPE_CHECKING:
@@ -26,6 +26,22 @@ class Network(NamedTuple):
 
     vpc: str
     stacks: list[str]
+
+
+class UnclaimedVpc(NamedTuple):
+    """A VPC that a wizard made and that nothing proves to be a cluster's.
+
+    Args:
+        id: its id.
+        name: its Name tag, or nothing.
+        stacks: the names of the wizard's stacks in it.
+        nat_gateways: the ids of its NAT gateways.
+    """
+
+    id: str
+    name: str
+    stacks: list[str]
+    nat_gateways: list[str]
 
 
 def name(vpc: VpcTypeDef) -> str:
@@ -65,19 +81,84 @@ def claim(ec2: EC2Client, vpc: str, cluster: str) -> None:
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": aws.TAG, "Value": cluster}])
 
 
-def made_since(ec2: EC2Client, before: Collection[str], began: str) -> list[str]:
-    """Give the VPCs that can be the one of a wizard: new, nobody's, and named by the second of its start, or not named yet.
+def find_unclaimed(
+    ec2: EC2Client, cloudformation: CloudFormationClient, known: str = "", before: Collection[str] | None = None
+) -> list[UnclaimedVpc]:
+    """Find the VPCs that a wizard made and that nothing proves to be a cluster's: no tag, and no node in them.
+
+    They can be this person's, left by an interrupted wizard, or somebody else's: they are listed, never claimed.
 
     Args:
         ec2: a client of EC2.
-        before: the ids of the VPCs that were there before.
-        began: when the wizard was started, as in the names of its VPCs.
-
+        cloudformation: a client of CloudFormation.
+        known: the id of the cluster's own VPC, which is left out.
+        before: the ids of the VPCs that existed when an interrupted wizard began. Only VPCs made since are listed then,
+            also those without a name: the wizard names its VPC in a second call.
     """
-    new = [vpc for vpc in vpcs(ec2) if vpc["VpcId"] not in before and not tag(vpc, aws.TAG)]
-    latest = (datetime.strptime(began, STARTED) + timedelta(minutes=2)).strftime(STARTED)
-    ours = [vpc for vpc in new if began <= name(vpc).removeprefix(VPC_PREFIX) <= latest]
-    return [vpc["VpcId"] for vpc in new if vpc in ours or (not name(vpc) and not subnets(ec2, vpc["VpcId"]))]
+
+    def may_be_left(vpc: VpcTypeDef) -> bool:
+        if vpc["VpcId"] in (known, *(before or ())) or tag(vpc, aws.TAG) or vpc.get("IsDefault"):
+            return False
+        return name(vpc).startswith(VPC_PREFIX) or (before is not None and not name(vpc))
+
+    candidates = {vpc["VpcId"]: name(vpc) for vpc in vpcs(ec2) if may_be_left(vpc)}
+    if not candidates:
+        return []
+    of_nodes = [
+        {"Name": "vpc-id", "Values": list(candidates)},
+        {"Name": "tag-key", "Values": ["parallelcluster:cluster-name"]},
+        {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
+    ]
+    nodes = [node for found in aws.listed(ec2, "describe_instances", Filters=of_nodes) for node in found["Instances"]]
+    used = {node["VpcId"] for node in nodes}
+    return [
+        UnclaimedVpc(vpc, candidates[vpc], wizard_stacks(cloudformation, vpc), nat_gateways(ec2, vpc))
+        for vpc in candidates
+        if vpc not in used
+    ]
+
+
+def nat_gateways(ec2: EC2Client, vpc: str) -> list[str]:
+    """Return the ids of the NAT gateways in a VPC, which are billed."""
+    found = aws.listed(ec2, "describe_nat_gateways", Filters=[{"Name": "vpc-id", "Values": [vpc]}])
+    return [gateway["NatGatewayId"] for gateway in found if gateway["State"] in ("pending", "available")]
+
+
+def describe_unclaimed(found: list[UnclaimedVpc], cluster: str, region: str) -> list[str]:
+    """Return the lines that list unclaimed VPCs: each with its age, its NAT gateway, and the commands to claim or delete it."""
+    if not found:
+        return []
+    lines = [f"In {region}, left by an interrupted `invoke configure` or made by somebody else:"]
+    for vpc in found:
+        billed = f", with {', '.join(vpc.nat_gateways)} ($ billed until you delete it)" if vpc.nat_gateways else ""
+        lines += [
+            f"  {vpc.id} {vpc.name or 'without a name'}, {age(vpc.name)}{billed}",
+            f"    To claim it for {cluster} (then `invoke delete-network` deletes it):",
+            f"      aws ec2 create-tags --region {region} --resources {vpc.id} --tags Key={aws.TAG},Value={cluster}",
+            "    To delete it:",
+            f"      {deletion_command(vpc, region)}",
+        ]
+    return lines
+
+
+def deletion_command(vpc: UnclaimedVpc, region: str) -> str:
+    """Return the shell command that deletes the wizard's stacks in a VPC, then the VPC."""
+    stacks = [
+        f"aws cloudformation {action} --region {region} --stack-name {made}"
+        for made in vpc.stacks
+        for action in ("delete-stack", "wait stack-delete-complete")
+    ]
+    return " && ".join([*stacks, f"aws ec2 delete-vpc --region {region} --vpc-id {vpc.id}"])
+
+
+def age(vpc_name: str) -> str:
+    """Return how old a VPC is by the time in its name; EC2 does not tell when a VPC was created."""
+    try:
+        began = datetime.strptime(vpc_name.removeprefix(VPC_PREFIX), STARTED).replace(tzinfo=timezone.utc)
+    except ValueError:
+        return "age unknown"
+    hours = int((datetime.now(timezone.utc) - began).total_seconds() // 3600)
+    return f"created {began:%Y-%m-%d %H:%M} UTC, {f'{hours // 24} days' if hours >= 48 else f'{hours} hours'} ago"
 
 
 def refuse_second(ec2: EC2Client, cluster: str, besides: str = "") -> None:
@@ -174,14 +255,15 @@ def refuse_in_use(ec2: EC2Client, cloudformation: CloudFormationClient, efs: EFS
     """Refuse to take a network away that something is in.
 
     Raises:
-        ClusterError: the cluster, or something that the wizard did not make, is in it; it names what.
+        ClusterError: the cluster is in it.
+        NetworkInUseError: something that the wizard did not make is in it; it names what.
     """
     if stack.find(cloudformation, cluster):
         raise ClusterError(f"The cluster {cluster} is in the network {network.vpc}: `invoke delete-cluster` first.")
     others = others_in(ec2, cloudformation, network)
     if others:
         shared_storage.refuse_kept(cloudformation, efs, network.vpc, subnets(ec2, network.vpc))
-        raise ClusterError(f"{', '.join(others)} is in {network.vpc} and was not made by the wizard: remove it first.")
+        raise NetworkInUseError(f"{', '.join(others)} is in {network.vpc} and was not made by the wizard: remove it first.")
 
 
 def absent(ec2: EC2Client, subnets: Collection[str]) -> set[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from slurm_cluster import aws, stack
-from slurm_cluster.errors import ClusterError
+from slurm_cluster.errors import NetworkInUseError
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
@@ -50,7 +50,7 @@ def refuse_kept(cloudformation: CloudFormationClient, efs: EFSClient, vpc: str, 
     """Refuse to take a network away that a file system is still reached through, as one that outlived its cluster.
 
     Raises:
-        ClusterError: there is one; it names what stays, and how it goes.
+        NetworkInUseError: there is one; it names what stays, and how it goes.
     """
     of_clusters = {held for cluster in stack.clusters(cloudformation) for held in stack.resources(cloudformation, cluster, KIND)}
     alone = [each for each in aws.listed(efs, "describe_file_systems") if each["FileSystemId"] not in of_clusters]
@@ -63,7 +63,7 @@ def refuse_kept(cloudformation: CloudFormationClient, efs: EFSClient, vpc: str, 
             for group in efs.describe_mount_target_security_groups(MountTargetId=target)["SecurityGroups"]
         }
         if inside:
-            raise ClusterError(
+            raise NetworkInUseError(
                 f"The file system {each['FileSystemId']} was kept when its cluster was deleted, and is reached through {vpc} "
                 f"by {', '.join(inside)} of {', '.join(sorted(groups))}. Take both away, then run this again: "
                 f"{'; '.join(f'`aws efs delete-mount-target --mount-target-id {target}`' for target in inside)}; "

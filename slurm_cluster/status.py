@@ -6,7 +6,7 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurm_cluster import aws, bootstrap, files, fleet, jwt_key, key_pair, node_log, reach, stack, standing
+from slurm_cluster import aws, bootstrap, files, fleet, jwt_key, key_pair, network, node_log, reach, stack, standing
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -152,6 +152,7 @@ def screen(p: Project) -> list[str]:
         *(line for part in found for line in lines(part)),
         "",
         *others(p, found),
+        *unclaimed_networks(p, next((part.id for part in found if part.name == "VPC"), "")),
         "What goes on costing money is marked $.",
         f"Next: {next_step(p, found)}",
     ]
@@ -170,6 +171,12 @@ def others(p: Project, found: list[Part]) -> list[str]:
         return []
     known = stack.clusters(p.client("cloudformation"))
     return textwrap.wrap(f"There is no cluster {p.cluster}; this region has {', '.join(known)}.", WIDTH) if known else []
+
+
+def unclaimed_networks(p: Project, known: str = "") -> list[str]:
+    """List the VPCs that an interrupted wizard may have left; the cluster's own, `known`, is not one of them."""
+    found = network.find_unclaimed(p.client("ec2"), p.client("cloudformation"), known)
+    return network.describe_unclaimed(found, p.cluster, p.region)
 
 
 def as_json(p: Project) -> str:
@@ -202,6 +209,7 @@ def left(p: Project) -> list[str]:
         *([f"{scripts} boot scripts in {p.bucket}: `invoke down --all` removes them"] if scripts else []),
         *([f"secret {p.secret}: costs; `invoke down --all` removes it"] if secret else []),
         *([f"file {p.handover_file}: for a cluster that is gone, with its key if you asked for it"] if handed_over else []),
+        *unclaimed_networks(p),
     ]
 
 

@@ -8,9 +8,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from invoke.exceptions import ResponseNotAccepted
 from invoke.watchers import StreamWatcher
@@ -21,6 +20,7 @@ from slurm_cluster.errors import ClusterError
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_ec2 import EC2Client
+    from types_boto3_ec2.type_defs import VpcTypeDef
 
 # Every question of pcluster 3.16, by how it begins; None takes the default that it offers.
 ANSWERS: dict[str, str | None] = {
@@ -103,20 +103,25 @@ class Answers(StreamWatcher):
 
 
 class Screen:
-    """Shows what the wizard prints, but where it tells its stack's newest event, how far the stack is.
+    """Shows what the wizard prints; in place of its stack's newest event, it shows how far the stack is.
 
     Args:
         cloudformation: a client of CloudFormation.
+        path: temp-config.yml, beside which the stack's id is noted.
         quiet: show no progress.
     """
 
-    def __init__(self, cloudformation: CloudFormationClient, quiet: bool) -> None:
-        self.cloudformation, self.quiet = cloudformation, quiet
-        self.printed, self.shown, self.began = "", "", time.monotonic()
+    def __init__(self, cloudformation: CloudFormationClient, path: Path, quiet: bool) -> None:
+        self.cloudformation, self.path, self.quiet = cloudformation, path, quiet
+        self.printed, self.shown, self.stack_id, self.began = "", "", "", time.monotonic()
 
     def write(self, text: str) -> None:
         """Show what it prints next."""
         self.printed += text
+        printed = STACK.search(self.printed)
+        if printed and not self.stack_id:
+            self.stack_id = printed[1]
+            write_note(self.path, read_note(self.path)._replace(stack=self.stack_id))
         sys.stdout.write(STATUS.sub(lambda _: self.progress(), text))
 
     def flush(self) -> None:
@@ -124,9 +129,8 @@ class Screen:
         sys.stdout.flush()
 
     def progress(self) -> str:
-        """Give what to show of the stack: the same line anew on a terminal, else a line for each change."""
-        *_, stack_id = STACK.findall(self.printed)
-        now = next(stack.watch(self.cloudformation, stack_id))
+        """Return what to show of the stack: the same line again on a terminal, else a line for each change."""
+        now = next(stack.watch(self.cloudformation, self.stack_id))
         line = console.line(now, time.monotonic() - self.began)
         before, self.shown = self.shown, console.line(now, 0)
         if self.quiet or before == self.shown:
@@ -134,64 +138,107 @@ class Screen:
         return f"\r{line:{console.WIDTH - 1}}" if console.can_change_a_line() else f"\n{line}"
 
 
+class Note(NamedTuple):
+    """What the file beside temp-config.yml holds from the start of a wizard until its VPC is proven.
+
+    Args:
+        cluster: the cluster that the wizard works for; empty where there is no note.
+        vpcs: the ids of the VPCs that existed before.
+        stack: the id of the wizard's stack, once the wizard has printed it.
+    """
+
+    cluster: str = ""
+    vpcs: tuple[str, ...] = ()
+    stack: str = ""
+
+
 def note_of(path: Path) -> Path:
-    """Give the file beside temp-config.yml that stands while the wizard works, and outlives it when it is killed."""
+    """Return the file beside temp-config.yml that holds the note."""
     return path.with_name(f"{path.name}.begun")
 
 
+def read_note(path: Path) -> Note:
+    """Read the note of a wizard; an empty one where there is none.
+
+    Raises:
+        ClusterError: the file is not a note.
+    """
+    file = note_of(path)
+    if not files.is_there(file):
+        return Note()
+    try:
+        found = json.loads(files.read(file))
+        return Note(found["cluster"], tuple(found["vpcs"]), found.get("stack", ""))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ClusterError(f"{file} is not a note of `invoke configure`: remove it, then run this again.") from error
+
+
+def write_note(path: Path, note: Note) -> None:
+    """Write the note."""
+    files.write(note_of(path), json.dumps(note._asdict(), indent=2) + "\n")
+
+
 @contextmanager
-def watched(ec2: EC2Client, path: Path, cluster: str) -> Iterator[list[str]]:
-    """Claim the VPC that the wizard makes within, also when it fails or is stopped; when it is killed, the next run does.
+def watched(ec2: EC2Client, cloudformation: CloudFormationClient, path: Path, cluster: str) -> Iterator[list[str]]:
+    """Claim the VPC that the wizard makes meanwhile, also when it fails or is stopped; when it is killed, the next run does.
 
     Args:
         ec2: a client of EC2.
+        cloudformation: a client of CloudFormation.
         path: temp-config.yml.
-        cluster: whose the VPC is to be.
+        cluster: the cluster that the VPC is for.
 
     Yields:
-        A list, in which its id is afterwards.
+        A list, which holds the id of the claimed VPC afterwards.
     """
-    there = [vpc["VpcId"] for vpc in network.vpcs(ec2)]
-    note = {"cluster": cluster, "began": datetime.now(timezone.utc).strftime(network.STARTED), "vpcs": there}
-    files.write(note_of(path), json.dumps(note, indent=2) + "\n")
+    write_note(path, Note(cluster, tuple(vpc["VpcId"] for vpc in network.vpcs(ec2))))
     made: list[str] = []
     try:
         yield made
     finally:
-        made += settle(ec2, path)
+        made += settle(ec2, cloudformation, path)
 
 
-def settle(ec2: EC2Client, path: Path) -> list[str]:
-    """Claim the VPC of a wizard that is over: the one that temp-config.yml names, else the only one that can be its.
+def settle(ec2: EC2Client, cloudformation: CloudFormationClient, path: Path) -> list[str]:
+    """Claim the VPC of a wizard that has ended, if it is proven, and remove the wizard's note; else the note stays.
 
     Args:
         ec2: a client of EC2.
-        path: temp-config.yml, which is not there when the wizard did not finish.
+        cloudformation: a client of CloudFormation.
+        path: temp-config.yml, which does not exist if the wizard did not finish.
 
     Returns:
         The ids of the VPCs that were claimed now: one at most.
-
-    Raises:
-        ClusterError: several can be its; it names them.
     """
-    note = note_of(path)
-    if not files.is_there(note):
+    note = read_note(path)
+    if not note.cluster:
         return []
-    begun = json.loads(files.read(note))
-    if files.is_there(path):
+    vpc = find_proven_vpc(ec2, cloudformation, path, note)
+    if vpc and not network.tag(vpc, aws.TAG):
+        network.claim(ec2, vpc["VpcId"], note.cluster)
+    elif not vpc and not network.of_cluster(ec2, note.cluster):  # nor did the person tag one
+        return []
+    note_of(path).unlink(missing_ok=True)
+    return [vpc["VpcId"]] if vpc else []
+
+
+def find_proven_vpc(ec2: EC2Client, cloudformation: CloudFormationClient, path: Path, note: Note) -> VpcTypeDef | None:
+    """Find the VPC that a wizard made: its stack was told it, or its temp-config.yml names a subnet of it.
+
+    A VPC that was only made at the same time can be somebody else's.
+    """
+    if temp_config.is_of_the_wizard(path):
         found = network.vpc_of_subnet(ec2, temp_config.read(path).public_subnet)
-        made = [found["VpcId"]] if found else []
-    else:
-        made = network.made_since(ec2, begun["vpcs"], begun["began"])
-    if len(made) == 1:
-        network.claim(ec2, made[0], begun["cluster"])
-    note.unlink(missing_ok=True)
-    if len(made) > 1:
-        raise ClusterError(
-            f"{', '.join(made)} were made at the same time, and this wizard did not finish: "
-            f"tag its own with {aws.TAG}={begun['cluster']}, for `invoke delete-network`, or delete it in the console."
-        )
-    return made
+        return found if found and found["VpcId"] not in note.vpcs else None
+    made = stack.find(cloudformation, note.stack) if note.stack else None
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in made.get("Parameters", [])} if made else {}
+    return next((vpc for vpc in network.vpcs(ec2) if vpc["VpcId"] == parameters.get("VpcId")), None)
+
+
+def find_unproven(ec2: EC2Client, cloudformation: CloudFormationClient, path: Path) -> list[network.UnclaimedVpc]:
+    """Find the VPCs that an interrupted wizard may have made; none where there is no note of one."""
+    note = read_note(path)
+    return network.find_unclaimed(ec2, cloudformation, before=note.vpcs) if note.cluster else []
 
 
 def already_done(ec2: EC2Client, path: Path) -> str:
@@ -210,7 +257,19 @@ def check_ready(ec2: EC2Client, cluster: str, key_name: str) -> None:
     """Refuse to start the wizard where it would fail, or make a second network.
 
     Raises:
-        ClusterError: the key pair is not there, or an earlier run left a VPC.
+        ClusterError: the key pair does not exist, or the cluster has a network.
     """
     key_pair.require(ec2, key_name)
     network.refuse_second(ec2, cluster)
+
+
+def refuse_unproven(found: list[network.UnclaimedVpc], path: Path, cluster: str, region: str) -> None:
+    """Refuse to start a second wizard while VPCs exist that an interrupted one may have made.
+
+    Raises:
+        ClusterError: there are such VPCs; it lists them with the commands to claim or delete each.
+    """
+    if found:
+        first = "An earlier `invoke configure` was interrupted. It may have made one of these VPCs."
+        last = f"Claim or delete the one that is yours. If none is yours, remove {note_of(path)}. Then run this again."
+        raise ClusterError("\n".join([first, *network.describe_unclaimed(found, cluster, region), last]))

@@ -1,11 +1,14 @@
 """Ctrl-C, pressed in a terminal while a task takes long: one sentence, status 130."""
 
+import time
+
 import pytest
 
 from rehearsal import INVOKE
-from sandbox import fleet, stacks
+from sandbox import faults, fleet, stacks
+from sandbox.calls import client
 from slurm_cluster import uqle_instance
-from tests.conftest import make_cluster, run_fleet
+from tests.conftest import REGION, make_cluster, run_fleet
 from tests.terminal import CTRL_C, Terminal
 
 SENTENCE = "Stopped. What was begun goes on in AWS; the same command takes it up again."
@@ -57,6 +60,67 @@ def test_pausing_and_resuming(cluster, monkeypatch):
     monkeypatch.setattr(fleet, "NEXT", {})
     assert interrupted("pause", "STOP_REQUESTED, to be STOPPED")[-1] == SENTENCE
     assert interrupted("resume", "START_REQUESTED, to be RUNNING")[-1] == SENTENCE
+
+
+def test_taking_everything_away_stops_at_each_part(cluster, network, ec2, cloudformation, invoke, slow, monkeypatch):
+    """Ctrl-C ends `down` at once, with status 130, and nothing after the part that it interrupts is done."""
+    run_fleet("pcluster-ubuntu")
+    for task in ("upload-bootstrap", "create-jwt-key", "connect-uqle"):
+        assert invoke(*task.split()).returncode == 0
+    with monkeypatch.context() as patched:
+        stuck(patched, "shutting-down")
+        interrupted("down --yes --all", "shutting-down, to be terminated")
+    assert cloudformation.describe_stacks(StackName="pcluster-ubuntu")
+    assert invoke("disconnect-uqle").returncode == 0
+    interrupted("down --yes --all", "DELETE_IN_PROGRESS")  # of the cluster
+    assert what_all_deletes() == {"bucket", "secret"}
+    monkeypatch.setattr(stacks, "SECONDS", 0)
+    monkeypatch.setattr(stacks, "DELETION", 0)
+    assert invoke("delete-cluster", "--yes").returncode == 0
+    monkeypatch.setattr(stacks, "DELETION", 300)
+    interrupted("down --yes --all", "DELETE_IN_PROGRESS")  # of the network
+    assert what_all_deletes() == {"bucket", "secret"}
+    monkeypatch.setattr(stacks, "DELETION", 0)
+    assert invoke("delete-network").returncode == 0
+    with faults.injected(faults.meeting(2, seconds=10), only="DeletePolicy") as held:
+        terminal = Terminal([*INVOKE, "down", "--yes", "--all"])
+        terminal.wait_for("There is no network")
+        while not held.met:
+            time.sleep(0.05)
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130, terminal.written
+    assert what_all_deletes() == {"secret"}
+
+
+def test_the_question_of_down_is_answered_by_ctrl_c(cluster, cloudformation):
+    terminal = Terminal([*INVOKE, "down", "--all"])
+    terminal.wait_for("to go on: ")
+    time.sleep(0.5)  # a Ctrl-C between the prompt and the reading of the answer is lost in Python's readline
+    terminal.type(CTRL_C)
+    assert terminal.end() == 130, terminal.written
+    assert SENTENCE in " ".join(line.strip() for line in terminal.lines)
+    assert cloudformation.describe_stacks(StackName="pcluster-ubuntu")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+
+
+def what_all_deletes():
+    """Return which of the things exist that only `down --all` deletes."""
+    buckets = [bucket["Name"] for bucket in client("s3", REGION).list_buckets()["Buckets"]]
+    secrets = client("secretsmanager", REGION).list_secrets()["SecretList"]
+    ours = any(name.startswith("slurm-cluster-bootstrap-") for name in buckets)
+    return {name for name, exists in (("bucket", ours), ("secret", secrets)) if exists}
+
+
+def test_down_stops_when_the_networks_stack_may_not_be_deleted(network, ec2, invoke):
+    assert invoke("upload-bootstrap").returncode == 0
+    assert invoke("create-jwt-key").returncode == 0
+    denied = faults.refusing("AccessDenied", "User: me is not authorized to perform: cloudformation:DeleteStack", 403)
+    with faults.injected(denied, then=denied, only="DeleteStack"):
+        answer = invoke("down", "--yes", "--all")
+    assert answer.returncode == 1
+    assert "AWS denies cloudformation:DeleteStack" in answer.printed
+    assert "Left:" not in answer.printed
+    assert what_all_deletes() == {"bucket", "secret"}
+    assert ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"]
 
 
 def test_the_wizard_says_what_it_leaves(key_pair, ec2, slow):

@@ -1,11 +1,17 @@
+import os
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from invoke.exceptions import ResponseNotAccepted
 
+from sandbox import faults
+from sandbox.calls import client
 from slurm_cluster import files, network, wizard
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.network import find_unclaimed as unclaimed
 from tests.conftest import lay_network
 
 
@@ -84,48 +90,170 @@ def started(seconds=0):
     return f"ParallelClusterVPC-{moment.strftime(network.STARTED)}"
 
 
-@pytest.mark.parametrize("name", [started, lambda: ""])
-def test_a_wizard_that_is_stopped_leaves_a_vpc_that_is_the_clusters(name, ec2):
+TEMP_CONFIG, NOTE = Path("temp-config.yml"), Path("temp-config.yml.begun")
+
+
+def start(ec2, cloudformation):
+    """Start a wizard for the cluster `one` that is killed: nothing of its end is run."""
+    wizard.watched(ec2, cloudformation, TEMP_CONFIG, "one").__enter__()
+
+
+def lay_unclaimed(ec2, cloudformation, began=None):
+    """Make a network as a wizard does that has not finished, and return its VPC and the id of its stack."""
+    began = began or started().removeprefix("ParallelClusterVPC-")
+    laid = lay_network(ec2, cloudformation, began=began)
+    ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
+    TEMP_CONFIG.unlink()
+    stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][0]
+    return laid["vpc"], stack["StackId"]
+
+
+def test_the_vpc_of_the_stack_that_the_wizard_printed_is_claimed_when_it_is_stopped(ec2, cloudformation):
     def stopped():
-        with wizard.watched(ec2, Path("temp-config.yml"), "one") as made:
-            vpc = named(ec2, name())
-            named(ec2, "somebody's")
-            named(ec2, started(3600))
+        with wizard.watched(ec2, cloudformation, TEMP_CONFIG, "one") as made:
+            vpc, stack_id = lay_unclaimed(ec2, cloudformation)
+            named(ec2, started())
             claimed.append((vpc, made))
+            for part in (f"Stack Name: x (id: {stack_id[:20]}", f"{stack_id[20:]})\r\n"):
+                wizard.Screen.write(screen, part)
             raise KeyboardInterrupt
 
     claimed: list = []
+    screen = wizard.Screen(cloudformation, TEMP_CONFIG, quiet=True)
     with pytest.raises(KeyboardInterrupt):
         stopped()
     [(vpc, made)] = claimed
     assert made == [vpc] == network.of_cluster(ec2, "one")
-    assert not list(Path().iterdir())
+    assert not NOTE.exists()
 
 
-def test_a_wizard_that_was_killed_leaves_a_note_by_which_the_next_run_finds_its_vpc(ec2):
-    watched = wizard.watched(ec2, Path("temp-config.yml"), "one")
-    watched.__enter__()
+def test_the_vpc_of_the_printed_stack_is_claimed_by_the_next_run_after_a_kill(ec2, cloudformation):
+    start(ec2, cloudformation)
+    vpc, stack_id = lay_unclaimed(ec2, cloudformation)
+    wizard.Screen(cloudformation, TEMP_CONFIG, quiet=True).write(f"Stack Name: x (id: {stack_id})\r\n")
+    assert network.of_cluster(ec2, "one") == []
+    assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == [vpc] == network.of_cluster(ec2, "one")
+    assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == []
+
+
+@pytest.mark.parametrize("name", [started, lambda: ""])
+def test_a_vpc_that_is_only_as_new_as_the_wizard_is_listed_and_never_claimed(name, ec2, cloudformation):
+    start(ec2, cloudformation)
+    vpc = named(ec2, name())
+    assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == []
+    assert network.of_cluster(ec2, "one") == []
+    assert [found.id for found in wizard.find_unproven(ec2, cloudformation, TEMP_CONFIG)] == [vpc]
+    assert NOTE.exists()
+
+
+def test_the_note_stays_until_the_person_tags_the_vpc(ec2, cloudformation):
+    start(ec2, cloudformation)
     vpc = named(ec2, started())
+    ec2.create_tags(Resources=[vpc], Tags=[{"Key": "slurm-cluster", "Value": "one"}])
+    wizard.settle(ec2, cloudformation, TEMP_CONFIG)
+    assert not NOTE.exists()
+
+
+def test_a_lookup_that_finds_nothing_keeps_the_note_for_the_next_task(ec2, cloudformation, network_of_nobody, monkeypatch):
+    start_before(ec2, cloudformation, network_of_nobody)
+    Path("other.yml").rename(TEMP_CONFIG)
+    with monkeypatch.context() as patched:
+        patched.setattr(network, "vpc_of_subnet", lambda *_: None)
+        assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == []
+    assert NOTE.exists()
+    assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == [network_of_nobody] == network.of_cluster(ec2, "one")
+    assert not NOTE.exists()
+
+
+def start_before(ec2, cloudformation, vpc):
+    """Leave the note of a wizard that was started before a VPC existed."""
+    start(ec2, cloudformation)
+    note = wizard.read_note(TEMP_CONFIG)
+    wizard.write_note(TEMP_CONFIG, note._replace(vpcs=tuple(other for other in note.vpcs if other != vpc)))
+
+
+def test_a_network_that_existed_before_the_wizard_is_not_claimed_by_its_file(ec2, cloudformation, network_of_nobody):
+    start(ec2, cloudformation)
+    Path("other.yml").rename(TEMP_CONFIG)
+    assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == []
     assert network.of_cluster(ec2, "one") == []
-    assert wizard.settle(ec2, Path("temp-config.yml")) == [vpc] == network.of_cluster(ec2, "one")
-    assert wizard.settle(ec2, Path("temp-config.yml")) == []
 
 
-def test_of_two_vpcs_that_can_be_the_wizards_none_is_taken_for_it(ec2):
-    watched = wizard.watched(ec2, Path("temp-config.yml"), "one")
-    watched.__enter__()
-    both = [named(ec2, started()), named(ec2, started())]
-    with pytest.raises(ClusterError) as error:
-        wizard.settle(ec2, Path("temp-config.yml"))
-    assert all(vpc in str(error.value) for vpc in both)
-    assert network.of_cluster(ec2, "one") == []
+def test_a_vpc_that_carries_another_clusters_tag_keeps_it(ec2, cloudformation, network_of_nobody):
+    start_before(ec2, cloudformation, network_of_nobody)
+    Path("other.yml").rename(TEMP_CONFIG)
+    ec2.create_tags(Resources=[network_of_nobody], Tags=[{"Key": "slurm-cluster", "Value": "two"}])
+    wizard.settle(ec2, cloudformation, TEMP_CONFIG)
+    assert network.of_cluster(ec2, "two") == [network_of_nobody]
 
 
-def test_a_wizard_that_finished_claims_the_network_that_its_file_names_and_no_other(ec2, network_of_nobody):
-    with wizard.watched(ec2, Path("temp-config.yml"), "one") as made:
-        Path("other.yml").rename("temp-config.yml")
+def test_a_wizard_that_finished_claims_the_network_that_its_file_names_and_no_other(ec2, cloudformation):
+    with wizard.watched(ec2, cloudformation, TEMP_CONFIG, "one") as made:
+        laid = lay_network(ec2, cloudformation)
+        ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
         named(ec2, started())
-    assert made == [network_of_nobody] == network.of_cluster(ec2, "one")
+    assert made == [laid["vpc"]] == network.of_cluster(ec2, "one")
+
+
+def test_a_broken_note_is_a_sentence(ec2, cloudformation):
+    for text in ("", "[]", "{}", '{"cluster": "one"}'):
+        NOTE.write_text(text)
+        with pytest.raises(ClusterError, match=r"temp-config.yml.begun is not a note of `invoke configure`: remove it"):
+            wizard.settle(ec2, cloudformation, TEMP_CONFIG)
+
+
+def test_unclaimed_vpcs_are_listed_with_age_nat_gateway_and_commands(ec2, cloudformation, invoke, key_pair):
+    """By configure, status and down; the printed commands do what they say."""
+    vpc, _ = lay_unclaimed(ec2, cloudformation, began="20261124000000")
+    [gateway] = [each["NatGatewayId"] for each in ec2.describe_nat_gateways()["NatGateways"]]
+    tag = f"aws ec2 create-tags --region eu-west-2 --resources {vpc} --tags Key=slurm-cluster,Value=pcluster-ubuntu"
+    stack = "parallelclusternetworking-pubpriv-20261124000000"
+    delete = (
+        f"aws cloudformation delete-stack --region eu-west-2 --stack-name {stack} && "
+        f"aws cloudformation wait stack-delete-complete --region eu-west-2 --stack-name {stack} && "
+        f"aws ec2 delete-vpc --region eu-west-2 --vpc-id {vpc}"
+    )
+    for task in ("status", "down --yes --all", "delete-network", "configure"):
+        printed = invoke(*task.split()).printed
+        for expected in (f"{vpc} ParallelClusterVPC-20261124000000, created 2026-11-24 00:00 UTC, ", gateway, tag, delete):
+            assert expected in printed, (task, printed)
+    assert ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"]
+    run_aws(delete)
+    assert "ParallelClusterVPC-20261124000000" not in invoke("status").printed
+
+
+def run_aws(command):
+    """Run a printed command in a shell, with this environment's aws."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(command, shell=True, env=environment, check=True, capture_output=True)  # noqa: S602 - printed by us
+
+
+def test_a_vpc_with_a_cluster_in_it_is_not_listed(ec2, cloudformation, cluster, network):
+    ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
+    assert unclaimed(ec2, cloudformation) == []
+
+
+def test_the_network_of_another_person_survives_an_interrupted_wizard(ec2, cloudformation, invoke, key_pair):
+    """B's wizard is killed before its own VPC exists, at the moment at which A's wizard makes one."""
+    of_a = []
+
+    def make_network_of_a():
+        of_a.append(named(client("ec2", "eu-west-2"), started()))
+        invoke.kill()
+
+    with faults.injected(faults.killing(make_network_of_a, after=False), then=faults.closed, only="CreateVpc", at=1):
+        assert invoke("configure").returncode == -9
+    [vpc] = of_a
+    refused = invoke("configure")
+    assert refused.returncode == 1
+    assert f"--resources {vpc} --tags Key=slurm-cluster,Value=pcluster-ubuntu" in refused.printed
+    assert "If none is yours, remove temp-config.yml.begun" in refused.printed
+    assert vpc in invoke("delete-network").printed
+    assert invoke("down", "--yes", "--all").returncode == 0
+    assert [tag["Key"] for tag in ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["Tags"]] == ["Name"]
+    NOTE.unlink()
+    assert invoke("configure").returncode == 0
+    assert ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"]
 
 
 @pytest.fixture
