@@ -96,7 +96,7 @@ def test_an_unknown_cluster_is_told_which_there_are(project, cluster, invoke):
 
 def test_the_screen_is_one_of_80_columns_and_24_lines_whatever_the_name(project, network, cloudformation, invoke):
     assert invoke("upload-bootstrap").returncode == 0
-    name = "a" * 60
+    name = "a" * 40
     make_cluster(name, network, cloudformation)
     for cluster_name in (name, "pcluster-ubuntu"):
         lines = invoke("status", INVOKE_CLUSTER_NAME=cluster_name).stdout.splitlines()
