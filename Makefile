@@ -37,13 +37,13 @@ lint: setup ## style and types
 	@$(BIN)/shfmt --diff --indent 2 --case-indent --binary-next-line $(SHELL_SCRIPTS)
 
 readme: setup ## the outputs in README.md, from a rehearsal
-	@$(BIN)/python -m chores.readme_outputs
+	@$(BIN)/python -m scripts.readme_outputs
 
 readme-check: setup ## a rehearsal, and that README.md shows what it prints
-	@$(BIN)/python -m chores.readme_outputs --check
+	@$(BIN)/python -m scripts.readme_outputs --check
 
 screenshots: setup ## the pictures in README.md, from the page of a rehearsal, in a real Chromium
-	@$(BIN)/python -m chores.screenshots
+	@$(BIN)/python -m scripts.screenshots
 
 lock: setup ## requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, Exit, Failure, task
 
-from step import ROOT, LongStep, Step, planned, project, run, run_module, say, tell
+from slurm_cluster.cli import ROOT, LongStep, Step, planned, project, run, run_module, say, tell
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -35,7 +35,7 @@ def check(c: Context) -> None:
     Undo:    nothing to undo
     Example: invoke check
     """
-    from slurm_cluster import checks
+    from slurm_cluster.views import checks
 
     failed = False
     for each in checks.run(project(c), TEMPLATE):
@@ -54,7 +54,7 @@ def create_key_pair(c: Context, public_key: str = "") -> None:
     Undo:    aws ec2 delete-key-pair --key-name NAME, and remove the file
     Example: invoke create-key-pair --public-key ~/.ssh/id_ed25519.pub
     """
-    from slurm_cluster import key_pair
+    from slurm_cluster.aws import key_pair
 
     p = project(c)
     if planned(c, f"make the key pair {p.key_pair}, its private half in {key_pair.private_key_file(p.key_pair)}"):
@@ -83,7 +83,11 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
     Undo:    invoke delete-network
     Example: invoke configure
     """
-    from slurm_cluster import advice, checks, existing_network, files, network, pcluster, temp_config, wizard
+    from slurm_cluster import errors, files
+    from slurm_cluster.aws import network
+    from slurm_cluster.config import temp_config
+    from slurm_cluster.steps import existing_network, pcluster, wizard
+    from slurm_cluster.views import checks
 
     p = project(c)
     if head_node_subnet or compute_subnet:
@@ -109,7 +113,7 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
             try:
                 screen = wizard.Screen(cloudformation, p.temp_config, c.quiet)
                 how = {"pty": True, "fallback": False, "in_stream": False, "out_stream": screen, "timeout": WIZARD_SECONDS}
-                advised = advice.on(run(c, p, command, watchers=[wizard.Answers(answers)], **how).stdout)
+                advised = errors.on(run(c, p, command, watchers=[wizard.Answers(answers)], **how).stdout)
                 refused = f": {advised}".rstrip(":. ")
             except KeyboardInterrupt:
                 refused, status = ", as it was stopped", 130
@@ -136,14 +140,14 @@ def upload_bootstrap(c: Context) -> None:
     Undo:    invoke down --all
     Example: invoke upload-bootstrap
     """
-    from slurm_cluster import bootstrap
+    from slurm_cluster.aws import script_bucket
 
     p = project(c)
-    if planned(c, f"put {', '.join(bootstrap.SCRIPTS.values())} into s3://slurm-cluster-bootstrap-.../{p.cluster}/"):
+    if planned(c, f"put {', '.join(script_bucket.SCRIPTS.values())} into s3://slurm-cluster-bootstrap-.../{p.cluster}/"):
         return
-    if bootstrap.ensure_bucket(p.client("s3"), p.bucket, p.account, p.region):
+    if script_bucket.ensure_bucket(p.client("s3"), p.bucket, p.account, p.region):
         say(f"Made the bucket {p.bucket}.")
-    put = bootstrap.upload(p.client("s3"), bootstrap.FOLDER, p.bucket, p.cluster, p.account)
+    put = script_bucket.upload(p.client("s3"), script_bucket.FOLDER, p.bucket, p.cluster, p.account)
     say("\n".join(f"Put {uri}" for uri in put) or f"The scripts are in s3://{p.bucket}/{p.cluster}/: nothing to do.")
 
 
@@ -156,13 +160,13 @@ def create_jwt_key(c: Context) -> None:
     Undo:    invoke down --all
     Example: invoke create-jwt-key
     """
-    from slurm_cluster import jwt_key
+    from slurm_cluster.aws import jwt_secret
 
     p = project(c)
     if planned(c, f"make the secret {p.secret} with a random key, and a policy to read it"):
         return
-    secret, new = jwt_key.ensure_secret(p.client("secretsmanager"), p.secret, p.cluster)
-    changed = jwt_key.ensure_policy(p.client("iam"), p.policy, secret)
+    secret, new = jwt_secret.ensure_secret(p.client("secretsmanager"), p.secret, p.cluster)
+    changed = jwt_secret.ensure_policy(p.client("iam"), p.policy, secret)
     say(f"{'Made a new key in' if new else 'The key stands in'} {secret}.")
     say(f"{'Wrote' if changed else 'There is'} the policy {p.policy}.")
 
@@ -176,7 +180,9 @@ def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> 
     Undo:    remove the file, or edit it
     Example: invoke fill-parameters --ssh-from 203.0.113.7/32
     """
-    from slurm_cluster import bootstrap, files, jwt_key, parameters, stack
+    from slurm_cluster import files
+    from slurm_cluster.aws import jwt_secret, script_bucket, stack
+    from slurm_cluster.config import parameters
 
     p = project(c)
     if planned(c, f"write {p.parameter_file}, with <from configure>, <from upload-bootstrap> and <from create-jwt-key>"):
@@ -185,8 +191,8 @@ def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> 
     parameters.refuse_other_cluster(values, p.cluster, p.parameter_file)
     found = {"SSH_FROM": p.ssh_from(ssh_from), **p.found_parameters()}
     stands = stack.find(p.client("cloudformation"), p.cluster) is not None
-    values, found, said = bootstrap.settle_uris(values, found, p.cluster, stands)
-    if jwt_key.is_own(str(values.get(parameters.SECRET, "")), p.secret) and not stands:
+    values, found, said = script_bucket.settle_uris(values, found, p.cluster, stands)
+    if jwt_secret.is_own(str(values.get(parameters.SECRET, "")), p.secret) and not stands:
         values = values | {parameters.SECRET: ""}  # a secret that was made anew has another ARN
     filled, kept = parameters.fill(values, found, overwrite=overwrite)
     parameters.write(p.parameter_file, filled)
@@ -202,16 +208,17 @@ def render(c: Context) -> None:
     Undo:    remove the file
     Example: invoke render
     """
-    from slurm_cluster import configuration, files, parameters, settings
+    from slurm_cluster import files
+    from slurm_cluster.config import parameters, settings, template
 
     named = settings.files_of(c.config)
     source, path = named.parameter_file, named.config_file
     if planned(c, f"write {path} from {TEMPLATE.name} and {source}"):
         return
     cluster, values = parameters.check_cluster_name(settings.text(c.config, "cluster_name")), parameters.read(source)
-    rendered = configuration.render(TEMPLATE, values, source)
+    rendered = template.render(TEMPLATE, values, source)
     parameters.refuse_other_cluster(values, cluster, source)
-    for warning in configuration.warnings(values):
+    for warning in template.warnings(values):
         say(f"Warning: {warning}", to=sys.stderr)
     files.write(path, rendered, mode=0o600)
     say(f"Wrote {path}: `invoke create-cluster` has pcluster look at it first.")
@@ -229,7 +236,9 @@ def create_cluster(c: Context) -> None:
     Undo:    invoke delete-cluster
     Example: invoke create-cluster
     """
-    from slurm_cluster import console, pcluster, preflight, stack
+    from slurm_cluster import output
+    from slurm_cluster.aws import stack
+    from slurm_cluster.steps import pcluster, preflight
 
     p = project(c)
     create = ["create-cluster", "--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster]
@@ -249,7 +258,7 @@ def create_cluster(c: Context) -> None:
         tell(pcluster.check_dry_run(answer.stdout, answer.stderr))
         pcluster.check(run(c, p, real, hide=True))
         begun = stack.require_begun(cloudformation, p.cluster)
-    if console.show(stack.watch(cloudformation, begun["StackId"]), c.quiet) != "CREATE_COMPLETE":
+    if output.show(stack.watch(cloudformation, begun["StackId"]), c.quiet) != "CREATE_COMPLETE":
         raise Exit(stack.why_not_created(cloudformation, p.client("logs"), p.cluster, begun["StackId"]), code=1)
     say(f"The cluster {p.cluster} stands.")
 
@@ -263,7 +272,9 @@ def update_cluster(c: Context) -> None:
     Undo:    render the configuration before, then run this again
     Example: invoke render update-cluster
     """
-    from slurm_cluster import console, pcluster, preflight, stack
+    from slurm_cluster import output
+    from slurm_cluster.aws import stack
+    from slurm_cluster.steps import pcluster, preflight
 
     p = project(c)
     update = ["update-cluster", "--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster]
@@ -274,7 +285,7 @@ def update_cluster(c: Context) -> None:
     cloudformation = p.client("cloudformation")
     begun = stack.find(cloudformation, p.cluster)
     if begun and begun["StackStatus"] in stack.UPDATING:  # by an earlier run, which was stopped
-        console.show(stack.watch(cloudformation, begun["StackId"]))
+        output.show(stack.watch(cloudformation, begun["StackId"]))
     found = stack.require(cloudformation, p.cluster)
     preflight.check(p.config_file, p.cluster, p.region, p.client("s3"))
     before = stack.newest_event(cloudformation, found["StackId"])
@@ -283,7 +294,7 @@ def update_cluster(c: Context) -> None:
         say(f"The cluster {p.cluster} is as {p.config_file} has it: nothing to do.")
         return
     pcluster.check(answer)
-    if console.show(stack.watch(cloudformation, found["StackId"], before), c.quiet) != "UPDATE_COMPLETE":
+    if output.show(stack.watch(cloudformation, found["StackId"], before), c.quiet) != "UPDATE_COMPLETE":
         reasons = stack.failures(cloudformation, found["StackId"])
         raise Exit("\n  ".join([f"The cluster {p.cluster} was not updated, and is as before.", *reasons]), code=1)
     say(f"The cluster {p.cluster} is as {p.config_file} has it.")
@@ -301,7 +312,7 @@ def allow_head_node_group(c: Context) -> None:
     Undo:    invoke disconnect-uqle
     Example: invoke allow-head-node-group
     """
-    from slurm_cluster import security_groups
+    from slurm_cluster.aws import security_groups
 
     p = project(c)
     if planned(c, f"let the members of {p.cluster}'s head node group reach each other"):
@@ -320,7 +331,8 @@ def create_instance(c: Context) -> None:
     Undo:    invoke disconnect-uqle
     Example: invoke create-instance
     """
-    from slurm_cluster import console, uqle_instance
+    from slurm_cluster import output
+    from slurm_cluster.aws import uqle_instance
 
     p = project(c)
     settings = p.uqle_settings()
@@ -335,7 +347,7 @@ def create_instance(c: Context) -> None:
         return
     identifier = uqle_instance.launch(ec2, place, settings, image, script)
     say(f"Launched {identifier}; waiting until it runs ...")
-    console.show(uqle_instance.watch(ec2, [identifier], "running"), c.quiet)
+    output.show(uqle_instance.watch(ec2, [identifier], "running"), c.quiet)
     say(f"The UQLE instance {identifier} runs at {uqle_instance.address(ec2, p.cluster)}.")
 
 
@@ -363,7 +375,8 @@ def handover(c: Context, with_key: bool = False) -> None:
     Undo:    remove the file
     Example: invoke handover --with-key
     """
-    from slurm_cluster import handover, stack, uqle_instance
+    from slurm_cluster.aws import stack, uqle_instance
+    from slurm_cluster.config import uqle_env
 
     p = project(c)
     if planned(c, f"write {p.handover_file} for the UQLE machine"):
@@ -371,10 +384,10 @@ def handover(c: Context, with_key: bool = False) -> None:
     found = stack.require(p.client("cloudformation"), p.cluster)
     head_node, mount_point = stack.output(found, "HeadNodePrivateDnsName"), p.uqle_settings().mount_point
     key = p.jwt_key() if with_key else None
-    handover.write(p.handover_file, head_node, mount_point, key)
+    uqle_env.write(p.handover_file, head_node, mount_point, key)
     where = f"in SLURM_JWT_KEY of {p.parameter_file}" if p.literal_key else f"secret {p.given_secret or p.secret}"
     machine = uqle_instance.find(p.client("ec2"), p.cluster)
-    tell(handover.summary(p.handover_file, head_node, mount_point, where, with_key, p.key_pair, machine))
+    tell(uqle_env.summary(p.handover_file, head_node, mount_point, where, with_key, p.key_pair, machine))
 
 
 @task(
@@ -393,23 +406,25 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
     Undo:    nothing to undo
     Example: invoke verify
     """
-    from slurm_cluster import console, key_pair, stack, tunnel, verification
+    from slurm_cluster import output
+    from slurm_cluster.aws import key_pair, stack
+    from slurm_cluster.slurm import smoke_job, ssh
 
     p = project(c)
     if planned(c, f"run a job of user {user} through the REST API of {p.cluster}"):
         return
     key = p.jwt_key()
     if url:
-        console.tell(verification.verify(url, key, user, seconds=seconds), "the job", c.quiet)
+        output.tell(smoke_job.verify(url, key, user, seconds=seconds), "the job", c.quiet)
         return
     found, private = stack.require(p.client("cloudformation"), p.cluster), key_pair.private_key_file(p.key_pair)
-    machine = tunnel.machine(p.client("ec2"), found, p.uqle_settings().mount_point)
+    machine = ssh.machine(p.client("ec2"), found, p.uqle_settings().mount_point)
 
     def read(path: str) -> str:
-        return tunnel.read_file(machine.through, private, machine.shared + path.removeprefix(tunnel.SHARED))
+        return ssh.read_file(machine.through, private, machine.shared + path.removeprefix(ssh.SHARED))
 
-    with tunnel.opened(machine.through, private, stack.output(found, "HeadNodePrivateDnsName")) as end:
-        console.tell(verification.verify(end, key, user, seconds=seconds, read_output=read), "the job", c.quiet)
+    with ssh.opened(machine.through, private, stack.output(found, "HeadNodePrivateDnsName")) as end:
+        output.tell(smoke_job.verify(end, key, user, seconds=seconds, read_output=read), "the job", c.quiet)
 
 
 # --- Debugging --------------------------------------------------------------------------------------------------------
@@ -424,7 +439,8 @@ def ssh(c: Context, uqle: bool = False) -> None:
     Undo:    nothing to undo
     Example: invoke ssh --uqle
     """
-    from slurm_cluster import key_pair, pcluster, uqle_instance
+    from slurm_cluster.aws import key_pair, uqle_instance
+    from slurm_cluster.steps import pcluster
 
     p = project(c)
     private = str(key_pair.private_key_file(p.key_pair))
@@ -446,7 +462,7 @@ def status(c: Context, json: bool = False) -> None:
     Undo:    nothing to undo
     Example: invoke status --json
     """
-    from slurm_cluster import status
+    from slurm_cluster.views import status
 
     tell([status.as_json(project(c))] if json else status.screen(project(c)))
 
@@ -460,7 +476,8 @@ def picture(c: Context, file: str = "picture.html") -> None:
     Undo:    remove the file
     Example: invoke picture
     """
-    from slurm_cluster import files, picture
+    from slurm_cluster import files
+    from slurm_cluster.views import picture
 
     p = project(c)
     if not planned(c, f"write {file}"):
@@ -480,7 +497,9 @@ def pause(c: Context) -> None:
     Undo:    invoke resume
     Example: invoke pause
     """
-    from slurm_cluster import console, fleet, status, uqle_instance
+    from slurm_cluster import output
+    from slurm_cluster.aws import fleet, uqle_instance
+    from slurm_cluster.views import status
 
     p = project(c)
     ask_fleet(c, "STOP_REQUESTED")
@@ -488,8 +507,8 @@ def pause(c: Context) -> None:
         return
     ec2 = p.client("ec2")
     stopped = uqle_instance.stop(ec2, p.cluster)
-    console.show(fleet.watch(p.client("dynamodb"), p.cluster, "STOPPED"), c.quiet)
-    console.show(uqle_instance.watch(ec2, stopped, "stopped"), c.quiet)
+    output.show(fleet.watch(p.client("dynamodb"), p.cluster, "STOPPED"), c.quiet)
+    output.show(uqle_instance.watch(ec2, stopped, "stopped"), c.quiet)
     say("The compute fleet is stopped.")
     say(f"Stopped {', '.join(stopped)}." if stopped else "No UQLE instance runs.")
     tell(status.costs_when_paused())
@@ -504,15 +523,16 @@ def resume(c: Context) -> None:
     Undo:    invoke pause
     Example: invoke resume
     """
-    from slurm_cluster import console, fleet, uqle_instance
+    from slurm_cluster import output
+    from slurm_cluster.aws import fleet, uqle_instance
 
     p = project(c)
     ask_fleet(c, "START_REQUESTED")
     if planned(c, "start the UQLE instance"):
         return
     ec2 = p.client("ec2")
-    console.show(uqle_instance.start(ec2, p.cluster), c.quiet)
-    console.show(fleet.watch(p.client("dynamodb"), p.cluster, "RUNNING"), c.quiet)
+    output.show(uqle_instance.start(ec2, p.cluster), c.quiet)
+    output.show(fleet.watch(p.client("dynamodb"), p.cluster, "RUNNING"), c.quiet)
     machine = uqle_instance.find(ec2, p.cluster)
     say("The compute fleet is running.")
     say(f"{machine['InstanceId']} runs at {machine.get('PublicIpAddress')}." if machine else "There is no UQLE instance.")
@@ -520,7 +540,8 @@ def resume(c: Context) -> None:
 
 def ask_fleet(c: Context, wanted: str) -> None:
     """Have pcluster ask the compute fleet to stop or start."""
-    from slurm_cluster import pcluster, stack
+    from slurm_cluster.aws import stack
+    from slurm_cluster.steps import pcluster
 
     p = project(c)
     if not c.config.run.dry:
@@ -543,21 +564,22 @@ def rotate_jwt_key(c: Context) -> None:
     Undo:    none: run it again for yet another key
     Example: invoke rotate-jwt-key
     """
-    from slurm_cluster import jwt_key, key_pair, rotation, stack, tunnel
+    from slurm_cluster.aws import jwt_secret, key_pair, stack
+    from slurm_cluster.slurm import key_rotation, ssh
 
     p = project(c)
     if planned(c, f"put a new key into the secret of {p.cluster}, and have its head node take it"):
         return
-    rotation.refuse_literal(p.literal_key, p.parameter_file)
+    key_rotation.refuse_literal(p.literal_key, p.parameter_file)
     found, private = stack.require(p.client("cloudformation"), p.cluster), key_pair.private_key_file(p.key_pair)
-    through, manager = tunnel.head_node(p.client("ec2"), found), p.client("secretsmanager")
-    old, secret = p.jwt_key(), p.given_secret or jwt_key.find_secret(manager, p.secret) or p.secret
-    rotation.check_way_in(through, private)
-    new = rotation.put(manager, secret)
+    through, manager = ssh.head_node(p.client("ec2"), found), p.client("secretsmanager")
+    old, secret = p.jwt_key(), p.given_secret or jwt_secret.find_secret(manager, p.secret) or p.secret
+    key_rotation.check_way_in(through, private)
+    new = key_rotation.put(manager, secret)
     say(f"Put a new key into {secret}; the head node takes it ...")
-    rotation.take(through, private, secret)
-    with tunnel.opened(through, private, stack.output(found, "HeadNodePrivateDnsName")) as url:
-        say(rotation.prove(url, new, old))
+    key_rotation.take(through, private, secret)
+    with ssh.opened(through, private, stack.output(found, "HeadNodePrivateDnsName")) as url:
+        say(key_rotation.prove(url, new, old))
     say("UQLE still has the old key: `invoke handover --with-key`, then copy the file to its machine again.")
 
 
@@ -573,7 +595,8 @@ def disconnect_uqle(c: Context) -> None:
     Undo:    invoke connect-uqle makes a new one
     Example: invoke disconnect-uqle
     """
-    from slurm_cluster import console, security_groups, stack, uqle_instance
+    from slurm_cluster import output
+    from slurm_cluster.aws import security_groups, stack, uqle_instance
 
     p = project(c)
     if planned(c, f"terminate the UQLE instance of {p.cluster}, and take the rule of the head node's group away"):
@@ -581,7 +604,7 @@ def disconnect_uqle(c: Context) -> None:
     ec2 = p.client("ec2")
     group = stack.physical_id(p.client("cloudformation"), p.cluster, "HeadNodeSecurityGroup")
     gone = uqle_instance.terminate(ec2, p.cluster, group)
-    console.show(uqle_instance.watch(ec2, gone, "terminated"), c.quiet)
+    output.show(uqle_instance.watch(ec2, gone, "terminated"), c.quiet)
     say(f"Terminated {', '.join(gone)}." if gone else "There is no UQLE instance.")
     if group and security_groups.revoke_members(ec2, group):
         say(f"{group} no longer admits its own members.")
@@ -596,7 +619,9 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
     Undo:    none: copy what you want to keep first
     Example: invoke delete-cluster
     """
-    from slurm_cluster import console, pcluster, security_groups, shared_storage, stack
+    from slurm_cluster import output
+    from slurm_cluster.aws import security_groups, shared_storage, stack
+    from slurm_cluster.steps import pcluster
 
     p = project(c)
     command = pcluster.command("delete-cluster", "--cluster-name", p.cluster, region=p.region)
@@ -612,12 +637,12 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
     before = ""
     if found["StackStatus"] != "DELETE_IN_PROGRESS":
         fate = shared_storage.fate(cloudformation, p.client("efs"), found)
-        console.confirm(f"Delete the cluster {p.cluster} in {p.region}? {fate}", yes, name=p.cluster)
+        output.confirm(f"Delete the cluster {p.cluster} in {p.region}? {fate}", yes, name=p.cluster)
         before = stack.newest_event(cloudformation, found["StackId"])
         answer = run(c, p, command, hide=True)
         if stack.find(cloudformation, p.cluster):  # else it is gone already, whatever pcluster makes of that
             pcluster.check(answer)
-    if console.show(stack.watch(cloudformation, found["StackId"], before), c.quiet) != "DELETE_COMPLETE":
+    if output.show(stack.watch(cloudformation, found["StackId"], before), c.quiet) != "DELETE_COMPLETE":
         reasons = stack.failures(cloudformation, found["StackId"])
         raise Exit("\n  ".join([f"The cluster {p.cluster} was not deleted: run this again.", *reasons]), code=1)
     say(f"The cluster {p.cluster} is gone.")
@@ -643,8 +668,11 @@ def remove_network(p: Project, quiet: bool) -> None:
     Raises:
         NetworkInUseError: something else is in it.
     """
-    from slurm_cluster import console, files, network, parameters, wizard
+    from slurm_cluster import files, output
+    from slurm_cluster.aws import network
+    from slurm_cluster.config import parameters
     from slurm_cluster.errors import ClusterError
+    from slurm_cluster.steps import wizard
 
     ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
     with files.alone_in(p.temp_config.parent, "configure"):
@@ -657,7 +685,7 @@ def remove_network(p: Project, quiet: bool) -> None:
     network.refuse_in_use(ec2, cloudformation, p.client("efs"), p.cluster, found)
     network.claim(ec2, found.vpc, p.cluster)  # so that it is found again when this is stopped half-way
     for each in found.stacks:
-        if console.show(network.delete_stack(cloudformation, each), quiet) != "DELETE_COMPLETE":
+        if output.show(network.delete_stack(cloudformation, each), quiet) != "DELETE_COMPLETE":
             raise ClusterError(f"The stack {each} was not deleted: see its events in CloudFormation, then run this again.")
     gone = network.absent(ec2, p.subnets)  # before the VPC goes: when this is stopped in between, it is still found
     parameters.forget(p.parameter_file, gone)
@@ -677,14 +705,16 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
     Undo:    none: copy what you want to keep first
     Example: invoke down --all
     """
-    from slurm_cluster import bootstrap, console, jwt_key, shared_storage, stack, status
+    from slurm_cluster import output
+    from slurm_cluster.aws import jwt_secret, script_bucket, shared_storage, stack
     from slurm_cluster.errors import NetworkInUseError
+    from slurm_cluster.views import status
 
     p = project(c)
     if not c.config.run.dry:
         found = stack.find(p.client("cloudformation"), p.cluster)
         fate = shared_storage.fate(p.client("cloudformation"), p.client("efs"), found)
-        console.confirm(f"Take away the UQLE machine, the cluster {p.cluster} and its network? {fate}", yes, name=p.cluster)
+        output.confirm(f"Take away the UQLE machine, the cluster {p.cluster} and its network? {fate}", yes, name=p.cluster)
     disconnect_uqle(c)
     delete_cluster(c, yes=True)
     kept = ""
@@ -694,8 +724,8 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
         except NetworkInUseError as refused:  # another cluster may be in it: what is this one's alone goes all the same
             kept = str(refused)
     if all and not planned(c, "delete the boot scripts, the secret and its policy"):
-        gone = bootstrap.remove(p.client("s3"), p.bucket, p.cluster, p.account)
-        gone += jwt_key.remove(p.client("secretsmanager"), p.client("iam"), p.secret, p.policy)
+        gone = script_bucket.remove(p.client("s3"), p.bucket, p.cluster, p.account)
+        gone += jwt_secret.remove(p.client("secretsmanager"), p.client("iam"), p.secret, p.policy)
         tell(f"Deleted {each}." for each in gone)
     if not c.config.run.dry:
         tell(["Left:", *(f"  {each}" for each in status.left(p))])
@@ -715,12 +745,12 @@ def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
     Undo:    invoke down
     Example: invoke up --ssh-from 203.0.113.7/32
     """
-    from slurm_cluster import console
+    from slurm_cluster import output
 
     p = project(c)
     if not c.config.run.dry:
         p.ssh_from(ssh_from)
-        console.confirm(f"Make the cluster {p.cluster} in {p.region}, which costs money from its network on?", yes)
+        output.confirm(f"Make the cluster {p.cluster} in {p.region}, which costs money from its network on?", yes)
     create_key_pair(c)
     configure(c)
     upload_bootstrap(c)
@@ -741,7 +771,7 @@ def rehearse(c: Context) -> None:
     Undo:    nothing to undo
     Example: invoke rehearse
     """
-    run_module(c, "rehearsal")
+    run_module(c, "sandbox.rehearsal")
 
 
 @task(klass=Step, help={"run": "a command to run in it, whose status is passed on (default: a shell)"})

@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 
 from sandbox import emulated_aws, faults, stacks
-from sandbox.calls import Environ, Moto, StartResponse
+from sandbox.api_calls import Environ, Moto, StartResponse
 from tests.conftest import make_cluster
 
 ROOT = Path(__file__).parent.parent

@@ -7,12 +7,12 @@ cluster, with real effects:
 - `stacks`: the creation and deletion of a stack, which take time and can fail;
 - `ec2`: addresses, client tokens, and the refusal to delete what is in use;
 - `fleet`: the compute fleet, which stops and starts when it is asked to;
-- `refusals`: what S3 and IAM refuse;
-- `published`: what others publish in AWS, as images, parameters and templates;
+- `moto_patches`: what S3 and IAM refuse;
+- `public_images`: what others publish in AWS, as images, parameters and templates;
 - `faults`: what goes wrong, when a test asks for it;
 - `policies`: what policies of IAM allow, and the simulation of it;
 - `inventory`: a list of everything in the account;
-- `doors`: who may reach what in it, and how it is protected;
+- `exposure`: who may reach what in it, and how it is protected;
 - `record`: all calls, as they came over the wire;
 - `environment`: the way in, and the cutting off of every other way out.
 

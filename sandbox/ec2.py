@@ -9,7 +9,7 @@ from moto.ec2.exceptions import DependencyViolationError, EC2ClientError, Invali
 from moto.ec2.models import EC2Backend, ec2_backends, elastic_ip_addresses, elastic_network_interfaces
 from moto.ec2.responses.instances import InstanceResponse
 
-from sandbox import published
+from sandbox import public_images
 
 NO_TOKEN = "ABCDE"  # noqa: S105 - what moto takes where none was given
 ONE_AT_A_TIME = threading.RLock()  # launches and their ends: of two calls, one is the first
@@ -38,7 +38,7 @@ class Cloud(EC2Backend):
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
-        self.amis.update(published.images(self))
+        self.amis.update(public_images.images(self))
         self.snapshots.clear()  # of these images, and so not the account's
         self.launches: dict[str, tuple[str, Any]] = {}
 

@@ -14,7 +14,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import ThreadedMotoServer
 
 # Most of these give moto what it lacks, by being imported.
-from sandbox import calls, ec2, faults, fleet, policies, published, record, refusals, resource_types  # noqa: F401
+from sandbox import api_calls, ec2, faults, fleet, moto_patches, policies, public_images, record, resource_types  # noqa: F401
 
 DEFAULT_REGION = "eu-west-2"
 PROGRAMS = Path(__file__).parent / "bin"  # an ssh that connects to nothing
@@ -35,7 +35,7 @@ def emulated_aws() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
-    calls.Moto.aws, calls.Moto.way = server._server.app, record.way(faults.way_of_stacks, "stacks")
+    api_calls.Moto.aws, api_calls.Moto.way = server._server.app, record.way(faults.way_of_stacks, "stacks")
     server._server.app = record.way(faults.way_of_tools, "tools")
     before = dict(os.environ)
     try:
@@ -46,7 +46,7 @@ def emulated_aws() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-        calls.client.cache_clear()
+        api_calls.client.cache_clear()
         server.stop()
 
 
@@ -77,4 +77,4 @@ def cut_off(endpoint: str, home: str) -> None:
 def reset() -> None:
     """Empty the emulated AWS, but for what others publish in it."""
     urlopen(Request(f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()  # noqa: S310 - loopback
-    published.publish_templates()
+    public_images.publish_templates()

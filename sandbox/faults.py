@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from sandbox.calls import Environ, Moto, StartResponse
+from sandbox.api_calls import Environ, Moto, StartResponse
 
 Fault = Callable[[Environ, StartResponse], Iterable[bytes]]
 

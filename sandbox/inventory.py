@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jmespath
 from botocore.exceptions import ClientError
 
-from sandbox.calls import client
+from sandbox.api_calls import client
 
 Inventory = AbstractSet["Thing"]
 

@@ -19,7 +19,7 @@ from moto.core.routing import get_service_router
 from moto.core.utils import get_service_model
 
 from sandbox import faults
-from sandbox.calls import Environ, StartResponse, Wsgi
+from sandbox.api_calls import Environ, StartResponse, Wsgi
 
 # What boto3 calls a service whose calls are signed with another name
 SERVICES = {"elasticfilesystem": "efs", "monitoring": "cloudwatch", "servicequotas": "service-quotas"}

@@ -22,7 +22,7 @@ from moto.ec2.models.security_groups import SecurityGroup
 from moto.efs.models import FileSystem, MountTarget
 from moto.logs.models import LogGroup, logs_backends
 
-from sandbox.calls import client, session
+from sandbox.api_calls import client, session
 from sandbox.stacks import ResourceError
 
 TYPES: list[type] = []  # moto holds its subclasses only weakly

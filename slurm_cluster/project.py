@@ -6,9 +6,11 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from slurm_cluster import aws, bootstrap, files, jwt_key, parameters, regions, security_groups, stack, temp_config, uqle_instance
+from slurm_cluster import files
+from slurm_cluster.aws import clients, jwt_secret, script_bucket, security_groups, stack, uqle_instance
+from slurm_cluster.config import parameters, regions, temp_config
+from slurm_cluster.config.settings import UQLE, files_of, text
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.settings import UQLE, files_of, text
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef
@@ -34,12 +36,12 @@ class Project:
     @functools.cached_property
     def account(self) -> str:
         """The number of the AWS account."""
-        return aws.account_id(self.client("sts"))
+        return clients.account_id(self.client("sts"))
 
     @functools.cache  # noqa: B019 - a project lives as long as its task
     def client(self, service: str) -> Any:
         """Give the client of a service in the region."""
-        return aws.client(service, self.region)
+        return clients.client(service, self.region)
 
     def given(self) -> dict[str, Any]:
         """Give what config-parameters.json has, without what is empty or a placeholder; nothing where it is not there."""
@@ -103,26 +105,26 @@ class Project:
     def given_secret(self) -> str:
         """The ARN of a secret of the person's own in config-parameters.json; else nothing."""
         key = str(self.given().get(parameters.SECRET, ""))
-        return key if key and not parameters.is_literal_key(key) and not jwt_key.is_own(key, self.secret) else ""
+        return key if key and not parameters.is_literal_key(key) and not jwt_secret.is_own(key, self.secret) else ""
 
     def jwt_key(self) -> str:
         """Give the JWT key itself, from where config-parameters.json says it is; it is never to be shown."""
-        return self.literal_key or jwt_key.read(self.client("secretsmanager"), self.given_secret or self.secret)
+        return self.literal_key or jwt_secret.read(self.client("secretsmanager"), self.given_secret or self.secret)
 
     @property
     def bucket(self) -> str:
         """The bucket of the boot scripts."""
-        return bootstrap.bucket_name(self.account, self.region)
+        return script_bucket.bucket_name(self.account, self.region)
 
     @property
     def secret(self) -> str:
         """The name of the secret with the JWT key."""
-        return jwt_key.secret_name(self.cluster, self.region)
+        return jwt_secret.secret_name(self.cluster, self.region)
 
     @property
     def policy(self) -> str:
         """The ARN of the policy by which the head node reads it."""
-        return jwt_key.policy_arn(self.cluster, self.account, self.region)
+        return jwt_secret.policy_arn(self.cluster, self.account, self.region)
 
     def uqle_settings(self) -> uqle_instance.Settings:
         """Give the settings of the UQLE instance, checked."""
@@ -133,12 +135,12 @@ class Project:
     def place(self) -> uqle_instance.Place:
         """Give the place of the UQLE instance: the head node's neighbourhood."""
         cloudformation, ec2 = self.client("cloudformation"), self.client("ec2")
-        found, group = aws.together(
+        found, group = clients.together(
             lambda: stack.require(cloudformation, self.cluster),
             lambda: security_groups.head_node_group(cloudformation, self.cluster),
         )
         head_node = stack.output(found, "HeadNodeInstanceID")
-        subnet, spent = aws.together(
+        subnet, spent = clients.together(
             lambda: uqle_instance.subnet_of(ec2, head_node), lambda: uqle_instance.spent_token(ec2, group)
         )
         file_system = stack.output(found, "EFSIds").split(",")[0]
@@ -151,10 +153,10 @@ class Project:
         Raises:
             ClusterError: there is nothing to launch it into, or not its key pair.
         """
-        from slurm_cluster import key_pair  # it loads cryptography, which other tasks do without
+        from slurm_cluster.aws import key_pair  # it loads cryptography, which other tasks do without
 
         settings, ec2, ssm = self.uqle_settings(), self.client("ec2"), self.client("ssm")
-        place, found, key, image = aws.together(
+        place, found, key, image = clients.together(
             self.place,
             lambda: uqle_instance.find(ec2, self.cluster),
             lambda: key_pair.find(ec2, settings.key_pair),
@@ -179,14 +181,14 @@ class Project:
             "CLUSTER_NAME": self.cluster,
         }
         given = self.given()
-        if not bootstrap.are_elsewhere(given, self.bucket):
-            scripts = bootstrap.uris(bootstrap.FOLDER, self.bucket, self.cluster)
-            if bootstrap.missing(self.client("s3"), list(scripts.values())):
+        if not script_bucket.are_elsewhere(given, self.bucket):
+            scripts = script_bucket.uris(script_bucket.FOLDER, self.bucket, self.cluster)
+            if script_bucket.missing(self.client("s3"), list(scripts.values())):
                 raise ClusterError(f"The boot scripts are not in s3://{self.bucket}: run `invoke upload-bootstrap` first.")
             found |= {**scripts, "BOOTSTRAP_BUCKET": self.bucket}
         if not self.literal_key and not self.given_secret:
-            secret = jwt_key.find_secret(self.client("secretsmanager"), self.secret)
-            if not secret or not jwt_key.policy_exists(self.client("iam"), self.policy):
+            secret = jwt_secret.find_secret(self.client("secretsmanager"), self.secret)
+            if not secret or not jwt_secret.policy_exists(self.client("iam"), self.policy):
                 raise ClusterError("The JWT key or the policy to read it is not there: run `invoke create-jwt-key` first.")
             found |= {"SLURM_JWT_KEY": secret, "SLURM_JWT_POLICY": self.policy}
         return found

@@ -10,9 +10,9 @@ import yaml
 
 import sandbox
 from sandbox import stacks
-from sandbox.calls import client
-from sandbox.published import PCLUSTER, UBUNTU_IMAGE, image_id
-from slurm_cluster import aws
+from sandbox.api_calls import client
+from sandbox.public_images import PCLUSTER, UBUNTU_IMAGE, image_id
+from slurm_cluster.aws import clients
 from slurm_cluster.project import Project
 from tests.walker import Walker
 
@@ -42,9 +42,9 @@ def workplace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def own_session() -> Iterator[None]:
     """A session of AWS for a test that changes who the person is; the others share one, which reads AWS's descriptions once."""
-    aws.session.cache_clear()
+    clients.session.cache_clear()
     yield
-    aws.session.cache_clear()
+    clients.session.cache_clear()
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def invoke(walker: Walker, account: None) -> Walker:
 @pytest.fixture
 def key_pair(ec2: Any) -> Path:
     """A key pair of the cluster's name, with its private half here."""
-    from slurm_cluster import key_pair
+    from slurm_cluster.aws import key_pair
 
     key_pair.create(ec2, "pcluster-ubuntu")
     return key_pair.private_key_file("pcluster-ubuntu")

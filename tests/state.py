@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sandbox.calls import client
+from sandbox.api_calls import client
 from sandbox.inventory import details
 from tests.conftest import REGION
 

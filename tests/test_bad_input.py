@@ -22,11 +22,14 @@ from invoke import Context, Exit
 from invoke.config import Config
 from invoke.loader import FilesystemLoader
 
-from rehearsal import INVOKE
-from slurm_cluster import aws, configuration, files, parameters, preflight, temp_config
+from sandbox.rehearsal import INVOKE
+from slurm_cluster import files
+from slurm_cluster.aws import clients
+from slurm_cluster.config import parameters, temp_config, template
+from slurm_cluster.config.settings import FILES, check_file, check_variables
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
-from slurm_cluster.settings import FILES, check_file, check_variables
+from slurm_cluster.steps import preflight
 from tests.conftest import ROOT, SETTINGS
 from tests.test_parameters import GOOD
 from tests.test_temp_config import GOOD as GOOD_TEMP_CONFIG
@@ -322,7 +325,7 @@ def test_the_wizards_file_gives_what_stands_in_it_or_is_refused_in_a_sentence(tr
 
 
 @many
-@given(tree=mangled(yaml.safe_load(configuration.render(TEMPLATE, GOOD, PARAMETERS))))
+@given(tree=mangled(yaml.safe_load(template.render(TEMPLATE, GOOD, PARAMETERS))))
 def test_a_configuration_that_somebody_wrote_is_left_to_pcluster_or_refused_in_a_sentence(tree):
     CONFIG.write_text(yaml.safe_dump(tree))
 
@@ -370,7 +373,7 @@ READERS = {
 @pytest.mark.parametrize("file", READERS)
 def test_no_task_ends_in_a_traceback_whatever_a_file_is(file, account, monkeypatch, tmp_path):
     monkeypatch.setattr(TASKS, "run", starts_a_program)
-    monkeypatch.setattr(aws, "client", functools.cache(aws.client))  # to make one takes longer than all else
+    monkeypatch.setattr(clients, "client", functools.cache(clients.client))  # to make one takes longer than all else
     for number, make in enumerate(WAYS.values()):
         folder = tmp_path / str(number)
         folder.mkdir()

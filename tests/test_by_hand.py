@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sandbox import inventory
-from sandbox.calls import client
+from sandbox.api_calls import client
 from tests.conftest import REGION, ROOT
 from tests.state import normal
 

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurm_cluster import configuration, parameters
+from slurm_cluster.config import parameters, template
 from slurm_cluster.errors import ClusterError
 from tests.conftest import ROOT
 from tests.test_parameters import FILE, GOOD
@@ -18,7 +18,7 @@ ELSEWHERE = dict.fromkeys(("CUSTOM_BOOT_ACTION_START", "CUSTOM_BOOT_ACTION_CONFI
 
 
 def rendered(**changed):
-    return yaml.safe_load(configuration.render(TEMPLATE, GOOD | changed, FILE))
+    return yaml.safe_load(template.render(TEMPLATE, GOOD | changed, FILE))
 
 
 @pytest.mark.parametrize("changed", [{}, LITERAL, ELSEWHERE | {"BOOTSTRAP_BUCKET": ""}, {"SSH_KEY_PAIR": "a & b <c> \u00e9"[:9]}])
@@ -26,7 +26,7 @@ def test_the_bytes_are_those_of_the_chevron_command(changed):
     parameters.write(FILE, GOOD | changed)
     chevron = Path(sys.executable).with_name("chevron")
     by_hand = subprocess.run([chevron, "--data", FILE, TEMPLATE], capture_output=True, check=True).stdout
-    assert configuration.render(TEMPLATE, parameters.read(FILE), FILE).encode() == by_hand
+    assert template.render(TEMPLATE, parameters.read(FILE), FILE).encode() == by_hand
 
 
 def test_the_cluster_is_the_originals_in_todays_terms():
@@ -93,10 +93,10 @@ def leaves(tree):
 @pytest.mark.parametrize("value", ["it's", "'", "a'b: c"])
 def test_a_value_that_yaml_would_read_otherwise_is_refused(value):
     with pytest.raises(ClusterError, match="YAML would read another value of SSH_KEY_PAIR"):
-        configuration.render(TEMPLATE, GOOD | {"SSH_KEY_PAIR": value}, FILE)
+        template.render(TEMPLATE, GOOD | {"SSH_KEY_PAIR": value}, FILE)
 
 
 def test_what_is_dangerous_is_warned_of():
-    assert configuration.warnings(GOOD) == []
-    assert len(configuration.warnings(GOOD | {"SSH_FROM": "0.0.0.0/0"} | LITERAL)) == 2
-    assert LITERAL["SLURM_JWT_KEY"] not in str(configuration.warnings(GOOD | LITERAL))
+    assert template.warnings(GOOD) == []
+    assert len(template.warnings(GOOD | {"SSH_FROM": "0.0.0.0/0"} | LITERAL)) == 2
+    assert LITERAL["SLURM_JWT_KEY"] not in str(template.warnings(GOOD | LITERAL))

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from sandbox import doors
-from slurm_cluster import checks, configuration
+from sandbox import exposure
+from slurm_cluster.config import template
 from slurm_cluster.project import Project
+from slurm_cluster.views import checks
 from tests.conftest import REGION, ROOT, SETTINGS
 from tests.test_parameters import GOOD
 from tests.walk import SSH_FROM
@@ -53,7 +54,7 @@ def test_from_an_address_only_ssh_is_open_and_only_from_ssh_from(walked):
 
 def test_a_rule_that_somebody_adds_is_a_door_whatever_it_names(ec2, cluster):
     peer = ec2.create_security_group(GroupName="peer-x", Description="x")["GroupId"]
-    before = doors.table(REGION)
+    before = exposure.table(REGION)
     for permission in (
         {"IpProtocol": "tcp", "FromPort": 8082, "ToPort": 8082, "Ipv6Ranges": [{"CidrIpv6": "::/0"}]},
         {"IpProtocol": "udp", "FromPort": 1, "ToPort": 9, "PrefixListIds": [{"PrefixListId": "pl-01234567"}]},
@@ -61,7 +62,7 @@ def test_a_rule_that_somebody_adds_is_a_door_whatever_it_names(ec2, cluster):
         {"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535, "IpRanges": [{"CidrIp": "0.0.0.0/1"}]},
     ):
         ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[permission])
-    new = {(door.ports, door.source) for door in set(doors.table(REGION)) - set(before)}
+    new = {(door.ports, door.source) for door in set(exposure.table(REGION)) - set(before)}
     assert new == {("tcp 8082", "::/0"), ("udp 1-9", "pl-01234567"), ("all", "peer"), ("tcp all", "0.0.0.0/1")}
 
 
@@ -71,7 +72,7 @@ def test_a_rule_that_somebody_adds_is_a_door_whatever_it_names(ec2, cluster):
 def test_who_lets_in_the_whole_internet_is_warned_by_check_and_render(account, source, warned):
     check = checks.source(Project(SETTINGS | {"ssh_from": source}))
     assert (check.result, source in check.detail) == ("WARN" if warned else "PASS", True)
-    assert any(source in warning for warning in configuration.warnings(GOOD | {"SSH_FROM": source})) == warned
+    assert any(source in warning for warning in template.warnings(GOOD | {"SSH_FROM": source})) == warned
 
 
 def test_every_machine_wants_tokens_for_its_metadata_and_has_encrypted_volumes(walked):

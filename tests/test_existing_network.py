@@ -5,8 +5,9 @@ import pytest
 import yaml
 
 from sandbox import inventory
-from slurm_cluster import existing_network, temp_config
+from slurm_cluster.config import temp_config
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.steps import existing_network
 from tests.conftest import REGION, make_cluster
 from tests.test_tasks import said
 

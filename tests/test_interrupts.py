@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from rehearsal import INVOKE
 from sandbox import faults, fleet, stacks
-from sandbox.calls import client
-from slurm_cluster import uqle_instance
+from sandbox.api_calls import client
+from sandbox.rehearsal import INVOKE
+from slurm_cluster.aws import uqle_instance
 from tests.conftest import REGION, make_cluster, run_fleet
 from tests.terminal import CTRL_C, Terminal
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_cluster import key_pair
+from slurm_cluster.aws import key_pair
 from slurm_cluster.errors import ClusterError
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from sandbox.calls import client
-from slurm_cluster import network as networks
+from sandbox.api_calls import client
+from slurm_cluster.aws import network as networks
 from slurm_cluster.errors import ClusterError
 from tests.conftest import make_cluster
 

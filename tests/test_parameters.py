@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_cluster import configuration, parameters
+from slurm_cluster.config import parameters, template
 from slurm_cluster.errors import ClusterError
 from tests.conftest import ROOT
 
@@ -26,7 +26,7 @@ GOOD = {
 def test_the_rules_the_example_and_the_template_have_the_same_names():
     example = json.loads((ROOT / "config-parameters.example.json").read_text())
     assert list(example) == list(parameters.RULES)
-    assert configuration.names_in((ROOT / "config.template.yml").read_text()) == set(example)
+    assert template.names_in((ROOT / "config.template.yml").read_text()) == set(example)
     assert all(parameters.is_placeholder(value) for value in example.values())
 
 

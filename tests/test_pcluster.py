@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from slurm_cluster import pcluster
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.steps import pcluster
 
 SUCCEEDED = json.dumps({"message": "Request would have succeeded, but DryRun flag is set."})
 REFUSED = json.dumps(

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import pytest
 
-from sandbox.calls import client
+from sandbox.api_calls import client
 from sandbox.policies import allows, listed, matches
 from sandbox.record import Call
-from slurm_cluster import checks, permissions
+from slurm_cluster.aws import permissions
 from slurm_cluster.project import Project
+from slurm_cluster.views import checks
 from tests.conftest import REGION, ROOT, SETTINGS
 from tests.walk import Walk
 
@@ -260,7 +261,7 @@ def test_who_has_both_policies_lacks_nothing(person):
 
 
 def test_what_is_missing_is_named(person):
-    lacking = json.loads((ROOT / "permissions.json").read_text())
+    lacking = json.loads((ROOT / "iam" / "permissions.json").read_text())
     lacking["Statement"] = [each for each in lacking["Statement"] if each["Sid"] != "Scripts"]
     person.put_user_policy(UserName="person", PolicyName="some", PolicyDocument=json.dumps(lacking))
     assert told()[0] == ("WARN", "s3:DeleteObject, s3:GetObject, s3:PutObject missing of permissions.json")

@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from chores import screenshots
-from slurm_cluster import picture, security_groups, uqle_instance
-from slurm_cluster.reach import CONNECT
+from scripts import screenshots
+from slurm_cluster.aws import security_groups, uqle_instance
+from slurm_cluster.views import picture
+from slurm_cluster.views.connectivity import CONNECT
 from tests.conftest import make_cluster
 
 HOSTILE = "\"'><script>alert(1)</script><svg onload=alert(2)>&amp;{{ 7*7 }}</title></style>"

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slurm_cluster import bootstrap, preflight
+from slurm_cluster.aws import script_bucket
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.steps import preflight
 from tests.conftest import ROOT
 from tests.test_configuration import rendered
 
@@ -15,9 +16,9 @@ FILE = Path("config.yml")
 def config(project):
     """A rendered configuration whose scripts are where it says."""
     s3 = project.client("s3")
-    bootstrap.ensure_bucket(s3, project.bucket, project.account, "eu-west-2")
-    bootstrap.upload(s3, bootstrap.FOLDER, project.bucket, "one", project.account)
-    uris = bootstrap.uris(ROOT / "bootstrap", project.bucket, "one")
+    script_bucket.ensure_bucket(s3, project.bucket, project.account, "eu-west-2")
+    script_bucket.upload(s3, script_bucket.FOLDER, project.bucket, "one", project.account)
+    uris = script_bucket.uris(ROOT / "bootstrap", project.bucket, "one")
     return rendered(**uris, BOOTSTRAP_BUCKET=project.bucket)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal import INVOKE
+from sandbox.rehearsal import INVOKE
 from tests.test_tasks import said
 
 CONFIG = """\

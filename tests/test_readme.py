@@ -10,9 +10,9 @@ from invoke import Collection
 from invoke.loader import FilesystemLoader
 from invoke.parser import Parser, ParserContext
 
-import rehearsal
-from chores import readme_outputs
-from slurm_cluster import parameters
+from sandbox import rehearsal
+from scripts import readme_outputs
+from slurm_cluster.config import parameters
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_cluster import regions
+from slurm_cluster.config import regions
 from slurm_cluster.errors import ClusterError
 from tests.test_temp_config import GOOD
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_cluster import bootstrap, jwt_key, rotation
+from slurm_cluster.aws import jwt_secret, script_bucket
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.slurm import key_rotation
 from tests.test_slurm_rest import KEY, Slurmrestd
 
 THROUGH, SECRET = "ubuntu@203.0.113.7", "arn:aws:secretsmanager:eu-west-2:123456789012:secret:a-key-AbCdEf"
@@ -39,8 +40,8 @@ def asked(tmp_path, monkeypatch):
 @pytest.fixture
 def stands(cluster, key_pair, project):
     """A cluster, and the key in its secret."""
-    jwt_key.ensure_secret(project.client("secretsmanager"), project.secret, project.cluster)
-    return lambda: jwt_key.read(project.client("secretsmanager"), project.secret)
+    jwt_secret.ensure_secret(project.client("secretsmanager"), project.secret, project.cluster)
+    return lambda: jwt_secret.read(project.client("secretsmanager"), project.secret)
 
 
 @pytest.fixture
@@ -52,10 +53,10 @@ def slurmrestd(tmp_path):
 
 
 def test_the_head_node_runs_the_boot_scripts_own_step_with_the_arn_and_then_starts_slurm_again(asked):
-    rotation.take(THROUGH, Path("cluster.pem"), SECRET)
+    key_rotation.take(THROUGH, Path("cluster.pem"), SECRET)
     [[arguments, script]] = asked()
     assert arguments[-2:] == [THROUGH, f"sudo bash -s -- {SECRET} && sudo systemctl restart slurmdbd.service slurmctld.service"]
-    assert script == Path(bootstrap.FOLDER, "on_node_start_ubuntu.sh").read_text()
+    assert script == Path(script_bucket.FOLDER, "on_node_start_ubuntu.sh").read_text()
 
 
 @pytest.mark.usefixtures("asked")
@@ -63,7 +64,7 @@ def test_a_step_that_fails_on_the_head_node_is_said_in_its_own_words(monkeypatch
     monkeypatch.setenv("STAND_IN_ENDS", json.dumps({"sudo bash": [77, "aws: denied\n[bash] ERROR: the secret cannot be read"]}))
     said = r"in the secret and not yet on the head node \(\[bash\] ERROR: the secret cannot be read\): .*run this again"
     with pytest.raises(ClusterError, match=said):
-        rotation.take(THROUGH, Path("cluster.pem"), SECRET)
+        key_rotation.take(THROUGH, Path("cluster.pem"), SECRET)
 
 
 @pytest.mark.parametrize(
@@ -104,18 +105,18 @@ def test_a_key_that_was_given_literally_is_refused_and_the_sentence_says_why(sta
 
 def test_without_a_cluster_or_a_secret_the_step_that_makes_it_is_named(network, invoke, project, cloudformation):
     assert "invoke create-cluster" in invoke("rotate-jwt-key").stderr
-    assert jwt_key.find_secret(project.client("secretsmanager"), project.secret) is None
+    assert jwt_secret.find_secret(project.client("secretsmanager"), project.secret) is None
 
 
 def test_the_new_key_is_proven_and_the_old_one_refused(slurmrestd):
     slurmrestd.key = KEY
-    assert "of the new key accepted, of the old key refused" in rotation.prove(slurmrestd.url, KEY, OTHER)
+    assert "of the new key accepted, of the old key refused" in key_rotation.prove(slurmrestd.url, KEY, OTHER)
 
 
 def test_a_slurm_that_goes_on_with_the_old_key_is_said(slurmrestd, monkeypatch):
-    monkeypatch.setattr(rotation, "PATIENCE", 0)
+    monkeypatch.setattr(key_rotation, "PATIENCE", 0)
     slurmrestd.key = OTHER
     with pytest.raises(ClusterError, match="The new key is on the head node, and Slurm does not take it yet. Token refused"):
-        rotation.prove(slurmrestd.url, KEY, OTHER)
+        key_rotation.prove(slurmrestd.url, KEY, OTHER)
     with pytest.raises(ClusterError, match="Slurm goes on taking tokens of the old key: run this again"):
-        rotation.prove(slurmrestd.url, OTHER, OTHER)
+        key_rotation.prove(slurmrestd.url, OTHER, OTHER)

@@ -10,8 +10,8 @@ import sys
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox import inventory, published, stacks
-from sandbox.calls import client
+from sandbox import inventory, public_images, stacks
+from sandbox.api_calls import client
 from tests.conftest import ROOT
 
 REGION = "eu-west-2"
@@ -100,7 +100,7 @@ def test_it_listens_on_this_machine_alone(ec2):
 
 
 def test_addresses_are_of_the_network_for_documentation(ec2, network):
-    image = published.image_id(REGION, published.UBUNTU_IMAGE)
+    image = public_images.image_id(REGION, public_images.UBUNTU_IMAGE)
     interface = {"DeviceIndex": 0, "SubnetId": network["public"], "AssociatePublicIpAddress": True}
     ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])
     ec2.allocate_address(Domain="vpc")
@@ -119,7 +119,7 @@ def code_of(call, **arguments):
 
 def test_a_client_token_is_remembered_beyond_the_instances_end(ec2):
     launch = {
-        "ImageId": published.image_id(REGION, published.UBUNTU_IMAGE),
+        "ImageId": public_images.image_id(REGION, public_images.UBUNTU_IMAGE),
         "MinCount": 1,
         "MaxCount": 1,
         "ClientToken": "t",
@@ -144,7 +144,7 @@ def test_what_is_in_use_is_not_deleted(ec2, cluster, network):
 
 
 def test_a_stack_whose_group_somebody_is_in_is_not_deleted_until_they_are_gone(ec2, cloudformation, cluster, network):
-    image = published.image_id(REGION, published.UBUNTU_IMAGE)
+    image = public_images.image_id(REGION, public_images.UBUNTU_IMAGE)
     interface = {"DeviceIndex": 0, "SubnetId": network["public"], "Groups": [cluster["group"]]}
     made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
@@ -158,7 +158,7 @@ def test_a_stack_whose_group_somebody_is_in_is_not_deleted_until_they_are_gone(e
 def test_a_deleted_stack_leaves_nothing(ec2, cloudformation, account):
     before = inventory(REGION)
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    template = published.NETWORK_TEMPLATE.read_text()
+    template = public_images.NETWORK_TEMPLATE.read_text()
     given = {"VpcId": vpc, "InternetGatewayId": "", "PublicCIDR": "10.0.0.0/24", "PrivateCIDR": "10.0.16.0/20"}
     given["AvailabilityZone"] = "eu-west-2a"
     parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
@@ -172,7 +172,7 @@ def test_a_deleted_stack_leaves_nothing(ec2, cloudformation, account):
 
 def test_each_region_has_the_images_and_the_parameter_that_others_publish(account):
     for region in "us-east-1", "ap-southeast-2":
-        name = client("ssm", region).get_parameter(Name=published.UBUNTU)["Parameter"]["Value"]
+        name = client("ssm", region).get_parameter(Name=public_images.UBUNTU)["Parameter"]["Value"]
         images = client("ec2", region).describe_images(ImageIds=[name])["Images"]
         assert images[0]["Name"].startswith("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64")
 

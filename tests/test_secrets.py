@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from sandbox import faults
-from slurm_cluster import jwt_key
+from slurm_cluster.aws import jwt_secret
 from tests.test_bad_input import run
 from tests.walk import CLUSTER
 
@@ -115,7 +115,7 @@ def test_what_holds_parameters_is_its_owners_alone(walked):
 def test_no_fault_at_a_call_about_the_secret_makes_a_task_tell_the_key(fault, cluster, project, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     run("create_jwt_key")
-    key = forms(jwt_key.read(project.client("secretsmanager"), project.secret).encode())
+    key = forms(jwt_secret.read(project.client("secretsmanager"), project.secret).encode())
     for task, arguments in ("create_jwt_key", []), ("handover", [True]):
         with faults.injected(fault, at=0, only="Secret") as counted:
             run(task, *arguments)

@@ -1,8 +1,8 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.calls import client
-from slurm_cluster import security_groups
+from sandbox.api_calls import client
+from slurm_cluster.aws import security_groups
 from slurm_cluster.errors import ClusterError
 from tests.conftest import make_cluster
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
-from rehearsal import INVOKE
-from slurm_cluster import shared_storage, stack
+from sandbox.rehearsal import INVOKE
+from slurm_cluster.aws import shared_storage, stack
 from tests.conftest import SMALL_CLUSTER, make_cluster
 
 

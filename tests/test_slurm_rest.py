@@ -15,9 +15,9 @@ from pathlib import Path
 import jwt
 import pytest
 
-from slurm_cluster import slurm_rest
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.verification import verify
+from slurm_cluster.slurm import rest_client
+from slurm_cluster.slurm.smoke_job import verify
 
 KEY = "the-key-of-this-test-_0123456789-abcdefghijk"
 NEW, OLD = ("0.0.42", "0.0.45", "0.0.9"), ("0.0.36", "0.0.38")
@@ -154,7 +154,7 @@ def served(server):
 
 @pytest.fixture
 def slurm(shared, monkeypatch):
-    monkeypatch.setattr(slurm_rest, "LAG_SECONDS", 0.1)
+    monkeypatch.setattr(rest_client, "LAG_SECONDS", 0.1)
     with served(Slurmrestd(shared)) as server:
         yield server
 
@@ -256,7 +256,7 @@ def test_a_closed_port_is_said(fails):
 
 
 def test_no_route_is_said_when_nothing_comes_back(fails, monkeypatch):
-    monkeypatch.setattr(slurm_rest, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(rest_client, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
         filled = [socket.socket() for _ in range(3)]
         for each in filled:
@@ -287,7 +287,7 @@ def test_a_name_that_does_not_resolve_is_said(fails, monkeypatch):
     ids=["hangs", "ends the connection", "speaks another protocol"],
 )
 def test_what_is_no_answer_is_said(fails, monkeypatch, reply, says):
-    monkeypatch.setattr(slurm_rest, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(rest_client, "ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from sandbox import resource_types, stacks
-from slurm_cluster import node_log, stack
+from slurm_cluster.aws import node_log, stack
 from slurm_cluster.errors import ClusterError
 from tests.conftest import make_cluster
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_cluster import fleet, standing, status, uqle_instance
+from slurm_cluster.aws import fleet, uqle_instance
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.views import cluster_state, status
 from tests.conftest import SETTINGS, make_cluster
 
 
@@ -62,8 +63,8 @@ def test_the_next_step_is_the_first_that_is_missing(network, project, cloudforma
     [("CREATE_IN_PROGRESS", "create-cluster"), ("ROLLBACK_COMPLETE", "delete-cluster"), ("DELETE_IN_PROGRESS", "delete-cluster")],
 )
 def test_what_is_under_way_is_watched_and_what_failed_goes(project, cluster, state, step, monkeypatch):
-    s = standing.look(project)
-    monkeypatch.setattr(standing, "look", lambda _: s._replace(status=state))
+    s = cluster_state.look(project)
+    monkeypatch.setattr(cluster_state, "look", lambda _: s._replace(status=state))
     assert next_step(project) == f"invoke {step}"
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sandbox import inventory, resource_types, stacks
-from sandbox.calls import client
-from slurm_cluster import fleet, jwt_key, security_groups
+from sandbox.api_calls import client
+from slurm_cluster.aws import fleet, jwt_secret, security_groups
 from tests.conftest import REGION, ROOT, make_cluster, run_fleet
 
 
@@ -46,7 +46,7 @@ def test_fill_parameters_fills_in_what_the_steps_made(filled, network, project):
         "PUBLIC_SUBNET": network["public"],
         "CUSTOM_BOOT_ACTION_START": values()["CUSTOM_BOOT_ACTION_START"],
         "CUSTOM_BOOT_ACTION_CONFIGURED": values()["CUSTOM_BOOT_ACTION_CONFIGURED"],
-        "SLURM_JWT_KEY": jwt_key.find_secret(project.client("secretsmanager"), project.secret),
+        "SLURM_JWT_KEY": jwt_secret.find_secret(project.client("secretsmanager"), project.secret),
         "SLURM_JWT_POLICY": project.policy,
         "BOOTSTRAP_BUCKET": project.bucket,
         "CLUSTER_NAME": "pcluster-ubuntu",
@@ -69,7 +69,7 @@ def test_a_secret_that_was_made_anew_is_filled_in_anew(filled, project, invoke):
     project.client("secretsmanager").delete_secret(SecretId=project.secret, ForceDeleteWithoutRecovery=True)
     said(invoke("create-jwt-key"))
     said(invoke("fill-parameters"))
-    assert values()["SLURM_JWT_KEY"] == jwt_key.find_secret(project.client("secretsmanager"), project.secret) != old
+    assert values()["SLURM_JWT_KEY"] == jwt_secret.find_secret(project.client("secretsmanager"), project.secret) != old
 
 
 def test_a_secret_of_the_persons_own_is_kept_and_read(network, upload, cluster, project, invoke):
@@ -204,7 +204,7 @@ def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster,
 
 
 def test_the_key_is_in_the_file_alone_and_only_when_asked_for(filled, cluster, invoke, project):
-    key = jwt_key.read(project.client("secretsmanager"), project.secret)
+    key = jwt_secret.read(project.client("secretsmanager"), project.secret)
     printed = said(invoke("handover"))
     assert key not in Path("uqle.env").read_text()
     printed += said(invoke("-d", "handover", "--with-key"))

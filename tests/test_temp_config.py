@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_cluster import temp_config
+from slurm_cluster.config import temp_config
 from slurm_cluster.errors import ClusterError
 
 GOOD = """\

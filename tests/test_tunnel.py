@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_cluster import stack, tunnel, uqle_instance
+from slurm_cluster.aws import stack, uqle_instance
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.slurm import ssh
 
 HEAD_NODE = "ip-10-0-0-10.eu-west-2.compute.internal"
 STAND_IN = """
@@ -77,7 +78,7 @@ def far_end(monkeypatch):
 
 
 def opened():
-    return tunnel.opened("ubuntu@203.0.113.7", Path("cluster.pem"), HEAD_NODE)
+    return ssh.opened("ubuntu@203.0.113.7", Path("cluster.pem"), HEAD_NODE)
 
 
 def is_gone(path="ssh.pid"):
@@ -167,7 +168,7 @@ def test_a_far_end_that_is_not_reached_is_said(monkeypatch, why):
 
 
 def test_a_far_end_from_which_nothing_comes_back_is_said(monkeypatch):
-    monkeypatch.setattr(tunnel, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(ssh, "ANSWER_SECONDS", 0.2)
     assert "does not reach" in fails()
 
 
@@ -179,12 +180,12 @@ def test_no_ssh_on_this_machine_is_said(monkeypatch):
 
 def test_a_file_of_the_machine_is_read():
     Path("a file").write_text("a line\n")
-    assert tunnel.read_file("ubuntu@203.0.113.7", Path("cluster.pem"), "a file") == "a line\n"
+    assert ssh.read_file("ubuntu@203.0.113.7", Path("cluster.pem"), "a file") == "a line\n"
 
 
 def test_a_file_that_is_not_there_is_said():
     with pytest.raises(ClusterError, match=r"ubuntu@203\.0\.113\.7 cannot read /shared/x .*No such file"):
-        tunnel.read_file("ubuntu@203.0.113.7", Path("cluster.pem"), "/shared/x")
+        ssh.read_file("ubuntu@203.0.113.7", Path("cluster.pem"), "/shared/x")
 
 
 @pytest.mark.usefixtures("cluster")
@@ -192,11 +193,11 @@ def test_the_way_is_through_the_uqle_machine_and_else_through_the_head_node(proj
     stands = stack.require(cloudformation, project.cluster)
     head_node = stack.output(stands, "HeadNodeInstanceID")
     [found] = ec2.describe_instances(InstanceIds=[head_node])["Reservations"][0]["Instances"]
-    assert tunnel.machine(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
+    assert ssh.machine(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
     image = uqle_instance.image(project.client("ssm"))
     identifier = uqle_instance.launch(ec2, project.place(), project.uqle_settings(), image, "#!/bin/sh\n")
     address = uqle_instance.address(ec2, "pcluster-ubuntu")
     assert address != found["PublicIpAddress"]
-    assert tunnel.machine(ec2, stands, "/data") == (f"ubuntu@{address}", "/data")
+    assert ssh.machine(ec2, stands, "/data") == (f"ubuntu@{address}", "/data")
     ec2.stop_instances(InstanceIds=[identifier])
-    assert tunnel.machine(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
+    assert ssh.machine(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")

@@ -6,7 +6,7 @@ import pytest
 from moto.cloudformation.models import cloudformation_backends
 
 from sandbox import stacks
-from slurm_cluster import security_groups
+from slurm_cluster.aws import security_groups
 from tests.conftest import REGION
 from tests.test_tasks import filled, said, upload  # noqa: F401 - fixtures
 

@@ -3,7 +3,7 @@ import base64
 import pytest
 from botocore.exceptions import ClientError
 
-from slurm_cluster import uqle_instance
+from slurm_cluster.aws import uqle_instance
 from slurm_cluster.errors import ClusterError
 from tests.conftest import make_cluster
 

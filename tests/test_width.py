@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rehearsal import INVOKE
+from sandbox.rehearsal import INVOKE
 from tests.terminal import Terminal
 
 

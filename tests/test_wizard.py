@@ -8,10 +8,12 @@ import pytest
 from invoke.exceptions import ResponseNotAccepted
 
 from sandbox import faults
-from sandbox.calls import client
-from slurm_cluster import files, network, wizard
+from sandbox.api_calls import client
+from slurm_cluster import files
+from slurm_cluster.aws import network
+from slurm_cluster.aws.network import find_unclaimed as unclaimed
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.network import find_unclaimed as unclaimed
+from slurm_cluster.steps import wizard
 from tests.conftest import lay_network
 
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import yaml
 
 import sandbox
-from rehearsal import INVOKE
-from sandbox import doors, faults, record
-from sandbox.calls import client
-from slurm_cluster import jwt_key, node_log
+from sandbox import exposure, faults, record
+from sandbox.api_calls import client
+from sandbox.rehearsal import INVOKE
+from slurm_cluster.aws import jwt_secret, node_log
 from tests import test_by_hand
 from tests.conftest import REGION, ROOT
 from tests.test_slurm_rest import Slurmrestd, served
@@ -35,7 +35,9 @@ DOWN = ["pause resume", "down --yes --all"]
 FAILING = {"create-jwt-key": "CreateSecret", "handover --with-key": "GetSecretValue"}  # whose first attempt loses the answer
 
 # How `create-cluster` reads the log of a head node that failed
-READ_LOG = f"from slurm_cluster import aws, node_log; assert node_log.tail(aws.client('logs', '{REGION}'), '{CLUSTER}')"
+READ_LOG = (
+    f"from slurm_cluster.aws import clients, node_log; assert node_log.tail(clients.client('logs', '{REGION}'), '{CLUSTER}')"
+)
 
 
 class Walk(NamedTuple):
@@ -65,9 +67,9 @@ class Walk(NamedTuple):
     files: dict[str, tuple[int, bytes]]
     key: str
     private: str
-    doors: list[doors.Door]
-    machines: dict[str, doors.Machine]
-    buckets: dict[str, doors.Bucket]
+    doors: list[exposure.Door]
+    machines: dict[str, exposure.Machine]
+    buckets: dict[str, exposure.Bucket]
     encrypted: dict[str, bool]
     tags: dict[str, dict[str, str]]
     templates: dict[str, dict[str, Any]]
@@ -119,7 +121,7 @@ def walk(folder: Path) -> Walk:
         }  # fmt: skip
         with unrecorded(calls):
             stands = (
-                *(doors.table(REGION), doors.machines_of(REGION), doors.buckets(REGION), doors.file_systems(REGION)),
+                *(exposure.table(REGION), exposure.machines_of(REGION), exposure.buckets(REGION), exposure.file_systems(REGION)),
                 *(tags(), templates()),
             )
             write_log_of_head_node()
@@ -171,7 +173,7 @@ def write_log_of_head_node() -> None:
 def change_policy() -> None:
     """Have somebody else change the policy to read the key."""
     iam = client("iam", REGION)
-    arn = jwt_key.policy_arn(CLUSTER, "123456789012", REGION)
+    arn = jwt_secret.policy_arn(CLUSTER, "123456789012", REGION)
     document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
     iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
 

@@ -79,7 +79,7 @@ def load() -> None:
     import botocore.retries.standard
     from botocore.loaders import JSONFileLoader
 
-    import step  # noqa: F401
+    import slurm_cluster.cli  # noqa: F401
 
     JSONFileLoader.load_file = functools.cache(JSONFileLoader.load_file)
     JSONFileLoader.__hash__ = lambda _: 0  # all of them read the same files

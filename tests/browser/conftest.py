@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from chores import screenshots
+from scripts import screenshots
 
 HERE = Path(__file__).parent
 

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 import sandbox
-from chores import screenshots
-from slurm_cluster import picture, standing
+from scripts import screenshots
 from slurm_cluster.project import Project
+from slurm_cluster.views import cluster_state, picture
 
 HOSTILE = (
     "\"'><script>console.log(1)</script><img src=https://192.0.2.1/x onerror=console.log(2)></style></title>"
@@ -79,7 +79,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def name_everything(project: Project, name: str) -> None:
-    ec2, efs, stands = project.client("ec2"), project.client("efs"), standing.look(project)
+    ec2, efs, stands = project.client("ec2"), project.client("efs"), cluster_state.look(project)
     things = [stands.vpc["VpcId"], stands.uqle["InstanceId"], *(subnet["SubnetId"] for subnet in stands.subnets)]
     ec2.create_tags(Resources=things, Tags=[{"Key": "Name", "Value": name}])
     efs.tag_resource(ResourceId=stands.file_system["FileSystemId"], Tags=[{"Key": "Name", "Value": name}])

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import sandbox
-from sandbox.calls import client
-from slurm_cluster import key_pair
+from sandbox.api_calls import client
+from slurm_cluster.aws import key_pair
 from tests.conftest import REGION, lay_network, make_cluster, run_fleet
 from tests.walker import Walker
 

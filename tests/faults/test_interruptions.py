@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from sandbox import faults
-from sandbox.calls import client
+from sandbox.api_calls import client
 from tests.conftest import REGION
 from tests.faults.account import FROM, Base, build
 from tests.state import difference, of_account, picture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import faults
-from slurm_cluster import stack
+from slurm_cluster.aws import stack
 from tests.conftest import make_cluster
 
 DENIED = (

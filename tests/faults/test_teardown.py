@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox import Thing, faults, inventory, resource_types, stacks
-from sandbox.calls import client
+from sandbox.api_calls import client
 from sandbox.inventory import LISTINGS
-from slurm_cluster import stack
+from slurm_cluster.aws import stack
 from tests.conftest import REGION, ROOT, make_cluster
 from tests.faults.account import CLUSTER, FROM, Base, build, stand
 from tests.state import difference, of_account, picture

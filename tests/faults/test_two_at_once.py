@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import faults
-from sandbox.calls import client
+from sandbox.api_calls import client
 from tests.conftest import REGION
 from tests.faults.account import FROM, Base, build, stand
 from tests.state import difference, of_account, picture

@@ -16,7 +16,7 @@ import jwt
 import requests
 import yaml
 
-from slurm_cluster import configuration
+from slurm_cluster.config import template
 from tests.nodes.machine import NETWORK, Completed, Machine, wait_for
 
 REPOSITORY = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def rendered(key: str = KEY) -> dict[str, Any]:
         "CLUSTER_NAME": NAME,
         "SSH_FROM": "203.0.113.7/32",
     }
-    text = configuration.render(REPOSITORY / "config.template.yml", values, Path("config-parameters.json"))
+    text = template.render(REPOSITORY / "config.template.yml", values, Path("config-parameters.json"))
     tree: dict[str, Any] = yaml.safe_load(text)
     return tree
 

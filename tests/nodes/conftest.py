@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 import sandbox
-from slurm_cluster import jwt_key
+from slurm_cluster.aws import jwt_secret
 from tests.nodes.cluster import CLUSTER, PACKAGES, SINGLE, SUITES, ComputeNode, HeadNode, RestApi, Secret, root
 from tests.nodes.machine import NETWORK, Completed
 
@@ -69,7 +69,7 @@ def aws() -> Iterator[dict[str, str]]:
 def secret(aws: dict[str, str]) -> Secret:
     """The key as `invoke create-jwt-key` makes it, in the emulated AWS."""
     manager = boto3.client("secretsmanager", region_name="eu-west-2")
-    arn, _ = jwt_key.ensure_secret(manager, "pcluster-ubuntu-eu-west-2-slurm-jwt-key", "pcluster-ubuntu")
+    arn, _ = jwt_secret.ensure_secret(manager, "pcluster-ubuntu-eu-west-2-slurm-jwt-key", "pcluster-ubuntu")
     return Secret(arn, manager.get_secret_value(SecretId=arn)["SecretString"], aws)
 
 

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from slurm_cluster import slurm_rest
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.verification import verify
+from slurm_cluster.slurm import rest_client
+from slurm_cluster.slurm.smoke_job import verify
 from tests.nodes.cluster import SUITES
 from tests.nodes.machine import NETWORK, wait_for
 
@@ -75,7 +75,7 @@ def test_a_wrong_key_is_said(fails):
 
 def test_a_clock_that_is_behind_is_said_with_how_much(fails, monkeypatch):
     now = time.time
-    monkeypatch.setattr(slurm_rest.time, "time", lambda: now() - 3600)
+    monkeypatch.setattr(rest_client.time, "time", lambda: now() - 3600)
     assert fails().startswith("Token refused: the clock here is 3600 s behind the head node's")
 
 
@@ -101,7 +101,7 @@ def test_a_job_that_does_not_start_is_said_and_cancelled(cluster, fails):
 
 
 def test_no_accounting_is_said(cluster, fails, monkeypatch):
-    monkeypatch.setattr(slurm_rest, "LAG_SECONDS", 2)
+    monkeypatch.setattr(rest_client, "LAG_SECONDS", 2)
     with broken(cluster.head, "systemctl stop slurmdbd", "systemctl start slurmdbd"):
         assert fails().startswith("No accounting: ")
 

@@ -13,7 +13,7 @@ import boto3
 import pytest
 import yaml
 
-from slurm_cluster import stack
+from slurm_cluster.aws import stack
 from tests.nodes.cluster import NAME, REPOSITORY, SCRIPTS, Addresses, ComputeNode, HeadNode, Node, root
 from tests.nodes.machine import Completed, host
 from tests.nodes.uqle import virtual_machine

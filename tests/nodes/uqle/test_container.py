@@ -6,7 +6,7 @@ The share is a folder that a stand-in of `mount.nfs4` binds, because this machin
 
 import pytest
 
-from slurm_cluster import uqle_instance
+from slurm_cluster.aws import uqle_instance
 from tests.nodes.cluster import root
 from tests.nodes.machine import NETWORK, Machine
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from slurm_cluster import security_groups
+from slurm_cluster.aws import security_groups
 from tests.nodes.machine import host
 from tests.nodes.uqle.network import PERSON, Stranger
 

@@ -1,0 +1,1 @@
+"""What the tasks do: one module for each chapter of the README."""
