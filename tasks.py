@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, Exit, Failure, task
 
-from slurm_cluster.cli import ROOT, LongStep, Step, planned, project, run, run_module, say, tell
+from slurm_cluster.cli import (
+    ROOT,
+    LongStep,
+    Step,
+    echo,
+    echo_lines,
+    get_project,
+    run_command,
+    run_module,
+    skip_for_dry_run,
+)
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -38,14 +48,17 @@ def check(c: Context) -> None:
     from slurm_cluster.views import checks
 
     failed = False
-    for each in checks.run(project(c), TEMPLATE):
-        say(f"{each.result:7} {each.name}: {each.detail}")
+    for each in checks.run_checks(get_project(c), TEMPLATE):
+        echo(f"{each.result:7} {each.name}: {each.detail}")
         failed |= each.result == "FAIL"
     if failed:
         raise Exit("Put right what failed, then run this again.", code=1)
 
 
-@task(klass=Step, help={"public-key": "an ed25519 one of yours to import, as ~/.ssh/id_ed25519.pub (default: make a pair)"})
+@task(
+    klass=Step,
+    help={"public-key": "an ed25519 one of yours to import, as ~/.ssh/id_ed25519.pub (default: make a pair)"},
+)
 def create_key_pair(c: Context, public_key: str = "") -> None:
     """Make the ed25519 key pair, or import yours; one that is there stays.
 
@@ -56,13 +69,15 @@ def create_key_pair(c: Context, public_key: str = "") -> None:
     """
     from slurm_cluster.aws import key_pair
 
-    p = project(c)
-    if planned(c, f"make the key pair {p.key_pair}, its private half in {key_pair.private_key_file(p.key_pair)}"):
+    p = get_project(c)
+    if skip_for_dry_run(
+        c, f"make the key pair {p.key_pair}, its private half in {key_pair.get_private_key_path(p.key_pair)}"
+    ):
         return
     if public_key:
-        say(key_pair.adopt(p.client("ec2"), p.key_pair, Path(public_key).expanduser()))
+        echo(key_pair.import_key_pair(p.client("ec2"), p.key_pair, Path(public_key).expanduser()))
     else:
-        say(key_pair.create(p.client("ec2"), p.key_pair))
+        echo(key_pair.create_key_pair(p.client("ec2"), p.key_pair))
 
 
 # --- Creating the VPC -------------------------------------------------------------------------------------------------
@@ -89,43 +104,61 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
     from slurm_cluster.steps import existing_network, pcluster, wizard
     from slurm_cluster.views import checks
 
-    p = project(c)
+    p = get_project(c)
     if head_node_subnet or compute_subnet:
         wanted = temp_config.TempConfig(p.region, p.key_pair, head_node_subnet, compute_subnet)
-        if not planned(c, f"write {p.temp_config} for {head_node_subnet} and {compute_subnet}"):
-            say(existing_network.use(p.client("ec2"), p.temp_config, p.cluster, wanted))
+        if not skip_for_dry_run(c, f"write {p.temp_config} for {head_node_subnet} and {compute_subnet}"):
+            echo(existing_network.use_existing_network(p.client("ec2"), p.temp_config, p.cluster, wanted))
         return
-    command = pcluster.command("configure", "-c", str(p.temp_config))
+    command = pcluster.build_command("configure", "-c", str(p.temp_config))
     if c.config.run.dry:
-        run(c, p, command)
+        run_command(c, p, command)
         return
     ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
-    with files.alone_in(p.temp_config.parent, "configure"):
-        wizard.settle(ec2, cloudformation, p.temp_config)
-        if files.is_there(p.temp_config):
-            say(wizard.already_done(ec2, p.temp_config))
+    with files.acquire_lock(p.temp_config.parent, "configure"):
+        wizard.claim_proven_vpc(ec2, cloudformation, p.temp_config)
+        if files.exists(p.temp_config):
+            echo(wizard.check_done(ec2, p.temp_config))
             return
         wizard.check_ready(ec2, p.cluster, p.key_pair)
-        wizard.refuse_unproven(wizard.find_unproven(ec2, cloudformation, p.temp_config), p.temp_config, p.cluster, p.region)
-        tell(network.describe_unclaimed(network.find_unclaimed(ec2, cloudformation), p.cluster, p.region))
-        answers, refused, status = wizard.answers(p.region, p.key_pair, checks.instance_types(TEMPLATE)), "", 1
-        with wizard.watched(ec2, cloudformation, p.temp_config, p.cluster) as made:
+        wizard.refuse_unproven_vpcs(
+            wizard.find_unproven_vpcs(ec2, cloudformation, p.temp_config), p.temp_config, p.cluster, p.region
+        )
+        echo_lines(
+            network.describe_unclaimed_vpcs(
+                network.find_unclaimed_vpcs(ec2, cloudformation), p.cluster, p.region
+            )
+        )
+        answers, refused, status = (
+            wizard.get_answers(p.region, p.key_pair, checks.list_instance_types(TEMPLATE)),
+            "",
+            1,
+        )
+        with wizard.track_vpc(ec2, cloudformation, p.temp_config, p.cluster) as made:
             try:
-                screen = wizard.Screen(cloudformation, p.temp_config, c.quiet)
-                how = {"pty": True, "fallback": False, "in_stream": False, "out_stream": screen, "timeout": WIZARD_SECONDS}
-                advised = errors.on(run(c, p, command, watchers=[wizard.Answers(answers)], **how).stdout)
+                screen = wizard.WizardScreen(cloudformation, p.temp_config, c.quiet)
+                how = {
+                    "pty": True,
+                    "fallback": False,
+                    "in_stream": False,
+                    "out_stream": screen,
+                    "timeout": WIZARD_SECONDS,
+                }
+                advised = errors.find_hint(
+                    run_command(c, p, command, watchers=[wizard.PromptAnswerer(answers)], **how).stdout
+                )
                 refused = f": {advised}".rstrip(":. ")
             except KeyboardInterrupt:
                 refused, status = ", as it was stopped", 130
             except Failure as failure:
                 refused = f": {failure.reason or 'it took longer than an hour'}"
-    if not files.is_there(p.temp_config):
+    if not files.exists(p.temp_config):
         left = [f"{made[0]} is left: `invoke delete-network` removes it."] if made else []
         if not made:
-            unproven = wizard.find_unproven(ec2, cloudformation, p.temp_config)
-            left = network.describe_unclaimed(unproven, p.cluster, p.region)
+            unproven = wizard.find_unproven_vpcs(ec2, cloudformation, p.temp_config)
+            left = network.describe_unclaimed_vpcs(unproven, p.cluster, p.region)
         raise Exit("\n".join([f"The wizard did not finish{refused}.", *left]), code=status)
-    say(f"The network {', '.join(made)} stands; {p.temp_config} names its subnets.")
+    echo(f"The network {', '.join(made)} stands; {p.temp_config} names its subnets.")
 
 
 # --- Creating the cluster configuration file --------------------------------------------------------------------------
@@ -142,13 +175,19 @@ def upload_bootstrap(c: Context) -> None:
     """
     from slurm_cluster.aws import script_bucket
 
-    p = project(c)
-    if planned(c, f"put {', '.join(script_bucket.SCRIPTS.values())} into s3://slurm-cluster-bootstrap-.../{p.cluster}/"):
+    p = get_project(c)
+    if skip_for_dry_run(
+        c,
+        f"put {', '.join(script_bucket.SCRIPTS.values())} into s3://slurm-cluster-bootstrap-.../{p.cluster}/",
+    ):
         return
     if script_bucket.ensure_bucket(p.client("s3"), p.bucket, p.account, p.region):
-        say(f"Made the bucket {p.bucket}.")
-    put = script_bucket.upload(p.client("s3"), script_bucket.FOLDER, p.bucket, p.cluster, p.account)
-    say("\n".join(f"Put {uri}" for uri in put) or f"The scripts are in s3://{p.bucket}/{p.cluster}/: nothing to do.")
+        echo(f"Made the bucket {p.bucket}.")
+    put = script_bucket.upload_scripts(p.client("s3"), script_bucket.FOLDER, p.bucket, p.cluster, p.account)
+    echo(
+        "\n".join(f"Put {uri}" for uri in put)
+        or f"The scripts are in s3://{p.bucket}/{p.cluster}/: nothing to do."
+    )
 
 
 @task(klass=Step)
@@ -162,16 +201,19 @@ def create_jwt_key(c: Context) -> None:
     """
     from slurm_cluster.aws import jwt_secret
 
-    p = project(c)
-    if planned(c, f"make the secret {p.secret} with a random key, and a policy to read it"):
+    p = get_project(c)
+    if skip_for_dry_run(c, f"make the secret {p.secret} with a random key, and a policy to read it"):
         return
     secret, new = jwt_secret.ensure_secret(p.client("secretsmanager"), p.secret, p.cluster)
     changed = jwt_secret.ensure_policy(p.client("iam"), p.policy, secret)
-    say(f"{'Made a new key in' if new else 'The key stands in'} {secret}.")
-    say(f"{'Wrote' if changed else 'There is'} the policy {p.policy}.")
+    echo(f"{'Made a new key in' if new else 'The key stands in'} {secret}.")
+    echo(f"{'Wrote' if changed else 'There is'} the policy {p.policy}.")
 
 
-@task(klass=Step, help={"ssh-from": SSH_FROM, "overwrite": "replace also what a person wrote (default: keep it)"})
+@task(
+    klass=Step,
+    help={"ssh-from": SSH_FROM, "overwrite": "replace also what a person wrote (default: keep it)"},
+)
 def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> None:
     """Write config-parameters.json from what the steps before made.
 
@@ -184,19 +226,22 @@ def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> 
     from slurm_cluster.aws import jwt_secret, script_bucket, stack
     from slurm_cluster.config import parameters
 
-    p = project(c)
-    if planned(c, f"write {p.parameter_file}, with <from configure>, <from upload-bootstrap> and <from create-jwt-key>"):
+    p = get_project(c)
+    if skip_for_dry_run(
+        c,
+        f"write {p.parameter_file}, with <from configure>, <from upload-bootstrap> and <from create-jwt-key>",
+    ):
         return
-    values = parameters.read(p.parameter_file) if files.is_there(p.parameter_file) else {}
+    values = parameters.read_parameters(p.parameter_file) if files.exists(p.parameter_file) else {}
     parameters.refuse_other_cluster(values, p.cluster, p.parameter_file)
     found = {"SSH_FROM": p.ssh_from(ssh_from), **p.found_parameters()}
-    stands = stack.find(p.client("cloudformation"), p.cluster) is not None
-    values, found, said = script_bucket.settle_uris(values, found, p.cluster, stands)
-    if jwt_secret.is_own(str(values.get(parameters.SECRET, "")), p.secret) and not stands:
-        values = values | {parameters.SECRET: ""}  # a secret that was made anew has another ARN
-    filled, kept = parameters.fill(values, found, overwrite=overwrite)
-    parameters.write(p.parameter_file, filled)
-    tell([*said, *kept, f"Wrote {p.parameter_file}: {len(parameters.given(filled))} values."])
+    stands = stack.find_stack(p.client("cloudformation"), p.cluster) is not None
+    values, found, said = script_bucket.reconcile_script_uris(values, found, p.cluster, stands)
+    if jwt_secret.is_cluster_secret(str(values.get(parameters.KEY_PARAMETER, "")), p.secret) and not stands:
+        values = values | {parameters.KEY_PARAMETER: ""}  # a secret that was made anew has another ARN
+    filled, kept = parameters.merge_parameters(values, found, overwrite=overwrite)
+    parameters.write_parameters(p.parameter_file, filled)
+    echo_lines([*said, *kept, f"Wrote {p.parameter_file}: {len(parameters.filter_filled(filled))} values."])
 
 
 @task(klass=Step)
@@ -211,17 +256,20 @@ def render(c: Context) -> None:
     from slurm_cluster import files
     from slurm_cluster.config import parameters, settings, template
 
-    named = settings.files_of(c.config)
+    named = settings.get_file_paths(c.config)
     source, path = named.parameter_file, named.config_file
-    if planned(c, f"write {path} from {TEMPLATE.name} and {source}"):
+    if skip_for_dry_run(c, f"write {path} from {TEMPLATE.name} and {source}"):
         return
-    cluster, values = parameters.check_cluster_name(settings.text(c.config, "cluster_name")), parameters.read(source)
-    rendered = template.render(TEMPLATE, values, source)
+    cluster, values = (
+        parameters.validate_cluster_name(settings.get_setting(c.config, "cluster_name")),
+        parameters.read_parameters(source),
+    )
+    rendered = template.render_template(TEMPLATE, values, source)
     parameters.refuse_other_cluster(values, cluster, source)
-    for warning in template.warnings(values):
-        say(f"Warning: {warning}", to=sys.stderr)
-    files.write(path, rendered, mode=0o600)
-    say(f"Wrote {path}: `invoke create-cluster` has pcluster look at it first.")
+    for warning in template.list_warnings(values):
+        echo(f"Warning: {warning}", to=sys.stderr)
+    files.write_file(path, rendered, mode=0o600)
+    echo(f"Wrote {path}: `invoke create-cluster` has pcluster look at it first.")
 
 
 # --- Creating the cluster ---------------------------------------------------------------------------------------------
@@ -240,27 +288,35 @@ def create_cluster(c: Context) -> None:
     from slurm_cluster.aws import stack
     from slurm_cluster.steps import pcluster, preflight
 
-    p = project(c)
+    p = get_project(c)
     create = ["create-cluster", "--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster]
-    dry_run, real = (pcluster.command(*create, *more, region=p.region) for more in (["--dryrun", "true"], []))
+    dry_run, real = (
+        pcluster.build_command(*create, *more, region=p.region) for more in (["--dryrun", "true"], [])
+    )
     if c.config.run.dry:
-        run(c, p, dry_run)
-        run(c, p, real)
+        run_command(c, p, dry_run)
+        run_command(c, p, real)
         return
     cloudformation = p.client("cloudformation")
-    begun = stack.creation(cloudformation, p.cluster)
-    if begun and begun["StackStatus"] in stack.STANDING:
-        say(f"The cluster {p.cluster} stands: {begun['StackStatus']}.")
+    begun = stack.find_stack_to_resume(cloudformation, p.cluster)
+    if begun and begun["StackStatus"] in stack.STABLE_STATUSES:
+        echo(f"The cluster {p.cluster} stands: {begun['StackStatus']}.")
         return
     if not begun:
-        preflight.check(p.config_file, p.cluster, p.region, p.client("s3"))
-        answer = run(c, p, dry_run, hide=True)
-        tell(pcluster.check_dry_run(answer.stdout, answer.stderr))
-        pcluster.check(run(c, p, real, hide=True))
-        begun = stack.require_begun(cloudformation, p.cluster)
-    if output.show(stack.watch(cloudformation, begun["StackId"]), c.quiet) != "CREATE_COMPLETE":
-        raise Exit(stack.why_not_created(cloudformation, p.client("logs"), p.cluster, begun["StackId"]), code=1)
-    say(f"The cluster {p.cluster} stands.")
+        preflight.check_configuration(p.config_file, p.cluster, p.region, p.client("s3"))
+        answer = run_command(c, p, dry_run, hide=True)
+        echo_lines(pcluster.check_dry_run(answer.stdout, answer.stderr))
+        pcluster.check_result(run_command(c, p, real, hide=True))
+        begun = stack.wait_until_listed(cloudformation, p.cluster)
+    if (
+        output.show_progress(stack.watch_stack(cloudformation, begun["StackId"]), c.quiet)
+        != "CREATE_COMPLETE"
+    ):
+        raise Exit(
+            stack.explain_failed_creation(cloudformation, p.client("logs"), p.cluster, begun["StackId"]),
+            code=1,
+        )
+    echo(f"The cluster {p.cluster} stands.")
 
 
 @task(klass=LongStep)
@@ -276,28 +332,33 @@ def update_cluster(c: Context) -> None:
     from slurm_cluster.aws import stack
     from slurm_cluster.steps import pcluster, preflight
 
-    p = project(c)
+    p = get_project(c)
     update = ["update-cluster", "--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster]
-    command = pcluster.command(*update, region=p.region)
+    command = pcluster.build_command(*update, region=p.region)
     if c.config.run.dry:
-        run(c, p, command)
+        run_command(c, p, command)
         return
     cloudformation = p.client("cloudformation")
-    begun = stack.find(cloudformation, p.cluster)
-    if begun and begun["StackStatus"] in stack.UPDATING:  # by an earlier run, which was stopped
-        output.show(stack.watch(cloudformation, begun["StackId"]))
-    found = stack.require(cloudformation, p.cluster)
-    preflight.check(p.config_file, p.cluster, p.region, p.client("s3"))
-    before = stack.newest_event(cloudformation, found["StackId"])
-    answer = run(c, p, command, hide=True)
+    begun = stack.find_stack(cloudformation, p.cluster)
+    if begun and begun["StackStatus"] in stack.UPDATING_STATUSES:  # by an earlier run, which was stopped
+        output.show_progress(stack.watch_stack(cloudformation, begun["StackId"]))
+    found = stack.require_cluster(cloudformation, p.cluster)
+    preflight.check_configuration(p.config_file, p.cluster, p.region, p.client("s3"))
+    before = stack.get_newest_event_id(cloudformation, found["StackId"])
+    answer = run_command(c, p, command, hide=True)
     if pcluster.has_no_changes(answer.stdout):
-        say(f"The cluster {p.cluster} is as {p.config_file} has it: nothing to do.")
+        echo(f"The cluster {p.cluster} is as {p.config_file} has it: nothing to do.")
         return
-    pcluster.check(answer)
-    if output.show(stack.watch(cloudformation, found["StackId"], before), c.quiet) != "UPDATE_COMPLETE":
-        reasons = stack.failures(cloudformation, found["StackId"])
-        raise Exit("\n  ".join([f"The cluster {p.cluster} was not updated, and is as before.", *reasons]), code=1)
-    say(f"The cluster {p.cluster} is as {p.config_file} has it.")
+    pcluster.check_result(answer)
+    if (
+        output.show_progress(stack.watch_stack(cloudformation, found["StackId"], before), c.quiet)
+        != "UPDATE_COMPLETE"
+    ):
+        reasons = stack.list_failures(cloudformation, found["StackId"])
+        raise Exit(
+            "\n  ".join([f"The cluster {p.cluster} was not updated, and is as before.", *reasons]), code=1
+        )
+    echo(f"The cluster {p.cluster} is as {p.config_file} has it.")
 
 
 # --- Connecting the cluster to the UQLE API ---------------------------------------------------------------------------
@@ -314,12 +375,12 @@ def allow_head_node_group(c: Context) -> None:
     """
     from slurm_cluster.aws import security_groups
 
-    p = project(c)
-    if planned(c, f"let the members of {p.cluster}'s head node group reach each other"):
+    p = get_project(c)
+    if skip_for_dry_run(c, f"let the members of {p.cluster}'s head node group reach each other"):
         return
     group = p.place().group
-    added = security_groups.allow_members(p.client("ec2"), group)
-    say(f"{'Now' if added else 'Already'} {group} admits all traffic of its own members.")
+    added = security_groups.add_self_rule(p.client("ec2"), group)
+    echo(f"{'Now' if added else 'Already'} {group} admits all traffic of its own members.")
 
 
 @task(klass=LongStep)
@@ -334,21 +395,24 @@ def create_instance(c: Context) -> None:
     from slurm_cluster import output
     from slurm_cluster.aws import uqle_instance
 
-    p = project(c)
+    p = get_project(c)
     settings = p.uqle_settings()
-    if planned(c, f"launch a {settings.instance_type} that mounts the file system of {p.cluster} at {settings.mount_point}"):
+    if skip_for_dry_run(
+        c,
+        f"launch a {settings.instance_type} that mounts the file system of {p.cluster} at {settings.mount_point}",
+    ):
         return
     place, found, image = p.before_launch()
-    ec2, script = p.client("ec2"), uqle_instance.user_data(place, settings.mount_point)
+    ec2, script = p.client("ec2"), uqle_instance.render_user_data(place, settings.mount_point)
     if found:
-        say(f"The UQLE instance {found['InstanceId']} is {found['State']['Name']}.")
-        for difference in uqle_instance.differences(ec2, found, place, settings, script):
-            say(f"It is not as set: {difference}; `invoke disconnect-uqle connect-uqle` makes a new one.")
+        echo(f"The UQLE instance {found['InstanceId']} is {found['State']['Name']}.")
+        for difference in uqle_instance.list_differences(ec2, found, place, settings, script):
+            echo(f"It is not as set: {difference}; `invoke disconnect-uqle connect-uqle` makes a new one.")
         return
-    identifier = uqle_instance.launch(ec2, place, settings, image, script)
-    say(f"Launched {identifier}; waiting until it runs ...")
-    output.show(uqle_instance.watch(ec2, [identifier], "running"), c.quiet)
-    say(f"The UQLE instance {identifier} runs at {uqle_instance.address(ec2, p.cluster)}.")
+    identifier = uqle_instance.launch_instance(ec2, place, settings, image, script)
+    echo(f"Launched {identifier}; waiting until it runs ...")
+    output.show_progress(uqle_instance.watch_instances(ec2, [identifier], "running"), c.quiet)
+    echo(f"The UQLE instance {identifier} runs at {uqle_instance.get_public_address(ec2, p.cluster)}.")
 
 
 @task(klass=LongStep)
@@ -361,12 +425,15 @@ def connect_uqle(c: Context) -> None:
     Example: invoke connect-uqle
     """
     if not c.config.run.dry:
-        project(c).before_launch()  # what is missing is found missing before the rule is made
+        get_project(c).before_launch()  # what is missing is found missing before the rule is made
     allow_head_node_group(c)
     create_instance(c)
 
 
-@task(klass=Step, help={"with-key": "put the JWT key into the file too, never on the screen (default: leave it out)"})
+@task(
+    klass=Step,
+    help={"with-key": "put the JWT key into the file too, never on the screen (default: leave it out)"},
+)
 def handover(c: Context, with_key: bool = False) -> None:
     """Give the four things that UQLE asks for, and write them to uqle.env.
 
@@ -378,16 +445,20 @@ def handover(c: Context, with_key: bool = False) -> None:
     from slurm_cluster.aws import stack, uqle_instance
     from slurm_cluster.config import uqle_env
 
-    p = project(c)
-    if planned(c, f"write {p.handover_file} for the UQLE machine"):
+    p = get_project(c)
+    if skip_for_dry_run(c, f"write {p.handover_file} for the UQLE machine"):
         return
-    found = stack.require(p.client("cloudformation"), p.cluster)
-    head_node, mount_point = stack.output(found, "HeadNodePrivateDnsName"), p.uqle_settings().mount_point
+    found = stack.require_cluster(p.client("cloudformation"), p.cluster)
+    head_node, mount_point = stack.get_output(found, "HeadNodePrivateDnsName"), p.uqle_settings().mount_point
     key = p.jwt_key() if with_key else None
-    uqle_env.write(p.handover_file, head_node, mount_point, key)
-    where = f"in SLURM_JWT_KEY of {p.parameter_file}" if p.literal_key else f"secret {p.given_secret or p.secret}"
-    machine = uqle_instance.find(p.client("ec2"), p.cluster)
-    tell(uqle_env.summary(p.handover_file, head_node, mount_point, where, with_key, p.key_pair, machine))
+    uqle_env.write_uqle_env(p.handover_file, head_node, mount_point, key)
+    where = (
+        f"in SLURM_JWT_KEY of {p.parameter_file}" if p.literal_key else f"secret {p.given_secret or p.secret}"
+    )
+    machine = uqle_instance.find_instance(p.client("ec2"), p.cluster)
+    echo_lines(
+        uqle_env.format_summary(p.handover_file, head_node, mount_point, where, with_key, p.key_pair, machine)
+    )
 
 
 @task(
@@ -410,21 +481,28 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
     from slurm_cluster.aws import key_pair, stack
     from slurm_cluster.slurm import smoke_job, ssh
 
-    p = project(c)
-    if planned(c, f"run a job of user {user} through the REST API of {p.cluster}"):
+    p = get_project(c)
+    if skip_for_dry_run(c, f"run a job of user {user} through the REST API of {p.cluster}"):
         return
     key = p.jwt_key()
     if url:
-        output.tell(smoke_job.verify(url, key, user, seconds=seconds), "the job", c.quiet)
+        output.echo_lines(smoke_job.run_smoke_job(url, key, user, seconds=seconds), "the job", c.quiet)
         return
-    found, private = stack.require(p.client("cloudformation"), p.cluster), key_pair.private_key_file(p.key_pair)
-    machine = ssh.machine(p.client("ec2"), found, p.uqle_settings().mount_point)
+    found, private = (
+        stack.require_cluster(p.client("cloudformation"), p.cluster),
+        key_pair.get_private_key_path(p.key_pair),
+    )
+    machine = ssh.find_jump_host(p.client("ec2"), found, p.uqle_settings().mount_point)
 
     def read(path: str) -> str:
-        return ssh.read_file(machine.through, private, machine.shared + path.removeprefix(ssh.SHARED))
+        return ssh.read_remote_file(
+            machine.through, private, machine.shared + path.removeprefix(ssh.SHARED_DIR)
+        )
 
-    with ssh.opened(machine.through, private, stack.output(found, "HeadNodePrivateDnsName")) as end:
-        output.tell(smoke_job.verify(end, key, user, seconds=seconds, read_output=read), "the job", c.quiet)
+    with ssh.open_tunnel(machine.through, private, stack.get_output(found, "HeadNodePrivateDnsName")) as end:
+        output.echo_lines(
+            smoke_job.run_smoke_job(end, key, user, seconds=seconds, read_output=read), "the job", c.quiet
+        )
 
 
 # --- Debugging --------------------------------------------------------------------------------------------------------
@@ -442,13 +520,17 @@ def ssh(c: Context, uqle: bool = False) -> None:
     from slurm_cluster.aws import key_pair, uqle_instance
     from slurm_cluster.steps import pcluster
 
-    p = project(c)
-    private = str(key_pair.private_key_file(p.key_pair))
-    command = pcluster.command("ssh", "--cluster-name", p.cluster, "-i", private, region=p.region)
+    p = get_project(c)
+    private = str(key_pair.get_private_key_path(p.key_pair))
+    command = pcluster.build_command("ssh", "--cluster-name", p.cluster, "-i", private, region=p.region)
     if uqle:
-        address = "<from connect-uqle>" if c.config.run.dry else uqle_instance.address(p.client("ec2"), p.cluster)
+        address = (
+            "<from connect-uqle>"
+            if c.config.run.dry
+            else uqle_instance.get_public_address(p.client("ec2"), p.cluster)
+        )
         command = shlex.join(["ssh", "-i", private, f"ubuntu@{address}"])
-    answer = run(c, p, command, interactive=True, pty=sys.stdin.isatty())
+    answer = run_command(c, p, command, interactive=True, pty=sys.stdin.isatty())
     if answer is not None and answer.failed:
         raise Exit("The shell ended with an error, or could not be opened.", code=answer.exited)
 
@@ -464,7 +546,7 @@ def status(c: Context, json: bool = False) -> None:
     """
     from slurm_cluster.views import status
 
-    tell([status.as_json(project(c))] if json else status.screen(project(c)))
+    echo_lines([status.format_json(get_project(c))] if json else status.format_status(get_project(c)))
 
 
 @task(klass=Step, help={"file": "the page to write (default: picture.html)"})
@@ -479,10 +561,10 @@ def picture(c: Context, file: str = "picture.html") -> None:
     from slurm_cluster import files
     from slurm_cluster.views import picture
 
-    p = project(c)
-    if not planned(c, f"write {file}"):
-        files.write(Path(file), picture.page(p))
-        say(f"Wrote {file}: open it in a browser.")
+    p = get_project(c)
+    if not skip_for_dry_run(c, f"write {file}"):
+        files.write_file(Path(file), picture.render_page(p))
+        echo(f"Wrote {file}: open it in a browser.")
 
 
 # --- Pausing ----------------------------------------------------------------------------------------------------------
@@ -501,17 +583,17 @@ def pause(c: Context) -> None:
     from slurm_cluster.aws import fleet, uqle_instance
     from slurm_cluster.views import status
 
-    p = project(c)
+    p = get_project(c)
     ask_fleet(c, "STOP_REQUESTED")
-    if planned(c, "stop the UQLE instance"):
+    if skip_for_dry_run(c, "stop the UQLE instance"):
         return
     ec2 = p.client("ec2")
-    stopped = uqle_instance.stop(ec2, p.cluster)
-    output.show(fleet.watch(p.client("dynamodb"), p.cluster, "STOPPED"), c.quiet)
-    output.show(uqle_instance.watch(ec2, stopped, "stopped"), c.quiet)
-    say("The compute fleet is stopped.")
-    say(f"Stopped {', '.join(stopped)}." if stopped else "No UQLE instance runs.")
-    tell(status.costs_when_paused())
+    stopped = uqle_instance.stop_instance(ec2, p.cluster)
+    output.show_progress(fleet.watch_fleet(p.client("dynamodb"), p.cluster, "STOPPED"), c.quiet)
+    output.show_progress(uqle_instance.watch_instances(ec2, stopped, "stopped"), c.quiet)
+    echo("The compute fleet is stopped.")
+    echo(f"Stopped {', '.join(stopped)}." if stopped else "No UQLE instance runs.")
+    echo_lines(status.list_paused_costs())
 
 
 @task(klass=LongStep)
@@ -526,16 +608,20 @@ def resume(c: Context) -> None:
     from slurm_cluster import output
     from slurm_cluster.aws import fleet, uqle_instance
 
-    p = project(c)
+    p = get_project(c)
     ask_fleet(c, "START_REQUESTED")
-    if planned(c, "start the UQLE instance"):
+    if skip_for_dry_run(c, "start the UQLE instance"):
         return
     ec2 = p.client("ec2")
-    output.show(uqle_instance.start(ec2, p.cluster), c.quiet)
-    output.show(fleet.watch(p.client("dynamodb"), p.cluster, "RUNNING"), c.quiet)
-    machine = uqle_instance.find(ec2, p.cluster)
-    say("The compute fleet is running.")
-    say(f"{machine['InstanceId']} runs at {machine.get('PublicIpAddress')}." if machine else "There is no UQLE instance.")
+    output.show_progress(uqle_instance.start_instance(ec2, p.cluster), c.quiet)
+    output.show_progress(fleet.watch_fleet(p.client("dynamodb"), p.cluster, "RUNNING"), c.quiet)
+    machine = uqle_instance.find_instance(ec2, p.cluster)
+    echo("The compute fleet is running.")
+    echo(
+        f"{machine['InstanceId']} runs at {machine.get('PublicIpAddress')}."
+        if machine
+        else "There is no UQLE instance."
+    )
 
 
 def ask_fleet(c: Context, wanted: str) -> None:
@@ -543,13 +629,13 @@ def ask_fleet(c: Context, wanted: str) -> None:
     from slurm_cluster.aws import stack
     from slurm_cluster.steps import pcluster
 
-    p = project(c)
+    p = get_project(c)
     if not c.config.run.dry:
-        stack.require(p.client("cloudformation"), p.cluster)
+        stack.require_cluster(p.client("cloudformation"), p.cluster)
     command = ["update-compute-fleet", "--cluster-name", p.cluster, "--status", wanted]
-    answer = run(c, p, pcluster.command(*command, region=p.region), hide=True)
+    answer = run_command(c, p, pcluster.build_command(*command, region=p.region), hide=True)
     if not c.config.run.dry:
-        pcluster.check(answer)
+        pcluster.check_result(answer)
 
 
 # --- Changing a cluster that stands -----------------------------------------------------------------------------------
@@ -567,20 +653,23 @@ def rotate_jwt_key(c: Context) -> None:
     from slurm_cluster.aws import jwt_secret, key_pair, stack
     from slurm_cluster.slurm import key_rotation, ssh
 
-    p = project(c)
-    if planned(c, f"put a new key into the secret of {p.cluster}, and have its head node take it"):
+    p = get_project(c)
+    if skip_for_dry_run(c, f"put a new key into the secret of {p.cluster}, and have its head node take it"):
         return
-    key_rotation.refuse_literal(p.literal_key, p.parameter_file)
-    found, private = stack.require(p.client("cloudformation"), p.cluster), key_pair.private_key_file(p.key_pair)
-    through, manager = ssh.head_node(p.client("ec2"), found), p.client("secretsmanager")
-    old, secret = p.jwt_key(), p.given_secret or jwt_secret.find_secret(manager, p.secret) or p.secret
-    key_rotation.check_way_in(through, private)
-    new = key_rotation.put(manager, secret)
-    say(f"Put a new key into {secret}; the head node takes it ...")
-    key_rotation.take(through, private, secret)
-    with ssh.opened(through, private, stack.output(found, "HeadNodePrivateDnsName")) as url:
-        say(key_rotation.prove(url, new, old))
-    say("UQLE still has the old key: `invoke handover --with-key`, then copy the file to its machine again.")
+    key_rotation.refuse_literal_key(p.literal_key, p.parameter_file)
+    found, private = (
+        stack.require_cluster(p.client("cloudformation"), p.cluster),
+        key_pair.get_private_key_path(p.key_pair),
+    )
+    through, manager = ssh.find_head_node_host(p.client("ec2"), found), p.client("secretsmanager")
+    old, secret = p.jwt_key(), p.given_secret or jwt_secret.find_secret_arn(manager, p.secret) or p.secret
+    key_rotation.check_root_access(through, private)
+    new = key_rotation.put_new_key(manager, secret)
+    echo(f"Put a new key into {secret}; the head node takes it ...")
+    key_rotation.install_key(through, private, secret)
+    with ssh.open_tunnel(through, private, stack.get_output(found, "HeadNodePrivateDnsName")) as url:
+        echo(key_rotation.verify_rotation(url, new, old))
+    echo("UQLE still has the old key: `invoke handover --with-key`, then copy the file to its machine again.")
 
 
 # --- Taking it away ---------------------------------------------------------------------------------------------------
@@ -598,16 +687,18 @@ def disconnect_uqle(c: Context) -> None:
     from slurm_cluster import output
     from slurm_cluster.aws import security_groups, stack, uqle_instance
 
-    p = project(c)
-    if planned(c, f"terminate the UQLE instance of {p.cluster}, and take the rule of the head node's group away"):
+    p = get_project(c)
+    if skip_for_dry_run(
+        c, f"terminate the UQLE instance of {p.cluster}, and take the rule of the head node's group away"
+    ):
         return
     ec2 = p.client("ec2")
-    group = stack.physical_id(p.client("cloudformation"), p.cluster, "HeadNodeSecurityGroup")
-    gone = uqle_instance.terminate(ec2, p.cluster, group)
-    output.show(uqle_instance.watch(ec2, gone, "terminated"), c.quiet)
-    say(f"Terminated {', '.join(gone)}." if gone else "There is no UQLE instance.")
-    if group and security_groups.revoke_members(ec2, group):
-        say(f"{group} no longer admits its own members.")
+    group = stack.find_resource_id(p.client("cloudformation"), p.cluster, "HeadNodeSecurityGroup")
+    gone = uqle_instance.terminate_instances(ec2, p.cluster, group)
+    output.show_progress(uqle_instance.watch_instances(ec2, gone, "terminated"), c.quiet)
+    echo(f"Terminated {', '.join(gone)}." if gone else "There is no UQLE instance.")
+    if group and security_groups.remove_self_rule(ec2, group):
+        echo(f"{group} no longer admits its own members.")
 
 
 @task(klass=LongStep, help={"yes": YES})
@@ -623,29 +714,36 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
     from slurm_cluster.aws import security_groups, shared_storage, stack
     from slurm_cluster.steps import pcluster
 
-    p = project(c)
-    command = pcluster.command("delete-cluster", "--cluster-name", p.cluster, region=p.region)
+    p = get_project(c)
+    command = pcluster.build_command("delete-cluster", "--cluster-name", p.cluster, region=p.region)
     if c.config.run.dry:
-        run(c, p, command)
+        run_command(c, p, command)
         return
     cloudformation = p.client("cloudformation")
-    found = stack.find(cloudformation, p.cluster)
+    found = stack.find_stack(cloudformation, p.cluster)
     if not found:
-        say(f"There is no cluster {p.cluster}.")
+        echo(f"There is no cluster {p.cluster}.")
         return
     security_groups.refuse_foreign_members(cloudformation, p.client("ec2"), p.cluster)
     before = ""
     if found["StackStatus"] != "DELETE_IN_PROGRESS":
-        fate = shared_storage.fate(cloudformation, p.client("efs"), found)
+        fate = shared_storage.describe_deletion(cloudformation, p.client("efs"), found)
         output.confirm(f"Delete the cluster {p.cluster} in {p.region}? {fate}", yes, name=p.cluster)
-        before = stack.newest_event(cloudformation, found["StackId"])
-        answer = run(c, p, command, hide=True)
-        if stack.find(cloudformation, p.cluster):  # else it is gone already, whatever pcluster makes of that
-            pcluster.check(answer)
-    if output.show(stack.watch(cloudformation, found["StackId"], before), c.quiet) != "DELETE_COMPLETE":
-        reasons = stack.failures(cloudformation, found["StackId"])
-        raise Exit("\n  ".join([f"The cluster {p.cluster} was not deleted: run this again.", *reasons]), code=1)
-    say(f"The cluster {p.cluster} is gone.")
+        before = stack.get_newest_event_id(cloudformation, found["StackId"])
+        answer = run_command(c, p, command, hide=True)
+        if stack.find_stack(
+            cloudformation, p.cluster
+        ):  # else it is gone already, whatever pcluster makes of that
+            pcluster.check_result(answer)
+    if (
+        output.show_progress(stack.watch_stack(cloudformation, found["StackId"], before), c.quiet)
+        != "DELETE_COMPLETE"
+    ):
+        reasons = stack.list_failures(cloudformation, found["StackId"])
+        raise Exit(
+            "\n  ".join([f"The cluster {p.cluster} was not deleted: run this again.", *reasons]), code=1
+        )
+    echo(f"The cluster {p.cluster} is gone.")
 
 
 @task(klass=LongStep)
@@ -657,8 +755,8 @@ def delete_network(c: Context) -> None:
     Undo:    invoke configure makes a new one
     Example: invoke delete-network
     """
-    p = project(c)
-    if not planned(c, f"delete the network of {p.cluster}"):
+    p = get_project(c)
+    if not skip_for_dry_run(c, f"delete the network of {p.cluster}"):
         remove_network(p, c.quiet)
 
 
@@ -675,25 +773,36 @@ def remove_network(p: Project, quiet: bool) -> None:
     from slurm_cluster.steps import wizard
 
     ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
-    with files.alone_in(p.temp_config.parent, "configure"):
-        wizard.settle(ec2, cloudformation, p.temp_config)
-    found = network.find(ec2, cloudformation, p.cluster, p.wizards_subnet)
+    with files.acquire_lock(p.temp_config.parent, "configure"):
+        wizard.claim_proven_vpc(ec2, cloudformation, p.temp_config)
+    found = network.find_network(ec2, cloudformation, p.cluster, p.wizards_subnet)
     if not found:
-        say(network.why_not_found(ec2, p.cluster, p.public_subnet))
-        tell(network.describe_unclaimed(network.find_unclaimed(ec2, cloudformation), p.cluster, p.region))
+        echo(network.explain_no_network(ec2, p.cluster, p.public_subnet))
+        echo_lines(
+            network.describe_unclaimed_vpcs(
+                network.find_unclaimed_vpcs(ec2, cloudformation), p.cluster, p.region
+            )
+        )
         return
-    network.refuse_in_use(ec2, cloudformation, p.client("efs"), p.cluster, found)
-    network.claim(ec2, found.vpc, p.cluster)  # so that it is found again when this is stopped half-way
+    network.refuse_network_in_use(ec2, cloudformation, p.client("efs"), p.cluster, found)
+    network.claim_vpc(ec2, found.vpc, p.cluster)  # so that it is found again when this is stopped half-way
     for each in found.stacks:
-        if output.show(network.delete_stack(cloudformation, each), quiet) != "DELETE_COMPLETE":
-            raise ClusterError(f"The stack {each} was not deleted: see its events in CloudFormation, then run this again.")
-    gone = network.absent(ec2, p.subnets)  # before the VPC goes: when this is stopped in between, it is still found
-    parameters.forget(p.parameter_file, gone)
-    if files.is_there(p.temp_config) and p.public_subnet in gone:
+        if (
+            output.show_progress(network.delete_wizard_stack(cloudformation, each), quiet)
+            != "DELETE_COMPLETE"
+        ):
+            raise ClusterError(
+                f"The stack {each} was not deleted: see its events in CloudFormation, then run this again."
+            )
+    gone = network.find_missing_subnets(
+        ec2, p.subnets
+    )  # before the VPC goes: when this is stopped in between, it is still found
+    parameters.clear_values(p.parameter_file, gone)
+    if files.exists(p.temp_config) and p.public_subnet in gone:
         p.temp_config.unlink(missing_ok=True)
-        say(f"Removed {p.temp_config}, which named its subnets.")
+        echo(f"Removed {p.temp_config}, which named its subnets.")
     network.delete_vpc(ec2, found.vpc)
-    say(f"The network {found.vpc} is gone.")
+    echo(f"The network {found.vpc} is gone.")
 
 
 @task(klass=LongStep, help={"all": "the boot scripts and the JWT key too (default: keep them)", "yes": YES})
@@ -710,25 +819,33 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
     from slurm_cluster.errors import NetworkInUseError
     from slurm_cluster.views import status
 
-    p = project(c)
+    p = get_project(c)
     if not c.config.run.dry:
-        found = stack.find(p.client("cloudformation"), p.cluster)
-        fate = shared_storage.fate(p.client("cloudformation"), p.client("efs"), found)
-        output.confirm(f"Take away the UQLE machine, the cluster {p.cluster} and its network? {fate}", yes, name=p.cluster)
+        found = stack.find_stack(p.client("cloudformation"), p.cluster)
+        fate = shared_storage.describe_deletion(p.client("cloudformation"), p.client("efs"), found)
+        output.confirm(
+            f"Take away the UQLE machine, the cluster {p.cluster} and its network? {fate}",
+            yes,
+            name=p.cluster,
+        )
     disconnect_uqle(c)
     delete_cluster(c, yes=True)
     kept = ""
-    if not planned(c, f"delete the network of {p.cluster}"):
+    if not skip_for_dry_run(c, f"delete the network of {p.cluster}"):
         try:
             remove_network(p, c.quiet)
-        except NetworkInUseError as refused:  # another cluster may be in it: what is this one's alone goes all the same
+        except (
+            NetworkInUseError
+        ) as refused:  # another cluster may be in it: what is this one's alone goes all the same
             kept = str(refused)
-    if all and not planned(c, "delete the boot scripts, the secret and its policy"):
-        gone = script_bucket.remove(p.client("s3"), p.bucket, p.cluster, p.account)
-        gone += jwt_secret.remove(p.client("secretsmanager"), p.client("iam"), p.secret, p.policy)
-        tell(f"Deleted {each}." for each in gone)
+    if all and not skip_for_dry_run(c, "delete the boot scripts, the secret and its policy"):
+        gone = script_bucket.delete_scripts(p.client("s3"), p.bucket, p.cluster, p.account)
+        gone += jwt_secret.delete_secret_and_policy(
+            p.client("secretsmanager"), p.client("iam"), p.secret, p.policy
+        )
+        echo_lines(f"Deleted {each}." for each in gone)
     if not c.config.run.dry:
-        tell(["Left:", *(f"  {each}" for each in status.left(p))])
+        echo_lines(["Left:", *(f"  {each}" for each in status.list_leftovers(p))])
     if kept:
         raise Exit(kept, code=1)
 
@@ -747,10 +864,12 @@ def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
     """
     from slurm_cluster import output
 
-    p = project(c)
+    p = get_project(c)
     if not c.config.run.dry:
         p.ssh_from(ssh_from)
-        output.confirm(f"Make the cluster {p.cluster} in {p.region}, which costs money from its network on?", yes)
+        output.confirm(
+            f"Make the cluster {p.cluster} in {p.region}, which costs money from its network on?", yes
+        )
     create_key_pair(c)
     configure(c)
     upload_bootstrap(c)

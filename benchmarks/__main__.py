@@ -28,7 +28,10 @@ def main(wanted: list[str]) -> int:
     """
     unknown = set(wanted) - {*ALONE, *IN_AWS}
     if unknown:
-        print(f"There is no comparison {', '.join(unknown)}, but {', '.join([*ALONE, *IN_AWS])}.", file=sys.stderr)
+        print(
+            f"There is no comparison {', '.join(unknown)}, but {', '.join([*ALONE, *IN_AWS])}.",
+            file=sys.stderr,
+        )
         return 1
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     failed = []
@@ -81,7 +84,9 @@ def table(rows: list[Row]) -> str:
     lines = []
     for row in rows:
         ratio = row.median / row.rival
-        bound = "none" if row.limit is None else f"{row.limit:.2f}{'' if ratio <= row.limit else ', **missed**'}"
+        bound = (
+            "none" if row.limit is None else f"{row.limit:.2f}{'' if ratio <= row.limit else ', **missed**'}"
+        )
         medians = f"{row.median:.3g} against {row.rival:.3g} {row.unit}"
         lines.append(f"| {row.what} | {row.against} | {ratio:.2f} | {medians} | {bound} | {row.source} |")
     return "\n".join(lines)

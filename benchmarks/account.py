@@ -46,7 +46,9 @@ def go_up(folder: Path) -> None:
 
 def run(command: str, folder: Path) -> None:
     """Run a command whose time does not matter."""
-    subprocess.run(shlex.split(command), cwd=folder, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        shlex.split(command), cwd=folder, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
 
 
 def calls(command: str, folder: Path) -> int:
@@ -82,6 +84,10 @@ def with_queues(count: int, folder: Path) -> Path:
     copy = folder / f"queues-{count}"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "tests", "screenshots"))
     template = copy / "config.template.yml"
-    before, queue, after = re.split(r"(?=    - Name: queue1$)|(?=^SharedStorage:)", template.read_text(), flags=re.MULTILINE)
-    template.write_text(before + "".join(queue.replace("queue1", f"queue{number + 1}") for number in range(count)) + after)
+    before, queue, after = re.split(
+        r"(?=    - Name: queue1$)|(?=^SharedStorage:)", template.read_text(), flags=re.MULTILINE
+    )
+    template.write_text(
+        before + "".join(queue.replace("queue1", f"queue{number + 1}") for number in range(count)) + after
+    )
     return copy

@@ -42,12 +42,18 @@ Comparison = Callable[[Path], Iterator[Row]]
 
 def set_up(folder: Path) -> Iterator[Row]:
     """Compare `make setup` with pip, both with nothing in their caches."""
-    python, caches = Path(sys.executable).resolve(), f"PIP_CACHE_DIR={folder}/pip-cache UV_CACHE_DIR={folder}/uv-cache"
+    python, caches = (
+        Path(sys.executable).resolve(),
+        f"PIP_CACHE_DIR={folder}/pip-cache UV_CACHE_DIR={folder}/uv-cache",
+    )
     ours = f"git clone --quiet {ROOT} clone; make --silent -C clone PYTHON={python} setup; clone/.venv/bin/invoke -r clone --list"
     pips = f"{python} -m venv pip; pip/bin/pip install --quiet --require-hashes --requirement {ROOT}/requirements.lock"
     commands = [Command(shell(f"export {caches}; {ours}")), Command(shell(f"export {caches}; {pips}"))]
     times = medians(commands, folder, rounds=1, warm_up=0)
-    what, against = "`git clone`, `make setup`, `invoke --list`, caches cold", "`pip install` of the same lock, cache cold"
+    what, against = (
+        "`git clone`, `make setup`, `invoke --list`, caches cold",
+        "`pip install` of the same lock, cache cold",
+    )
     yield Row(what, against, *times, 1 / 3, "uv installs side by side what pip installs in turn")
 
 
@@ -84,26 +90,53 @@ def connect(folder: Path) -> Iterator[Row]:
     """Compare connecting the UQLE machine with the same by the aws command line, and with its own second run."""
     away = invoke("disconnect-uqle")
     by_hand = f"{HERE}/connect-uqle.sh {CLUSTER} {CLUSTER} {ROOT}/bootstrap/uqle_instance_ubuntu.sh"
-    commands = [Command(invoke("connect-uqle"), away), Command(invoke("connect-uqle")), Command(by_hand, away)]
+    commands = [
+        Command(invoke("connect-uqle"), away),
+        Command(invoke("connect-uqle")),
+        Command(by_hand, away),
+    ]
     first, again, script = medians(commands, folder, 3)
     with late(DELAY):
         late_first, late_again, late_script = medians(commands, folder, 3, warm_up=0)
     what, slowly = "`invoke connect-uqle`", f"each call {DELAY * 1000:.0f} ms later"
     yield Row(what, "the same by `aws`", first, script, 1 / 4, "one start of Python for eight")
-    yield Row(f"{what}, {slowly}", "the same by `aws`", late_first, late_script, 1 / 3, "one start of Python for eight")
+    yield Row(
+        f"{what}, {slowly}",
+        "the same by `aws`",
+        late_first,
+        late_script,
+        1 / 3,
+        "one start of Python for eight",
+    )
     chain = len(CHAIN) * DELAY
     yield Row(
-        f"{what}, {slowly}", f"the delay of {len(CHAIN)} calls", late_first, chain, 1.5, "so many need each other's answers"
+        f"{what}, {slowly}",
+        f"the delay of {len(CHAIN)} calls",
+        late_first,
+        chain,
+        1.5,
+        "so many need each other's answers",
     )
-    yield Row("what the delay adds to it", f"the delay of {len(CHAIN)} calls", late_first - first, chain, 1.5, "the same")
+    yield Row(
+        "what the delay adds to it",
+        f"the delay of {len(CHAIN)} calls",
+        late_first - first,
+        chain,
+        1.5,
+        "the same",
+    )
     yield Row(f"{what} again", "the first run", again, first, 1 / 2, "there is nothing to do")
-    yield Row(f"{what} again, {slowly}", "the first run", late_again, late_first, 1 / 2, "there is nothing to do")
+    yield Row(
+        f"{what} again, {slowly}", "the first run", late_again, late_first, 1 / 2, "there is nothing to do"
+    )
 
 
 def status(folder: Path) -> Iterator[Row]:
     """Compare status with pcluster's own."""
     commands = [Command(invoke("status")), Command(f"pcluster describe-cluster --cluster-name {CLUSTER}")]
-    yield Row("`invoke status`", "`pcluster describe-cluster`", *medians(commands, folder, 5), 1, "it tells less")
+    yield Row(
+        "`invoke status`", "`pcluster describe-cluster`", *medians(commands, folder, 5), 1, "it tells less"
+    )
 
 
 def create(folder: Path) -> Iterator[Row]:
@@ -114,13 +147,21 @@ def create(folder: Path) -> Iterator[Row]:
     run(invoke("disconnect-uqle"), folder)
     times = medians([Command(invoke("create-cluster"), away), Command(by_hand, away)], folder, 2, warm_up=0)
     run(invoke("connect-uqle"), folder)
-    yield Row("`invoke create-cluster`", "`pcluster`'s dry run and creation by hand", *times, 1.1, "the rest is preparation")
+    yield Row(
+        "`invoke create-cluster`",
+        "`pcluster`'s dry run and creation by hand",
+        *times,
+        1.1,
+        "the rest is preparation",
+    )
 
 
 def rehearse(folder: Path) -> Iterator[Row]:
     """Compare the rehearsal with the pcluster commands in it."""
     alone = f"{HERE}/pcluster-alone.sh config.yml {CLUSTER}"
-    whole, commands = medians([Command(f"make --silent -C {ROOT} rehearse"), Command(alone)], folder, 1, warm_up=0)
+    whole, commands = medians(
+        [Command(f"make --silent -C {ROOT} rehearse"), Command(alone)], folder, 1, warm_up=0
+    )
     yield Row("`make rehearse`", "its `pcluster` commands alone", whole, commands, 1.35, "the rest is ours")
     yield Row("`make rehearse`", "a minute", whole, 60, 1, "what a reader waits for")
 
@@ -133,7 +174,12 @@ def queues(folder: Path) -> Iterator[Row]:
     one, *more = medians([Command(invoke("render", copy)) for copy in copies], folder, 5)
     for count, size, seconds in zip(counts[1:], sizes[1:], more, strict=True):
         yield Row(
-            f"`invoke render`, {count} queues", "one queue", seconds, one, size / sizes[0], "how much longer the template is"
+            f"`invoke render`, {count} queues",
+            "one queue",
+            seconds,
+            one,
+            size / sizes[0],
+            "how much longer the template is",
         )
 
 
@@ -146,7 +192,9 @@ def clusters(folder: Path) -> Iterator[Row]:
     crowded = [calls(invoke(task), folder) for task in tasks.values()]
     for name, many, few in zip(tasks, crowded, alone, strict=True):
         source = "each listing is one answer"
-        yield Row(f"`invoke {name}`, 20 clusters in the account", "one cluster", many, few, 1, source, "calls")
+        yield Row(
+            f"`invoke {name}`, 20 clusters in the account", "one cluster", many, few, 1, source, "calls"
+        )
 
 
 SPEED = re.compile(r"^(.+?) +\w+ +([\d.]+) s, .+? +([\d.]+) s, ratio", re.MULTILINE)
@@ -155,7 +203,9 @@ BOUNDS = {"HeadNode": 1.25, "ComputeFleet": 1.15}
 
 def nodes(folder: Path) -> Iterator[Row]:
     """Take down the times of nodes that boot: of their scripts, and of jobs on the way into the queue."""
-    run = subprocess.run([f"{ROOT}/tests/nodes/run", "-m", "speed"], cwd=folder, stdout=subprocess.PIPE, text=True)
+    run = subprocess.run(
+        [f"{ROOT}/tests/nodes/run", "-m", "speed"], cwd=folder, stdout=subprocess.PIPE, text=True
+    )
     found = {name: (float(median), float(rival)) for name, median, rival in SPEED.findall(run.stdout)}
     if not found:
         raise RuntimeError(f"No node was measured:\n{run.stdout}")
@@ -165,7 +215,11 @@ def nodes(folder: Path) -> Iterator[Row]:
             yield Row(what, against, *found.pop(name), limit, "the packages have to be installed")
     for name, times in found.items():
         yield Row(
-            f"jobs through the REST API, {name}, until accepted", "`sbatch` on the head node", *times, None, "no limit is set"
+            f"jobs through the REST API, {name}, until accepted",
+            "`sbatch` on the head node",
+            *times,
+            None,
+            "no limit is set",
         )
 
 

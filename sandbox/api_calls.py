@@ -27,7 +27,10 @@ class Moto:
 
 def answered(request: AWSPreparedRequest, **_: Any) -> Any:
     """Have moto answer a call, without the network."""
-    headers = [(name, value.decode() if isinstance(value, bytes) else value) for name, value in request.headers.items()]
+    headers = [
+        (name, value.decode() if isinstance(value, bytes) else value)
+        for name, value in request.headers.items()
+    ]
     body: Any = request.body
     body = body.read() if hasattr(body, "read") else body
     environ = EnvironBuilder(request.url, method=request.method, headers=headers, data=body).get_environ()

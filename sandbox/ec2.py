@@ -13,7 +13,9 @@ from sandbox import public_images
 
 NO_TOKEN = "ABCDE"  # noqa: S105 - what moto takes where none was given
 ONE_AT_A_TIME = threading.RLock()  # launches and their ends: of two calls, one is the first
-ADDRESSES = itertools.cycle(ipaddress.ip_network("203.0.113.0/24").hosts())  # for documentation (RFC 5737): nobody's
+ADDRESSES = itertools.cycle(
+    ipaddress.ip_network("203.0.113.0/24").hosts()
+)  # for documentation (RFC 5737): nobody's
 
 
 def public_address() -> str:
@@ -45,11 +47,15 @@ class Cloud(EC2Backend):
     def create_vpc(self, *args: Any, **kwargs: Any) -> Any:
         """Give the VPC the region's own set of DHCP options, as each has."""
         vpc = super().create_vpc(*args, **kwargs)
-        own = next(iter(self.dhcp_options_sets.values()), None) or self.create_dhcp_options(["AmazonProvidedDNS"])
+        own = next(iter(self.dhcp_options_sets.values()), None) or self.create_dhcp_options(
+            ["AmazonProvidedDNS"]
+        )
         self.associate_dhcp_options(own, vpc)
         return vpc
 
-    def run_instances(self, image_id: str, count: int, user_data: Any, security_group_names: list[str], **kwargs: Any) -> Any:
+    def run_instances(
+        self, image_id: str, count: int, user_data: Any, security_group_names: list[str], **kwargs: Any
+    ) -> Any:
         """Launch once for a client token, and remember tokens beyond the instance's end.
 
         https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Run_Instance_Idempotency.html
@@ -57,10 +63,20 @@ class Cloud(EC2Backend):
         with ONE_AT_A_TIME:
             return self.launch_once(image_id, count, user_data, security_group_names, **kwargs)
 
-    def launch_once(self, image_id: str, count: int, user_data: Any, security_group_names: list[str], **kwargs: Any) -> Any:
+    def launch_once(
+        self, image_id: str, count: int, user_data: Any, security_group_names: list[str], **kwargs: Any
+    ) -> Any:
         """Launch, unless the client token was used before."""
         token = kwargs["client_token"]
-        asked = repr((image_id, count, user_data, security_group_names, sorted(kwargs.items(), key=lambda item: item[0])))
+        asked = repr(
+            (
+                image_id,
+                count,
+                user_data,
+                security_group_names,
+                sorted(kwargs.items(), key=lambda item: item[0]),
+            )
+        )
         if token in self.launches:
             return self.repeated_launch(token, asked)
         kwargs["nics"] = kwargs.get("nics") or [{"DeviceIndex": 0}]
@@ -81,9 +97,13 @@ class Cloud(EC2Backend):
             raise EC2ClientError("IdempotentParameterMismatch", message)
         instance = reservation.instances[0]
         if instance.state == "terminated":
-            message = "The client token you have provided is associated with a resource that is already deleted."
+            message = (
+                "The client token you have provided is associated with a resource that is already deleted."
+            )
             raise EC2ClientError("IdempotentInstanceTerminated", message)
-        self.iam_instance_profile_associations.pop(instance.id, None)  # moto associates it again after this answer
+        self.iam_instance_profile_associations.pop(
+            instance.id, None
+        )  # moto associates it again after this answer
         return reservation
 
     def terminate_instances(self, instance_ids: list[str]) -> Any:
@@ -112,7 +132,9 @@ class Cloud(EC2Backend):
     def _delete_security_group(self, vpc_id: str, group_id: str) -> None:
         """Refuse while it has members or another group's rule names it; a rule of its own does not count."""
         members = [group_id in [group.id for group in eni.group_set] for eni in self.enis.values()]
-        others = [group for groups in self.groups.values() for group in groups.values() if group.id != group_id]
+        others = [
+            group for groups in self.groups.values() for group in groups.values() if group.id != group_id
+        ]
         rules = [rule for group in others for rule in group.ingress_rules + group.egress_rules]
         named = [rule.source_group.get("GroupId") == group_id for rule in rules]
         refuse_if(members + named, f"resource {group_id} has a dependent object")
@@ -130,7 +152,9 @@ class Cloud(EC2Backend):
         groups = [not group.is_default for group in self.groups[vpc_id].values()]
         subnets = [subnet.vpc_id == vpc_id for zone in self.subnets.values() for subnet in zone.values()]
         refuse_if(gateways + groups + subnets, f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
-        self.get_vpc(vpc_id).dhcp_options = None  # moto would delete them with it, and other VPCs have them too
+        self.get_vpc(
+            vpc_id
+        ).dhcp_options = None  # moto would delete them with it, and other VPCs have them too
         return super().delete_vpc(vpc_id)
 
     def detach_internet_gateway(self, internet_gateway_id: str, vpc_id: str) -> None:

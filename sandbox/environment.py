@@ -14,7 +14,17 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import ThreadedMotoServer
 
 # Most of these give moto what it lacks, by being imported.
-from sandbox import api_calls, ec2, faults, fleet, moto_patches, policies, public_images, record, resource_types  # noqa: F401
+from sandbox import (
+    api_calls,
+    ec2,
+    faults,
+    fleet,
+    moto_patches,
+    policies,
+    public_images,
+    record,
+    resource_types,
+)  # noqa: F401
 
 DEFAULT_REGION = "eu-west-2"
 PROGRAMS = Path(__file__).parent / "bin"  # an ssh that connects to nothing
@@ -25,7 +35,9 @@ settings.ENABLE_AMI_VALIDATION = True
 settings.ENABLE_KEYPAIR_VALIDATION = True
 settings.ec2_load_default_amis = lambda: False  # the images of this AWS are in `published`
 # moto looks through its folders at each call to find whose it is.
-DomainDispatcherApplication.get_backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
+DomainDispatcherApplication.get_backend_for_host = functools.cache(
+    DomainDispatcherApplication.get_backend_for_host
+)
 
 
 @contextmanager
@@ -58,7 +70,9 @@ def cut_off(endpoint: str, home: str) -> None:
         home: the folder that stands in for the person's home.
 
     """
-    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), NOWHERE) | {"no_proxy": "127.0.0.1,localhost"}
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), NOWHERE) | {
+        "no_proxy": "127.0.0.1,localhost"
+    }
     os.environ.update(
         AWS_ENDPOINT_URL=endpoint,
         AWS_ACCESS_KEY_ID="sandbox",

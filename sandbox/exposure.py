@@ -34,7 +34,9 @@ def table(region: str) -> list[Door]:
         region: the region's name.
 
     """
-    groups = {each["GroupId"]: each for each in answer(region, "ec2", "describe_security_groups")["SecurityGroups"]}
+    groups = {
+        each["GroupId"]: each for each in answer(region, "ec2", "describe_security_groups")["SecurityGroups"]
+    }
     doors = set()
     for machine, members in members_of_groups(region).items():
         for permission in [each for member in members for each in groups[member]["IpPermissions"]]:
@@ -46,14 +48,20 @@ def members_of_groups(region: str) -> dict[str, set[str]]:
     """Give all that has security groups, and which: instances, mount targets, other interfaces, and launch templates."""
     found: dict[str, set[str]] = {}
     listed = answer(region, "ec2", "describe_instances")
-    names = {each["InstanceId"]: name_of(each) for each in jmespath.search("Reservations[].Instances[]", listed)}
+    names = {
+        each["InstanceId"]: name_of(each) for each in jmespath.search("Reservations[].Instances[]", listed)
+    }
     names |= mount_targets(region)
     for interface in answer(region, "ec2", "describe_network_interfaces")["NetworkInterfaces"]:
         identifier = interface["NetworkInterfaceId"]
-        name = names.get(identifier) or names.get(interface.get("Attachment", {}).get("InstanceId"), identifier)
+        name = names.get(identifier) or names.get(
+            interface.get("Attachment", {}).get("InstanceId"), identifier
+        )
         found.setdefault(name, set()).update(group["GroupId"] for group in interface["Groups"])
     for name, data in launch_templates(region).items():
-        of_interfaces = [group for each in data.get("NetworkInterfaces", []) for group in each.get("Groups", [])]
+        of_interfaces = [
+            group for each in data.get("NetworkInterfaces", []) for group in each.get("Groups", [])
+        ]
         found[f"{name} (launch template)"] = {*of_interfaces, *data.get("SecurityGroupIds", [])}
     return found
 
@@ -71,7 +79,9 @@ def launch_templates(region: str) -> dict[str, dict[str, Any]]:
     """Give what each launch template in its newest version makes of a machine."""
     ec2, found = client("ec2", region), {}
     for each in answer(region, "ec2", "describe_launch_templates")["LaunchTemplates"]:
-        told = ec2.describe_launch_template_versions(LaunchTemplateId=each["LaunchTemplateId"], Versions=["$Latest"])
+        told = ec2.describe_launch_template_versions(
+            LaunchTemplateId=each["LaunchTemplateId"], Versions=["$Latest"]
+        )
         found[each["LaunchTemplateName"]] = told["LaunchTemplateVersions"][0]["LaunchTemplateData"]
     return found
 
@@ -97,7 +107,10 @@ def sources(permission: dict[str, Any], groups: dict[str, Any]) -> list[str]:
         *(each["CidrIp"] for each in permission.get("IpRanges", [])),
         *(each["CidrIpv6"] for each in permission.get("Ipv6Ranges", [])),
         *(each["PrefixListId"] for each in permission.get("PrefixListIds", [])),
-        *(groups[each["GroupId"]]["GroupName"].rpartition("-")[0] for each in permission.get("UserIdGroupPairs", [])),
+        *(
+            groups[each["GroupId"]]["GroupName"].rpartition("-")[0]
+            for each in permission.get("UserIdGroupPairs", [])
+        ),
     ]
 
 
@@ -124,13 +137,19 @@ def machines_of(region: str) -> dict[str, Machine]:
     volumes = answer(region, "ec2", "describe_volumes")["Volumes"]
     found = {}
     for each in jmespath.search("Reservations[].Instances[]", answer(region, "ec2", "describe_instances")):
-        own = [volume for volume in volumes if each["InstanceId"] in [a["InstanceId"] for a in volume["Attachments"]]]
+        own = [
+            volume
+            for volume in volumes
+            if each["InstanceId"] in [a["InstanceId"] for a in volume["Attachments"]]
+        ]
         told = each.get("MetadataOptions", {}).get("HttpTokens", "optional")
         found[name_of(each)] = Machine(told, bool(own) and all(volume["Encrypted"] for volume in own))
     for name, data in launch_templates(region).items():
         disks = [disk["Ebs"] for disk in data.get("BlockDeviceMappings", []) if "Ebs" in disk]
         told = data.get("MetadataOptions", {}).get("HttpTokens", "optional")
-        found[f"{name} (launch template)"] = Machine(told, bool(disks) and all(disk.get("Encrypted") for disk in disks))
+        found[f"{name} (launch template)"] = Machine(
+            told, bool(disks) and all(disk.get("Encrypted") for disk in disks)
+        )
     return found
 
 
@@ -176,7 +195,8 @@ def optional(s3: Any, operation: str, **arguments: str) -> dict[str, Any]:
 def is_tls_only(policy: str, bucket: str) -> bool:
     """Say whether a bucket's policy denies everybody everything without TLS."""
     return any(
-        (each["Effect"], each["Principal"], each["Action"]) in (("Deny", "*", "s3:*"), ("Deny", {"AWS": "*"}, "s3:*"))
+        (each["Effect"], each["Principal"], each["Action"])
+        in (("Deny", "*", "s3:*"), ("Deny", {"AWS": "*"}, "s3:*"))
         and each["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
         and {arn.rpartition(":")[2] for arn in each["Resource"]} >= {bucket, f"{bucket}/*"}
         for each in json.loads(policy or '{"Statement": []}')["Statement"]

@@ -80,7 +80,10 @@ def refusing(code: str, message: str = "", status: int = 400) -> Fault:
 
 def throttled(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Refuse a call because there were too many, in the words of its service."""
-    words = {"s3": ("SlowDown", "Please reduce your request rate.", 503), "ec2": ("RequestLimitExceeded", "Limit exceeded.", 503)}
+    words = {
+        "s3": ("SlowDown", "Please reduce your request rate.", 503),
+        "ec2": ("RequestLimitExceeded", "Limit exceeded.", 503),
+    }
     refuse = refusing(*words.get(called(environ).service, ("ThrottlingException", "Rate exceeded", 400)))
     return refuse(environ, start_response)
 
@@ -178,7 +181,9 @@ def way_of_stacks(environ: Environ, start_response: StartResponse) -> Iterable[b
 
 def way(whose: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Let a call through, or have it meet its fault."""
-    fault = waiting[whose].meet(called(environ)) if whose in waiting and "HTTP_AUTHORIZATION" in environ else None
+    fault = (
+        waiting[whose].meet(called(environ)) if whose in waiting and "HTTP_AUTHORIZATION" in environ else None
+    )
     return (fault or Moto.aws)(environ, start_response)
 
 

@@ -5,7 +5,12 @@ from typing import Any
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 
 TABLE = "parallelcluster-"  # and the cluster's name
-NEXT = {"STOP_REQUESTED": "STOPPING", "STOPPING": "STOPPED", "START_REQUESTED": "STARTING", "STARTING": "RUNNING"}
+NEXT = {
+    "STOP_REQUESTED": "STOPPING",
+    "STOPPING": "STOPPED",
+    "START_REQUESTED": "STARTING",
+    "STARTING": "RUNNING",
+}
 
 
 class Tables(DynamoDBBackend):

@@ -99,14 +99,36 @@ LISTINGS = [
     Listing("internet gateway", "ec2", "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
     Listing("NAT gateway", "ec2", "describe_nat_gateways", "NatGateways[?State!='deleted']", "NatGatewayId"),
     Listing("Elastic IP", "ec2", "describe_addresses", "Addresses", "AllocationId", "PublicIp"),
-    Listing("route table", "ec2", "describe_route_tables", "RouteTables[?!(Associations[?Main])]", "RouteTableId"),
+    Listing(
+        "route table", "ec2", "describe_route_tables", "RouteTables[?!(Associations[?Main])]", "RouteTableId"
+    ),
     Listing("network ACL", "ec2", "describe_network_acls", "NetworkAcls[?!IsDefault]", "NetworkAclId"),
     Listing("DHCP options", "ec2", "describe_dhcp_options", "DhcpOptions", "DhcpOptionsId"),
     Listing("VPC endpoint", "ec2", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
-    Listing("VPC peering", "ec2", "describe_vpc_peering_connections", "VpcPeeringConnections", "VpcPeeringConnectionId"),
+    Listing(
+        "VPC peering",
+        "ec2",
+        "describe_vpc_peering_connections",
+        "VpcPeeringConnections",
+        "VpcPeeringConnectionId",
+    ),
     Listing("flow log", "ec2", "describe_flow_logs", "FlowLogs", "FlowLogId"),
-    Listing("security group", "ec2", "describe_security_groups", "SecurityGroups[?GroupName!='default']", "GroupId", "GroupName"),
-    Listing("network interface", "ec2", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId", "Description"),
+    Listing(
+        "security group",
+        "ec2",
+        "describe_security_groups",
+        "SecurityGroups[?GroupName!='default']",
+        "GroupId",
+        "GroupName",
+    ),
+    Listing(
+        "network interface",
+        "ec2",
+        "describe_network_interfaces",
+        "NetworkInterfaces",
+        "NetworkInterfaceId",
+        "Description",
+    ),
     Listing(
         "instance",
         "ec2",
@@ -116,19 +138,32 @@ LISTINGS = [
         NAME,
     ),
     Listing("volume", "ec2", "describe_volumes", "Volumes", "VolumeId"),
-    Listing("snapshot", "ec2", "describe_snapshots", "Snapshots", "SnapshotId", arguments={"OwnerIds": ["self"]}),
+    Listing(
+        "snapshot", "ec2", "describe_snapshots", "Snapshots", "SnapshotId", arguments={"OwnerIds": ["self"]}
+    ),
     Listing("image", "ec2", "describe_images", "Images", "ImageId", arguments=OWN),
     Listing("key pair", "ec2", "describe_key_pairs", "KeyPairs", "KeyName"),
     Listing("launch template", "ec2", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateName"),
     Listing(
-        "prefix list", "ec2", "describe_managed_prefix_lists", "PrefixLists[?OwnerId!='aws'&&OwnerId!='AWS']", "PrefixListId"
+        "prefix list",
+        "ec2",
+        "describe_managed_prefix_lists",
+        "PrefixLists[?OwnerId!='aws'&&OwnerId!='AWS']",
+        "PrefixListId",
     ),
     Listing("stack", "cloudformation", "describe_stacks", "Stacks", "StackName", "StackStatus"),
     Listing("file system", "efs", "describe_file_systems", "FileSystems", "FileSystemId"),
     Listing("Lustre file system", "fsx", "describe_file_systems", "FileSystems", "FileSystemId"),
     Listing("hosted zone", "route53", "list_hosted_zones", "HostedZones", "Id", "Name"),
     Listing("secret", "secretsmanager", "list_secrets", "SecretList[?!DeletedDate]", "Name", arguments=ALL),
-    Listing("secret to be deleted", "secretsmanager", "list_secrets", "SecretList[?DeletedDate]", "Name", arguments=ALL),
+    Listing(
+        "secret to be deleted",
+        "secretsmanager",
+        "list_secrets",
+        "SecretList[?DeletedDate]",
+        "Name",
+        arguments=ALL,
+    ),
     Listing("parameter", "ssm", "describe_parameters", "Parameters[?!starts_with(Name, '/aws/')]", "Name"),
     Listing("role", "iam", "list_roles", "Roles", "RoleName"),
     Listing("instance profile", "iam", "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
@@ -147,7 +182,13 @@ LISTINGS = [
     Listing("topic", "sns", "list_topics", "Topics", "TopicArn"),
     Listing("queue of messages", "sqs", "list_queues", "QueueUrls[].{Url: @}", "Url"),
     Listing("resource group", "resource-groups", "list_groups", "GroupIdentifiers", "GroupName"),
-    Listing("auto scaling group", "autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", "AutoScalingGroupName"),
+    Listing(
+        "auto scaling group",
+        "autoscaling",
+        "describe_auto_scaling_groups",
+        "AutoScalingGroups",
+        "AutoScalingGroupName",
+    ),
     Listing("load balancer", "elbv2", "describe_load_balancers", "LoadBalancers", "LoadBalancerName"),
     Listing("key", "kms", "list_aliases", OWN_KEYS, "TargetKeyId", "AliasName"),
     Listing("bucket", "s3", "list_buckets", "Buckets", "Name"),
@@ -158,7 +199,14 @@ PARTS = [
         "hosted zone",
         "HostedZoneId",
         "Id",
-        Listing("record", "route53", "list_resource_record_sets", "ResourceRecordSets[?Type!='NS'&&Type!='SOA']", "Name", "Type"),
+        Listing(
+            "record",
+            "route53",
+            "list_resource_record_sets",
+            "ResourceRecordSets[?Type!='NS'&&Type!='SOA']",
+            "Name",
+            "Type",
+        ),
     ),
     Part(
         "file system",
@@ -166,7 +214,12 @@ PARTS = [
         "FileSystemId",
         Listing("mount target", "efs", "describe_mount_targets", "MountTargets", "MountTargetId"),
     ),
-    Part("event rule", "Rule", "Name", Listing("rule's target", "events", "list_targets_by_rule", "Targets", "Id")),
+    Part(
+        "event rule",
+        "Rule",
+        "Name",
+        Listing("rule's target", "events", "list_targets_by_rule", "Targets", "Id"),
+    ),
     Part(
         "role",
         "RoleName",
@@ -179,11 +232,25 @@ PARTS = [
         "RoleName",
         Listing("role's own policy", "iam", "list_role_policies", "PolicyNames[].{Name: @}", "Name"),
     ),
-    Part("policy", "PolicyArn", "Arn", Listing("policy's version", "iam", "list_policy_versions", "Versions", "VersionId")),
+    Part(
+        "policy",
+        "PolicyArn",
+        "Arn",
+        Listing("policy's version", "iam", "list_policy_versions", "Versions", "VersionId"),
+    ),
 ]
 SETTINGS = [
-    Setting("VPC", "ec2", "describe_vpc_attribute", "VpcId", "EnableDnsHostnames", {"Attribute": "enableDnsHostnames"}),
-    Setting("instance", "ec2", "describe_instance_attribute", "InstanceId", "UserData", {"Attribute": "userData"}),
+    Setting(
+        "VPC",
+        "ec2",
+        "describe_vpc_attribute",
+        "VpcId",
+        "EnableDnsHostnames",
+        {"Attribute": "enableDnsHostnames"},
+    ),
+    Setting(
+        "instance", "ec2", "describe_instance_attribute", "InstanceId", "UserData", {"Attribute": "userData"}
+    ),
     Setting("bucket", "s3", "get_bucket_policy", "Bucket", "Policy"),
     Setting("bucket", "s3", "get_bucket_encryption", "Bucket", "ServerSideEncryptionConfiguration"),
     Setting("bucket", "s3", "get_public_access_block", "Bucket", "PublicAccessBlockConfiguration"),
@@ -220,8 +287,12 @@ def details(region: str) -> dict[Thing, dict[str, Any]]:
         for thing, item in listed(region, listing):
             found[thing] = item
             for part in [part for part in PARTS if part.whole == thing.kind]:
-                for of_thing, details_of_it in listed(region, part.listing, **{part.argument: item[part.named]}):
-                    found[Thing(of_thing.kind, f"{within(thing)}/{of_thing.id}", of_thing.detail)] = details_of_it
+                for of_thing, details_of_it in listed(
+                    region, part.listing, **{part.argument: item[part.named]}
+                ):
+                    found[Thing(of_thing.kind, f"{within(thing)}/{of_thing.id}", of_thing.detail)] = (
+                        details_of_it
+                    )
             for setting in [setting for setting in SETTINGS if setting.kind == thing.kind]:
                 item[f"{setting.operation} {setting.told}"] = told(region, setting, thing)
             if thing.kind == "security group":
@@ -232,7 +303,9 @@ def details(region: str) -> dict[Thing, dict[str, Any]]:
                     for pair in rule["UserIdGroupPairs"]
                 }
                 found |= {
-                    Thing("inbound rule", thing.id, describe(rule, ranges)): {} for rule in rules for ranges in rule["IpRanges"]
+                    Thing("inbound rule", thing.id, describe(rule, ranges)): {}
+                    for rule in rules
+                    for ranges in rule["IpRanges"]
                 }
     return found
 
@@ -273,5 +346,9 @@ def answer(region: str, service: str, operation: str, **arguments: Any) -> dict[
 
 def describe(rule: dict[str, Any], source: dict[str, Any]) -> str:
     """Say what a rule admits from where."""
-    ports = "all traffic" if rule["IpProtocol"] == "-1" else f"{rule['IpProtocol']} {rule['FromPort']}-{rule['ToPort']}"
+    ports = (
+        "all traffic"
+        if rule["IpProtocol"] == "-1"
+        else f"{rule['IpProtocol']} {rule['FromPort']}-{rule['ToPort']}"
+    )
     return f"{ports} from {source.get('GroupId') or source['CidrIp']}"

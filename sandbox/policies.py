@@ -48,12 +48,18 @@ def holds(operator: str, keys: Mapping[str, Any], context: Context) -> bool:
 
     """
     same = {"StringEquals": str.__eq__, "StringLike": matches, "ArnLike": matches}[operator]
-    return all(key in context and any(same(value, context[key]) for value in listed(values)) for key, values in keys.items())
+    return all(
+        key in context and any(same(value, context[key]) for value in listed(values))
+        for key, values in keys.items()
+    )
 
 
 def matches(pattern: str, value: str) -> bool:
     """Say whether a pattern of IAM, with * and ?, is that of a value."""
-    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), value, re.DOTALL) is not None
+    return (
+        re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), value, re.DOTALL)
+        is not None
+    )
 
 
 def listed(one_or_more: Any) -> list[Any]:
@@ -71,9 +77,16 @@ def policies_of(iam: IAMBackend, arn: str) -> list[dict[str, Any]]:
     owner = next((each for each in [*iam.users.values(), *iam.roles.values()] if each.arn == arn), None)
     if owner is None:
         raise NoSuchEntity(f"Entity {arn} does not exist.")
-    versions = [version for policy in owner.managed_policies.values() for version in policy.versions if version.is_default]
+    versions = [
+        version
+        for policy in owner.managed_policies.values()
+        for version in policy.versions
+        if version.is_default
+    ]
     documents = [*(version.document for version in versions), *owner.policies.values()]
-    return [json.loads(unquote(document)) if isinstance(document, str) else document for document in documents]
+    return [
+        json.loads(unquote(document)) if isinstance(document, str) else document for document in documents
+    ]
 
 
 def simulate_principal_policy(self: Any) -> ActionResult:
@@ -82,7 +95,10 @@ def simulate_principal_policy(self: Any) -> ActionResult:
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
     """
     documents = policies_of(self.backend, self._get_param("PolicySourceArn"))
-    context = {each["ContextKeyName"]: each["ContextKeyValues"][0] for each in self._get_param("ContextEntries") or []}
+    context = {
+        each["ContextKeyName"]: each["ContextKeyValues"][0]
+        for each in self._get_param("ContextEntries") or []
+    }
     results = [
         {
             "EvalActionName": action,

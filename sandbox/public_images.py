@@ -29,10 +29,17 @@ def image_id(region: str, name: str) -> str:
 
 def images(ec2_backend: Any) -> dict[str, Ami]:
     """Make the published images of one region's EC2."""
-    hvm = {"virtualization_type": "hvm", "architecture": "x86_64", "root_device_type": "ebs", "hypervisor": "xen"}
+    hvm = {
+        "virtualization_type": "hvm",
+        "architecture": "x86_64",
+        "root_device_type": "ebs",
+        "hypervisor": "xen",
+    }
     ids = {name: image_id(ec2_backend.region_name, name) for name in IMAGES}
     return {
-        ids[name]: Ami(ec2_backend, ids[name], name=name, owner_id=owner, owner_alias="amazon", public=True, **hvm)
+        ids[name]: Ami(
+            ec2_backend, ids[name], name=name, owner_id=owner, owner_alias="amazon", public=True, **hvm
+        )
         for name, owner in IMAGES.items()
     }
 

@@ -45,7 +45,9 @@ class Call:
 
     def request(self) -> Request:
         """Give the request, to be read once more."""
-        return Request({**self.environ, "CONTENT_LENGTH": str(len(self.body)), "wsgi.input": io.BytesIO(self.body)})
+        return Request(
+            {**self.environ, "CONTENT_LENGTH": str(len(self.body)), "wsgi.input": io.BytesIO(self.body)}
+        )
 
     @cached_property
     def service(self) -> str:
@@ -73,15 +75,24 @@ class Call:
         """What the call was given, as boto3 has it."""
         operation, in_path = self._operation
         request, model = self.request(), get_service_model(self.service)
-        parser = PROTOCOL_PARSERS[determine_request_protocol(model, request.content_type)](operation, map_type=dict)
-        wire = {"method": request.method, "headers": request.headers, "url_path": request.path, "url_params": in_path}
+        parser = PROTOCOL_PARSERS[determine_request_protocol(model, request.content_type)](
+            operation, map_type=dict
+        )
+        wire = {
+            "method": request.method,
+            "headers": request.headers,
+            "url_path": request.path,
+            "url_params": in_path,
+        }
         whole: dict[str, Any] = parser.parse({**wire, "values": request.values, "body": request.data})
         return whole
 
     @property
     def wire(self) -> list[bytes]:
         """All that went over the wire: the address, the heads, the request and the answer."""
-        heads = "\n".join(str(value) for name, value in self.environ.items() if name.startswith(("HTTP_", "PATH", "QUERY")))
+        heads = "\n".join(
+            str(value) for name, value in self.environ.items() if name.startswith(("HTTP_", "PATH", "QUERY"))
+        )
         return [heads.encode(), self.body, self.answer]
 
 

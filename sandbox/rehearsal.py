@@ -35,7 +35,16 @@ class Step(NamedTuple):
 
 
 NETWORK = {"VPC", "subnet", "internet gateway", "NAT gateway", "Elastic IP", "route table", "stack"}
-CLUSTER = {"stack", "instance", "security group", "file system", "role", "launch template", "dashboard", "log group"}
+CLUSTER = {
+    "stack",
+    "instance",
+    "security group",
+    "file system",
+    "role",
+    "launch template",
+    "dashboard",
+    "log group",
+}
 STEPS = [
     Step("create-key-pair", frozenset({"key pair"})),
     Step("check"),
@@ -63,7 +72,9 @@ LEFT_ON_PURPOSE = {
 def on_purpose(thing: Thing) -> bool:
     """Say whether a thing is left on purpose: of buckets and what is in them, only pcluster's own."""
     bucket = thing.id.removeprefix("s3://")
-    return thing.kind in LEFT_ON_PURPOSE and (thing.kind not in ("bucket", "object") or bucket.startswith("parallelcluster-"))
+    return thing.kind in LEFT_ON_PURPOSE and (
+        thing.kind not in ("bucket", "object") or bucket.startswith("parallelcluster-")
+    )
 
 
 class Done(NamedTuple):
@@ -82,7 +93,9 @@ def main() -> int:
         0 when each step did what it says, and nothing is left that was not left on purpose.
     """
     began = time.monotonic()
-    print("Rehearsal in an emulated AWS: no account is used, nothing costs money, no machine boots.", flush=True)
+    print(
+        "Rehearsal in an emulated AWS: no account is used, nothing costs money, no machine boots.", flush=True
+    )
     with emulated_aws(), tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
         empty = inventory(DEFAULT_REGION)
         before, walked = empty, []
@@ -150,7 +163,10 @@ def table(walked: list[Done]) -> str:
 def leftovers(left: Inventory) -> str:
     """Say what was left on purpose, and why."""
     kinds = Counter(thing.kind for thing in left if thing.kind in LEFT_ON_PURPOSE)
-    lines = [f"  {count} {kind}{'s' if count > 1 else ''}: {LEFT_ON_PURPOSE[kind]}" for kind, count in sorted(kinds.items())]
+    lines = [
+        f"  {count} {kind}{'s' if count > 1 else ''}: {LEFT_ON_PURPOSE[kind]}"
+        for kind, count in sorted(kinds.items())
+    ]
     return "\n".join(["", "Left behind on purpose:", *lines])
 
 

@@ -36,7 +36,12 @@ class Resource:
 
     @classmethod
     def create_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **_: Any
+        cls,
+        resource_name: str,
+        cloudformation_json: dict[str, Any],
+        account_id: str,
+        region_name: str,
+        **_: Any,
     ) -> "Resource":
         """Make it; whatever goes wrong fails the stack, and names the resource."""
         self = cls()
@@ -61,7 +66,12 @@ class Resource:
 
     @classmethod
     def update_from_cloudformation_json(
-        cls, original_resource: "Resource", new_resource_name: str, account_id: str, region_name: str, **kwargs: Any
+        cls,
+        original_resource: "Resource",
+        new_resource_name: str,
+        account_id: str,
+        region_name: str,
+        **kwargs: Any,
     ) -> "Resource":
         """Replace it."""
         original_resource.delete()
@@ -71,8 +81,12 @@ class Resource:
     def call(self, operation: str, **more: Any) -> Any:
         """Make the call, with those properties of the resource that it takes."""
         service = client(self.service, self.region)
-        takes = service.meta.service_model.operation_model(service.meta.method_to_api_mapping[operation]).input_shape.members
-        return getattr(service, operation)(**{k: v for k, v in (self.properties | more).items() if k in takes})
+        takes = service.meta.service_model.operation_model(
+            service.meta.method_to_api_mapping[operation]
+        ).input_shape.members
+        return getattr(service, operation)(
+            **{k: v for k, v in (self.properties | more).items() if k in takes}
+        )
 
     def arguments(self, properties: dict[str, Any]) -> dict[str, Any]:
         """Turn the properties of the template into the arguments of the calls."""
@@ -90,7 +104,9 @@ class Resource:
 
     def get_cfn_attribute(self, attribute: str) -> Any:
         """Answer a template's GetAtt."""
-        return self.attributes["PrivateIpAddress" if attribute.endswith(("PrivateIp", "PrivateIpAddress")) else attribute]
+        return self.attributes[
+            "PrivateIpAddress" if attribute.endswith(("PrivateIp", "PrivateIpAddress")) else attribute
+        ]
 
     @classmethod
     def cloudformation_type(cls) -> str:
@@ -108,7 +124,9 @@ class Resource:
         return True
 
 
-def resource(kind: str, make: str = "", path: str = "", unmake: str = "", service: str = "ec2", **methods: Any) -> None:
+def resource(
+    kind: str, make: str = "", path: str = "", unmake: str = "", service: str = "ec2", **methods: Any
+) -> None:
     """Define a resource type.
 
     Args:
@@ -130,7 +148,9 @@ def resource(kind: str, make: str = "", path: str = "", unmake: str = "", servic
 def public_or_private(self: Resource) -> None:
     """Give machines of a subnet a public address or not."""
     Resource.made(self)
-    self.call("modify_subnet_attribute", MapPublicIpOnLaunch={"Value": self.properties["MapPublicIpOnLaunch"]})
+    self.call(
+        "modify_subnet_attribute", MapPublicIpOnLaunch={"Value": self.properties["MapPublicIpOnLaunch"]}
+    )
 
 
 def rule(peer: str) -> Callable[[Resource, dict[str, Any]], dict[str, Any]]:
@@ -138,7 +158,9 @@ def rule(peer: str) -> Callable[[Resource, dict[str, Any]], dict[str, Any]]:
 
     def arguments(self: Resource, properties: dict[str, Any]) -> dict[str, Any]:
         group_id = properties["GroupId"]
-        if peer.startswith("Destination"):  # the first rule of its own takes away the one that lets everything out
+        if peer.startswith(
+            "Destination"
+        ):  # the first rule of its own takes away the one that lets everything out
             group = ec2_backends[self.account][self.region].get_security_group_from_id(group_id)
             if [egress.ip_range.get("CidrIp") for egress in group.egress_rules] == ["0.0.0.0/0"]:
                 group.egress_rules.clear()
@@ -147,7 +169,9 @@ def rule(peer: str) -> Callable[[Resource, dict[str, Any]], dict[str, Any]]:
             if "CidrIp" in properties
             else {"UserIdGroupPairs": [{"GroupId": properties[peer]}]}
         )
-        permission = {key: properties[key] for key in ("IpProtocol", "FromPort", "ToPort") if key in properties} | other
+        permission = {
+            key: properties[key] for key in ("IpProtocol", "FromPort", "ToPort") if key in properties
+        } | other
         return {"GroupId": group_id, "IpPermissions": [permission]}
 
     return arguments
@@ -155,10 +179,17 @@ def rule(peer: str) -> Callable[[Resource, dict[str, Any]], dict[str, Any]]:
 
 resource("EC2::EIP", "allocate_address", "AllocationId", "release_address")
 resource("EC2::EIPAssociation", "associate_address", "AssociationId", "disassociate_address")
-resource("EC2::InternetGateway", "create_internet_gateway", "InternetGateway.InternetGatewayId", "delete_internet_gateway")
+resource(
+    "EC2::InternetGateway",
+    "create_internet_gateway",
+    "InternetGateway.InternetGatewayId",
+    "delete_internet_gateway",
+)
 resource("EC2::NatGateway", "create_nat_gateway", "NatGateway.NatGatewayId", "delete_nat_gateway")
 resource("EC2::RouteTable", "create_route_table", "RouteTable.RouteTableId", "delete_route_table")
-resource("EC2::SubnetRouteTableAssociation", "associate_route_table", "AssociationId", "disassociate_route_table")
+resource(
+    "EC2::SubnetRouteTableAssociation", "associate_route_table", "AssociationId", "disassociate_route_table"
+)
 resource("EC2::Subnet", "create_subnet", "Subnet.SubnetId", "delete_subnet", made=public_or_private)
 resource("EC2::VPCGatewayAttachment", "attach_internet_gateway", "", "detach_internet_gateway")
 for way, other_end in ("ingress", "SourceSecurityGroupId"), ("egress", "DestinationSecurityGroupId"):
@@ -177,12 +208,19 @@ resource(
     "HostedZone.Id",
     "delete_hosted_zone",
     "route53",
-    arguments=lambda self, properties: properties | {"VPC": properties["VPCs"][0], "CallerReference": self.name},
+    arguments=lambda self, properties: (
+        properties | {"VPC": properties["VPCs"][0], "CallerReference": self.name}
+    ),
 )
 
 
 def change_rules(
-    _: type, /, original_resource: SecurityGroup, cloudformation_json: dict[str, Any], region_name: str, **__: Any
+    _: type,
+    /,
+    original_resource: SecurityGroup,
+    cloudformation_json: dict[str, Any],
+    region_name: str,
+    **__: Any,
 ) -> SecurityGroup:
     """Change a group's rules from addresses as CloudFormation does, in place; moto would make another group."""
     ec2, group = client("ec2", region_name), original_resource.id
@@ -193,7 +231,9 @@ def change_rules(
         ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=old)
     for each in wanted:
         ports = {key: each[key] for key in ("IpProtocol", "FromPort", "ToPort")}
-        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[ports | {"IpRanges": [{"CidrIp": each["CidrIp"]}]}])
+        ec2.authorize_security_group_ingress(
+            GroupId=group, IpPermissions=[ports | {"IpRanges": [{"CidrIp": each["CidrIp"]}]}]
+        )
     return original_resource
 
 
@@ -225,11 +265,17 @@ def terminate(self: Resource, *_: Any) -> None:
 def wait_for_head_node(self: Resource) -> None:
     """Pass on what the head node reports of itself: that it failed, or that the compute fleet may run."""
     if head_node_status:
-        raise RuntimeError(f"WaitCondition received failed message: 'Failed with exit status {head_node_status}'")
+        raise RuntimeError(
+            f"WaitCondition received failed message: 'Failed with exit status {head_node_status}'"
+        )
     tables = client("dynamodb", self.region).list_tables()["TableNames"]
-    for table in [table for table in tables if self.name.startswith(f"{table.removeprefix(FLEET_TABLE)}-HeadNode")]:
+    for table in [
+        table for table in tables if self.name.startswith(f"{table.removeprefix(FLEET_TABLE)}-HeadNode")
+    ]:
         data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
-        client("dynamodb", self.region).put_item(TableName=table, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}})
+        client("dynamodb", self.region).put_item(
+            TableName=table, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}}
+        )
 
 
 NULL_MODELS.clear()  # moto would leave the wait conditions out of the stack
@@ -244,7 +290,9 @@ resource("EC2::Instance", "run_instances", "Instances.InstanceId", arguments=lau
 def clean_up(self: Resource, *_: Any) -> None:
     """Run what AWS Lambda would: the code of ParallelCluster, as its command line put it into the bucket."""
     with tempfile.NamedTemporaryFile(suffix=".zip") as archive:
-        archive.write(functions(self.account, self.region).get_function(self.properties["ServiceToken"]).code_bytes)
+        archive.write(
+            functions(self.account, self.region).get_function(self.properties["ServiceToken"]).code_bytes
+        )
         archive.flush()
         sys.path.insert(0, archive.name)
         try:
@@ -258,7 +306,10 @@ def clean_up(self: Resource, *_: Any) -> None:
 
 keep = classmethod(lambda _, original_resource, **__: original_resource)
 resource("CloudFormation::CustomResource", delete=clean_up, update_from_cloudformation_json=keep)
-for storage in FileSystem, MountTarget:  # moto updates neither: what an update changes of them is whether the stack retains them
+for storage in (
+    FileSystem,
+    MountTarget,
+):  # moto updates neither: what an update changes of them is whether the stack retains them
     storage.update_from_cloudformation_json = keep
 
 
@@ -271,7 +322,9 @@ def alarm(self: Resource) -> None:
     self.attributes = {"Arn": (found["MetricAlarms"] + found["CompositeAlarms"])[0]["AlarmArn"]}
 
 
-CloudWatchResponse.put_composite_alarm = CloudWatchResponse.put_metric_alarm  # it takes the rule of a composite alarm too
+CloudWatchResponse.put_composite_alarm = (
+    CloudWatchResponse.put_metric_alarm
+)  # it takes the rule of a composite alarm too
 for alarm_kind, put in ("Alarm", "put_metric_alarm"), ("CompositeAlarm", "put_composite_alarm"):
     resource(
         f"CloudWatch::{alarm_kind}",
@@ -284,7 +337,9 @@ for alarm_kind, put in ("Alarm", "put_metric_alarm"), ("CompositeAlarm", "put_co
     )
 
 
-def log_group(_: type, /, name: str, definition: dict[str, Any], account: str, region: str, **more: Any) -> LogGroup:
+def log_group(
+    _: type, /, name: str, definition: dict[str, Any], account: str, region: str, **more: Any
+) -> LogGroup:
     """Take up the log group of a cluster before: its name has the minute in it, and here a minute is enough for two."""
     found = logs_backends[account][region].groups.get(definition["Properties"].get("LogGroupName"))
     return found or make_log_group(name, definition, account, region, **more)

@@ -48,9 +48,14 @@ class Stacks(CloudFormationBackend):
             tell(stack, made.logical_resource_id, "", "CREATE_IN_PROGRESS")
             tell(stack, made.logical_resource_id, made.physical_resource_id, "CREATE_COMPLETE")
         if failure:
-            failed = next((name for name in stack.resource_map._resource_json_map if f"-{name}-" in failure.name), failure.name)
+            failed = next(
+                (name for name in stack.resource_map._resource_json_map if f"-{name}-" in failure.name),
+                failure.name,
+            )
             tell(stack, failed, "", "CREATE_FAILED", failure.reason, failure.kind)
-            stack._add_stack_event("ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failed}].")
+            stack._add_stack_event(
+                "ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failed}]."
+            )
             stack.output_map = {}
             with self.nested():
                 self.delete_resources(stack)
@@ -105,14 +110,20 @@ class Stacks(CloudFormationBackend):
         """Let the stack be in a status for a while, and then come to its outcome."""
         stack.status, stack.outcome = status, outcome
         size = len(stack.resource_map._resource_json_map)
-        seconds = max(size * SECONDS, DELETION) if status == "DELETE_IN_PROGRESS" else size * SECONDS * (size >= SMALL)
+        seconds = (
+            max(size * SECONDS, DELETION)
+            if status == "DELETE_IN_PROGRESS"
+            else size * SECONDS * (size >= SMALL)
+        )
         stack.seconds = 0 if self.depth else seconds
         stack.ready = time.monotonic() + stack.seconds
 
     def settle(self) -> None:
         """Bring the stacks whose time is over to their outcome."""
         for stack in list(self.stacks.values()):
-            if stack.status.endswith("_IN_PROGRESS") and time.monotonic() >= getattr(stack, "ready", float("inf")):
+            if stack.status.endswith("_IN_PROGRESS") and time.monotonic() >= getattr(
+                stack, "ready", float("inf")
+            ):
                 stack.status = stack.outcome
                 if stack.status == "DELETE_COMPLETE":
                     self.deleted_stacks[stack.stack_id] = self.stacks.pop(stack.stack_id)
@@ -130,7 +141,14 @@ class Stacks(CloudFormationBackend):
         left = getattr(stack, "ready", 0) - time.monotonic()
         if left <= 0 or not stack.status.endswith("_IN_PROGRESS"):
             return events
-        begun = max(number for number, event in enumerate(events) if event.resource_status_reason == "User Initiated") + 1
+        begun = (
+            max(
+                number
+                for number, event in enumerate(events)
+                if event.resource_status_reason == "User Initiated"
+            )
+            + 1
+        )
         return events[: begun + int((len(events) - begun) * (1 - left / stack.seconds))]
 
     def list_stacks(self, *args: Any, **kwargs: Any) -> list[Stack]:
@@ -146,7 +164,9 @@ def standing(stack: Stack) -> list[Any]:
     return [resource for name, resource in made.items() if name in definitions and resource is not None]
 
 
-def tell(stack: Stack, name: str, identifier: str, status: str, reason: str | None = None, kind: str = "") -> None:
+def tell(
+    stack: Stack, name: str, identifier: str, status: str, reason: str | None = None, kind: str = ""
+) -> None:
     """Add an event about one resource; moto tells of the stack alone."""
     definition = stack.resource_map._resource_json_map.get(name, {})
     stack.events.append(

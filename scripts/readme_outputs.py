@@ -20,14 +20,23 @@ SAME: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"/\S*/sandbox-home-[^/]*/", "~/"),
     (r"/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]+\b", "/01234567-89ab-cdef-0123-456789abcdef"),
     (r"-key-[A-Za-z]{6}\b", "-key-AbCdEf"),
-    (r"_ubuntu-[0-9a-f]{12}\.sh", "_ubuntu-0123456789ab.sh"),  # the README does not change with each word of a script
+    (
+        r"_ubuntu-[0-9a-f]{12}\.sh",
+        "_ubuntu-0123456789ab.sh",
+    ),  # the README does not change with each word of a script
     (r"(?m)^(PASS +Node\.js: ).*", r"\1/usr/bin/node"),
     (r"\b20\d{10}(\d\d)?\b", lambda match: "20261124000000"[: len(match[0])]),
     (r"parallelcluster-[0-9a-f]{16}-v1", "parallelcluster-0123456789abcdef-v1"),
-    (r"(?m)^ +\d+:\d\d  (CREATE|UPDATE|DELETE)_IN_PROGRESS\b.*\n", ""),  # how many of these lines there are depends on the moment
+    (
+        r"(?m)^ +\d+:\d\d  (CREATE|UPDATE|DELETE)_IN_PROGRESS\b.*\n",
+        "",
+    ),  # how many of these lines there are depends on the moment
     (r"(?m)^( +)\d+:\d\d  ", r"\g<1>0:01  "),
     (r"(?m)^Status: .*\n?", ""),
-    (r"(?m)^(1\. .*\n2\. .*\n)(?:\d+\. .*\n){10,}(\d+\. .*\n)", r"\1...\n\2"),  # a list of all regions tells nobody anything
+    (
+        r"(?m)^(1\. .*\n2\. .*\n)(?:\d+\. .*\n){10,}(\d+\. .*\n)",
+        r"\1...\n\2",
+    ),  # a list of all regions tells nobody anything
     (r"(?m) +$", ""),
 ]
 
@@ -39,7 +48,9 @@ def main(arguments: list[str]) -> int:
         0 when the README is, or was, as the rehearsal has it.
     """
     transcript = ""
-    with subprocess.Popen([sys.executable, "-m", "sandbox.rehearsal"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as rehearsal:
+    with subprocess.Popen(
+        [sys.executable, "-m", "sandbox.rehearsal"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as rehearsal:
         for line in rehearsal.stdout or []:
             print(line, end="", flush=True)
             transcript += line
@@ -50,8 +61,15 @@ def main(arguments: list[str]) -> int:
     if "--check" not in arguments:
         README.write_text(after)
     elif after != before:
-        print("README.md shows other outputs than this rehearsal: run `make readme`, and look at what changed.")
-        print(*difflib.unified_diff(before.splitlines(), after.splitlines(), "README.md", "rehearsal", lineterm=""), sep="\n")
+        print(
+            "README.md shows other outputs than this rehearsal: run `make readme`, and look at what changed."
+        )
+        print(
+            *difflib.unified_diff(
+                before.splitlines(), after.splitlines(), "README.md", "rehearsal", lineterm=""
+            ),
+            sep="\n",
+        )
         return 1
     return 0
 

@@ -51,7 +51,9 @@ def browser() -> Iterator[Browser]:
         raise SystemExit(NEEDED)
     with sync_playwright() as playwright:  # root may not have Chromium's sandbox
         flags = ["--font-render-hinting=none"]
-        yield playwright.chromium.launch(executable_path=program, args=flags, chromium_sandbox=os.geteuid() != 0)
+        yield playwright.chromium.launch(
+            executable_path=program, args=flags, chromium_sandbox=os.geteuid() != 0
+        )
 
 
 @contextmanager
@@ -64,7 +66,9 @@ def walked() -> Iterator[Project]:
     with emulated_aws(), tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
         for step in rehearsal.STEPS:
             command = [*rehearsal.INVOKE, *step.task.split()]
-            done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            done = subprocess.run(
+                command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            )
             if done.returncode:
                 raise SystemExit(f"invoke {step.task} failed:\n{done.stdout}{done.stderr}")
             if step.task == UP_TO:
@@ -94,7 +98,7 @@ def main() -> int:
     """Make the pictures."""
     with browser() as chromium, walked() as project:
         page = chromium.new_page(viewport={"width": 1000, "height": 900}, device_scale_factor=2)
-        page.set_content(normalised(picture.page(project)))
+        page.set_content(normalised(picture.render_page(project)))
         for name, part in PICTURES.items():
             page.locator(part).screenshot(path=FOLDER / f"{name}.png")
             print(f"Wrote screenshots/{name}.png.")

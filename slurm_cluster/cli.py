@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context, Exit, Failure, Local, Result, Task
 
-from slurm_cluster.config.settings import check_file, check_variables
+from slurm_cluster.config.settings import validate_environment, validate_settings_file
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.output import Progress, folded, say, updating
+from slurm_cluster.output import Progress, echo, fold, live_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 ROOT = Path(__file__).parent.parent
-gc.set_threshold(100_000)  # AWS's descriptions of its services are a million small things to read, and none of them is garbage
-atexit.register(gc.freeze)  # nor when the task ends: Python would look at each once more, for a fifth of a second
+gc.set_threshold(
+    100_000
+)  # AWS's descriptions of its services are a million small things to read, and none of them is garbage
+atexit.register(
+    gc.freeze
+)  # nor when the task ends: Python would look at each once more, for a fifth of a second
 try:  # here, because invoke reads the file itself as soon as the tasks are loaded
-    check_file(ROOT / "invoke.yaml")
+    validate_settings_file(ROOT / "invoke.yaml")
 except ClusterError as refused:
     raise Exit(str(refused), code=1) from None
 
@@ -38,26 +42,28 @@ class Step(Task):  # type: ignore[type-arg]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task."""
         try:
-            check_variables(os.environ)
+            validate_environment(os.environ)
             return super().__call__(*args, **kwargs)
         except KeyboardInterrupt:
-            raise Exit("Stopped. What was begun goes on in AWS; the same command takes it up again.", code=130) from None
+            raise Exit(
+                "Stopped. What was begun goes on in AWS; the same command takes it up again.", code=130
+            ) from None
         except BrokenPipeError:  # the reader of a pipe left, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=1) from None
         except Exit as told:
-            raise Exit(told.message and folded(told.message, sys.stderr), code=told.code) from None
+            raise Exit(told.message and fold(told.message, sys.stderr), code=told.code) from None
         except Failure:
             raise
         except Exception as error:
             if isinstance(error, ClusterError):
-                raise Exit(folded(str(error), sys.stderr), code=1) from None
+                raise Exit(fold(str(error), sys.stderr), code=1) from None
             from botocore.exceptions import BotoCoreError, ClientError
 
-            from slurm_cluster.aws.clients import sentence
+            from slurm_cluster.aws.clients import format_error
 
             if isinstance(error, (BotoCoreError, ClientError)):
-                raise Exit(folded(sentence(error), sys.stderr), code=1) from None
+                raise Exit(fold(format_error(error), sys.stderr), code=1) from None
             raise
 
 
@@ -65,7 +71,11 @@ class LongStep(Step):
     """A step that takes longer than a moment: it shows how far it is, unless the setting `quiet` or its flag --quiet is given."""
 
     def __init__(self, *args: Any, help: dict[str, str] | None = None, **kwargs: Any) -> None:  # noqa: A002 - invoke's name
-        super().__init__(*args, help={**(help or {}), "quiet": "show no progress (default: quiet in invoke.yaml)"}, **kwargs)
+        super().__init__(
+            *args,
+            help={**(help or {}), "quiet": "show no progress (default: quiet in invoke.yaml)"},
+            **kwargs,
+        )
 
     def argspec(self, body: Callable[..., Any]) -> inspect.Signature:
         """Give the arguments, among them --quiet."""
@@ -97,7 +107,7 @@ class Interruptible(Local):
         return super().generate_result(**kwargs)
 
 
-def project(c: Context) -> Project:
+def get_project(c: Context) -> Project:
     """Give what the settings, the files of the current folder and the AWS account say; one for a task and all it calls."""
     from slurm_cluster.project import Project
 
@@ -106,14 +116,14 @@ def project(c: Context) -> Project:
     return c.project
 
 
-def planned(c: Context, what: str) -> bool:
+def skip_for_dry_run(c: Context, what: str) -> bool:
     """With --dry, say what would be done, and that nothing is to be; every task that changes anything begins here."""
     if c.config.run.dry:
-        say(f"would {what}")
+        echo(f"would {what}")
     return bool(c.config.run.dry)
 
 
-def run(c: Context, p: Project, command: str, *, interactive: bool = False, **kwargs: Any) -> Any:
+def run_command(c: Context, p: Project, command: str, *, interactive: bool = False, **kwargs: Any) -> Any:
     """Run an outside command, shown before it runs, with this environment's programs first and the region told.
 
     Args:
@@ -126,18 +136,18 @@ def run(c: Context, p: Project, command: str, *, interactive: bool = False, **kw
     Returns:
         Its result; None with --dry.
     """
-    print(shown(command), flush=True)
+    print(format_command(command), flush=True)
     c.config.runners.local = Local if interactive else Interruptible
-    env = {"PATH": programs(), "AWS_REGION": p.region, "AWS_DEFAULT_REGION": p.region}
+    env = {"PATH": get_search_path(), "AWS_REGION": p.region, "AWS_DEFAULT_REGION": p.region}
     if c.config.run.dry:
         return None
-    with updating(c.quiet or not kwargs.get("hide")) as update:
+    with live_progress(c.quiet or not kwargs.get("hide")) as update:
         if update:
             update(Progress(command.split()[0]))
         return c.run(command, env=env, echo=False, warn=True, **kwargs)
 
 
-def shown(command: str) -> str:
+def format_command(command: str) -> str:
     """Give a command in lines of 80 columns, as a shell would take them."""
     parts: list[str] = []
     for word in map(shlex.quote, shlex.split(command)):
@@ -153,13 +163,13 @@ def shown(command: str) -> str:
     return " \\\n".join(lines)
 
 
-def tell(lines: Iterable[str]) -> None:
+def echo_lines(lines: Iterable[str]) -> None:
     """Print lines as they come."""
     for line in lines:
-        say(line)
+        echo(line)
 
 
-def programs() -> str:
+def get_search_path() -> str:
     """Give the PATH with this environment's programs first."""
     return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
@@ -167,6 +177,8 @@ def programs() -> str:
 def run_module(c: Context, *arguments: str) -> None:
     """Run a module of this repository in the current folder, and pass its status on."""
     command = shlex.join([sys.executable, "-m", *arguments])
-    answer = c.run(command, env={"PYTHONPATH": str(ROOT), "PATH": programs()}, warn=True, pty=sys.stdin.isatty())
+    answer = c.run(
+        command, env={"PYTHONPATH": str(ROOT), "PATH": get_search_path()}, warn=True, pty=sys.stdin.isatty()
+    )
     if answer.failed:
         raise Exit(code=answer.exited)

@@ -12,7 +12,7 @@ class NetworkInUseError(ClusterError):
 
 
 QUOTA = "ask for more in the console under Service Quotas, or free some of it, then run this again"
-ADVICE = {  # what AWS's codes and words begin to mean for a person; the first that fits counts
+HINTS = {  # what AWS's codes and words begin to mean for a person; the first that fits counts
     r"InsufficientInstanceCapacity|InsufficientHostCapacity|not have sufficient \S+ capacity": (
         "AWS has no such machine free in this Availability Zone now: wait, or name another instance type, then run this again."
     ),
@@ -43,20 +43,20 @@ ADVICE = {  # what AWS's codes and words begin to mean for a person; the first t
         "The service is out of order: wait, see https://health.aws.amazon.com, then run this again."
     ),
 }
-ACTION = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")
+DENIED_ACTION = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")
 
 
-def on(words: str) -> str:
+def find_hint(words: str) -> str:
     """Say what to do next about AWS's words; nothing where they are not known.
 
     Args:
         words: an error's code and message, or the reason of a stack's event.
 
     """
-    return next((advice for pattern, advice in ADVICE.items() if re.search(pattern, words)), "")
+    return next((advice for pattern, advice in HINTS.items() if re.search(pattern, words)), "")
 
 
-def action(words: str) -> str:
+def find_denied_action(words: str) -> str:
     """Give the action that AWS denied, as ec2:RunInstances, where it names it."""
-    found = ACTION.search(words)
+    found = DENIED_ACTION.search(words)
     return found[1] if found else ""

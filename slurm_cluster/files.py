@@ -17,7 +17,7 @@ from slurm_cluster.errors import ClusterError
 PREFIX, SUFFIX = ".slurm-cluster-", ".partial"  # of temporary files; no other program names its files so
 
 
-def read(path: Path) -> str:
+def read_text(path: Path) -> str:
     """Give the text of a file that a person, or a step before this one, wrote.
 
     Raises:
@@ -32,7 +32,7 @@ def read(path: Path) -> str:
         raise ClusterError(f"{path} is not UTF-8 text: byte {error.start + 1} is not of it.") from error
 
 
-def is_there(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Say whether there is a file of that name, readable or not; a link to nothing is none.
 
     Raises:
@@ -54,25 +54,27 @@ def read_yaml(path: Path) -> Any:
     Raises:
         ClusterError: it cannot be read, or is not YAML.
     """
-    text = read(path)
+    text = read_text(path)
     try:
         return yaml.safe_load(text)
     except Exception as error:  # of tags that do not fit their values, PyYAML raises what Python happens to
-        raise ClusterError(f"{path} is not YAML: {reason(error)}.") from error
+        raise ClusterError(f"{path} is not YAML: {describe_yaml_error(error)}.") from error
 
 
-def reason(error: Exception) -> str:
+def describe_yaml_error(error: Exception) -> str:
     """Say what is wrong with a YAML file and where, without quoting the file: the line may hold a key."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         place = f"line {error.problem_mark.line + 1} column {error.problem_mark.column + 1}"
         return f"{' '.join(str(error.problem).split())}, {place}"
     if isinstance(error, yaml.reader.ReaderError):
         return f"the character at {error.position + 1} is not allowed"
-    return "a value is not of its kind" if not isinstance(error, RecursionError) else "it is nested too deeply"
+    return (
+        "a value is not of its kind" if not isinstance(error, RecursionError) else "it is nested too deeply"
+    )
 
 
 @contextmanager
-def alone_in(folder: Path, task: str) -> Iterator[None]:
+def acquire_lock(folder: Path, task: str) -> Iterator[None]:
     """Keep a second run of a task out of a folder, for as long as the context lasts or this process lives.
 
     Raises:
@@ -86,13 +88,15 @@ def alone_in(folder: Path, task: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ClusterError(f"`invoke {task}` is at work in {folder.resolve()} already: wait for it.") from error
+            raise ClusterError(
+                f"`invoke {task}` is at work in {folder.resolve()} already: wait for it."
+            ) from error
         yield
     finally:
         os.close(descriptor)
 
 
-def write(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) -> None:
+def write_file(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) -> None:
     """Write a file whole or not at all: a full disk or a killed process leaves what was there before.
 
     Args:
@@ -108,8 +112,10 @@ def write(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) -> No
     temporary = None
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        remove_abandoned(path)
-        descriptor, temporary = tempfile.mkstemp(prefix=f"{PREFIX}{path.name}.", suffix=SUFFIX, dir=path.parent)
+        remove_leftovers(path)
+        descriptor, temporary = tempfile.mkstemp(
+            prefix=f"{PREFIX}{path.name}.", suffix=SUFFIX, dir=path.parent
+        )
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # while it is held, it is not abandoned
             file.write(text)
@@ -128,7 +134,7 @@ def write(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) -> No
         raise ClusterError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def remove_abandoned(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Remove the temporary files that killed processes left while they wrote a file: one may hold a key."""
     ours = re.compile(re.escape(f"{PREFIX}{path.name}.") + r"\w{8}" + re.escape(SUFFIX))
     for left in [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name)]:

@@ -54,13 +54,13 @@ def confirm(question: str, yes: bool, name: str = "") -> None:
         raise ClusterError("Nothing was changed.")
 
 
-def say(text: str, to: TextIO | None = None) -> None:
+def echo(text: str, to: TextIO | None = None) -> None:
     """Print something at once."""
     out = to or sys.stdout
-    print(folded(text, out), file=out, flush=True)
+    print(fold(text, out), file=out, flush=True)
 
 
-def folded(text: str, to: TextIO) -> str:
+def fold(text: str, to: TextIO) -> str:
     """Break lines between words for a terminal; through a pipe a line is a line, for whoever looks for it there.
 
     Args:
@@ -69,18 +69,20 @@ def folded(text: str, to: TextIO) -> str:
     """
     if not to.isatty():
         return text
-    return "\n".join(part for each in text.split("\n") for part in fold(each))
+    return "\n".join(part for each in text.split("\n") for part in fold_line(each))
 
 
-def fold(line: str) -> list[str]:
+def fold_line(line: str) -> list[str]:
     """Break a line of more than 80 columns between words; a path or an ARN stays whole."""
     if len(line) <= WIDTH:
         return [line]
     indent = " " * (len(line) - len(line.lstrip()) + 4)
-    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
-def show(progress: Iterable[Progress], quiet: bool = False) -> str:
+def show_progress(progress: Iterable[Progress], quiet: bool = False) -> str:
     """Show how far something has come: on a terminal one line that changes, elsewhere a line for each change.
 
     Args:
@@ -91,45 +93,49 @@ def show(progress: Iterable[Progress], quiet: bool = False) -> str:
         Its final status.
     """
     began, shown = time.monotonic(), Progress("")
-    with updating(quiet) as update:
+    with live_progress(quiet) as update:
         for each in progress:
             if update:
                 update(each)
             elif each != shown and not quiet:
-                print(line(each, time.monotonic() - began), flush=True)
+                print(format_progress(each, time.monotonic() - began), flush=True)
             shown = each
     if update and shown.total:  # the line is gone now; elsewhere the last one stays
-        print(line(shown, time.monotonic() - began), flush=True)
+        print(format_progress(shown, time.monotonic() - began), flush=True)
     return shown.status
 
 
-def line(progress: Progress, seconds: float) -> str:
+def format_progress(progress: Progress, seconds: float) -> str:
     """Say in a line of 80 columns how far something has come, after how many seconds."""
     minutes, seconds = divmod(int(seconds), 60)
     count = f"  {progress.done} of {progress.total} resources" if progress.total else ""
-    return cut(f"{minutes:3}:{seconds:02}  {progress.status}{count}  {told(progress)}".rstrip())
+    return truncate(f"{minutes:3}:{seconds:02}  {progress.status}{count}  {format_events(progress)}".rstrip())
 
 
-def told(progress: Progress) -> str:
+def format_events(progress: Progress) -> str:
     """Say what happened last, and what else is under way."""
     others = ", ".join(name for name in progress.now if not progress.last.startswith(f"{name} "))
     return "; ".join(filter(None, [progress.last, others and f"now {others}"]))
 
 
-def cut(text: str) -> str:
+def truncate(text: str) -> str:
     """Cut what is longer than a line."""
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 
-def can_change_a_line() -> bool:
+def is_dynamic() -> bool:
     """Say whether the output is a terminal that can go back in a line, and has the characters of a bar."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and sys.stdout.encoding.lower().startswith("utf")
+    return (
+        sys.stdout.isatty()
+        and os.environ.get("TERM") != "dumb"
+        and sys.stdout.encoding.lower().startswith("utf")
+    )
 
 
 @contextmanager
-def updating(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+def live_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     """Give what writes into the one line that changes, with a clock in it; None where there is no terminal, or with `quiet`."""
-    if quiet or not can_change_a_line():
+    if quiet or not is_dynamic():
         yield None
         return
     from rich.console import Console
@@ -141,19 +147,30 @@ def updating(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
         return TextColumn(f"{{task.fields[{field}]}}", markup=False, table_column=column)
 
     rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    columns = SpinnerColumn("line"), TimeElapsedColumn(), text("status"), BarColumn(12), text("count"), text("told", rest)
+    columns = (
+        SpinnerColumn("line"),
+        TimeElapsedColumn(),
+        text("status"),
+        BarColumn(12),
+        text("count"),
+        text("told", rest),
+    )
     with Bar(*columns, expand=True, transient=True, console=Console()) as bar:
         task = bar.add_task("", total=None, status="", count="", told="")
 
         def update(progress: Progress) -> None:
             count = f"{progress.done}/{progress.total}" if progress.total else ""
-            fields: dict[str, Any] = {"status": progress.status, "count": count, "told": told(progress)}
+            fields: dict[str, Any] = {
+                "status": progress.status,
+                "count": count,
+                "told": format_events(progress),
+            }
             bar.update(task, completed=progress.done, total=progress.total or None, **fields)
 
         yield update
 
 
-def tell(lines: Iterable[str], waiting: str, quiet: bool = False) -> None:
+def echo_lines(lines: Iterable[str], waiting: str, quiet: bool = False) -> None:
     """Print lines as they come; on a terminal a clock runs between them.
 
     Args:
@@ -161,8 +178,8 @@ def tell(lines: Iterable[str], waiting: str, quiet: bool = False) -> None:
         waiting: what is waited for.
         quiet: no clock.
     """
-    with updating(quiet) as update:
+    with live_progress(quiet) as update:
         if update:
             update(Progress(waiting))
         for each in lines:
-            say(each)
+            echo(each)

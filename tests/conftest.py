@@ -42,9 +42,9 @@ def workplace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def own_session() -> Iterator[None]:
     """A session of AWS for a test that changes who the person is; the others share one, which reads AWS's descriptions once."""
-    clients.session.cache_clear()
+    clients.get_session.cache_clear()
     yield
-    clients.session.cache_clear()
+    clients.get_session.cache_clear()
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def key_pair(ec2: Any) -> Path:
     """A key pair of the cluster's name, with its private half here."""
     from slurm_cluster.aws import key_pair
 
-    key_pair.create(ec2, "pcluster-ubuntu")
-    return key_pair.private_key_file("pcluster-ubuntu")
+    key_pair.create_key_pair(ec2, "pcluster-ubuntu")
+    return key_pair.get_private_key_path("pcluster-ubuntu")
 
 
 @pytest.fixture
@@ -98,7 +98,9 @@ def network(key_pair: Path, ec2: Any, cloudformation: Any) -> dict[str, str]:
     return lay_network(ec2, cloudformation)
 
 
-def lay_network(ec2: Any, cloudformation: Any, cluster: str = "pcluster-ubuntu", began: str = "20261124000000") -> dict[str, str]:
+def lay_network(
+    ec2: Any, cloudformation: Any, cluster: str = "pcluster-ubuntu", began: str = "20261124000000"
+) -> dict[str, str]:
     """Make the network of a cluster, and the file that names it."""
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     tags = [
@@ -120,7 +122,9 @@ def lay_network(ec2: Any, cloudformation: Any, cluster: str = "pcluster-ubuntu",
         TemplateURL=f"{host}/parallelcluster/{PCLUSTER}/templates/networking/public-private-{PCLUSTER}.cfn.json",
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
     )
-    stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][0]
+    stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][
+        0
+    ]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     public, private = outputs["PublicSubnetId"], outputs["PrivateSubnetId"]
     configuration = {
@@ -138,7 +142,9 @@ def cluster(network: dict[str, str], cloudformation: Any, ec2: Any) -> dict[str,
     return make_cluster("pcluster-ubuntu", network, cloudformation)
 
 
-def make_cluster(name: str, network: dict[str, str], cloudformation: Any, template: str = SMALL_CLUSTER) -> dict[str, str]:
+def make_cluster(
+    name: str, network: dict[str, str], cloudformation: Any, template: str = SMALL_CLUSTER
+) -> dict[str, str]:
     """Make the stack of a small cluster."""
     stack = cloudformation.create_stack(
         StackName=name,
@@ -160,7 +166,9 @@ def run_fleet(name: str) -> None:
     """Make the table in which the compute fleet's status is, as it is when the fleet runs."""
     dynamodb, table = client("dynamodb", REGION), f"parallelcluster-{name}"
     keys = [{"AttributeName": "Id", "KeyType": "HASH"}], [{"AttributeName": "Id", "AttributeType": "S"}]
-    dynamodb.create_table(TableName=table, KeySchema=keys[0], AttributeDefinitions=keys[1], BillingMode="PAY_PER_REQUEST")
+    dynamodb.create_table(
+        TableName=table, KeySchema=keys[0], AttributeDefinitions=keys[1], BillingMode="PAY_PER_REQUEST"
+    )
     data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
     dynamodb.put_item(TableName=table, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}})
 

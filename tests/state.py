@@ -59,7 +59,9 @@ def readable(told: dict[str, Any]) -> dict[str, Any]:
     if versions := told.get("SecretVersionsToStages"):
         more["SecretVersionsToStages"] = sorted(stages for stages in versions.values() if stages)
     if parameters := told.get("Parameters"):
-        more["Parameters"] = [each for each in parameters if not each["ParameterKey"].startswith("AssetParameters")]
+        more["Parameters"] = [
+            each for each in parameters if not each["ParameterKey"].startswith("AssetParameters")
+        ]
     return told | more
 
 
@@ -80,7 +82,10 @@ def text(path: Path) -> str:
 def keys() -> list[str]:
     """Say of each secret whether a key of the right form is in it."""
     manager = client("secretsmanager", REGION)
-    values = [manager.get_secret_value(SecretId=each["ARN"])["SecretString"] for each in manager.list_secrets()["SecretList"]]
+    values = [
+        manager.get_secret_value(SecretId=each["ARN"])["SecretString"]
+        for each in manager.list_secrets()["SecretList"]
+    ]
     return [f"value {bool(re.fullmatch(r'[A-Za-z0-9_-]{43}', value))}" for value in values]
 
 
@@ -98,4 +103,7 @@ def difference(expected: list[str], found: list[str]) -> list[str]:
 def of_account(state: list[str]) -> list[str]:
     """Give a state without what taking away leaves on purpose: files, a secret that is to be deleted, a launch that is over."""
     kept = [line for line in state if not line.startswith(("file ", "secret to be deleted "))]
-    return [re.sub(r'(, )?\{"Key": "slurm-cluster:spent-client-token", "Value": "\w+"\}', "", line) for line in kept]
+    return [
+        re.sub(r'(, )?\{"Key": "slurm-cluster:spent-client-token", "Value": "\w+"\}', "", line)
+        for line in kept
+    ]

@@ -27,8 +27,16 @@ class Terminal:
     def __init__(self, command, **environment):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")} | {"TERM": "xterm-256color"}
-        how = {"stdin": slave, "stdout": slave, "stderr": slave, "start_new_session": True, "env": env | environment}
+        env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")} | {
+            "TERM": "xterm-256color"
+        }
+        how = {
+            "stdin": slave,
+            "stdout": slave,
+            "stderr": slave,
+            "start_new_session": True,
+            "env": env | environment,
+        }
         self.process = subprocess.Popen([sys.executable, "-c", OWN, *command], **how)
         os.close(slave)
         self.written = ""
@@ -38,7 +46,9 @@ class Terminal:
         end = time.monotonic() + seconds
         while not re.search(pattern, self.written, re.DOTALL):
             assert time.monotonic() < end, f"no {pattern!r} in {self.written!r}"
-            assert self.read() or re.search(pattern, self.written, re.DOTALL), f"ended without {pattern!r}: {self.written!r}"
+            assert self.read() or re.search(pattern, self.written, re.DOTALL), (
+                f"ended without {pattern!r}: {self.written!r}"
+            )
 
     def read(self):
         """Read what has been written meanwhile; nothing any more is False."""

@@ -26,7 +26,7 @@ from sandbox.rehearsal import INVOKE
 from slurm_cluster import files
 from slurm_cluster.aws import clients
 from slurm_cluster.config import parameters, temp_config, template
-from slurm_cluster.config.settings import FILES, check_file, check_variables
+from slurm_cluster.config.settings import FILES, validate_environment, validate_settings_file
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
 from slurm_cluster.steps import preflight
@@ -37,7 +37,9 @@ from tests.test_temp_config import GOOD as GOOD_TEMP_CONFIG
 PARAMETERS, TEMP_CONFIG, CONFIG = Path("config-parameters.json"), Path("temp-config.yml"), Path("config.yml")
 TEMPLATE = ROOT / "config.template.yml"
 TASKS, _ = FilesystemLoader(start=str(ROOT)).load("tasks")
-EXAMPLES = int(os.environ.get("EXAMPLES", "0"))  # how many, each time others; without it a few, the same each time
+EXAMPLES = int(
+    os.environ.get("EXAMPLES", "0")
+)  # how many, each time others; without it a few, the same each time
 many = settings(
     max_examples=EXAMPLES or 40,
     derandomize=not EXAMPLES,
@@ -46,7 +48,24 @@ many = settings(
 )
 
 # What people and programs write that others stumble over.
-PIECES = ["'", '"', "&", "<", ">", "{{", "}}", "{{{ AWS_REGION }}}", "\n", "\r\n", ": ", " #", "\t", "\\", "\0", "\ufeff"]
+PIECES = [
+    "'",
+    '"',
+    "&",
+    "<",
+    ">",
+    "{{",
+    "}}",
+    "{{{ AWS_REGION }}}",
+    "\n",
+    "\r\n",
+    ": ",
+    " #",
+    "\t",
+    "\\",
+    "\0",
+    "\ufeff",
+]
 PIECES += [
     "\u2028",
     "\u00e9",
@@ -66,12 +85,19 @@ PIECES += [
 ]
 texts = st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=5).map("".join)
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts
-values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6)
-good_texts = st.sampled_from(sorted(GOOD.values())).flatmap(lambda good: st.just(good) | texts.map(lambda more: good + more))
+values = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+good_texts = st.sampled_from(sorted(GOOD.values())).flatmap(
+    lambda good: st.just(good) | texts.map(lambda more: good + more)
+)
 
 # Files that are not what they should be, as bytes.
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 BROKEN = {
     "empty": b"",
@@ -147,7 +173,10 @@ def strangely_written(content: object) -> st.SearchStrategy[str]:
 
 
 @many
-@given(changed=st.dictionaries(st.sampled_from(sorted(GOOD)) | texts, good_texts | values, max_size=3), data=st.data())
+@given(
+    changed=st.dictionaries(st.sampled_from(sorted(GOOD)) | texts, good_texts | values, max_size=3),
+    data=st.data(),
+)
 def test_a_parameter_file_is_rendered_as_chevron_does_or_refused_in_a_sentence(changed, data):
     text = data.draw(strangely_written(GOOD | changed))
     PARAMETERS.write_bytes(text.encode(errors="surrogatepass"))
@@ -158,7 +187,9 @@ def test_a_parameter_file_is_rendered_as_chevron_does_or_refused_in_a_sentence(c
         assert not CONFIG.exists()
         return
     stood = json.loads(text)
-    marked = chevron.render(TEMPLATE.read_text(), {name: f"@{name}@" if value else "" for name, value in stood.items()})
+    marked = chevron.render(
+        TEMPLATE.read_text(), {name: f"@{name}@" if value else "" for name, value in stood.items()}
+    )
     assert yaml.safe_load(CONFIG.read_bytes()) == in_place(yaml.safe_load(marked), stood)
     assert CONFIG.read_text() == chevron_command(template=str(TEMPLATE), data=str(PARAMETERS))
 
@@ -174,8 +205,22 @@ def in_place(tree: object, stood: dict[str, str]) -> object:
     return tree
 
 
-BUCKETS = ["a..b", "192.168.5.4", "xn--bucket", "sthree-x", "amzn-s3-demo-x", "ab", "a_b", ".bucket", "b" * 64, "b\u00fccket"]
-BUCKETS += ["bucket\n", *(f"bucket{end}" for end in ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", ".", "-"))]
+BUCKETS = [
+    "a..b",
+    "192.168.5.4",
+    "xn--bucket",
+    "sthree-x",
+    "amzn-s3-demo-x",
+    "ab",
+    "a_b",
+    ".bucket",
+    "b" * 64,
+    "b\u00fccket",
+]
+BUCKETS += [
+    "bucket\n",
+    *(f"bucket{end}" for end in ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", ".", "-")),
+]
 REFUSED = {
     "BOOTSTRAP_BUCKET": BUCKETS,
     "CUSTOM_BOOT_ACTION_START": [
@@ -189,15 +234,43 @@ REFUSED = {
             "s3:///x",
             "http://h/x",
         ),
-        *("https://host", "https:///x", "https://-a/x", "https://a..b/x", "https://u:p@host/x", f"https://{'h' * 64}/x"),
+        *(
+            "https://host",
+            "https:///x",
+            "https://-a/x",
+            "https://a..b/x",
+            "https://u:p@host/x",
+            f"https://{'h' * 64}/x",
+        ),
     ],
-    "PUBLIC_SUBNET": ["subnet-1", "subnet-0123456789", "subnet-0123456789ABCDEF0", "subnet-01234567\n", "vpc-01234567"],
+    "PUBLIC_SUBNET": [
+        "subnet-1",
+        "subnet-0123456789",
+        "subnet-0123456789ABCDEF0",
+        "subnet-01234567\n",
+        "vpc-01234567",
+    ],
     "SSH_FROM": [
-        *("::/0", "2001:db8::1/128", "0.0.0.1/0", "1.2.3.4/24", "1.2.3.4/33", "01.2.3.4/32", "1.2.3.0/255.255.255.0", "1.2.3/24"),
+        *(
+            "::/0",
+            "2001:db8::1/128",
+            "0.0.0.1/0",
+            "1.2.3.4/24",
+            "1.2.3.4/33",
+            "01.2.3.4/32",
+            "1.2.3.0/255.255.255.0",
+            "1.2.3/24",
+        ),
         *("pl-1", "pl-0123456789", "1.2.3.4/32,5.6.7.8/32", "1.2.3.4", "everybody"),
     ],
     "AWS_REGION": ["eu-west-\u0662", "eu-west", "EU-WEST-2", "eu-west-2a", "eu-west-2\n"],
-    "SLURM_JWT_KEY": ["arn:aws:iam::123456789012:role/of-another-kind", "k" * 31, "k" * 1025, "k " * 32, "\u00e9" * 32],
+    "SLURM_JWT_KEY": [
+        "arn:aws:iam::123456789012:role/of-another-kind",
+        "k" * 31,
+        "k" * 1025,
+        "k " * 32,
+        "\u00e9" * 32,
+    ],
     "SLURM_JWT_POLICY": [
         f"arn:aws:iam::{chr(0x661) * 12}:policy/x",
         "arn:aws:iam::123456789012:policy/",
@@ -222,38 +295,54 @@ TAKEN = {
 }
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, wrong in REFUSED.items() for value in wrong])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, wrong in REFUSED.items() for value in wrong]
+)
 def test_what_aws_would_refuse_is_refused_before_anything_is_made(name, value):
-    [fault] = parameters.faults_of(name, value)
+    [fault] = parameters.validate_value(name, value)
     assert parameters.RULES[name].allowed in fault
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, right in TAKEN.items() for value in right])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, right in TAKEN.items() for value in right]
+)
 def test_what_aws_takes_is_taken(name, value):
-    assert parameters.faults_of(name, value) == []
+    assert parameters.validate_value(name, value) == []
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
 @many
-@given(changed=st.dictionaries(st.sampled_from(sorted(SETTINGS)), values, max_size=3), uqle=st.none() | values)
+@given(
+    changed=st.dictionaries(st.sampled_from(sorted(SETTINGS)), values, max_size=3), uqle=st.none() | values
+)
 def test_settings_of_any_kind_are_taken_or_refused_in_a_sentence(changed, uqle):
-    project = {**SETTINGS, **changed, **({} if uqle is None else {"uqle": {**SETTINGS["uqle"], "volume_gib": uqle}})}
+    project = {
+        **SETTINGS,
+        **changed,
+        **({} if uqle is None else {"uqle": {**SETTINGS["uqle"], "volume_gib": uqle}}),
+    }
     if not refusal(lambda: Project(project)):
         p = Project(project)
-        assert [isinstance(path, Path) for path in (p.temp_config, p.parameter_file, p.config_file, p.handover_file)]
+        assert [
+            isinstance(path, Path)
+            for path in (p.temp_config, p.parameter_file, p.config_file, p.handover_file)
+        ]
         for ask in (lambda: p.key_pair, p.ssh_from, p.uqle_settings, lambda: p.region):
             refusal(ask)
 
 
 @many
 @given(
-    whole=values | st.dictionaries(st.sampled_from([*SETTINGS, "run", "tasks", "cluster"]), values).map(lambda x: SETTINGS | x)
+    whole=values
+    | st.dictionaries(st.sampled_from([*SETTINGS, "run", "tasks", "cluster"]), values).map(
+        lambda x: SETTINGS | x
+    )
 )
 def test_an_invoke_yaml_of_any_kind_is_one_that_invoke_takes_or_is_refused_in_a_sentence(whole):
     Path("invoke.yaml").write_text(yaml.safe_dump(whole))
-    if refusal(lambda: check_file(Path("invoke.yaml"))):
+    if refusal(lambda: validate_settings_file(Path("invoke.yaml"))):
         return
     config = Config(project_location=".")
     config.load_project()
@@ -274,13 +363,24 @@ def test_a_broken_invoke_yaml_is_a_sentence_and_not_invokes_traceback(tmp_path):
 
 def test_a_mistyped_setting_is_refused_and_those_that_there_are_are_named():
     for variable in ("INVOKE_CLUSTER", "INVOKE_UQLE", "INVOKE_CLUSTERNAME", "INVOKE_uqle_volume"):
-        with pytest.raises(ClusterError, match=rf"{variable} is not a setting; there are cluster_name, .*uqle_mount_point"):
-            check_variables({variable: "x"})
-    check_variables({"INVOKE_CLUSTER_NAME": "x", "INVOKE_UQLE_VOLUME_GIB": "9", "INVOKE_RUN_ECHO": "1", "INVOKE_DEBUG": "1"})
+        with pytest.raises(
+            ClusterError, match=rf"{variable} is not a setting; there are cluster_name, .*uqle_mount_point"
+        ):
+            validate_environment({variable: "x"})
+    validate_environment(
+        {
+            "INVOKE_CLUSTER_NAME": "x",
+            "INVOKE_UQLE_VOLUME_GIB": "9",
+            "INVOKE_RUN_ECHO": "1",
+            "INVOKE_DEBUG": "1",
+        }
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("value", ["", "/", "a/", "..", ".", "a\0b", "a\nb", "\udcff", "n" * 256, 7, ["a"], {"a": "b"}, True])
+@pytest.mark.parametrize(
+    "value", ["", "/", "a/", "..", ".", "a\0b", "a\nb", "\udcff", "n" * 256, 7, ["a"], {"a": "b"}, True]
+)
 def test_a_file_setting_that_can_name_no_file_is_refused(name, value):
     with pytest.raises(ClusterError, match=name) as error:
         Project(SETTINGS | {name: value})
@@ -311,11 +411,11 @@ def mangled(draw: st.DrawFn, tree: object) -> object:
 @given(tree=mangled(TREE))
 def test_the_wizards_file_gives_what_stands_in_it_or_is_refused_in_a_sentence(tree):
     TEMP_CONFIG.write_text(yaml.safe_dump(tree))
-    refused = refusal(lambda: temp_config.read(TEMP_CONFIG))
+    refused = refusal(lambda: temp_config.read_temp_config(TEMP_CONFIG))
     if refused:
         assert "temp-config.yml" in refused
         return
-    found = temp_config.read(TEMP_CONFIG)
+    found = temp_config.read_temp_config(TEMP_CONFIG)
     assert found.region == tree["Region"]
     assert found.private_subnet == tree["Scheduling"]["SlurmQueues"][0]["Networking"]["SubnetIds"][0]
     assert (found.key_pair, found.public_subnet) == (
@@ -325,7 +425,7 @@ def test_the_wizards_file_gives_what_stands_in_it_or_is_refused_in_a_sentence(tr
 
 
 @many
-@given(tree=mangled(yaml.safe_load(template.render(TEMPLATE, GOOD, PARAMETERS))))
+@given(tree=mangled(yaml.safe_load(template.render_template(TEMPLATE, GOOD, PARAMETERS))))
 def test_a_configuration_that_somebody_wrote_is_left_to_pcluster_or_refused_in_a_sentence(tree):
     CONFIG.write_text(yaml.safe_dump(tree))
 
@@ -334,7 +434,7 @@ def test_a_configuration_that_somebody_wrote_is_left_to_pcluster_or_refused_in_a
 
         def head_object(self, **_: str) -> None: ...
 
-    refused = refusal(lambda: preflight.check(CONFIG, "one", "eu-west-2", Full()))
+    refused = refusal(lambda: preflight.check_configuration(CONFIG, "one", "eu-west-2", Full()))
     assert "config.yml" in refused or not refused
 
 
@@ -361,7 +461,12 @@ def as_bytes(content: bytes):
     return lambda path: path.write_bytes(content)
 
 
-WAYS = {"a folder": as_folder, "a dangling link": as_dangling_link, "a loop of links": as_loop, "unreadable": as_unreadable}
+WAYS = {
+    "a folder": as_folder,
+    "a dangling link": as_dangling_link,
+    "a loop of links": as_loop,
+    "unreadable": as_unreadable,
+}
 WAYS |= {name: as_bytes(content) for name, content in BROKEN.items()}
 READERS = {
     PARAMETERS: ["check", "fill_parameters", "render", "create_cluster", "status", "delete_network"],
@@ -373,7 +478,9 @@ READERS = {
 @pytest.mark.parametrize("file", READERS)
 def test_no_task_ends_in_a_traceback_whatever_a_file_is(file, account, monkeypatch, tmp_path):
     monkeypatch.setattr(TASKS, "run", starts_a_program)
-    monkeypatch.setattr(clients, "client", functools.cache(clients.client))  # to make one takes longer than all else
+    monkeypatch.setattr(
+        clients, "make_client", functools.cache(clients.make_client)
+    )  # to make one takes longer than all else
     for number, make in enumerate(WAYS.values()):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -400,7 +507,11 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_good_file(account, invoke):
     CONFIG.write_text("good")
     command = [*INVOKE, "render"]
     answer = subprocess.run(
-        command, env={**os.environ, "INVOKE_CLUSTER_NAME": "one"}, preexec_fn=small_files, capture_output=True, text=True
+        command,
+        env={**os.environ, "INVOKE_CLUSTER_NAME": "one"},
+        preexec_fn=small_files,
+        capture_output=True,
+        text=True,
     )
     assert (answer.returncode, answer.stderr) == (1, "config.yml cannot be written: File too large.\n")
     assert CONFIG.read_text() == "good"
@@ -413,7 +524,9 @@ cat /dev/zero >fill 2>/dev/null || "$@" || { ls -A && cat config.yml; }
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a file system; the test above has a limit in its place")
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root may make a file system; the test above has a limit in its place"
+)
 def test_a_file_system_that_is_full_is_a_sentence_and_keeps_the_good_file(account):
     PARAMETERS.write_text(json.dumps(GOOD))
     Path("full").mkdir()
@@ -428,7 +541,9 @@ def test_a_file_system_that_is_full_is_a_sentence_and_keeps_the_good_file(accoun
 
 def test_a_folder_that_cannot_be_written_to_is_a_sentence(account):
     PARAMETERS.write_text(json.dumps(GOOD))
-    assert run("render", cluster_name="one", config_file="/proc/config.yml")[1].startswith("/proc/config.yml cannot be written: ")
+    assert run("render", cluster_name="one", config_file="/proc/config.yml")[1].startswith(
+        "/proc/config.yml cannot be written: "
+    )
 
 
 def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_or_the_new_one(tmp_path):
@@ -437,7 +552,9 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_or_the_new
         "while True:\n for letter in 'ab': files.write(Path('f'), letter * 3_000_000)"
     )
     for kill in range(6):
-        process = subprocess.Popen([sys.executable, "-c", writer], env={**os.environ, "PYTHONPATH": str(ROOT)})
+        process = subprocess.Popen(
+            [sys.executable, "-c", writer], env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
         while not (Path("f").exists() and unfinished()):
             time.sleep(0.001)
         time.sleep(kill * 0.001)
@@ -445,7 +562,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_or_the_new
         process.wait()
         assert Path("f").read_text() in ("a" * 3_000_000, "b" * 3_000_000)
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in unfinished())
-    files.write(Path("f"), "whole")
+    files.write_file(Path("f"), "whole")
     assert os.listdir() == ["f"]
 
 

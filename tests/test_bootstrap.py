@@ -8,7 +8,7 @@ from slurm_cluster.aws import script_bucket
 from slurm_cluster.errors import ClusterError
 
 ACCOUNT = "123456789012"
-BUCKET = script_bucket.bucket_name(ACCOUNT, "eu-west-2")
+BUCKET = script_bucket.get_bucket_name(ACCOUNT, "eu-west-2")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_the_bucket_is_private_encrypted_and_for_tls_only(s3):
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
 def test_the_bucket_is_in_its_region(account, region):
-    s3, bucket = client("s3", region), script_bucket.bucket_name(ACCOUNT, region)
+    s3, bucket = client("s3", region), script_bucket.get_bucket_name(ACCOUNT, region)
     script_bucket.ensure_bucket(s3, bucket, ACCOUNT, region)
     assert (s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] or "us-east-1") == region
 
@@ -60,11 +60,11 @@ def test_a_bucket_of_that_name_that_is_somebody_elses_is_not_written_to(s3):
 
 def test_a_script_is_stored_once_under_a_name_that_tells_its_content(s3, folder):
     script_bucket.ensure_bucket(s3, BUCKET, ACCOUNT, "eu-west-2")
-    assert len(script_bucket.upload(s3, folder, BUCKET, "one", ACCOUNT)) == 2
-    assert script_bucket.upload(s3, folder, BUCKET, "one", ACCOUNT) == []
+    assert len(script_bucket.upload_scripts(s3, folder, BUCKET, "one", ACCOUNT)) == 2
+    assert script_bucket.upload_scripts(s3, folder, BUCKET, "one", ACCOUNT) == []
     (folder / "on_node_start_ubuntu.sh").write_text("#!/bin/bash\ntrue\n")
-    [new] = script_bucket.upload(s3, folder, BUCKET, "one", ACCOUNT)
-    assert new == script_bucket.uris(folder, BUCKET, "one")["CUSTOM_BOOT_ACTION_START"]
+    [new] = script_bucket.upload_scripts(s3, folder, BUCKET, "one", ACCOUNT)
+    assert new == script_bucket.get_script_uris(folder, BUCKET, "one")["CUSTOM_BOOT_ACTION_START"]
     assert len(keys(s3)) == 3
     body = s3.get_object(Bucket=BUCKET, Key=new.removeprefix(f"s3://{BUCKET}/"))["Body"].read()
     assert body == (folder / "on_node_start_ubuntu.sh").read_bytes()
@@ -72,27 +72,35 @@ def test_a_script_is_stored_once_under_a_name_that_tells_its_content(s3, folder)
 
 def test_what_is_not_at_its_uri_is_named_and_other_schemes_are_not_looked_for(s3, folder):
     script_bucket.ensure_bucket(s3, BUCKET, ACCOUNT, "eu-west-2")
-    [uri] = script_bucket.upload(s3, folder, BUCKET, "one", ACCOUNT)[:1]
+    [uri] = script_bucket.upload_scripts(s3, folder, BUCKET, "one", ACCOUNT)[:1]
     absent = [f"s3://{BUCKET}/absent.sh", "s3://no-such-bucket-anywhere/x.sh"]
-    assert script_bucket.missing(s3, [uri, *absent, "https://example.org/x.sh"]) == absent
+    assert script_bucket.find_missing_objects(s3, [uri, *absent, "https://example.org/x.sh"]) == absent
 
 
 def test_the_bucket_goes_with_the_last_clusters_scripts(s3, folder):
     script_bucket.ensure_bucket(s3, BUCKET, ACCOUNT, "eu-west-2")
-    script_bucket.upload(s3, folder, BUCKET, "one", ACCOUNT)
-    script_bucket.upload(s3, folder, BUCKET, "one-more", ACCOUNT)
-    script_bucket.remove(s3, BUCKET, "one", ACCOUNT)
+    script_bucket.upload_scripts(s3, folder, BUCKET, "one", ACCOUNT)
+    script_bucket.upload_scripts(s3, folder, BUCKET, "one-more", ACCOUNT)
+    script_bucket.delete_scripts(s3, BUCKET, "one", ACCOUNT)
     assert [key.split("/")[0] for key in keys(s3)] == ["one-more", "one-more"]
-    assert script_bucket.remove(s3, BUCKET, "one-more", ACCOUNT)[-1] == f"s3://{BUCKET}"
-    assert not script_bucket.exists(s3, BUCKET, ACCOUNT)
-    assert script_bucket.remove(s3, BUCKET, "one-more", ACCOUNT) == []
+    assert script_bucket.delete_scripts(s3, BUCKET, "one-more", ACCOUNT)[-1] == f"s3://{BUCKET}"
+    assert not script_bucket.bucket_exists(s3, BUCKET, ACCOUNT)
+    assert script_bucket.delete_scripts(s3, BUCKET, "one-more", ACCOUNT) == []
 
 
 def test_uris_of_an_older_upload_give_way_until_the_cluster_stands():
-    found = {"CUSTOM_BOOT_ACTION_START": "s3://b/one/start-new.sh", "BOOTSTRAP_BUCKET": "b", "AWS_REGION": "eu-west-2"}
+    found = {
+        "CUSTOM_BOOT_ACTION_START": "s3://b/one/start-new.sh",
+        "BOOTSTRAP_BUCKET": "b",
+        "AWS_REGION": "eu-west-2",
+    }
     values = {"CUSTOM_BOOT_ACTION_START": "s3://b/one/start-old.sh", "AWS_REGION": "eu-west-2"}
-    assert script_bucket.settle_uris(values, found, "one", stands=False) == ({"AWS_REGION": "eu-west-2"}, found, [])
-    kept, late, said = script_bucket.settle_uris(values, found, "one", stands=True)
+    assert script_bucket.reconcile_script_uris(values, found, "one", stands=False) == (
+        {"AWS_REGION": "eu-west-2"},
+        found,
+        [],
+    )
+    kept, late, said = script_bucket.reconcile_script_uris(values, found, "one", stands=True)
     assert kept == values
     assert "CUSTOM_BOOT_ACTION_START" not in late
     assert said == ["CUSTOM_BOOT_ACTION_START stays as it was: new boot scripts need a new cluster."]
@@ -100,6 +108,8 @@ def test_uris_of_an_older_upload_give_way_until_the_cluster_stands():
 
 def test_a_persons_own_uris_are_no_uploads_of_ours():
     own = dict.fromkeys(script_bucket.SCRIPTS, "https://example.org/script.sh")
-    assert script_bucket.are_elsewhere(own, "b")
-    assert not script_bucket.are_elsewhere({}, "b")
-    assert not script_bucket.are_elsewhere(own | {"CUSTOM_BOOT_ACTION_START": "s3://b/one/start.sh"}, "b")
+    assert script_bucket.has_custom_scripts(own, "b")
+    assert not script_bucket.has_custom_scripts({}, "b")
+    assert not script_bucket.has_custom_scripts(
+        own | {"CUSTOM_BOOT_ACTION_START": "s3://b/one/start.sh"}, "b"
+    )

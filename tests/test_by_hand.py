@@ -62,7 +62,9 @@ def decided(folder: Path = Path()) -> dict[str, Any]:
     Args:
         folder: where the steps were done.
     """
-    ec2, s3, secretsmanager, iam = (client(service, REGION) for service in ("ec2", "s3", "secretsmanager", "iam"))
+    ec2, s3, secretsmanager, iam = (
+        client(service, REGION) for service in ("ec2", "s3", "secretsmanager", "iam")
+    )
     [instance] = [
         instance
         for reservation in ec2.describe_instances()["Reservations"]
@@ -85,10 +87,15 @@ def decided(folder: Path = Path()) -> dict[str, Any]:
         "private": s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"],
         "encryption": s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"],
         "bucket policy": yaml.safe_load(s3.get_bucket_policy(Bucket=bucket)["Policy"]),
-        "key": re.sub(r"[A-Za-z0-9_-]", "x", secretsmanager.get_secret_value(SecretId=secret["ARN"])["SecretString"]),
+        "key": re.sub(
+            r"[A-Za-z0-9_-]", "x", secretsmanager.get_secret_value(SecretId=secret["ARN"])["SecretString"]
+        ),
         "secret": (secret["Name"], secret["Tags"]),
         "policy": iam.get_policy_version(**version)["PolicyVersion"]["Document"],
-        "files": {name: (folder / name).read_text().strip() for name in ("config.yml", "uqle.env", "config-parameters.json")},
+        "files": {
+            name: (folder / name).read_text().strip()
+            for name in ("config.yml", "uqle.env", "config-parameters.json")
+        },
     }
     return yaml.safe_load(normal(yaml.safe_dump(found)))
 

@@ -8,7 +8,7 @@ TEMPLATE = ROOT / "config.template.yml"
 
 
 def results(**settings):
-    found = list(checks.run(Project(SETTINGS | {"ssh_from": "203.0.113.7/32"} | settings), TEMPLATE))
+    found = list(checks.run_checks(Project(SETTINGS | {"ssh_from": "203.0.113.7/32"} | settings), TEMPLATE))
     named = {check.name: check for check in found if check.name not in ("quota", "permissions")}
     return named, [check for check in found if check.name == "quota"]
 
@@ -45,7 +45,9 @@ def test_without_credentials_nothing_more_is_asked(account, own_session, monkeyp
     assert quotas == []
 
 
-@pytest.mark.parametrize(("ssh_from", "result"), [("", "WARN"), ("0.0.0.0/0", "WARN"), ("203.0.113.7/32", "PASS")])
+@pytest.mark.parametrize(
+    ("ssh_from", "result"), [("", "WARN"), ("0.0.0.0/0", "WARN"), ("203.0.113.7/32", "PASS")]
+)
 def test_who_may_reach_ssh_is_looked_at(key_pair, ssh_from, result):
     assert results(ssh_from=ssh_from)[0]["SSH from"].result == result
 
@@ -54,11 +56,13 @@ def test_quotas_that_are_too_small_fail_and_untold_ones_are_unknown(project):
     class Quotas:
         def get_service_quota(self, ServiceCode, QuotaCode):  # noqa: N803 - boto3's names
             if QuotaCode == "L-0263D0A3":
-                return project.client("service-quotas").get_service_quota(ServiceCode="no-such", QuotaCode="L-1")
+                return project.client("service-quotas").get_service_quota(
+                    ServiceCode="no-such", QuotaCode="L-1"
+                )
             return {"Quota": {"Value": 5.0 if QuotaCode == "L-1216C47A" else 50.0}}
 
-    assert [check.result for check in checks.quotas(Quotas())] == ["FAIL", "PASS", "UNKNOWN"]
+    assert [check.result for check in checks.check_quotas(Quotas())] == ["FAIL", "PASS", "UNKNOWN"]
 
 
 def test_the_templates_instance_types_are_found():
-    assert checks.instance_types(TEMPLATE) == ["t3.xlarge", "t3.large"]
+    assert checks.list_instance_types(TEMPLATE) == ["t3.xlarge", "t3.large"]

@@ -14,19 +14,23 @@ from tests.test_parameters import FILE, GOOD
 
 TEMPLATE = ROOT / "config.template.yml"
 LITERAL = {"SLURM_JWT_KEY": "k&<>{{x}}" + "k" * 32, "SLURM_JWT_POLICY": ""}
-ELSEWHERE = dict.fromkeys(("CUSTOM_BOOT_ACTION_START", "CUSTOM_BOOT_ACTION_CONFIGURED"), "https://example.org/s.sh?a=1&b=2")
+ELSEWHERE = dict.fromkeys(
+    ("CUSTOM_BOOT_ACTION_START", "CUSTOM_BOOT_ACTION_CONFIGURED"), "https://example.org/s.sh?a=1&b=2"
+)
 
 
 def rendered(**changed):
-    return yaml.safe_load(template.render(TEMPLATE, GOOD | changed, FILE))
+    return yaml.safe_load(template.render_template(TEMPLATE, GOOD | changed, FILE))
 
 
-@pytest.mark.parametrize("changed", [{}, LITERAL, ELSEWHERE | {"BOOTSTRAP_BUCKET": ""}, {"SSH_KEY_PAIR": "a & b <c> \u00e9"[:9]}])
+@pytest.mark.parametrize(
+    "changed", [{}, LITERAL, ELSEWHERE | {"BOOTSTRAP_BUCKET": ""}, {"SSH_KEY_PAIR": "a & b <c> \u00e9"[:9]}]
+)
 def test_the_bytes_are_those_of_the_chevron_command(changed):
-    parameters.write(FILE, GOOD | changed)
+    parameters.write_parameters(FILE, GOOD | changed)
     chevron = Path(sys.executable).with_name("chevron")
     by_hand = subprocess.run([chevron, "--data", FILE, TEMPLATE], capture_output=True, check=True).stdout
-    assert template.render(TEMPLATE, parameters.read(FILE), FILE).encode() == by_hand
+    assert template.render_template(TEMPLATE, parameters.read_parameters(FILE), FILE).encode() == by_hand
 
 
 def test_the_cluster_is_the_originals_in_todays_terms():
@@ -40,7 +44,11 @@ def test_the_cluster_is_the_originals_in_todays_terms():
     [resource] = queue["ComputeResources"]
     assert (resource["InstanceType"], resource["MinCount"], resource["MaxCount"]) == ("t3.large", 0, 2)
     [storage] = config["SharedStorage"]
-    assert (storage["MountDir"], storage["StorageType"], storage["EfsSettings"]) == ("/shared", "Efs", {"Encrypted": True})
+    assert (storage["MountDir"], storage["StorageType"], storage["EfsSettings"]) == (
+        "/shared",
+        "Efs",
+        {"Encrypted": True},
+    )
 
 
 def test_each_bucket_has_exactly_one_entry_and_the_key_goes_to_the_head_node_alone():
@@ -66,7 +74,10 @@ def test_slurm_takes_the_tokens_of_the_key_that_the_boot_script_writes():
         {"AuthAltTypes": "auth/jwt"},
         {"AuthAltParameters": "jwt_key=/var/spool/slurm.state/jwt_hs256.key"},
     ]
-    assert "KEY_FILE=/var/spool/slurm.state/jwt_hs256.key" in (ROOT / "bootstrap/on_node_start_ubuntu.sh").read_text()
+    assert (
+        "KEY_FILE=/var/spool/slurm.state/jwt_hs256.key"
+        in (ROOT / "bootstrap/on_node_start_ubuntu.sh").read_text()
+    )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -77,7 +88,9 @@ def test_whatever_a_value_is_it_stands_in_the_yaml_as_it_was_given_or_is_refused
     except ClusterError as refused:
         config, sentence = None, str(refused)
     if config is None:
-        assert f"{name} is " in sentence or sentence.endswith(f"another value of {name}: use plain characters.")
+        assert f"{name} is " in sentence or sentence.endswith(
+            f"another value of {name}: use plain characters."
+        )
     else:
         assert not value or any(value in leaf for leaf in leaves(config))
 
@@ -93,10 +106,10 @@ def leaves(tree):
 @pytest.mark.parametrize("value", ["it's", "'", "a'b: c"])
 def test_a_value_that_yaml_would_read_otherwise_is_refused(value):
     with pytest.raises(ClusterError, match="YAML would read another value of SSH_KEY_PAIR"):
-        template.render(TEMPLATE, GOOD | {"SSH_KEY_PAIR": value}, FILE)
+        template.render_template(TEMPLATE, GOOD | {"SSH_KEY_PAIR": value}, FILE)
 
 
 def test_what_is_dangerous_is_warned_of():
-    assert template.warnings(GOOD) == []
-    assert len(template.warnings(GOOD | {"SSH_FROM": "0.0.0.0/0"} | LITERAL)) == 2
-    assert LITERAL["SLURM_JWT_KEY"] not in str(template.warnings(GOOD | LITERAL))
+    assert template.list_warnings(GOOD) == []
+    assert len(template.list_warnings(GOOD | {"SSH_FROM": "0.0.0.0/0"} | LITERAL)) == 2
+    assert LITERAL["SLURM_JWT_KEY"] not in str(template.list_warnings(GOOD | LITERAL))

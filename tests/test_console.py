@@ -56,7 +56,7 @@ def slowly(things, seconds=0.3):
 
 
 def test_through_a_pipe_each_change_is_a_plain_line(capsys):
-    assert output.show([CREATING[0], *CREATING]) == "CREATE_COMPLETE"
+    assert output.show_progress([CREATING[0], *CREATING]) == "CREATE_COMPLETE"
     assert capsys.readouterr().out.splitlines() == [
         "  0:00  CREATE_IN_PROGRESS  1 of 3 resources  Network CREATE_COMPLETE; now He...",
         "  0:00  CREATE_IN_PROGRESS  2 of 3 resources  HeadNode CREATE_IN_PROGRESS",
@@ -65,47 +65,50 @@ def test_through_a_pipe_each_change_is_a_plain_line(capsys):
 
 
 def test_on_a_terminal_one_line_changes_and_the_last_one_stays(terminal):
-    written = terminal(lambda: output.show(slowly(CREATING)))
+    written = terminal(lambda: output.show_progress(slowly(CREATING)))
     assert re.search(r"0:00:0\d.*CREATE_IN_PROGRESS.*1/3.*Network CREATE_COMPLETE; n", written)
     shown = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]", written)]
     assert max(map(len, shown)) <= 80
     assert re.fullmatch(
-        r"  0:0\d  CREATE_COMPLETE  3 of 3 resources  HeadNode CREATE_COMPLETE", [line for line in shown if line][-1]
+        r"  0:0\d  CREATE_COMPLETE  3 of 3 resources  HeadNode CREATE_COMPLETE",
+        [line for line in shown if line][-1],
     )
 
 
 def test_a_wait_without_parts_leaves_nothing_on_a_terminal(terminal):
-    written = terminal(lambda: output.show(slowly([Progress("pending, to be running", now=("i-1",))])))
+    written = terminal(
+        lambda: output.show_progress(slowly([Progress("pending, to be running", now=("i-1",))]))
+    )
     assert "pending, to be running" in written
     assert written.endswith(ERASED)
 
 
 def test_quiet_shows_nothing_anywhere(terminal, capsys):
-    assert output.show(CREATING, quiet=True) == "CREATE_COMPLETE"
+    assert output.show_progress(CREATING, quiet=True) == "CREATE_COMPLETE"
     assert capsys.readouterr().out == ""
-    assert terminal(lambda: output.show(CREATING, quiet=True)) == ""
+    assert terminal(lambda: output.show_progress(CREATING, quiet=True)) == ""
 
 
 def test_colours_are_for_terminals_and_no_color_is_heeded(terminal, capsys):
     coloured = re.compile(r"\x1b\[[0-9;]*m")
     colours = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-9]|9[0-7])[;m]")
-    assert colours.search(terminal(lambda: output.show(slowly(CREATING))))
-    assert not colours.search(terminal(lambda: output.show(slowly(CREATING)), NO_COLOR="1"))
-    output.show(CREATING)
+    assert colours.search(terminal(lambda: output.show_progress(slowly(CREATING))))
+    assert not colours.search(terminal(lambda: output.show_progress(slowly(CREATING)), NO_COLOR="1"))
+    output.show_progress(CREATING)
     assert not coloured.search(capsys.readouterr().out)
 
 
 def test_lines_that_take_long_come_as_they_are_with_a_clock_between_them(terminal, capsys):
-    output.tell(["one", "two"], "the job")
+    output.echo_lines(["one", "two"], "the job")
     assert capsys.readouterr().out == "one\ntwo\n"
-    written = terminal(lambda: output.tell(slowly(["one", "two"]), "the job"))
+    written = terminal(lambda: output.echo_lines(slowly(["one", "two"]), "the job"))
     assert "the job" in written
     assert re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written).count("two\r\n") == 1
 
 
 def test_names_and_events_are_text_and_nothing_else_on_a_terminal(terminal):
     name = "[red]name[/red] [/"
-    assert name in terminal(lambda: output.show(slowly([Progress("WAITING", now=(name,))])))
+    assert name in terminal(lambda: output.show_progress(slowly([Progress("WAITING", now=(name,))])))
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
@@ -116,16 +119,16 @@ def test_a_terminal_that_knows_ascii_alone_is_no_traceback(encoding, monkeypatch
 
     terminal = Terminal(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", terminal)
-    output.show(slowly(CREATING))
+    output.show_progress(slowly(CREATING))
     terminal.flush()
 
 
 def test_a_long_command_is_shown_in_lines_that_a_shell_takes():
-    shown = cli.shown(
+    shown = cli.format_command(
         "pcluster create-cluster --cluster-configuration config.yml --cluster-name pcluster-ubuntu --dryrun true 'a b'"
     )
     assert shown.splitlines() == [
         "$ pcluster create-cluster --cluster-configuration config.yml \\",
         "    --cluster-name pcluster-ubuntu --dryrun true 'a b'",
     ]
-    assert cli.shown("ssh x") == "$ ssh x"
+    assert cli.format_command("ssh x") == "$ ssh x"

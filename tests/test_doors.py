@@ -48,7 +48,9 @@ def test_port_8082_is_open_to_the_clusters_own_machines_alone(walked):
 
 
 def test_from_an_address_only_ssh_is_open_and_only_from_ssh_from(walked):
-    networks = {(door.ports, door.source) for door in walked.doors if re.match(r"[0-9a-f:.]+/|pl-", door.source)}
+    networks = {
+        (door.ports, door.source) for door in walked.doors if re.match(r"[0-9a-f:.]+/|pl-", door.source)
+    }
     assert networks == {("tcp 22", SSH_FROM)}
 
 
@@ -63,20 +65,29 @@ def test_a_rule_that_somebody_adds_is_a_door_whatever_it_names(ec2, cluster):
     ):
         ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[permission])
     new = {(door.ports, door.source) for door in set(exposure.table(REGION)) - set(before)}
-    assert new == {("tcp 8082", "::/0"), ("udp 1-9", "pl-01234567"), ("all", "peer"), ("tcp all", "0.0.0.0/1")}
+    assert new == {
+        ("tcp 8082", "::/0"),
+        ("udp 1-9", "pl-01234567"),
+        ("all", "peer"),
+        ("tcp all", "0.0.0.0/1"),
+    }
 
 
 @pytest.mark.parametrize(
     ("source", "warned"), [("0.0.0.0/0", True), ("0.0.0.0/1", True), ("128.0.0.0/1", True), (SSH_FROM, False)]
 )
 def test_who_lets_in_the_whole_internet_is_warned_by_check_and_render(account, source, warned):
-    check = checks.source(Project(SETTINGS | {"ssh_from": source}))
+    check = checks.check_ssh_source(Project(SETTINGS | {"ssh_from": source}))
     assert (check.result, source in check.detail) == ("WARN" if warned else "PASS", True)
-    assert any(source in warning for warning in template.warnings(GOOD | {"SSH_FROM": source})) == warned
+    assert any(source in warning for warning in template.list_warnings(GOOD | {"SSH_FROM": source})) == warned
 
 
 def test_every_machine_wants_tokens_for_its_metadata_and_has_encrypted_volumes(walked):
-    assert walked.machines.keys() >= {"HeadNode", "pcluster-ubuntu-uqle", "pcluster-ubuntu-queue1-t3large (launch template)"}
+    assert walked.machines.keys() >= {
+        "HeadNode",
+        "pcluster-ubuntu-uqle",
+        "pcluster-ubuntu-queue1-t3large (launch template)",
+    }
     assert {name: machine for name, machine in walked.machines.items() if machine != ("required", True)} == {}
 
 

@@ -19,7 +19,9 @@ def office(ec2, key_pair):
     """A network that somebody made before there was a cluster: a public subnet, and a private one with a NAT gateway."""
     vpc = ec2.create_vpc(CidrBlock="10.5.0.0/16")["Vpc"]["VpcId"]
     ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
-    public, private = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.5.{n}.0/24")["Subnet"]["SubnetId"] for n in (0, 1)]
+    public, private = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.5.{n}.0/24")["Subnet"]["SubnetId"] for n in (0, 1)
+    ]
     gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
     ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
     [main] = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"]
@@ -29,7 +31,14 @@ def office(ec2, key_pair):
     table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
     ec2.associate_route_table(RouteTableId=table, SubnetId=private)
     ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=nat)
-    return {"vpc": vpc, "public": public, "private": private, "main": main["RouteTableId"], "table": table, "gateway": gateway}
+    return {
+        "vpc": vpc,
+        "public": public,
+        "private": private,
+        "main": main["RouteTableId"],
+        "table": table,
+        "gateway": gateway,
+    }
 
 
 def configure(invoke, network, status=0):
@@ -49,7 +58,12 @@ def subnets(ec2, network):
 def test_it_is_named_in_the_file_that_the_wizard_writes_and_nothing_in_aws_changes(office, invoke):
     before = inventory(REGION)
     assert office["vpc"] in configure(invoke, office)
-    assert temp_config.read(FILE) == (REGION, "pcluster-ubuntu", office["public"], office["private"])
+    assert temp_config.read_temp_config(FILE) == (
+        REGION,
+        "pcluster-ubuntu",
+        office["public"],
+        office["private"],
+    )
     assert inventory(REGION) == before
 
 
@@ -104,28 +118,35 @@ def test_a_network_that_nodes_cannot_boot_in_is_refused_with_all_reasons_and_no_
     for table in office["main"], office["table"]:
         ec2.delete_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0")
     printed = configure(invoke, office, status=1)
-    for reason in ("no DNS support", "no DNS hostnames", "no route to an internet gateway", "no route out, as a NAT gateway"):
+    for reason in (
+        "no DNS support",
+        "no DNS hostnames",
+        "no route to an internet gateway",
+        "no route out, as a NAT gateway",
+    ):
         assert reason in printed
     assert not FILE.exists()
 
 
 def test_compute_nodes_without_public_addresses_need_more_than_an_internet_gateway(office, ec2):
-    ec2.replace_route(RouteTableId=office["table"], DestinationCidrBlock="0.0.0.0/0", GatewayId=office["gateway"])
+    ec2.replace_route(
+        RouteTableId=office["table"], DestinationCidrBlock="0.0.0.0/0", GatewayId=office["gateway"]
+    )
     with pytest.raises(ClusterError, match="gives no public addresses"):
-        existing_network.check(ec2, office["public"], office["private"])
+        existing_network.check_subnets(ec2, office["public"], office["private"])
     ec2.modify_subnet_attribute(SubnetId=office["private"], MapPublicIpOnLaunch={"Value": True})
-    assert existing_network.check(ec2, office["public"], office["private"]) == office["vpc"]
+    assert existing_network.check_subnets(ec2, office["public"], office["private"]) == office["vpc"]
 
 
 def test_subnets_that_are_not_there_or_not_together_or_not_two_are_named(office, ec2):
     with pytest.raises(ClusterError, match="--compute-subnet is subnet-00000000, which is not a subnet"):
-        existing_network.check(ec2, office["public"], "subnet-00000000")
+        existing_network.check_subnets(ec2, office["public"], "subnet-00000000")
     with pytest.raises(ClusterError, match="Name --head-node-subnet too"):
-        existing_network.check(ec2, "", office["private"])
+        existing_network.check_subnets(ec2, "", office["private"])
     vpc = ec2.create_vpc(CidrBlock="10.6.0.0/16")["Vpc"]["VpcId"]
     foreign = ec2.create_subnet(VpcId=vpc, CidrBlock="10.6.0.0/24")["Subnet"]["SubnetId"]
     with pytest.raises(ClusterError, match="two subnets of one VPC"):
-        existing_network.check(ec2, office["public"], foreign)
+        existing_network.check_subnets(ec2, office["public"], foreign)
 
 
 def test_it_needs_the_key_pair_as_the_wizard_does(office, ec2, invoke):

@@ -12,22 +12,22 @@ from tests.conftest import ROOT
 
 
 def test_a_file_is_replaced_whole_and_has_its_mode_from_the_start():
-    files.write(Path("f"), "old", mode=0o600)
-    files.write(Path("f"), "new\r\n\u00e9", mode=0o600)
+    files.write_file(Path("f"), "old", mode=0o600)
+    files.write_file(Path("f"), "new\r\n\u00e9", mode=0o600)
     assert Path("f").read_bytes() == "new\r\n\u00e9".encode()
     assert Path("f").stat().st_mode & 0o777 == 0o600
     assert os.listdir() == ["f"]
 
 
 def test_a_full_disk_leaves_what_was_there(monkeypatch):
-    files.write(Path("f"), "old")
+    files.write_file(Path("f"), "old")
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ClusterError, match="f cannot be written: No space left on device"):
-        files.write(Path("f"), "new")
+        files.write_file(Path("f"), "new")
     assert Path("f").read_text() == "old"
     assert os.listdir() == ["f"]
 
@@ -36,7 +36,7 @@ def test_files_of_other_programs_beside_it_stay():
     others = [".f.swp", ".f.bak", ".f.orig", ".slurm-cluster-f.partial", ".slurm-cluster-g.abcd1234.partial"]
     for name in others:
         Path(name).write_text("mine")
-    files.write(Path("f"), "text")
+    files.write_file(Path("f"), "text")
     assert sorted(os.listdir()) == sorted([*others, "f"])
 
 
@@ -44,19 +44,21 @@ def test_a_fifo_beside_it_neither_blocks_nor_goes():
     os.mkfifo(".f.fifo")
     os.mkfifo(".slurm-cluster-f.abcd1234.partial")
     code = "from pathlib import Path; from slurm_cluster import files; files.write(Path('f'), 'text')"
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=20)
+    subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=20
+    )
     assert sorted(os.listdir()) == [".f.fifo", ".slurm-cluster-f.abcd1234.partial", "f"]
 
 
 def test_a_temporary_file_that_a_killed_process_left_is_removed():
     Path(".slurm-cluster-f.abcd1234.partial").write_text("half a key")
-    files.write(Path("f"), "text")
+    files.write_file(Path("f"), "text")
     assert os.listdir() == ["f"]
 
 
 def test_what_cannot_be_read_or_written_is_named():
     with pytest.raises(ClusterError, match=r"absent cannot be read: No such file"):
-        files.read(Path("absent"))
+        files.read_text(Path("absent"))
     Path("file").write_text("")
     with pytest.raises(ClusterError, match="file/f cannot be written"):
-        files.write(Path("file/f"), "")
+        files.write_file(Path("file/f"), "")

@@ -4,21 +4,29 @@ from slurm_cluster.config import uqle_env
 
 
 def test_the_file_holds_the_key_as_slurm_has_it_for_its_owner_alone():
-    uqle_env.write(Path("uqle.env"), "ip-10-0-0-10.internal", "/shared", "k" * 43)
+    uqle_env.write_uqle_env(Path("uqle.env"), "ip-10-0-0-10.internal", "/shared", "k" * 43)
     assert Path("uqle.env").read_bytes() == (
-        b"SLURM_URL=http://ip-10-0-0-10.internal:8082\nSLURM_PORT=8082\nSHARED_MOUNT=/shared\nSLURM_JWT_KEY=" + b"k" * 43 + b"\n"
+        b"SLURM_URL=http://ip-10-0-0-10.internal:8082\nSLURM_PORT=8082\nSHARED_MOUNT=/shared\nSLURM_JWT_KEY="
+        + b"k" * 43
+        + b"\n"
     )
     assert Path("uqle.env").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_key_is_left_out_unless_asked_for():
-    uqle_env.write(Path("uqle.env"), "ip-10-0-0-10.internal", "/shared", None)
+    uqle_env.write_uqle_env(Path("uqle.env"), "ip-10-0-0-10.internal", "/shared", None)
     assert "KEY" not in Path("uqle.env").read_text()
 
 
 def test_the_summary_names_the_four_things_and_how_the_file_gets_there():
-    lines = uqle_env.summary(
-        Path("uqle.env"), "ip-10-0-0-10.internal", "/shared", "secret s", False, "one", {"PublicIpAddress": "203.0.113.9"}
+    lines = uqle_env.format_summary(
+        Path("uqle.env"),
+        "ip-10-0-0-10.internal",
+        "/shared",
+        "secret s",
+        False,
+        "one",
+        {"PublicIpAddress": "203.0.113.9"},
     )
     assert lines[0] == "Slurm URL      http://ip-10-0-0-10.internal:8082"
     assert lines[1:4] == ["Slurm port     8082", "JWT key        secret s", "Mount point    /shared"]
@@ -26,4 +34,4 @@ def test_the_summary_names_the_four_things_and_how_the_file_gets_there():
 
 
 def test_without_a_machine_the_summary_says_how_to_make_one():
-    assert "invoke connect-uqle" in uqle_env.summary(Path("u"), "h", "/s", "s", True, "one", None)[-1]
+    assert "invoke connect-uqle" in uqle_env.format_summary(Path("u"), "h", "/s", "s", True, "one", None)[-1]

@@ -35,7 +35,10 @@ def slow(account, monkeypatch):
 def test_creating_a_cluster(network, cloudformation, slow):
     make_cluster("pcluster-ubuntu", network, cloudformation)
     assert interrupted("create-cluster", "CREATE_IN_PROGRESS")[-1] == SENTENCE
-    assert cloudformation.describe_stacks(StackName="pcluster-ubuntu")["Stacks"][0]["StackStatus"] == "CREATE_IN_PROGRESS"
+    assert (
+        cloudformation.describe_stacks(StackName="pcluster-ubuntu")["Stacks"][0]["StackStatus"]
+        == "CREATE_IN_PROGRESS"
+    )
 
 
 def test_deleting_a_cluster(cluster, cloudformation, slow):
@@ -49,8 +52,10 @@ def test_deleting_the_network(network, slow):
 
 def test_waiting_until_an_instance_is_terminated(cluster, project, ec2, monkeypatch):
     place = project.place()
-    script = uqle_instance.user_data(place, "/shared")
-    uqle_instance.launch(ec2, place, project.uqle_settings(), uqle_instance.image(project.client("ssm")), script)
+    script = uqle_instance.render_user_data(place, "/shared")
+    uqle_instance.launch_instance(
+        ec2, place, project.uqle_settings(), uqle_instance.get_ubuntu_image_id(project.client("ssm")), script
+    )
     stuck(monkeypatch, "shutting-down")
     assert interrupted("disconnect-uqle", "shutting-down, to be terminated")[-1] == SENTENCE
 
@@ -62,7 +67,9 @@ def test_pausing_and_resuming(cluster, monkeypatch):
     assert interrupted("resume", "START_REQUESTED, to be RUNNING")[-1] == SENTENCE
 
 
-def test_taking_everything_away_stops_at_each_part(cluster, network, ec2, cloudformation, invoke, slow, monkeypatch):
+def test_taking_everything_away_stops_at_each_part(
+    cluster, network, ec2, cloudformation, invoke, slow, monkeypatch
+):
     """Ctrl-C ends `down` at once, with status 130, and nothing after the part that it interrupts is done."""
     run_fleet("pcluster-ubuntu")
     for task in ("upload-bootstrap", "create-jwt-key", "connect-uqle"):
@@ -99,7 +106,10 @@ def test_the_question_of_down_is_answered_by_ctrl_c(cluster, cloudformation):
     terminal.type(CTRL_C)
     assert terminal.end() == 130, terminal.written
     assert SENTENCE in " ".join(line.strip() for line in terminal.lines)
-    assert cloudformation.describe_stacks(StackName="pcluster-ubuntu")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+    assert (
+        cloudformation.describe_stacks(StackName="pcluster-ubuntu")["Stacks"][0]["StackStatus"]
+        == "CREATE_COMPLETE"
+    )
 
 
 def what_all_deletes():
@@ -113,7 +123,9 @@ def what_all_deletes():
 def test_down_stops_when_the_networks_stack_may_not_be_deleted(network, ec2, invoke):
     assert invoke("upload-bootstrap").returncode == 0
     assert invoke("create-jwt-key").returncode == 0
-    denied = faults.refusing("AccessDenied", "User: me is not authorized to perform: cloudformation:DeleteStack", 403)
+    denied = faults.refusing(
+        "AccessDenied", "User: me is not authorized to perform: cloudformation:DeleteStack", 403
+    )
     with faults.injected(denied, then=denied, only="DeleteStack"):
         answer = invoke("down", "--yes", "--all")
     assert answer.returncode == 1
@@ -127,16 +139,23 @@ def test_the_wizard_says_what_it_leaves(key_pair, ec2, slow):
     lines = interrupted("configure", "IN_PROGRESS  ")
     [vpc] = [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]]
     told = " ".join(line.strip() for line in lines[-2:])  # which a terminal folds
-    assert told == f"The wizard did not finish, as it was stopped. {vpc} is left: `invoke delete-network` removes it."
+    assert (
+        told
+        == f"The wizard did not finish, as it was stopped. {vpc} is left: `invoke delete-network` removes it."
+    )
 
 
 def test_an_outside_command_ends_with_its_task(network, cluster, monkeypatch):
     """pcluster is asked to delete, and answers when Ctrl-C comes already."""
-    assert interrupted("delete-cluster --yes", r"\$ pcluster delete-cluster [^\r]*\r\n")[-1].endswith(SENTENCE)
+    assert interrupted("delete-cluster --yes", r"\$ pcluster delete-cluster [^\r]*\r\n")[-1].endswith(
+        SENTENCE
+    )
 
 
 def stuck(monkeypatch, state):
     """Have EC2 tell that all instances are on their way."""
     from moto.ec2.models.instances import Instance
 
-    monkeypatch.setattr(Instance, "terminate", lambda self, *_, **__: setattr(self._state, "name", state) or ("running", 16))
+    monkeypatch.setattr(
+        Instance, "terminate", lambda self, *_, **__: setattr(self._state, "name", state) or ("running", 16)
+    )

@@ -8,66 +8,68 @@ from slurm_cluster.errors import ClusterError
 
 
 def test_the_pair_is_ed25519_and_its_private_half_is_here_for_its_owner_alone(ec2):
-    key_pair.create(ec2, "one")
-    known = key_pair.require(ec2, "one")
-    path = key_pair.private_key_file("one")
+    key_pair.create_key_pair(ec2, "one")
+    known = key_pair.require_key_pair(ec2, "one")
+    path = key_pair.get_private_key_path("one")
     assert known["KeyType"] == "ed25519"
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    assert key_pair.public_half(path).split()[0] == "ssh-ed25519"
-    key_pair.check(known, path)
+    assert key_pair.get_public_key(path).split()[0] == "ssh-ed25519"
+    key_pair.check_key_pair(known, path)
 
 
 def test_making_it_again_changes_nothing(ec2):
-    key_pair.create(ec2, "one")
-    before = key_pair.private_key_file("one").read_bytes()
-    assert "nothing to do" in key_pair.create(ec2, "one")
-    assert key_pair.private_key_file("one").read_bytes() == before
+    key_pair.create_key_pair(ec2, "one")
+    before = key_pair.get_private_key_path("one").read_bytes()
+    assert "nothing to do" in key_pair.create_key_pair(ec2, "one")
+    assert key_pair.get_private_key_path("one").read_bytes() == before
 
 
 def test_a_run_that_was_killed_before_the_import_is_taken_up(ec2):
-    key_pair.create(ec2, "one")
-    before = key_pair.private_key_file("one").read_bytes()
+    key_pair.create_key_pair(ec2, "one")
+    before = key_pair.get_private_key_path("one").read_bytes()
     ec2.delete_key_pair(KeyName="one")
-    key_pair.create(ec2, "one")
-    assert key_pair.private_key_file("one").read_bytes() == before
-    assert key_pair.find(ec2, "one")
+    key_pair.create_key_pair(ec2, "one")
+    assert key_pair.get_private_key_path("one").read_bytes() == before
+    assert key_pair.find_key_pair(ec2, "one")
 
 
 def test_a_pair_whose_private_half_is_elsewhere_is_refused(ec2):
-    key_pair.create(ec2, "one")
-    key_pair.private_key_file("one").unlink()
+    key_pair.create_key_pair(ec2, "one")
+    key_pair.get_private_key_path("one").unlink()
     with pytest.raises(ClusterError, match="its private half is not in"):
-        key_pair.create(ec2, "one")
+        key_pair.create_key_pair(ec2, "one")
 
 
 def test_an_rsa_pair_is_refused(ec2):
     ec2.create_key_pair(KeyName="one", KeyType="rsa")
     with pytest.raises(ClusterError, match="is rsa, and ParallelCluster takes only ed25519"):
-        key_pair.create(ec2, "one")
+        key_pair.create_key_pair(ec2, "one")
 
 
 def test_a_file_that_holds_something_else_is_refused_and_kept(ec2):
-    path = key_pair.private_key_file("one")
+    path = key_pair.get_private_key_path("one")
     path.parent.mkdir()
     path.write_text("something precious")
     with pytest.raises(ClusterError, match="is not an OpenSSH private key"):
-        key_pair.create(ec2, "one")
+        key_pair.create_key_pair(ec2, "one")
     assert path.read_text() == "something precious"
-    assert key_pair.find(ec2, "one") is None
+    assert key_pair.find_key_pair(ec2, "one") is None
 
 
 def test_the_private_half_of_another_pair_is_noticed(ec2):
-    key_pair.create(ec2, "one")
-    key_pair.create(ec2, "two")
-    known = key_pair.require(ec2, "one") | {"PublicKey": key_pair.public_half(key_pair.private_key_file("two"))}
+    key_pair.create_key_pair(ec2, "one")
+    key_pair.create_key_pair(ec2, "two")
+    known = key_pair.require_key_pair(ec2, "one") | {
+        "PublicKey": key_pair.get_public_key(key_pair.get_private_key_path("two"))
+    }
     with pytest.raises(ClusterError, match="is not the private half of the key pair one"):
-        key_pair.check(known, key_pair.private_key_file("one"))
+        key_pair.check_key_pair(known, key_pair.get_private_key_path("one"))
 
 
 def test_a_pair_that_is_not_there_says_how_to_make_it(ec2):
     with pytest.raises(ClusterError, match="invoke create-key-pair"):
-        key_pair.require(ec2, "one")
+        key_pair.require_key_pair(ec2, "one")
 
 
 def own_key(passphrase="", kind="ed25519"):
@@ -81,24 +83,24 @@ def own_key(passphrase="", kind="ed25519"):
 @pytest.mark.parametrize("passphrase", ["", "open sesame"])
 def test_a_key_of_the_persons_own_is_imported_and_its_private_half_found_without_a_copy(ec2, passphrase):
     public = own_key(passphrase)
-    assert "Imported" in key_pair.adopt(ec2, "one", public)
-    path = key_pair.private_key_file("one")
+    assert "Imported" in key_pair.import_key_pair(ec2, "one", public)
+    path = key_pair.get_private_key_path("one")
     assert path.readlink() == public.with_suffix("")
-    known = key_pair.require(ec2, "one")
+    known = key_pair.require_key_pair(ec2, "one")
     assert known["KeyType"] == "ed25519"
-    key_pair.check(known | {"PublicKey": public.read_text()}, path)
-    assert "nothing to do" in key_pair.create(ec2, "one")
-    key_pair.adopt(ec2, "one", public)
+    key_pair.check_key_pair(known | {"PublicKey": public.read_text()}, path)
+    assert "nothing to do" in key_pair.create_key_pair(ec2, "one")
+    key_pair.import_key_pair(ec2, "one", public)
 
 
 def test_a_private_half_that_is_elsewhere_is_told_where_to_go(ec2):
     public = own_key()
     public.with_suffix("").unlink()
-    path = key_pair.private_key_file("one")
-    assert f"Put its private half into {path}" in key_pair.adopt(ec2, "one", public)
-    assert key_pair.find(ec2, "one")
+    path = key_pair.get_private_key_path("one")
+    assert f"Put its private half into {path}" in key_pair.import_key_pair(ec2, "one", public)
+    assert key_pair.find_key_pair(ec2, "one")
     with pytest.raises(ClusterError, match=f"its private half is not in {path}"):
-        key_pair.create(ec2, "one")
+        key_pair.create_key_pair(ec2, "one")
 
 
 def test_what_is_no_ed25519_public_key_is_refused_before_anything_is_imported(ec2):
@@ -109,26 +111,26 @@ def test_what_is_no_ed25519_public_key_is_refused_before_anything_is_imported(ec
         (Path("absent.pub"), "cannot be read"),
     ]:
         with pytest.raises(ClusterError, match=reason):
-            key_pair.adopt(ec2, "one", file)
-    assert key_pair.find(ec2, "one") is None
-    assert not key_pair.private_key_file("one").is_symlink()
+            key_pair.import_key_pair(ec2, "one", file)
+    assert key_pair.find_key_pair(ec2, "one") is None
+    assert not key_pair.get_private_key_path("one").is_symlink()
 
 
 def test_another_key_of_the_name_is_kept_in_ec2_and_here(ec2):
-    key_pair.create(ec2, "one")
-    before, public = key_pair.private_key_file("one").read_bytes(), own_key()
+    key_pair.create_key_pair(ec2, "one")
+    before, public = key_pair.get_private_key_path("one").read_bytes(), own_key()
     with pytest.raises(ClusterError, match="EC2 has another key as one"):
-        key_pair.adopt(ec2, "one", public)
+        key_pair.import_key_pair(ec2, "one", public)
     ec2.delete_key_pair(KeyName="one")
     with pytest.raises(ClusterError, match="is not the private half of"):
-        key_pair.adopt(ec2, "one", public)
-    assert key_pair.private_key_file("one").read_bytes() == before
-    assert key_pair.find(ec2, "one") is None
+        key_pair.import_key_pair(ec2, "one", public)
+    assert key_pair.get_private_key_path("one").read_bytes() == before
+    assert key_pair.find_key_pair(ec2, "one") is None
 
 
 def test_a_link_that_cannot_be_made_is_a_sentence(ec2):
     public = own_key()
-    key_pair.private_key_file("one").symlink_to("nowhere")
+    key_pair.get_private_key_path("one").symlink_to("nowhere")
     with pytest.raises(ClusterError, match="cannot be linked"):
-        key_pair.adopt(ec2, "one", public)
-    assert key_pair.find(ec2, "one") is None
+        key_pair.import_key_pair(ec2, "one", public)
+    assert key_pair.find_key_pair(ec2, "one") is None

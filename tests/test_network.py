@@ -12,7 +12,7 @@ def efs(project):
 
 
 def test_the_network_is_found_by_its_tag(ec2, cloudformation, network):
-    found = networks.find(ec2, cloudformation, "pcluster-ubuntu", None)
+    found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
     assert found == (network["vpc"], ["parallelclusternetworking-pubpriv-20261124000000"])
 
 
@@ -23,51 +23,59 @@ def test_the_wizards_stack_of_another_network_is_left_alone(ec2, cloudformation,
         TemplateBody="Parameters: {VpcId: {Type: String}}\nResources: {H: {Type: AWS::CloudFormation::WaitConditionHandle}}",
         Parameters=[{"ParameterKey": "VpcId", "ParameterValue": other}],
     )
-    assert networks.wizard_stacks(cloudformation, network["vpc"]) == ["parallelclusternetworking-pubpriv-20261124000000"]
+    assert networks.list_wizard_stacks(cloudformation, network["vpc"]) == [
+        "parallelclusternetworking-pubpriv-20261124000000"
+    ]
 
 
 def test_a_network_made_by_hand_is_found_by_the_wizards_stack_of_the_subnet(ec2, cloudformation, network):
     ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
-    assert networks.find(ec2, cloudformation, "pcluster-ubuntu", None) is None
-    assert networks.find(ec2, cloudformation, "pcluster-ubuntu", network["public"]).vpc == network["vpc"]
+    assert networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None) is None
+    assert (
+        networks.find_network(ec2, cloudformation, "pcluster-ubuntu", network["public"]).vpc == network["vpc"]
+    )
 
 
-def test_another_clusters_network_is_not_found_although_the_files_name_its_subnet(ec2, cloudformation, network):
-    assert networks.find(ec2, cloudformation, "second", network["public"]) is None
+def test_another_clusters_network_is_not_found_although_the_files_name_its_subnet(
+    ec2, cloudformation, network
+):
+    assert networks.find_network(ec2, cloudformation, "second", network["public"]) is None
 
 
 def test_a_network_that_the_wizard_did_not_make_is_not_found(ec2, cloudformation):
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
-    assert networks.find(ec2, cloudformation, "pcluster-ubuntu", subnet) is None
+    assert networks.find_network(ec2, cloudformation, "pcluster-ubuntu", subnet) is None
 
 
 def test_an_unused_network_may_go(ec2, cloudformation, efs, network):
-    found = networks.find(ec2, cloudformation, "pcluster-ubuntu", None)
-    assert networks.others_in(ec2, cloudformation, found) == []
-    networks.refuse_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
+    found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
+    assert networks.list_foreign_resources(ec2, cloudformation, found) == []
+    networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
 
 def test_what_else_is_in_the_network_is_named(ec2, cloudformation, efs, network):
-    found = networks.find(ec2, cloudformation, "pcluster-ubuntu", None)
+    found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
     group = ec2.create_security_group(GroupName="g", Description="d", VpcId=network["vpc"])["GroupId"]
     subnet = ec2.create_subnet(VpcId=network["vpc"], CidrBlock="10.0.200.0/24")["Subnet"]["SubnetId"]
-    interface = ec2.create_network_interface(SubnetId=network["private"])["NetworkInterface"]["NetworkInterfaceId"]
-    assert networks.others_in(ec2, cloudformation, found) == sorted([group, subnet, interface])
+    interface = ec2.create_network_interface(SubnetId=network["private"])["NetworkInterface"][
+        "NetworkInterfaceId"
+    ]
+    assert networks.list_foreign_resources(ec2, cloudformation, found) == sorted([group, subnet, interface])
     with pytest.raises(ClusterError, match=group):
-        networks.refuse_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
+        networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
 
 def test_the_network_stays_while_its_cluster_or_another_one_is_in_it(ec2, cloudformation, efs, network):
-    found = networks.find(ec2, cloudformation, "pcluster-ubuntu", None)
+    found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
     make_cluster("second", network, cloudformation)
     with pytest.raises(ClusterError, match="was not made by the wizard"):
-        networks.refuse_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
+        networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
     make_cluster("pcluster-ubuntu", network, cloudformation)
     with pytest.raises(ClusterError, match="invoke delete-cluster"):
-        networks.refuse_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
+        networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
 
 def test_networks_of_other_regions_are_not_seen(network):
     ec2 = client("ec2", "us-east-1")
-    assert networks.of_cluster(ec2, "pcluster-ubuntu") == []
+    assert networks.list_cluster_vpcs(ec2, "pcluster-ubuntu") == []

@@ -26,13 +26,15 @@ GOOD = {
 def test_the_rules_the_example_and_the_template_have_the_same_names():
     example = json.loads((ROOT / "config-parameters.example.json").read_text())
     assert list(example) == list(parameters.RULES)
-    assert template.names_in((ROOT / "config.template.yml").read_text()) == set(example)
+    assert template.find_names((ROOT / "config.template.yml").read_text()) == set(example)
     assert all(parameters.is_placeholder(value) for value in example.values())
 
 
 def test_good_values_pass():
-    parameters.check(GOOD, set(GOOD), FILE)
-    parameters.check(GOOD | {"BOOTSTRAP_BUCKET": "", "SLURM_JWT_POLICY": "", "SLURM_JWT_KEY": "k" * 32}, set(GOOD), FILE)
+    parameters.validate_parameters(GOOD, set(GOOD), FILE)
+    parameters.validate_parameters(
+        GOOD | {"BOOTSTRAP_BUCKET": "", "SLURM_JWT_POLICY": "", "SLURM_JWT_KEY": "k" * 32}, set(GOOD), FILE
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,27 +63,31 @@ def test_good_values_pass():
 )
 def test_a_value_that_cannot_be_is_named_with_what_is_allowed(name, value):
     with pytest.raises(ClusterError) as error:
-        parameters.check(GOOD | {name: value}, set(GOOD), FILE)
+        parameters.validate_parameters(GOOD | {name: value}, set(GOOD), FILE)
     assert f"config-parameters.json: {name} is " in str(error.value)
     assert parameters.RULES[name].allowed in str(error.value)
 
 
 @pytest.mark.parametrize("value", ["203.0.113.7/32", "0.0.0.0/0", "10.0.0.0/8", "pl-0123456789abcdef0"])
 def test_one_network_or_prefix_list_may_reach_ssh(value):
-    parameters.check(GOOD | {"SSH_FROM": value}, set(GOOD), FILE)
+    parameters.validate_parameters(GOOD | {"SSH_FROM": value}, set(GOOD), FILE)
 
 
 def test_a_key_of_another_form_is_not_shown():
     with pytest.raises(ClusterError) as error:
-        parameters.check(GOOD | {"SLURM_JWT_KEY": "too-short-a-key"}, set(GOOD), FILE)
+        parameters.validate_parameters(GOOD | {"SLURM_JWT_KEY": "too-short-a-key"}, set(GOOD), FILE)
     assert "too-short-a-key" not in str(error.value)
 
 
 def test_all_missing_and_unknown_names_are_named_at_once():
-    values = {name: value for name, value in GOOD.items() if name not in ("AWS_REGION", "SSH_FROM")} | {"REGION": "x"}
+    values = {name: value for name, value in GOOD.items() if name not in ("AWS_REGION", "SSH_FROM")} | {
+        "REGION": "x"
+    }
     with pytest.raises(ClusterError) as error:
-        parameters.check(values, set(GOOD), FILE)
-    assert "AWS_REGION is missing; SSH_FROM is missing; REGION is not a name that the template knows" in str(error.value)
+        parameters.validate_parameters(values, set(GOOD), FILE)
+    assert "AWS_REGION is missing; SSH_FROM is missing; REGION is not a name that the template knows" in str(
+        error.value
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,7 @@ def test_all_missing_and_unknown_names_are_named_at_once():
 def test_a_file_that_chevron_cannot_read_or_reads_otherwise_is_refused_in_a_sentence(text, named):
     FILE.write_text(text)
     with pytest.raises(ClusterError, match=named) as error:
-        parameters.read(FILE)
+        parameters.read_parameters(FILE)
     assert "config-parameters.json" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -109,12 +115,12 @@ def test_a_file_that_chevron_cannot_read_or_reads_otherwise_is_refused_in_a_sent
 def test_a_file_that_is_not_text_is_refused():
     FILE.write_bytes(b'{"A": "\xff"}')
     with pytest.raises(ClusterError, match="not UTF-8"):
-        parameters.read(FILE)
+        parameters.read_parameters(FILE)
 
 
 def test_a_file_that_is_not_there_is_told_how_to_make():
     with pytest.raises(ClusterError, match="invoke fill-parameters"):
-        parameters.read(FILE)
+        parameters.read_parameters(FILE)
 
 
 def test_filling_fills_what_is_absent_empty_or_a_placeholder_and_keeps_the_rest():
@@ -125,8 +131,13 @@ def test_filling_fills_what_is_absent_empty_or_a_placeholder_and_keeps_the_rest(
         "SLURM_JWT_KEY": "my own key",
         "OTHER": "x",
     }
-    found = {"AWS_REGION": "eu-west-2", "SSH_KEY_PAIR": "k", "PUBLIC_SUBNET": "theirs", "SLURM_JWT_KEY": "arn:x"}
-    filled, kept = parameters.fill(values, found, overwrite=False)
+    found = {
+        "AWS_REGION": "eu-west-2",
+        "SSH_KEY_PAIR": "k",
+        "PUBLIC_SUBNET": "theirs",
+        "SLURM_JWT_KEY": "arn:x",
+    }
+    filled, kept = parameters.merge_parameters(values, found, overwrite=False)
     assert (filled["AWS_REGION"], filled["SSH_KEY_PAIR"]) == ("eu-west-2", "k")
     assert (filled["PUBLIC_SUBNET"], filled["SLURM_JWT_KEY"], filled["OTHER"]) == ("mine", "my own key", "x")
     assert list(filled)[: len(parameters.RULES)] == list(parameters.RULES)
@@ -137,22 +148,24 @@ def test_filling_fills_what_is_absent_empty_or_a_placeholder_and_keeps_the_rest(
 
 
 def test_overwriting_replaces_what_a_person_wrote():
-    filled, kept = parameters.fill({"PUBLIC_SUBNET": "mine"}, {"PUBLIC_SUBNET": "theirs"}, overwrite=True)
+    filled, kept = parameters.merge_parameters(
+        {"PUBLIC_SUBNET": "mine"}, {"PUBLIC_SUBNET": "theirs"}, overwrite=True
+    )
     assert filled["PUBLIC_SUBNET"] == "theirs"
     assert kept == []
 
 
 def test_the_file_is_for_its_owner_alone():
-    parameters.write(FILE, GOOD)
+    parameters.write_parameters(FILE, GOOD)
     assert FILE.stat().st_mode & 0o777 == 0o600
-    assert parameters.read(FILE) == GOOD
+    assert parameters.read_parameters(FILE) == GOOD
 
 
 def test_what_was_taken_away_is_forgotten_and_the_rest_kept():
-    parameters.write(FILE, GOOD)
-    parameters.forget(FILE, [GOOD["PUBLIC_SUBNET"], GOOD["PRIVATE_SUBNET"]])
-    assert parameters.read(FILE) == GOOD | {"PUBLIC_SUBNET": "", "PRIVATE_SUBNET": ""}
-    parameters.forget(Path("absent.json"), ["x"])
+    parameters.write_parameters(FILE, GOOD)
+    parameters.clear_values(FILE, [GOOD["PUBLIC_SUBNET"], GOOD["PRIVATE_SUBNET"]])
+    assert parameters.read_parameters(FILE) == GOOD | {"PUBLIC_SUBNET": "", "PRIVATE_SUBNET": ""}
+    parameters.clear_values(Path("absent.json"), ["x"])
     assert not Path("absent.json").exists()
 
 

@@ -19,8 +19,11 @@ REFUSED = json.dumps(
 
 
 def test_the_region_is_told_but_to_the_wizard_which_asks():
-    assert pcluster.command("list-clusters", region="eu-west-2") == "pcluster list-clusters --region eu-west-2"
-    assert pcluster.command("configure", "-c", "a b.yml") == "pcluster configure -c 'a b.yml'"
+    assert (
+        pcluster.build_command("list-clusters", region="eu-west-2")
+        == "pcluster list-clusters --region eu-west-2"
+    )
+    assert pcluster.build_command("configure", "-c", "a b.yml") == "pcluster configure -c 'a b.yml'"
 
 
 def test_a_dry_run_that_succeeds_is_told_by_its_message():
@@ -38,11 +41,13 @@ def test_a_refusal_names_the_errors_first_in_lines_of_80_columns():
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize(("stdout", "stderr"), [("", "no credentials"), ("no credentials", ""), ("{broken", "no credentials")])
+@pytest.mark.parametrize(
+    ("stdout", "stderr"), [("", "no credentials"), ("no credentials", ""), ("{broken", "no credentials")]
+)
 def test_whatever_it_says_is_passed_on(stdout, stderr):
     with pytest.raises(ClusterError, match="pcluster refused: no credentials"):
-        pcluster.check(SimpleNamespace(ok=False, stdout=stdout, stderr=stderr))
+        pcluster.check_result(SimpleNamespace(ok=False, stdout=stdout, stderr=stderr))
 
 
 def test_success_says_nothing():
-    pcluster.check(SimpleNamespace(ok=True, stdout="anything", stderr=""))
+    pcluster.check_result(SimpleNamespace(ok=True, stdout="anything", stderr=""))

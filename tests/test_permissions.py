@@ -35,8 +35,13 @@ ACTIONS = {
     "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
     "lambda:Invoke": "lambda:InvokeFunction",
 }
-NOBODYS = {("stacks", "ListTables")}  # how the sandbox finds the head node's table, in whose name a node would write
-ROUTES = {"ec2:CreateRoute", "ec2:DeleteRoute"}  # of the wizard's stack; moto makes and deletes them without a call
+NOBODYS = {
+    ("stacks", "ListTables")
+}  # how the sandbox finds the head node's table, in whose name a node would write
+ROUTES = {
+    "ec2:CreateRoute",
+    "ec2:DeleteRoute",
+}  # of the wizard's stack; moto makes and deletes them without a call
 FREE = {"sts:GetCallerIdentity"}  # needs no permission
 # What AWS documents for users of pcluster, as far as this cluster has such things: without Batch, FSx, login nodes and images.
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/iam-roles-in-parallelcluster-v3.html#iam-roles-in-parallelcluster-v3-example-user-policies
@@ -73,7 +78,14 @@ class Need(NamedTuple):
     context: tuple[tuple[str, str], ...] = ()
 
 
-KINDS = {"i": "instance", "sg": "security-group", "vol": "volume", "vpc": "vpc", "subnet": "subnet", "eni": "network-interface"}
+KINDS = {
+    "i": "instance",
+    "sg": "security-group",
+    "vol": "volume",
+    "vpc": "vpc",
+    "subnet": "subnet",
+    "eni": "network-interface",
+}
 
 
 def needs(call: Call, tags: dict[str, dict[str, str]]) -> Iterator[Need]:
@@ -83,7 +95,11 @@ def needs(call: Call, tags: dict[str, dict[str, str]]) -> Iterator[Need]:
     if call.operation == "RunInstances" and "LaunchTemplate" not in given:
         yield from needs_of_launch(given)
         return
-    ids = re.findall(r"'((?:i|sg|vol|vpc)-[0-9a-f]{8,17})'", str(given)) if service == "ec2" and "Describe" not in action else []
+    ids = (
+        re.findall(r"'((?:i|sg|vol|vpc)-[0-9a-f]{8,17})'", str(given))
+        if service == "ec2" and "Describe" not in action
+        else []
+    )
     for identifier in ids[:1]:
         resource = f"arn:aws:ec2:{REGION}:{ACCOUNT}:{KINDS[identifier.split('-')[0]]}/{identifier}"
         context = {f"aws:ResourceTag/{key}": value for key, value in tags.get(identifier, {}).items()}
@@ -97,7 +113,8 @@ def needs(call: Call, tags: dict[str, dict[str, str]]) -> Iterator[Need]:
 def needs_of_launch(given: dict) -> Iterator[Need]:
     """Give what a launch needs: each thing that it makes or uses, and the tags."""
     asked = {
-        each["ResourceType"]: {tag["Key"]: tag["Value"] for tag in each["Tags"]} for each in given.get("TagSpecifications", [])
+        each["ResourceType"]: {tag["Key"]: tag["Value"] for tag in each["Tags"]}
+        for each in given.get("TagSpecifications", [])
     }
     for kind in ("instance", "volume"):
         context = {f"aws:RequestTag/{key}": value for key, value in asked.get(kind, {}).items()}
@@ -108,7 +125,9 @@ def needs_of_launch(given: dict) -> Iterator[Need]:
     yield Need("ec2:RunInstances", f"arn:aws:ec2:{REGION}::image/x")
     if "IamInstanceProfile" in given:
         yield Need(
-            "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/parallelcluster/x", (("iam:PassedToService", "ec2.amazonaws.com"),)
+            "iam:PassRole",
+            f"arn:aws:iam::{ACCOUNT}:role/parallelcluster/x",
+            (("iam:PassedToService", "ec2.amazonaws.com"),),
         )
 
 
@@ -158,18 +177,32 @@ def resource_of(service: str, given: dict) -> str:
 
 
 def of_tasks(walked: Walk) -> set[Need]:
-    return {need for call in walked.calls if "app/slurm-cluster" in call.agent for need in needs(call, walked.tags)}
+    return {
+        need
+        for call in walked.calls
+        if "app/slurm-cluster" in call.agent
+        for need in needs(call, walked.tags)
+    }
 
 
 def of_pcluster(walked: Walk) -> set[Need]:
     """Give what the command line of pcluster calls, and CloudFormation in the name of whoever asks for a stack."""
     others = [call for call in walked.calls if "app/slurm-cluster" not in call.agent]
-    return {need for call in others if (call.whose, call.operation) not in NOBODYS for need in needs(call, walked.tags)}
+    return {
+        need
+        for call in others
+        if (call.whose, call.operation) not in NOBODYS
+        for need in needs(call, walked.tags)
+    }
 
 
 def refused(asked: set[Need], *policies: dict) -> list[Need]:
     """Give what the policies do not allow."""
-    return sorted(n for n in asked if n.action not in FREE and not allows(policies, n.action, n.resource, dict(n.context)))
+    return sorted(
+        n
+        for n in asked
+        if n.action not in FREE and not allows(policies, n.action, n.resource, dict(n.context))
+    )
 
 
 def actions(policy: dict) -> set[str]:
@@ -182,7 +215,9 @@ def test_the_tasks_call_nothing_that_their_policy_does_not_allow(walked):
 
 def test_the_tasks_policy_allows_nothing_that_no_task_calls(walked):
     called = {need.action for need in of_tasks(walked)}
-    assert sorted(action for action in actions(TASKS) if not any(matches(action, each) for each in called)) == []
+    assert (
+        sorted(action for action in actions(TASKS) if not any(matches(action, each) for each in called)) == []
+    )
 
 
 def test_each_statement_of_the_tasks_policy_is_needed(walked):
@@ -200,7 +235,9 @@ def test_pclusters_policy_allows_only_what_aws_documents_or_what_the_wizards_net
     services = re.findall(r"^([a-z0-9-]+):((?:[ \w*]|\n )+)", DOCUMENTED, re.MULTILINE)
     documented = [f"{service}:{name}" for service, names in services for name in names.split()]
     called = {need.action for need in of_pcluster(walked)} | ROUTES
-    undocumented = {action for action in actions(PCLUSTER) if not any(matches(each, action) for each in documented)}
+    undocumented = {
+        action for action in actions(PCLUSTER) if not any(matches(each, action) for each in documented)
+    }
     assert sorted(undocumented - called) == []
 
 
@@ -249,7 +286,7 @@ def person(account, own_session, monkeypatch):
 
 
 def told(**settings):
-    return [(check.result, check.detail) for check in checks.allowed(Project(SETTINGS | settings))]
+    return [(check.result, check.detail) for check in checks.check_permissions(Project(SETTINGS | settings))]
 
 
 def test_who_has_both_policies_lacks_nothing(person):
@@ -257,7 +294,9 @@ def test_who_has_both_policies_lacks_nothing(person):
         arn = person.create_policy(PolicyName=path.stem, PolicyDocument=path.read_text())["Policy"]["Arn"]
         person.attach_user_policy(UserName="person", PolicyArn=arn)
     assert told() == [("PASS", "all of permissions.json"), ("PASS", "all of permissions-pcluster.json")]
-    assert {result for result, _ in told(cluster_name="second")} == {"WARN"}  # the policies are for one cluster
+    assert {result for result, _ in told(cluster_name="second")} == {
+        "WARN"
+    }  # the policies are for one cluster
 
 
 def test_what_is_missing_is_named(person):
@@ -272,5 +311,11 @@ def test_an_account_that_does_not_tell_is_unknown(account):
 
 
 def test_the_policies_of_an_assumed_role_are_those_of_the_role():
-    assert permissions.principal("arn:aws:sts::123456789012:assumed-role/Admin/me") == "arn:aws:iam::123456789012:role/Admin"
-    assert permissions.principal("arn:aws:iam::123456789012:user/me") == "arn:aws:iam::123456789012:user/me"
+    assert (
+        permissions.get_principal_arn("arn:aws:sts::123456789012:assumed-role/Admin/me")
+        == "arn:aws:iam::123456789012:role/Admin"
+    )
+    assert (
+        permissions.get_principal_arn("arn:aws:iam::123456789012:user/me")
+        == "arn:aws:iam::123456789012:user/me"
+    )

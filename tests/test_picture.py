@@ -8,7 +8,7 @@ import pytest
 from scripts import screenshots
 from slurm_cluster.aws import security_groups, uqle_instance
 from slurm_cluster.views import picture
-from slurm_cluster.views.connectivity import CONNECT
+from slurm_cluster.views.connectivity import CREATE_INSTANCE
 from tests.conftest import make_cluster
 
 HOSTILE = "\"'><script>alert(1)</script><svg onload=alert(2)>&amp;{{ 7*7 }}</title></style>"
@@ -41,7 +41,7 @@ class Reader(HTMLParser):
 
 
 def read(project):
-    return Reader(picture.page(project))
+    return Reader(picture.render_page(project))
 
 
 def row(page, *beginning):
@@ -53,7 +53,7 @@ def row(page, *beginning):
 @pytest.fixture
 def connected(cluster, project, ec2):
     """A cluster with its UQLE instance, and port 22 open to one address."""
-    security_groups.allow_members(ec2, cluster["group"])
+    security_groups.add_self_rule(ec2, cluster["group"])
     source = [{"CidrIp": "203.0.113.7/32"}]
     permission = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": source}
     ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[permission])
@@ -62,9 +62,9 @@ def connected(cluster, project, ec2):
 
 def launch(project, ec2, script=None):
     place = project.place()
-    image = uqle_instance.image(project.client("ssm"))
-    script = uqle_instance.user_data(place, "/shared") if script is None else script
-    return uqle_instance.launch(ec2, place, project.uqle_settings(), image, script)
+    image = uqle_instance.get_ubuntu_image_id(project.client("ssm"))
+    script = uqle_instance.render_user_data(place, "/shared") if script is None else script
+    return uqle_instance.launch_instance(ec2, place, project.uqle_settings(), image, script)
 
 
 def test_where_nothing_stands_everything_is_missing(project):
@@ -83,13 +83,24 @@ def test_a_network_alone_is_drawn(network, project):
 
 def test_a_cluster_without_its_machine_names_the_steps_that_are_missing(cluster, project):
     page = read(project)
-    assert row(page, "missing", "All traffic") == ["All", "All", "this group itself invoke allow-head-node-group"]
-    assert row(page, "UQLE instance", "head node") == ["8082, Slurm REST API", "missing invoke create-instance"]
+    assert row(page, "missing", "All traffic") == [
+        "All",
+        "All",
+        "this group itself invoke allow-head-node-group",
+    ]
+    assert row(page, "UQLE instance", "head node") == [
+        "8082, Slurm REST API",
+        "missing invoke create-instance",
+    ]
 
 
 def test_the_inbound_rules_are_those_that_ec2_answers(connected, cluster, project, ec2):
-    rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [cluster["group"]]}])["SecurityGroupRules"]
-    ids = {rule.get("CidrIpv4", "group"): rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]}
+    rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [cluster["group"]]}])[
+        "SecurityGroupRules"
+    ]
+    ids = {
+        rule.get("CidrIpv4", "group"): rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]
+    }
     page = read(project)
     assert row(page, ids["203.0.113.7/32"]) == ["SSH", "TCP", "22", "203.0.113.7/32"]
     assert row(page, ids["group"]) == [
@@ -104,12 +115,14 @@ def test_the_inbound_rules_are_those_that_ec2_answers(connected, cluster, projec
 
 
 def test_the_network_settings_are_the_instances(connected, cluster, network, project, ec2):
-    address = uqle_instance.find(ec2, "pcluster-ubuntu")["PublicIpAddress"]
+    address = uqle_instance.find_instance(ec2, "pcluster-ubuntu")["PublicIpAddress"]
     page = read(project)
     assert row(page, "VPC") == [f"{network['vpc']} ParallelClusterVPC-20261124000000, 10.0.0.0/16"]
     assert row(page, "Subnet")[0].startswith(f"{network['public']} ")
     assert row(page, "Auto-assign public IP") == [f"Enabled: {address}"]
-    assert row(page, "Security groups")[0].startswith(f"{cluster['group']} pcluster-ubuntu-HeadNodeSecurityGroup-")
+    assert row(page, "Security groups")[0].startswith(
+        f"{cluster['group']} pcluster-ubuntu-HeadNodeSecurityGroup-"
+    )
 
 
 def test_the_file_system_settings_are_those_of_the_user_data_and_the_mount_target(connected, project):
@@ -117,38 +130,57 @@ def test_the_file_system_settings_are_those_of_the_user_data_and_the_mount_targe
     target = project.client("efs").describe_mount_targets(FileSystemId=file_system)["MountTargets"][0]
     assert row(page, "File system")[0].startswith(file_system)
     assert row(page, "Mount point") == ["/shared"]
-    assert row(page, "Mount target") == [f"{target['MountTargetId']} {target['IpAddress']} in eu-west-2a, available"]
-    assert row(page, "Automatically create and attach security groups") == ["No: it has the head node's group alone"]
+    assert row(page, "Mount target") == [
+        f"{target['MountTargetId']} {target['IpAddress']} in eu-west-2a, available"
+    ]
+    assert row(page, "Automatically create and attach security groups") == [
+        "No: it has the head node's group alone"
+    ]
     [mounts] = [cells[1] for cells in page.rows if cells[0].startswith("Automatically mount")]
     assert mounts == f"✓ Yes: its user data mounts {file_system}"
 
 
 def test_the_console_wizards_own_user_data_is_read_too(cluster, project, ec2):
     file_system = project.place().file_system
-    launch(project, ec2, f"#cloud-config\nruncmd:\n- file_system_id_1={file_system}\n- efs_mount_point_1=/mnt/efs/fs1\n")
+    launch(
+        project,
+        ec2,
+        f"#cloud-config\nruncmd:\n- file_system_id_1={file_system}\n- efs_mount_point_1=/mnt/efs/fs1\n",
+    )
     assert row(read(project), "Mount point") == ["/mnt/efs/fs1"]
 
 
-def test_a_machine_that_mounts_something_else_or_is_in_other_groups_is_not_taken_for_right(cluster, network, project, ec2):
+def test_a_machine_that_mounts_something_else_or_is_in_other_groups_is_not_taken_for_right(
+    cluster, network, project, ec2
+):
     instance = launch(project, ec2, "#!/bin/sh\n")
     other = ec2.create_security_group(GroupName="other", Description="other", VpcId=network["vpc"])["GroupId"]
     ec2.modify_instance_attribute(InstanceId=instance, Groups=[other])
     page = read(project)
-    assert row(page, "Mount point") == [f"missing {CONNECT}"]
+    assert row(page, "Mount point") == [f"missing {CREATE_INSTANCE}"]
     [mounts] = [cells[1] for cells in page.rows if cells[0].startswith("Automatically mount")]
     assert mounts == "No: its user data does not mount this file system"
     assert row(page, "Security groups") == [f"{other} other"]
     assert row(page, "Automatically create and attach security groups") == [
         f"Cannot be told: it is also a member of {other} other"
     ]
-    assert row(page, "UQLE instance", "head node") == ["8082, Slurm REST API", "missing invoke allow-head-node-group"]
+    assert row(page, "UQLE instance", "head node") == [
+        "8082, Slurm REST API",
+        "missing invoke allow-head-node-group",
+    ]
 
 
 def test_a_rule_that_was_taken_away_is_missing(connected, cluster, project, ec2):
-    security_groups.revoke_members(ec2, cluster["group"])
+    security_groups.remove_self_rule(ec2, cluster["group"])
     page = read(project)
-    assert row(page, "UQLE instance", "head node") == ["8082, Slurm REST API", "missing invoke allow-head-node-group"]
-    assert row(page, "UQLE instance", "file system") == ["2049, NFS", "missing invoke disconnect-uqle connect-uqle"]
+    assert row(page, "UQLE instance", "head node") == [
+        "8082, Slurm REST API",
+        "missing invoke allow-head-node-group",
+    ]
+    assert row(page, "UQLE instance", "file system") == [
+        "2049, NFS",
+        "missing invoke disconnect-uqle connect-uqle",
+    ]
 
 
 def test_a_rest_api_that_is_open_to_the_world_is_said(connected, cluster, project, ec2):
@@ -166,16 +198,18 @@ def test_a_rule_for_the_networks_addresses_admits_its_machines(cluster, project,
 
 
 def test_a_stopped_machine_has_no_address_and_says_why(connected, project, ec2, monkeypatch):
-    found = {**uqle_instance.find(ec2, "pcluster-ubuntu"), "State": {"Name": "stopped"}}
+    found = {**uqle_instance.find_instance(ec2, "pcluster-ubuntu"), "State": {"Name": "stopped"}}
     del found["PublicIpAddress"]
-    monkeypatch.setattr(uqle_instance, "find", lambda *_: found)
+    monkeypatch.setattr(uqle_instance, "find_instance", lambda *_: found)
     assert row(read(project), "Auto-assign public IP") == ["No address while it is stopped"]
 
 
 def test_nothing_in_names_and_tags_can_run(connected, network, project, ec2):
     for thing in (network["vpc"], network["public"], network["private"], connected):
         ec2.create_tags(Resources=[thing], Tags=[{"Key": "Name", "Value": HOSTILE}])
-    project.client("efs").tag_resource(ResourceId=project.place().file_system, Tags=[{"Key": "Name", "Value": HOSTILE}])
+    project.client("efs").tag_resource(
+        ResourceId=project.place().file_system, Tags=[{"Key": "Name", "Value": HOSTILE}]
+    )
     page = read(project)
     assert page.text.count(HOSTILE) >= 5
     assert not {"script", "img", "iframe", "object", "link", "a"} & {tag for tag, _ in page.tags}
@@ -184,18 +218,26 @@ def test_nothing_in_names_and_tags_can_run(connected, network, project, ec2):
 
 def test_no_value_is_cut_within_a_character_that_is_escaped(connected, network, project, ec2):
     ec2.create_tags(Resources=[network["private"]], Tags=[{"Key": "Name", "Value": "<" * 100}])
-    page = picture.page(project)
+    page = picture.render_page(project)
     assert f"{'&lt;' * 26}…" in page
     assert not re.search(r"&(?!(lt|gt|amp|#34|#39);)", page)
 
 
 def test_the_page_needs_nothing_else_and_forbids_the_rest(connected, project):
     page = read(project)
-    [policy] = [attributes["content"] for _, attributes in page.tags if attributes.get("http-equiv") == "Content-Security-Policy"]
+    [policy] = [
+        attributes["content"]
+        for _, attributes in page.tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert "default-src 'none'" in policy
     assert "script-src" not in policy
-    assert not [attributes for _, attributes in page.tags if {"src", "href", "srcset", "action", "style"} & attributes.keys()]
-    assert not re.search(r"https?://|@import|url\((?!#)", picture.page(project))
+    assert not [
+        attributes
+        for _, attributes in page.tags
+        if {"src", "href", "srcset", "action", "style"} & attributes.keys()
+    ]
+    assert not re.search(r"https?://|@import|url\((?!#)", picture.render_page(project))
 
 
 def test_two_clusters_are_not_mixed_up(connected, network, project, cloudformation):

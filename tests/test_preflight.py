@@ -17,14 +17,14 @@ def config(project):
     """A rendered configuration whose scripts are where it says."""
     s3 = project.client("s3")
     script_bucket.ensure_bucket(s3, project.bucket, project.account, "eu-west-2")
-    script_bucket.upload(s3, script_bucket.FOLDER, project.bucket, "one", project.account)
-    uris = script_bucket.uris(ROOT / "bootstrap", project.bucket, "one")
+    script_bucket.upload_scripts(s3, script_bucket.FOLDER, project.bucket, "one", project.account)
+    uris = script_bucket.get_script_uris(ROOT / "bootstrap", project.bucket, "one")
     return rendered(**uris, BOOTSTRAP_BUCKET=project.bucket)
 
 
 def check(project, config):
     FILE.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-    preflight.check(FILE, "one", "eu-west-2", project.client("s3"))
+    preflight.check_configuration(FILE, "one", "eu-west-2", project.client("s3"))
 
 
 def test_a_whole_configuration_passes(project, config):
@@ -67,4 +67,4 @@ def test_a_configuration_of_another_region_is_refused(project, config):
 
 def test_a_configuration_that_is_not_there_is_told_how_to_make(project):
     with pytest.raises(ClusterError, match="invoke render"):
-        preflight.check(FILE, "one", "eu-west-2", project.client("s3"))
+        preflight.check_configuration(FILE, "one", "eu-west-2", project.client("s3"))

@@ -52,7 +52,12 @@ def portal() -> Iterator[HTTPServer]:
     class Portal(BaseHTTPRequestHandler):
         def do_GET(self):
             portal.asked.append((self.path, self.headers["x-amz-sso_bearer_token"]))
-            keys = {"accessKeyId": "sso", "secretAccessKey": "sso", "sessionToken": "sso", "expiration": 4102444800000}
+            keys = {
+                "accessKeyId": "sso",
+                "secretAccessKey": "sso",
+                "sessionToken": "sso",
+                "expiration": 4102444800000,
+            }
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps({"roleCredentials": keys}).encode())
@@ -99,7 +104,9 @@ def test_a_role_of_a_profile_is_assumed_by_us_and_by_pcluster(cluster, asked, tm
 
 def test_an_sso_session_is_used_by_us_and_by_pcluster(cluster, asked, portal, tmp_path):
     signed_in("2099-01-01T00:00:00Z")
-    environment = profile("corporate", tmp_path, AWS_ENDPOINT_URL_SSO=f"http://127.0.0.1:{portal.server_port}")
+    environment = profile(
+        "corporate", tmp_path, AWS_ENDPOINT_URL_SSO=f"http://127.0.0.1:{portal.server_port}"
+    )
     invoke("pause", **environment)
     path = "/federation/credentials?role_name=Engineer&account_id=123456789012"
     assert portal.asked == [(path, "token"), (path, "token")]

@@ -105,11 +105,15 @@ def test_ids_and_addresses_of_one_rehearsal_are_not_in_the_outputs():
 def test_no_line_of_the_repository_names_an_absolute_path_or_an_index():
     for name in ("pyproject.toml", "requirements.lock", "Makefile", ".ci/run"):
         text = Path(ROOT / name).read_text()
-        assert not re.search(r"https?://(?!nodejs\.org)|file://|(?<![\w.*$)])/(root|home|work|opt|tmp)/", text), name
+        assert not re.search(
+            r"https?://(?!nodejs\.org)|file://|(?<![\w.*$)])/(root|home|work|opt|tmp)/", text
+        ), name
 
 
 def test_an_output_that_a_task_no_longer_prints_is_stale():
-    fresh, stale = (f"<!-- output: check -->\n```text\n$ invoke check\nPASS    name: {name}\n```\n" for name in "ab")
+    fresh, stale = (
+        f"<!-- output: check -->\n```text\n$ invoke check\nPASS    name: {name}\n```\n" for name in "ab"
+    )
     transcript = "=== invoke check\nPASS    name: a\n\nstep   time\n"
     assert readme_outputs.with_outputs(fresh, transcript) == fresh
     assert readme_outputs.with_outputs(stale, transcript) == fresh

@@ -16,7 +16,7 @@ def no_region(monkeypatch):
 
 
 def resolved():
-    return regions.resolve(PARAMETERS, TEMP_CONFIG)
+    return regions.resolve_region(PARAMETERS, TEMP_CONFIG)
 
 
 def test_the_files_come_before_the_environment_and_the_environment_before_the_profile(monkeypatch, tmp_path):
@@ -43,7 +43,9 @@ def test_a_placeholder_names_no_region():
 def test_two_files_that_contradict_each_other_are_refused():
     TEMP_CONFIG.write_text(GOOD)
     PARAMETERS.write_text(json.dumps({"AWS_REGION": "us-east-1"}))
-    with pytest.raises(ClusterError, match=r"us-east-1 in config-parameters.json and Region is eu-west-2 in temp-config.yml"):
+    with pytest.raises(
+        ClusterError, match=r"us-east-1 in config-parameters.json and Region is eu-west-2 in temp-config.yml"
+    ):
         resolved()
 
 

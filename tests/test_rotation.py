@@ -41,7 +41,7 @@ def asked(tmp_path, monkeypatch):
 def stands(cluster, key_pair, project):
     """A cluster, and the key in its secret."""
     jwt_secret.ensure_secret(project.client("secretsmanager"), project.secret, project.cluster)
-    return lambda: jwt_secret.read(project.client("secretsmanager"), project.secret)
+    return lambda: jwt_secret.read_key(project.client("secretsmanager"), project.secret)
 
 
 @pytest.fixture
@@ -53,25 +53,35 @@ def slurmrestd(tmp_path):
 
 
 def test_the_head_node_runs_the_boot_scripts_own_step_with_the_arn_and_then_starts_slurm_again(asked):
-    key_rotation.take(THROUGH, Path("cluster.pem"), SECRET)
+    key_rotation.install_key(THROUGH, Path("cluster.pem"), SECRET)
     [[arguments, script]] = asked()
-    assert arguments[-2:] == [THROUGH, f"sudo bash -s -- {SECRET} && sudo systemctl restart slurmdbd.service slurmctld.service"]
+    assert arguments[-2:] == [
+        THROUGH,
+        f"sudo bash -s -- {SECRET} && sudo systemctl restart slurmdbd.service slurmctld.service",
+    ]
     assert script == Path(script_bucket.FOLDER, "on_node_start_ubuntu.sh").read_text()
 
 
 @pytest.mark.usefixtures("asked")
 def test_a_step_that_fails_on_the_head_node_is_said_in_its_own_words(monkeypatch):
-    monkeypatch.setenv("STAND_IN_ENDS", json.dumps({"sudo bash": [77, "aws: denied\n[bash] ERROR: the secret cannot be read"]}))
+    monkeypatch.setenv(
+        "STAND_IN_ENDS",
+        json.dumps({"sudo bash": [77, "aws: denied\n[bash] ERROR: the secret cannot be read"]}),
+    )
     said = r"in the secret and not yet on the head node \(\[bash\] ERROR: the secret cannot be read\): .*run this again"
     with pytest.raises(ClusterError, match=said):
-        key_rotation.take(THROUGH, Path("cluster.pem"), SECRET)
+        key_rotation.install_key(THROUGH, Path("cluster.pem"), SECRET)
 
 
 @pytest.mark.parametrize(
     ("end", "sentence"),
     [
-        pytest.param([255, "Permission denied (publickey)."], "No way in: ssh does not open", id="that lets nobody in"),
-        pytest.param([1, "sudo: a password is required"], "does not let us be root", id="that lets nobody be root"),
+        pytest.param(
+            [255, "Permission denied (publickey)."], "No way in: ssh does not open", id="that lets nobody in"
+        ),
+        pytest.param(
+            [1, "sudo: a password is required"], "does not let us be root", id="that lets nobody be root"
+        ),
     ],
 )
 def test_a_head_node_is_left_alone_and_the_secret_with_it(stands, asked, invoke, end, sentence):
@@ -84,7 +94,9 @@ def test_a_head_node_is_left_alone_and_the_secret_with_it(stands, asked, invoke,
 
 def test_a_new_key_is_in_the_secret_and_in_no_output_nor_command(stands, asked, invoke):
     before = stands()
-    done = invoke("rotate-jwt-key", STAND_IN_ENDS=json.dumps({"sudo bash": [73, "the key cannot be written"]}))
+    done = invoke(
+        "rotate-jwt-key", STAND_IN_ENDS=json.dumps({"sudo bash": [73, "the key cannot be written"]})
+    )
     assert done.returncode == 1
     assert "not yet on the head node (the key cannot be written)" in done.stderr
     assert stands() != before
@@ -98,25 +110,32 @@ def test_a_key_that_was_given_literally_is_refused_and_the_sentence_says_why(sta
     done = invoke("rotate-jwt-key")
     assert done.returncode == 1
     assert (
-        "is the key itself, and so an argument of the head node, which nobody can change on a cluster that stands" in done.stderr
+        "is the key itself, and so an argument of the head node, which nobody can change on a cluster that stands"
+        in done.stderr
     )
     assert (stands(), asked()) == (before, [])
 
 
-def test_without_a_cluster_or_a_secret_the_step_that_makes_it_is_named(network, invoke, project, cloudformation):
+def test_without_a_cluster_or_a_secret_the_step_that_makes_it_is_named(
+    network, invoke, project, cloudformation
+):
     assert "invoke create-cluster" in invoke("rotate-jwt-key").stderr
-    assert jwt_secret.find_secret(project.client("secretsmanager"), project.secret) is None
+    assert jwt_secret.find_secret_arn(project.client("secretsmanager"), project.secret) is None
 
 
 def test_the_new_key_is_proven_and_the_old_one_refused(slurmrestd):
     slurmrestd.key = KEY
-    assert "of the new key accepted, of the old key refused" in key_rotation.prove(slurmrestd.url, KEY, OTHER)
+    assert "of the new key accepted, of the old key refused" in key_rotation.verify_rotation(
+        slurmrestd.url, KEY, OTHER
+    )
 
 
 def test_a_slurm_that_goes_on_with_the_old_key_is_said(slurmrestd, monkeypatch):
-    monkeypatch.setattr(key_rotation, "PATIENCE", 0)
+    monkeypatch.setattr(key_rotation, "START_TIMEOUT", 0)
     slurmrestd.key = OTHER
-    with pytest.raises(ClusterError, match="The new key is on the head node, and Slurm does not take it yet. Token refused"):
-        key_rotation.prove(slurmrestd.url, KEY, OTHER)
+    with pytest.raises(
+        ClusterError, match="The new key is on the head node, and Slurm does not take it yet. Token refused"
+    ):
+        key_rotation.verify_rotation(slurmrestd.url, KEY, OTHER)
     with pytest.raises(ClusterError, match="Slurm goes on taking tokens of the old key: run this again"):
-        key_rotation.prove(slurmrestd.url, OTHER, OTHER)
+        key_rotation.verify_rotation(slurmrestd.url, OTHER, OTHER)

@@ -59,7 +59,9 @@ def test_nothing_of_the_persons_own_aws_goes_in():
 
 def test_every_other_host_is_behind_a_proxy_that_is_not_there():
     inside = environment_in_sandbox(HTTPS_PROXY="http://real.example", no_proxy="*")
-    assert {inside[name] for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")} == {"http://127.0.0.1:9"}
+    assert {inside[name] for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")} == {
+        "http://127.0.0.1:9"
+    }
     assert inside["no_proxy"] == inside["NO_PROXY"] == "127.0.0.1,localhost"
     code = "import boto3; boto3.client('sts', endpoint_url='https://sts.amazonaws.com').get_caller_identity()"
     answer = in_sandbox(sys.executable, "-c", code)
@@ -143,7 +145,9 @@ def test_what_is_in_use_is_not_deleted(ec2, cluster, network):
     assert code_of(ec2.detach_internet_gateway, **detach) == "DependencyViolation"
 
 
-def test_a_stack_whose_group_somebody_is_in_is_not_deleted_until_they_are_gone(ec2, cloudformation, cluster, network):
+def test_a_stack_whose_group_somebody_is_in_is_not_deleted_until_they_are_gone(
+    ec2, cloudformation, cluster, network
+):
     image = public_images.image_id(REGION, public_images.UBUNTU_IMAGE)
     interface = {"DeviceIndex": 0, "SubnetId": network["public"], "Groups": [cluster["group"]]}
     made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])
@@ -159,7 +163,12 @@ def test_a_deleted_stack_leaves_nothing(ec2, cloudformation, account):
     before = inventory(REGION)
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     template = public_images.NETWORK_TEMPLATE.read_text()
-    given = {"VpcId": vpc, "InternetGatewayId": "", "PublicCIDR": "10.0.0.0/24", "PrivateCIDR": "10.0.16.0/20"}
+    given = {
+        "VpcId": vpc,
+        "InternetGatewayId": "",
+        "PublicCIDR": "10.0.0.0/24",
+        "PrivateCIDR": "10.0.16.0/20",
+    }
     given["AvailabilityZone"] = "eu-west-2a"
     parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
     cloudformation.create_stack(StackName="n", TemplateBody=template, Parameters=parameters)
@@ -180,7 +189,9 @@ def test_each_region_has_the_images_and_the_parameter_that_others_publish(accoun
 def test_a_stacks_events_come_one_after_the_other(cloudformation, monkeypatch):
     monkeypatch.setattr(stacks, "SECONDS", 0.1)
     monkeypatch.setattr(stacks, "SMALL", 1)
-    resources = {f"Handle{number}": {"Type": "AWS::CloudFormation::WaitConditionHandle"} for number in range(10)}
+    resources = {
+        f"Handle{number}": {"Type": "AWS::CloudFormation::WaitConditionHandle"} for number in range(10)
+    }
     cloudformation.create_stack(StackName="slow", TemplateBody=json.dumps({"Resources": resources}))
     told = []
     while not told or told[-1][0] == "CREATE_IN_PROGRESS":
@@ -197,7 +208,9 @@ def test_the_compute_fleet_does_what_it_is_asked_step_by_step(ec2):
     dynamodb = client("dynamodb", REGION)
     table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
     name, key = "parallelcluster-x", {"Id": {"S": "COMPUTE_FLEET"}}
-    dynamodb.create_table(TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST")
+    dynamodb.create_table(
+        TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST"
+    )
     dynamodb.put_item(TableName=name, Item={**key, "Data": {"M": {"status": {"S": "STOP_REQUESTED"}}}})
     seen = [dynamodb.get_item(TableName=name, Key=key)["Item"]["Data"]["M"]["status"]["S"] for _ in range(3)]
     assert seen == ["STOPPING", "STOPPED", "STOPPED"]
@@ -206,7 +219,13 @@ def test_the_compute_fleet_does_what_it_is_asked_step_by_step(ec2):
 def test_a_stack_takes_up_a_log_group_that_one_before_left(cloudformation):
     group = "{Type: AWS::Logs::LogGroup, DeletionPolicy: Retain, Properties: {LogGroupName: /aws/parallelcluster/x-202611240000}}"
     for _ in range(2):
-        stack = cloudformation.create_stack(StackName="x", TemplateBody=f"Resources: {{Group: {group}}}")["StackId"]
-        assert cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+        stack = cloudformation.create_stack(StackName="x", TemplateBody=f"Resources: {{Group: {group}}}")[
+            "StackId"
+        ]
+        assert (
+            cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+        )
         cloudformation.delete_stack(StackName=stack)
-        assert cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE"
+        assert (
+            cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE"
+        )

@@ -18,7 +18,11 @@ from tests.test_bad_input import run
 from tests.walk import CLUSTER
 
 pytestmark = pytest.mark.xdist_group("walk")
-MAY_TELL = {("secretsmanager", "CreateSecret"), ("secretsmanager", "PutSecretValue"), ("secretsmanager", "GetSecretValue")}
+MAY_TELL = {
+    ("secretsmanager", "CreateSecret"),
+    ("secretsmanager", "PutSecretValue"),
+    ("secretsmanager", "GetSecretValue"),
+}
 
 
 def forms(secret: bytes) -> list[bytes]:
@@ -26,9 +30,19 @@ def forms(secret: bytes) -> list[bytes]:
     inside = []
     for offset in range(3):
         encoded = base64.b64encode(b"x" * offset + secret)
-        inside += [encoded[4 if offset else 0 : len(encoded) - 4], base64.urlsafe_b64encode(b"x" * offset + secret)[4:-4]]
+        inside += [
+            encoded[4 if offset else 0 : len(encoded) - 4],
+            base64.urlsafe_b64encode(b"x" * offset + secret)[4:-4],
+        ]
     quoted = "".join(f"%{byte:02X}" for byte in secret).encode()
-    return [secret, urllib.parse.quote(secret).encode(), quoted, quoted.lower(), binascii.hexlify(secret), *inside]
+    return [
+        secret,
+        urllib.parse.quote(secret).encode(),
+        quoted,
+        quoted.lower(),
+        binascii.hexlify(secret),
+        *inside,
+    ]
 
 
 def unpacked(content: bytes) -> Iterator[bytes]:
@@ -61,7 +75,9 @@ def key(walked):
 @pytest.fixture(scope="module")
 def private(walked):
     loaded = serialization.load_ssh_private_key(walked.private.encode(), password=None)
-    seed = loaded.private_bytes(serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption())
+    seed = loaded.private_bytes(
+        serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
+    )
     lines = [line.encode() for line in walked.private.splitlines() if not line.startswith("-----")]
     return [*forms(seed), *lines[1:]]  # the first line is the same in all such files
 
@@ -71,7 +87,13 @@ def test_the_search_finds_what_it_looks_for():
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("x", b"y" + secret)
-    hidden = [b"x" + secret, archive.getvalue(), gzip.compress(secret), zlib.compress(secret), secret.hex().encode()]
+    hidden = [
+        b"x" + secret,
+        archive.getvalue(),
+        gzip.compress(secret),
+        zlib.compress(secret),
+        secret.hex().encode(),
+    ]
     hidden += [base64.b64encode(b"p" * length + secret + b"more") for length in range(7)]
     hidden += [base64.urlsafe_b64encode(b"p" * length + secret) for length in range(7)]
     hidden += [base64.encodebytes(b"p" * 70 + secret)]
@@ -86,15 +108,25 @@ def test_no_step_says_a_secret_at_its_most_talkative_and_with_faults(walked, key
 
 
 def test_the_key_goes_over_the_wire_only_to_and_from_the_secret(walked, key, private):
-    told = {(call.service, call.operation) for call in walked.calls if any(tells(part, key) for part in call.wire)}
-    assert told == MAY_TELL - {("secretsmanager", "PutSecretValue")}  # which gave the secret another key, later
+    told = {
+        (call.service, call.operation) for call in walked.calls if any(tells(part, key) for part in call.wire)
+    }
+    assert told == MAY_TELL - {
+        ("secretsmanager", "PutSecretValue")
+    }  # which gave the secret another key, later
     assert [call.operation for call in walked.calls if any(tells(part, private) for part in call.wire)] == []
 
 
 def test_the_key_is_in_no_file_but_the_one_for_uqle_which_is_its_owners_alone(walked, key):
-    assert {name: mode for name, (mode, content) in walked.files.items() if tells(content, key)} == {"work/uqle.env": 0o600}
+    assert {name: mode for name, (mode, content) in walked.files.items() if tells(content, key)} == {
+        "work/uqle.env": 0o600
+    }
     assert f"SLURM_JWT_KEY={walked.key}\n".encode() in walked.files["work/uqle.env"][1]
-    assert {"work/config.yml", "work/config-parameters.json", "home/.parallelcluster/pcluster-cli.log"} <= walked.files.keys()
+    assert {
+        "work/config.yml",
+        "work/config-parameters.json",
+        "home/.parallelcluster/pcluster-cli.log",
+    } <= walked.files.keys()
 
 
 def test_the_private_key_is_in_its_own_file_alone(walked, private):
@@ -108,14 +140,16 @@ def test_no_process_shows_a_secret_in_its_arguments_or_environment(walked, key, 
 
 
 def test_what_holds_parameters_is_its_owners_alone(walked):
-    assert {walked.files[f"work/{name}"][0] for name in ("config.yml", "config-parameters.json", "uqle.env")} == {0o600}
+    assert {
+        walked.files[f"work/{name}"][0] for name in ("config.yml", "config-parameters.json", "uqle.env")
+    } == {0o600}
 
 
 @pytest.mark.parametrize("fault", [faults.lost, faults.broken, faults.refusing("AccessDeniedException")])
 def test_no_fault_at_a_call_about_the_secret_makes_a_task_tell_the_key(fault, cluster, project, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     run("create_jwt_key")
-    key = forms(jwt_secret.read(project.client("secretsmanager"), project.secret).encode())
+    key = forms(jwt_secret.read_key(project.client("secretsmanager"), project.secret).encode())
     for task, arguments in ("create_jwt_key", []), ("handover", [True]):
         with faults.injected(fault, at=0, only="Secret") as counted:
             run(task, *arguments)

@@ -12,8 +12,8 @@ def rules(ec2, group):
 
 
 def test_the_groups_own_members_are_admitted_once_and_all_their_traffic(ec2, cluster):
-    assert security_groups.allow_members(ec2, cluster["group"])
-    assert not security_groups.allow_members(ec2, cluster["group"])
+    assert security_groups.add_self_rule(ec2, cluster["group"])
+    assert not security_groups.add_self_rule(ec2, cluster["group"])
     [rule] = rules(ec2, cluster["group"])
     assert rule["IpProtocol"] == "-1"
     assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [cluster["group"]]
@@ -22,39 +22,44 @@ def test_the_groups_own_members_are_admitted_once_and_all_their_traffic(ec2, clu
 
 def test_another_refusal_of_the_rule_is_not_swallowed(ec2, account):
     with pytest.raises(ClientError, match="InvalidGroup.NotFound"):
-        security_groups.allow_members(ec2, "sg-00000000000000000")
+        security_groups.add_self_rule(ec2, "sg-00000000000000000")
 
 
 def test_the_rule_is_taken_away_and_others_stay(ec2, cluster):
     ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}
     ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[ssh])
-    security_groups.allow_members(ec2, cluster["group"])
-    assert security_groups.revoke_members(ec2, cluster["group"])
-    assert not security_groups.revoke_members(ec2, cluster["group"])
+    security_groups.add_self_rule(ec2, cluster["group"])
+    assert security_groups.remove_self_rule(ec2, cluster["group"])
+    assert not security_groups.remove_self_rule(ec2, cluster["group"])
     [rule] = rules(ec2, cluster["group"])
     assert rule["FromPort"] == 22
 
 
 def test_the_head_nodes_group_is_found_by_its_logical_id(cloudformation, cluster, network):
     second = make_cluster("second", network, cloudformation)
-    assert security_groups.head_node_group(cloudformation, "pcluster-ubuntu") == cluster["group"]
-    assert security_groups.head_node_group(cloudformation, "second") == second["group"]
+    assert security_groups.get_head_node_group_id(cloudformation, "pcluster-ubuntu") == cluster["group"]
+    assert security_groups.get_head_node_group_id(cloudformation, "second") == second["group"]
 
 
 def test_a_cluster_with_groups_of_its_own_is_told_so(cloudformation, account):
     template = '{"Resources": {"Other": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}}'
     cloudformation.create_stack(StackName="pcluster-ubuntu", TemplateBody=template)
     with pytest.raises(ClusterError, match="has no HeadNodeSecurityGroup"):
-        security_groups.head_node_group(cloudformation, "pcluster-ubuntu")
+        security_groups.get_head_node_group_id(cloudformation, "pcluster-ubuntu")
 
 
-def test_only_machines_that_are_not_the_clusters_own_stand_in_the_way_of_its_deletion(ec2, cloudformation, cluster, network):
+def test_only_machines_that_are_not_the_clusters_own_stand_in_the_way_of_its_deletion(
+    ec2, cloudformation, cluster, network
+):
     security_groups.refuse_foreign_members(cloudformation, ec2, "pcluster-ubuntu")
     image = client("ssm", "eu-west-2")
     name = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
     interface = {"DeviceIndex": 0, "SubnetId": network["public"], "Groups": [cluster["group"]]}
     made = ec2.run_instances(
-        ImageId=image.get_parameter(Name=name)["Parameter"]["Value"], MinCount=1, MaxCount=1, NetworkInterfaces=[interface]
+        ImageId=image.get_parameter(Name=name)["Parameter"]["Value"],
+        MinCount=1,
+        MaxCount=1,
+        NetworkInterfaces=[interface],
     )["Instances"][0]["InstanceId"]
     with pytest.raises(ClusterError, match=made):
         security_groups.refuse_foreign_members(cloudformation, ec2, "pcluster-ubuntu")

@@ -16,7 +16,9 @@ else:
 
 def test_the_lock_pins_every_package_that_is_asked_for_with_its_hashes():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    asked = [Requirement(each) for each in project["project"]["dependencies"] + project["dependency-groups"]["dev"]]
+    asked = [
+        Requirement(each) for each in project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    ]
     entries = re.split(r"(?m)^(?=[a-z])", (ROOT / "requirements.lock").read_text())
     pinned = {name: entry for entry in entries for name in re.findall(r"^([\w.-]+)(?:\[.*?\])?==", entry)}
     for requirement in asked:

@@ -42,17 +42,22 @@ def in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str
     os.write(ours, f"{answer}\n".encode())
     command = [*INVOKE, *arguments]
     take = functools.partial(fcntl.ioctl, theirs, termios.TIOCSCTTY, 0)
-    answered = subprocess.run(command, stdin=theirs, capture_output=True, text=True, start_new_session=True, preexec_fn=take)
+    answered = subprocess.run(
+        command, stdin=theirs, capture_output=True, text=True, start_new_session=True, preexec_fn=take
+    )
     os.close(ours)
     os.close(theirs)
     return answered
 
 
 def test_the_data_that_dies_with_the_cluster_is_told_with_its_size(cloudformation, efs, cluster):
-    found = stack.require(cloudformation, "pcluster-ubuntu")
-    [identifier] = stack.resources(cloudformation, found["StackId"], shared_storage.KIND)
-    assert shared_storage.fate(cloudformation, efs, found) == f"The data on /shared dies: {identifier} with 0.0 MiB."
-    assert shared_storage.fate(cloudformation, efs, None) == ""
+    found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
+    [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], shared_storage.FILE_SYSTEM_TYPE)
+    assert (
+        shared_storage.describe_deletion(cloudformation, efs, found)
+        == f"The data on /shared dies: {identifier} with 0.0 MiB."
+    )
+    assert shared_storage.describe_deletion(cloudformation, efs, None) == ""
 
 
 @pytest.mark.parametrize("task", ["down", "delete-cluster"])
@@ -62,17 +67,20 @@ def test_the_clusters_name_is_typed_before_its_data_dies(task, cluster, cloudfor
         assert "The data on /shared dies: fs-" in refused.stdout
         assert "Type pcluster-ubuntu to go on:" in refused.stdout
         assert (refused.returncode, refused.stderr) == (1, "Nothing was changed.\n")
-    assert stack.require(cloudformation, "pcluster-ubuntu")
+    assert stack.require_cluster(cloudformation, "pcluster-ubuntu")
     assert in_terminal("pcluster-ubuntu", task).returncode == 0
-    assert stack.find(cloudformation, "pcluster-ubuntu") is None
+    assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None
 
 
 def test_a_file_system_that_is_kept_is_named_with_what_keeps_the_network_and_how_it_goes(
     kept, cloudformation, ec2, efs, network, invoke
 ):
-    found = stack.require(cloudformation, "pcluster-ubuntu")
-    [identifier] = stack.resources(cloudformation, found["StackId"], shared_storage.KIND)
-    assert shared_storage.fate(cloudformation, efs, found) == f"{identifier} with 0.0 MiB is kept, and goes on costing."
+    found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
+    [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], shared_storage.FILE_SYSTEM_TYPE)
+    assert (
+        shared_storage.describe_deletion(cloudformation, efs, found)
+        == f"{identifier} with 0.0 MiB is kept, and goes on costing."
+    )
     refused = invoke("down", "--yes")
     assert refused.returncode == 1
     [target] = efs.describe_mount_targets(FileSystemId=identifier)["MountTargets"]

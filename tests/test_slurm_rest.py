@@ -17,7 +17,7 @@ import pytest
 
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import rest_client
-from slurm_cluster.slurm.smoke_job import verify
+from slurm_cluster.slurm.smoke_job import run_smoke_job
 
 KEY = "the-key-of-this-test-_0123456789-abcdefghijk"
 NEW, OLD = ("0.0.42", "0.0.45", "0.0.9"), ("0.0.36", "0.0.38")
@@ -121,7 +121,11 @@ class Slurmrestd(http.server.ThreadingHTTPServer):
         if path == "/slurm/job/7":
             state = self.states[min(job["looks"], len(self.states)) - 1]
             state = ["FAILED"] if job["status"] and state == ["COMPLETED"] else state
-            code = job["status"] << 8 if self.old else {"status": ["SUCCESS"], "return_code": self.number(job["status"])}
+            code = (
+                job["status"] << 8
+                if self.old
+                else {"status": ["SUCCESS"], "return_code": self.number(job["status"])}
+            )
             reason = "NonZeroExitCode" if job["status"] else "None"
             return {"errors": [], "jobs": [{"job_state": self.state(state), "state_reason": reason, "exit_code": code,
                     "nodes": "queue1-dy-1"}]} if method == "GET" else {"errors": []}  # fmt: skip
@@ -131,7 +135,12 @@ class Slurmrestd(http.server.ThreadingHTTPServer):
         if self.lag >= 0:
             return {"errors": [{"error": "Nothing found with query"}] if self.old else [], "jobs": [earlier]}
         code = {"status": ["SUCCESS"], "return_code": self.number(0)}
-        return {"jobs": [earlier, {"name": job["name"], "state": {"current": self.state(["COMPLETED"])}, "exit_code": code}]}
+        return {
+            "jobs": [
+                earlier,
+                {"name": job["name"], "state": {"current": self.state(["COMPLETED"])}, "exit_code": code},
+            ]
+        }
 
 
 @pytest.fixture
@@ -171,7 +180,7 @@ def nothing_tells_a_secret(capfd, caplog, request):
 
 def run(request, url, key=KEY, **options):
     lines = request.node.said = []
-    lines.extend(re.sub(r" {2,}", " ", line) for line in verify(url, key, pause=0.01, **options))
+    lines.extend(re.sub(r" {2,}", " ", line) for line in run_smoke_job(url, key, pause=0.01, **options))
     return lines
 
 
@@ -195,7 +204,9 @@ def fails(request):
     return ends
 
 
-@pytest.mark.parametrize(("versions", "newest"), [(NEW, "v0.0.45"), (OLD, "v0.0.38")], ids=["lists and objects", "22.05"])
+@pytest.mark.parametrize(
+    ("versions", "newest"), [(NEW, "v0.0.45"), (OLD, "v0.0.38")], ids=["lists and objects", "22.05"]
+)
 def test_each_link_is_a_line_when_it_is_proven(slurm, prove, shared, versions, newest):
     slurm.versions = versions
     lines = prove(slurm.url, read_output=lambda path: (shared / Path(path).name).read_text())
@@ -219,12 +230,19 @@ def test_a_token_is_hs256_for_the_user_and_short_lived(slurm, prove):
     prove(slurm.url, user="ubuntu")
     for *_, token, _ in slurm.seen:
         claims = jwt.decode(token, KEY, algorithms=["HS256"])
-        assert (set(claims), claims["sun"], claims["exp"] - claims["iat"]) == ({"iat", "exp", "sun"}, "ubuntu", 300)
+        assert (set(claims), claims["sun"], claims["exp"] - claims["iat"]) == (
+            {"iat", "exp", "sun"},
+            "ubuntu",
+            300,
+        )
 
 
 def test_without_a_reader_the_job_reads_its_own_output_and_the_line_says_so(slurm, prove, shared):
     lines = prove(slurm.url)
-    assert "output /shared/verify-slurm.txt, read back by the job on its own node; no other machine was asked" in lines
+    assert (
+        "output /shared/verify-slurm.txt, read back by the job on its own node; no other machine was asked"
+        in lines
+    )
     assert [file.name for file in shared.iterdir()] == ["verify-slurm.txt"]
 
 
@@ -252,12 +270,17 @@ def test_a_redirect_does_not_take_the_token_elsewhere(slurm, fails):
 def test_a_closed_port_is_said(fails):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    assert fails(f"http://127.0.0.1:{port}").startswith(f"Port closed: nothing listens at http://127.0.0.1:{port}, so slurmrestd")
+    assert fails(f"http://127.0.0.1:{port}").startswith(
+        f"Port closed: nothing listens at http://127.0.0.1:{port}, so slurmrestd"
+    )
 
 
 def test_no_route_is_said_when_nothing_comes_back(fails, monkeypatch):
     monkeypatch.setattr(rest_client, "CONNECT_SECONDS", 0.2)
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as full,
+        socket.create_connection(full.getsockname()),
+    ):
         filled = [socket.socket() for _ in range(3)]
         for each in filled:
             each.setblocking(False)
@@ -274,7 +297,9 @@ def test_a_name_that_does_not_resolve_is_said(fails, monkeypatch):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert fails("http://ip-10-0-0-10.eu-west-2.compute.internal:8082").startswith("No route: the name in http://ip-10-0")
+    assert fails("http://ip-10-0-0-10.eu-west-2.compute.internal:8082").startswith(
+        "No route: the name in http://ip-10-0"
+    )
 
 
 @pytest.mark.parametrize(
@@ -305,10 +330,14 @@ def test_what_is_no_answer_is_said(fails, monkeypatch, reply, says):
         thread.join()
 
 
-@pytest.mark.parametrize("answer", [(404, "<html>nginx"), (200, []), (200, {"paths": {"/pets": {}}}), (503, "")], ids=str)
+@pytest.mark.parametrize(
+    "answer", [(404, "<html>nginx"), (200, []), (200, {"paths": {"/pets": {}}}), (503, "")], ids=str
+)
 def test_what_is_not_slurmrestd_is_said(slurm, fails, answer):
     slurm.over["GET /openapi/vN"] = answer
-    assert fails(slurm.url).startswith(f"Not slurmrestd: {slurm.url} answers as something else does ({answer[0]}")
+    assert fails(slurm.url).startswith(
+        f"Not slurmrestd: {slurm.url} answers as something else does ({answer[0]}"
+    )
 
 
 def test_a_slurmrestd_that_takes_no_token_at_all_is_said(slurm, fails):
@@ -321,11 +350,15 @@ def test_a_slurmrestd_that_takes_no_token_at_all_is_said(slurm, fails):
 @pytest.mark.parametrize("refusal", [511, 500, 401])
 def test_a_wrong_key_is_said(slurm, fails, refusal):
     slurm.key, slurm.refusal = "another-key-_0123456789-abcdefghijklmnopqrst", refusal
-    assert f"Token refused: the JWT key here is not the head node's ({refusal} Protocol auth" in fails(slurm.url)
+    assert f"Token refused: the JWT key here is not the head node's ({refusal} Protocol auth" in fails(
+        slurm.url
+    )
 
 
 def test_a_key_with_a_newline_is_another_key(slurm, fails):
-    assert fails(slurm.url, key=KEY + "\n").startswith("Token refused: the JWT key here is not the head node's")
+    assert fails(slurm.url, key=KEY + "\n").startswith(
+        "Token refused: the JWT key here is not the head node's"
+    )
 
 
 def test_a_clock_that_is_behind_is_said_with_how_much(slurm, fails):
@@ -342,18 +375,28 @@ def test_a_user_that_slurm_refuses_is_said(slurm, fails):
 
 
 def test_a_slurmctld_that_is_down_is_said(slurm, fails):
-    slurm.over["GET /slurm/diag"] = (502, {"errors": [{"error": "Unable to contact slurm controller (connect failure)"}]})
-    assert fails(slurm.url).startswith("slurmctld is down: slurmrestd does not reach it (502 Unable to contact")
+    slurm.over["GET /slurm/diag"] = (
+        502,
+        {"errors": [{"error": "Unable to contact slurm controller (connect failure)"}]},
+    )
+    assert fails(slurm.url).startswith(
+        "slurmctld is down: slurmrestd does not reach it (502 Unable to contact"
+    )
 
 
 @pytest.mark.parametrize(
     ("partitions", "known"),
-    [([], "it has none at all"), ([{"name": "queue1", "partition": {"state": ["INACTIVE"]}}], "queue1 is INACTIVE")],
+    [
+        ([], "it has none at all"),
+        ([{"name": "queue1", "partition": {"state": ["INACTIVE"]}}], "queue1 is INACTIVE"),
+    ],
     ids=["none", "stopped fleet"],
 )
 def test_no_partition_is_said(slurm, fails, partitions, known):
     slurm.over["GET /slurm/partitions/"] = (200, {"errors": [], "partitions": partitions})
-    assert fails(slurm.url).startswith(f"No partition: Slurm has none that is up ({known}): `pcluster update-compute-fleet")
+    assert fails(slurm.url).startswith(
+        f"No partition: Slurm has none that is up ({known}): `pcluster update-compute-fleet"
+    )
 
 
 @pytest.mark.parametrize(
@@ -376,7 +419,11 @@ def test_a_job_that_is_taken_with_a_word_on_its_waiting_is_taken(slurm, prove):
     def submit(request):
         sun = request.claims()["sun"]
         body = slurm.seen[-1][-1]
-        request.reply(200, slurm.answer("POST", "/slurm/job/submit", body, sun) | {"errors": [{"error": "Node not available"}]})
+        request.reply(
+            200,
+            slurm.answer("POST", "/slurm/job/submit", body, sun)
+            | {"errors": [{"error": "Node not available"}]},
+        )
 
     slurm.over["POST /slurm/job/submit"] = submit
     assert prove(slurm.url)[-1].startswith("accounting")
@@ -403,7 +450,9 @@ def test_a_job_that_failed_is_said(slurm, fails, states, code, says):
 
 
 def test_a_folder_that_is_not_there_is_said_by_the_real_job(slurm, fails):
-    assert fails(slurm.url, directory="/shared/not/there").startswith("No output: job 7 cannot write /shared/not/there/verify")
+    assert fails(slurm.url, directory="/shared/not/there").startswith(
+        "No output: job 7 cannot write /shared/not/there/verify"
+    )
 
 
 def test_a_job_that_does_not_end_is_cancelled_and_its_reason_said(slurm, fails):
@@ -425,7 +474,7 @@ def test_a_job_that_is_held_is_said_at_once_and_cancelled(slurm, fails):
 
 
 def test_a_job_is_cancelled_when_the_person_stops_waiting(slurm):
-    lines = verify(slurm.url, KEY, pause=0.01)
+    lines = run_smoke_job(slurm.url, KEY, pause=0.01)
     while "submit" not in next(lines):
         pass
     lines.close()
@@ -449,7 +498,9 @@ def test_a_job_that_ended_is_not_cancelled(slurm, prove):
 )
 def test_no_accounting_is_said(slurm, fails, answer):
     slurm.over["GET /slurmdb/job/N"] = answer
-    assert fails(slurm.url).startswith(f"No accounting: after 0.1 s slurmdbd does not have job 7 ({answer[0]} ")
+    assert fails(slurm.url).startswith(
+        f"No accounting: after 0.1 s slurmdbd does not have job 7 ({answer[0]} "
+    )
 
 
 def test_no_accounting_is_said_also_where_slurmctld_needs_it(slurm, fails):
@@ -471,15 +522,23 @@ def test_output_that_another_machine_does_not_see_is_said(slurm, fails):
 
 def test_output_of_another_run_is_not_taken_for_it(slurm, fails):
     said = fails(slurm.url, read_output=lambda _: "0123456789abcdef\n")
-    assert said.startswith("No output: /shared/verify-slurm.txt is not what the job wrote (another text is in it)")
+    assert said.startswith(
+        "No output: /shared/verify-slurm.txt is not what the job wrote (another text is in it)"
+    )
 
 
 def test_a_server_that_repeats_the_token_and_the_key_does_not_put_them_on_the_screen(slurm, fails):
-    slurm.over["GET /openapi/vN"] = lambda r: r.reply(500, f"\x1b[31m{r.headers['X-SLURM-USER-TOKEN']} {KEY}", "text/plain")
-    assert "(500 [31m(token) (key))" in fails(slurm.url).replace("  ", " ").replace("( ", "(").replace("500  ", "500 ")
+    slurm.over["GET /openapi/vN"] = lambda r: r.reply(
+        500, f"\x1b[31m{r.headers['X-SLURM-USER-TOKEN']} {KEY}", "text/plain"
+    )
+    assert "(500 [31m(token) (key))" in fails(slurm.url).replace("  ", " ").replace("( ", "(").replace(
+        "500  ", "500 "
+    )
 
 
-@pytest.mark.parametrize("key", ["", "short", "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"])
+@pytest.mark.parametrize(
+    "key", ["", "short", "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"]
+)
 def test_a_key_that_is_none_is_refused_before_anything_is_asked(slurm, fails, key):
     assert fails(slurm.url, key=key).endswith("`invoke create-jwt-key` makes a good one.")
     assert slurm.seen == []
@@ -487,7 +546,12 @@ def test_a_key_that_is_none_is_refused_before_anything_is_asked(slurm, fails, ke
 
 @pytest.mark.parametrize(
     "options",
-    [{"url": "head-node:8082"}, {"url": "http://me:secret@head-node:8082"}, {"user": "a\nb"}, {"directory": "/a; rm -r /"}],
+    [
+        {"url": "head-node:8082"},
+        {"url": "http://me:secret@head-node:8082"},
+        {"user": "a\nb"},
+        {"directory": "/a; rm -r /"},
+    ],
     ids=str,
 )
 def test_what_cannot_be_is_refused_before_anything_is_asked(slurm, fails, options):

@@ -11,50 +11,58 @@ from tests.conftest import make_cluster
 def test_a_cluster_that_is_not_there_is_told_with_those_that_are(cloudformation, network):
     make_cluster("second", network, cloudformation)
     with pytest.raises(ClusterError, match=r"There is no cluster first \(this region has second\)"):
-        stack.require(cloudformation, "first")
+        stack.require_cluster(cloudformation, "first")
 
 
 def test_a_cluster_that_is_not_whole_is_told_with_its_status(cloudformation, network, monkeypatch):
     monkeypatch.setattr(resource_types, "head_node_status", 69)
     make_cluster("first", network, cloudformation)
     with pytest.raises(ClusterError, match="The cluster first is ROLLBACK_COMPLETE"):
-        stack.require(cloudformation, "first")
+        stack.require_cluster(cloudformation, "first")
 
 
 def test_outputs_and_resources_are_found_by_name(cloudformation, cluster):
-    found = stack.require(cloudformation, "pcluster-ubuntu")
-    assert stack.output(found, "HeadNodePrivateDnsName") == "ip-10-0-0-10.eu-west-2.compute.internal"
-    assert stack.physical_id(cloudformation, "pcluster-ubuntu", "HeadNodeSecurityGroup") == cluster["group"]
-    assert stack.physical_id(cloudformation, "pcluster-ubuntu", "Absent") is None
-    assert stack.resources(cloudformation, "pcluster-ubuntu", "AWS::EC2::SecurityGroup") == [cluster["group"]]
+    found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
+    assert stack.get_output(found, "HeadNodePrivateDnsName") == "ip-10-0-0-10.eu-west-2.compute.internal"
+    assert (
+        stack.find_resource_id(cloudformation, "pcluster-ubuntu", "HeadNodeSecurityGroup") == cluster["group"]
+    )
+    assert stack.find_resource_id(cloudformation, "pcluster-ubuntu", "Absent") is None
+    assert stack.list_resource_ids(cloudformation, "pcluster-ubuntu", "AWS::EC2::SecurityGroup") == [
+        cluster["group"]
+    ]
     with pytest.raises(ClusterError, match="has no output Absent"):
-        stack.output(found, "Absent")
+        stack.get_output(found, "Absent")
 
 
 def test_watching_a_creation_ends_with_everything_done(cloudformation, cluster):
-    *_, last = stack.watch(cloudformation, cluster["stack"])
+    *_, last = stack.watch_stack(cloudformation, cluster["stack"])
     assert (last.status, last.done, last.total) == ("CREATE_COMPLETE", 7, 7)
     assert last.last.endswith("CREATE_COMPLETE")
 
 
 def test_watching_a_deletion_goes_on_until_the_stack_is_gone(cloudformation, cluster, monkeypatch):
-    monkeypatch.setattr(stack, "POLL", [0.1])
+    monkeypatch.setattr(stack, "POLL_SECONDS", [0.1])
     monkeypatch.setattr(stacks, "DELETION", 0.5)
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
-    seen = [progress.status for progress in stack.watch(cloudformation, cluster["stack"])]
+    seen = [progress.status for progress in stack.watch_stack(cloudformation, cluster["stack"])]
     assert (seen[0], seen[-1]) == ("DELETE_IN_PROGRESS", "DELETE_COMPLETE")
-    assert stack.find(cloudformation, "pcluster-ubuntu") is None
+    assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None
 
 
-def test_watching_an_operation_that_tells_of_nothing_ends_after_a_moment(cloudformation, cluster, monkeypatch):
-    monkeypatch.setattr(stack, "POLL", [0.1])
-    monkeypatch.setattr(stack, "MOMENT", 0.3)
-    before = stack.newest_event(cloudformation, cluster["stack"])
-    seen = [progress.status for progress in stack.watch(cloudformation, cluster["stack"], before)]
+def test_watching_an_operation_that_tells_of_nothing_ends_after_a_moment(
+    cloudformation, cluster, monkeypatch
+):
+    monkeypatch.setattr(stack, "POLL_SECONDS", [0.1])
+    monkeypatch.setattr(stack, "START_TIMEOUT", 0.3)
+    before = stack.get_newest_event_id(cloudformation, cluster["stack"])
+    seen = [progress.status for progress in stack.watch_stack(cloudformation, cluster["stack"], before)]
     assert seen == ["CREATE_COMPLETE"]
 
 
-def test_a_head_node_that_fails_to_boot_is_the_reason_of_the_failure(cloudformation, network, project, monkeypatch):
+def test_a_head_node_that_fails_to_boot_is_the_reason_of_the_failure(
+    cloudformation, network, project, monkeypatch
+):
     monkeypatch.setattr(resource_types, "head_node_status", 69)
     made = make_cluster("pcluster-ubuntu", network, cloudformation)
     logs = project.client("logs")
@@ -63,10 +71,12 @@ def test_a_head_node_that_fails_to_boot_is_the_reason_of_the_failure(cloudformat
     logs.create_log_group(logGroupName="/aws/parallelcluster/pcluster-ubuntu-two-202611240000")
     write_log(logs, group, stream, CFN_INIT)
     write_log(logs, group, "ip-10-0-0-10.i-1.chef-client", ["Cinc Client Run complete in 20 seconds"])
-    *_, last = stack.watch(cloudformation, made["stack"])
+    *_, last = stack.watch_stack(cloudformation, made["stack"])
     assert last.status == "ROLLBACK_COMPLETE"
-    told = stack.why_not_created(cloudformation, logs, "pcluster-ubuntu", made["stack"])
-    assert "HeadNodeWaitCondition: WaitCondition received failed message: 'Failed with exit status 69'" in told
+    told = stack.explain_failed_creation(cloudformation, logs, "pcluster-ubuntu", made["stack"])
+    assert (
+        "HeadNodeWaitCondition: WaitCondition received failed message: 'Failed with exit status 69'" in told
+    )
     assert f"The end of {group}/{stream}:" in told
     assert "ERROR: the secret cannot be read" in told
     assert "Traceback" not in told
@@ -107,9 +117,9 @@ def log_group(project):
 
 def test_the_log_shows_the_last_lines_of_the_script_from_an_event_of_many_lines(project, log_group):
     write_log(project.client("logs"), log_group, "ip-10-0-0-10.i-1.cfn-init", CFN_INIT)
-    first, *lines = node_log.tail(project.client("logs"), "pcluster-ubuntu")
+    first, *lines = node_log.read_head_node_log(project.client("logs"), "pcluster-ubuntu")
     assert first == f"{log_group}/ip-10-0-0-10.i-1.cfn-init"
-    assert len(lines) == node_log.LINES
+    assert len(lines) == node_log.MAX_LINES
     assert lines[-2:] == [
         "[on_node_start] ERROR: the secret cannot be read",
         "fetch_and_run - Failed to execute OnNodeStart script 1 s3://b/start.sh, return code: 77.",
@@ -119,24 +129,34 @@ def test_the_log_shows_the_last_lines_of_the_script_from_an_event_of_many_lines(
 def test_the_log_is_that_of_the_newest_head_node_among_pages_of_streams(project, log_group):
     logs = project.client("logs")
     for number in range(60):  # a page of CloudWatch holds 50
-        logs.create_log_stream(logGroupName=log_group, logStreamName=f"ip-10-0-16-{number}.i-c{number}.cloud-init-output")
+        logs.create_log_stream(
+            logGroupName=log_group, logStreamName=f"ip-10-0-16-{number}.i-c{number}.cloud-init-output"
+        )
     write_log(logs, log_group, "ip-10-0-0-99.i-9.cfn-init", ["the old head node"])
     time.sleep(0.01)
     write_log(logs, log_group, "ip-10-0-0-10.i-1.cfn-init", ["the new head node"])
-    assert node_log.tail(logs, "pcluster-ubuntu") == [f"{log_group}/ip-10-0-0-10.i-1.cfn-init", "the new head node"]
+    assert node_log.read_head_node_log(logs, "pcluster-ubuntu") == [
+        f"{log_group}/ip-10-0-0-10.i-1.cfn-init",
+        "the new head node",
+    ]
 
 
 def test_without_output_of_a_script_the_log_is_chefs(project, log_group):
     logs = project.client("logs")
     write_log(logs, log_group, "ip-10-0-0-10.i-1.chef-client", ["a recipe failed"])
     write_log(logs, log_group, "ip-10-0-16-1.i-2.cloud-init-output", ["of a compute node"])
-    assert node_log.tail(logs, "pcluster-ubuntu") == [f"{log_group}/ip-10-0-0-10.i-1.chef-client", "a recipe failed"]
+    assert node_log.read_head_node_log(logs, "pcluster-ubuntu") == [
+        f"{log_group}/ip-10-0-0-10.i-1.chef-client",
+        "a recipe failed",
+    ]
 
 
 def test_a_failed_creation_leaves_nothing_but_the_stack(cloudformation, ec2, network, monkeypatch):
     monkeypatch.setattr(resource_types, "head_node_status", 69)
     make_cluster("pcluster-ubuntu", network, cloudformation)
-    groups = ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [network["vpc"]]}])["SecurityGroups"]
+    groups = ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [network["vpc"]]}])[
+        "SecurityGroups"
+    ]
     assert [group["GroupName"] for group in groups] == ["default"]
     states = [i["State"]["Name"] for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
     assert set(states) == {"terminated"}

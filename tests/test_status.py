@@ -11,17 +11,17 @@ from tests.conftest import SETTINGS, make_cluster
 
 
 def found(project):
-    return {part.name: part for part in status.parts(project)}
+    return {part.name: part for part in status.list_resources(project)}
 
 
 def next_step(project):
-    return status.next_step(project, status.parts(project))
+    return status.get_next_step(project, status.list_resources(project))
 
 
 def test_an_empty_account_has_nothing_and_the_first_step_comes_next(project):
-    parts = status.parts(project)
+    parts = status.list_resources(project)
     assert not any(part.id or part.costs for part in parts)
-    assert status.next_step(project, parts) == "invoke create-key-pair"
+    assert status.get_next_step(project, parts) == "invoke create-key-pair"
 
 
 def test_each_part_that_stands_is_named_with_what_it_costs(project, cluster, network):
@@ -53,49 +53,64 @@ def test_the_next_step_is_the_first_that_is_missing(network, project, cloudforma
     assert next_step(project) == "invoke handover"
     Path("uqle.env").write_text("")
     assert next_step(project) == "invoke verify"
-    uqle_instance.stop(project.client("ec2"), "pcluster-ubuntu")
+    uqle_instance.stop_instance(project.client("ec2"), "pcluster-ubuntu")
     assert next_step(project) == "invoke resume"
     assert found(project)["UQLE instance"].costs == "disk"
 
 
 @pytest.mark.parametrize(
     ("state", "step"),
-    [("CREATE_IN_PROGRESS", "create-cluster"), ("ROLLBACK_COMPLETE", "delete-cluster"), ("DELETE_IN_PROGRESS", "delete-cluster")],
+    [
+        ("CREATE_IN_PROGRESS", "create-cluster"),
+        ("ROLLBACK_COMPLETE", "delete-cluster"),
+        ("DELETE_IN_PROGRESS", "delete-cluster"),
+    ],
 )
 def test_what_is_under_way_is_watched_and_what_failed_goes(project, cluster, state, step, monkeypatch):
-    s = cluster_state.look(project)
-    monkeypatch.setattr(cluster_state, "look", lambda _: s._replace(status=state))
+    s = cluster_state.load_state(project)
+    monkeypatch.setattr(cluster_state, "load_state", lambda _: s._replace(status=state))
     assert next_step(project) == f"invoke {step}"
 
 
 def test_the_fleets_status_is_what_pcluster_tells_and_is_waited_for(project, cluster, monkeypatch):
     dynamodb, name = project.client("dynamodb"), "parallelcluster-pcluster-ubuntu"
-    assert fleet.status(dynamodb, "pcluster-ubuntu") == "UNKNOWN"
+    assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "UNKNOWN"
     table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
-    dynamodb.create_table(TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST")
-    assert fleet.status(dynamodb, "pcluster-ubuntu") == "UNKNOWN"
-    dynamodb.put_item(TableName=name, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": {"status": {"S": "STOPPED"}}}})
+    dynamodb.create_table(
+        TableName=name, KeySchema=[table[0]], AttributeDefinitions=[table[1]], BillingMode="PAY_PER_REQUEST"
+    )
+    assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "UNKNOWN"
+    dynamodb.put_item(
+        TableName=name, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": {"status": {"S": "STOPPED"}}}}
+    )
     assert found(project)["compute fleet"].id == "STOPPED"
-    assert list(fleet.watch(dynamodb, "pcluster-ubuntu", "STOPPED")) == []
-    monkeypatch.setattr(fleet, "PAUSE", 0)
-    monkeypatch.setattr(fleet, "LOOKS", 2)
-    with pytest.raises(ClusterError, match="The compute fleet is STOPPED, and does not come to be RUNNING: `invoke ssh`"):
-        list(fleet.watch(dynamodb, "pcluster-ubuntu", "RUNNING"))
+    assert list(fleet.watch_fleet(dynamodb, "pcluster-ubuntu", "STOPPED")) == []
+    monkeypatch.setattr(fleet, "POLL_SECONDS", 0)
+    monkeypatch.setattr(fleet, "MAX_POLLS", 2)
+    with pytest.raises(
+        ClusterError, match="The compute fleet is STOPPED, and does not come to be RUNNING: `invoke ssh`"
+    ):
+        list(fleet.watch_fleet(dynamodb, "pcluster-ubuntu", "RUNNING"))
     ask = {"UpdateExpression": "set #d.#s = :s", "ExpressionAttributeNames": {"#d": "Data", "#s": "status"}}
     wanted = {":s": {"S": "START_REQUESTED"}}
-    dynamodb.update_item(TableName=name, Key={"Id": {"S": "COMPUTE_FLEET"}}, ExpressionAttributeValues=wanted, **ask)
-    seen = [each.status for each in fleet.watch(dynamodb, "pcluster-ubuntu", "RUNNING")]
+    dynamodb.update_item(
+        TableName=name, Key={"Id": {"S": "COMPUTE_FLEET"}}, ExpressionAttributeValues=wanted, **ask
+    )
+    seen = [each.status for each in fleet.watch_fleet(dynamodb, "pcluster-ubuntu", "RUNNING")]
     assert seen == ["compute fleet STARTING, to be RUNNING"]
 
 
 def test_an_unknown_cluster_is_told_which_there_are(project, cluster, invoke):
     shutil.rmtree(Path.home() / ".ssh")
     assert (
-        "There is no cluster second; this region has pcluster-ubuntu.\n" in invoke("status", INVOKE_CLUSTER_NAME="second").stdout
+        "There is no cluster second; this region has pcluster-ubuntu.\n"
+        in invoke("status", INVOKE_CLUSTER_NAME="second").stdout
     )
 
 
-def test_the_screen_is_one_of_80_columns_and_24_lines_whatever_the_name(project, network, cloudformation, invoke):
+def test_the_screen_is_one_of_80_columns_and_24_lines_whatever_the_name(
+    project, network, cloudformation, invoke
+):
     assert invoke("upload-bootstrap").returncode == 0
     name = "a" * 40
     make_cluster(name, network, cloudformation)
@@ -114,7 +129,7 @@ def test_what_is_left_is_named_with_its_reason_or_how_it_goes(project, key_pair,
     for name in "pcluster-CleanupRoute53-1", "pcluster-EventsRole-1", "somebody-elses":
         project.client("logs").create_log_group(logGroupName=f"/aws/lambda/{name}")
     Path("uqle.env").touch()
-    lines = status.left(project)
+    lines = status.list_leftovers(project)
     assert [line.split()[0] for line in lines] == ["log", "2", "key", "2", "secret", "file"]
     assert "pcluster-ubuntu-202611240000" in lines[0]
     assert "2 log groups /aws/lambda/pcluster-..." in lines[1]
@@ -123,7 +138,7 @@ def test_what_is_left_is_named_with_its_reason_or_how_it_goes(project, key_pair,
 
 
 def test_scripts_read_the_same_as_json(project, cluster):
-    told = json.loads(status.as_json(project))
+    told = json.loads(status.format_json(project))
     assert (told["cluster"], told["region"]) == (SETTINGS["cluster_name"], "eu-west-2")
-    assert [part["name"] for part in told["parts"]] == [part.name for part in status.parts(project)]
+    assert [part["name"] for part in told["parts"]] == [part.name for part in status.list_resources(project)]
     assert told["next"] == "invoke upload-bootstrap"

@@ -46,7 +46,7 @@ def test_fill_parameters_fills_in_what_the_steps_made(filled, network, project):
         "PUBLIC_SUBNET": network["public"],
         "CUSTOM_BOOT_ACTION_START": values()["CUSTOM_BOOT_ACTION_START"],
         "CUSTOM_BOOT_ACTION_CONFIGURED": values()["CUSTOM_BOOT_ACTION_CONFIGURED"],
-        "SLURM_JWT_KEY": jwt_secret.find_secret(project.client("secretsmanager"), project.secret),
+        "SLURM_JWT_KEY": jwt_secret.find_secret_arn(project.client("secretsmanager"), project.secret),
         "SLURM_JWT_POLICY": project.policy,
         "BOOTSTRAP_BUCKET": project.bucket,
         "CLUSTER_NAME": "pcluster-ubuntu",
@@ -58,7 +58,9 @@ def test_fill_parameters_keeps_what_a_person_typed_and_says_so(filled, invoke):
     text = Path("config-parameters.json").read_text()
     Path("config-parameters.json").write_text(text.replace("203.0.113.7/32", "198.51.100.1/32"))
     assert "SSH_FROM stays" not in said(invoke("fill-parameters"))
-    assert 'SSH_FROM stays "198.51.100.1/32"' in said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"))
+    assert 'SSH_FROM stays "198.51.100.1/32"' in said(
+        invoke("fill-parameters", "--ssh-from", "203.0.113.7/32")
+    )
     assert values()["SSH_FROM"] == "198.51.100.1/32"
     said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32", "--overwrite"))
     assert values()["SSH_FROM"] == "203.0.113.7/32"
@@ -69,12 +71,18 @@ def test_a_secret_that_was_made_anew_is_filled_in_anew(filled, project, invoke):
     project.client("secretsmanager").delete_secret(SecretId=project.secret, ForceDeleteWithoutRecovery=True)
     said(invoke("create-jwt-key"))
     said(invoke("fill-parameters"))
-    assert values()["SLURM_JWT_KEY"] == jwt_secret.find_secret(project.client("secretsmanager"), project.secret) != old
+    assert (
+        values()["SLURM_JWT_KEY"]
+        == jwt_secret.find_secret_arn(project.client("secretsmanager"), project.secret)
+        != old
+    )
 
 
 def test_a_secret_of_the_persons_own_is_kept_and_read(network, upload, cluster, project, invoke):
     own = project.client("secretsmanager").create_secret(Name="mine", SecretString="m" * 40)["ARN"]
-    Path("config-parameters.json").write_text(json.dumps({"SLURM_JWT_KEY": own, "SSH_FROM": "203.0.113.7/32"}))
+    Path("config-parameters.json").write_text(
+        json.dumps({"SLURM_JWT_KEY": own, "SSH_FROM": "203.0.113.7/32"})
+    )
     said(invoke("fill-parameters"))
     assert (values()["SLURM_JWT_KEY"], values()["SLURM_JWT_POLICY"]) == (own, "")
     said(invoke("handover", "--with-key"))
@@ -82,11 +90,15 @@ def test_a_secret_of_the_persons_own_is_kept_and_read(network, upload, cluster, 
 
 
 def test_the_configuration_of_one_cluster_makes_no_other(filled, invoke):
-    assert "is of another cluster than second" in said(invoke("create-cluster", INVOKE_CLUSTER_NAME="second"), 1)
+    assert "is of another cluster than second" in said(
+        invoke("create-cluster", INVOKE_CLUSTER_NAME="second"), 1
+    )
 
 
 def test_what_a_person_types_or_leaves_is_no_traceback(account, invoke, tmp_path):
-    assert "uqle.volume_gib is 'many'" in said(invoke("-R", "create-instance", INVOKE_UQLE_VOLUME_GIB="many"), 1)
+    assert "uqle.volume_gib is 'many'" in said(
+        invoke("-R", "create-instance", INVOKE_UQLE_VOLUME_GIB="many"), 1
+    )
     Path("temp-config.yml").write_text("Region: 2026-99-99")
     assert "temp-config.yml is not YAML" in said(invoke("status"), 1)
     Path("temp-config.yml").unlink()
@@ -94,7 +106,9 @@ def test_what_a_person_types_or_leaves_is_no_traceback(account, invoke, tmp_path
     assert ".ssh/pcluster-ubuntu.pem cannot be read: Not a directory" in said(invoke("create-key-pair"), 1)
 
 
-def test_down_with_another_cluster_in_the_network_takes_the_rest_and_says_so(cluster, network, cloudformation, upload, invoke):
+def test_down_with_another_cluster_in_the_network_takes_the_rest_and_says_so(
+    cluster, network, cloudformation, upload, invoke
+):
     make_cluster("second", network, cloudformation)
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
     printed = said(invoke("down", "--yes", "--all"), 1)
@@ -105,10 +119,18 @@ def test_down_with_another_cluster_in_the_network_takes_the_rest_and_says_so(clu
 
 
 def test_a_literal_key_and_scripts_elsewhere_need_no_secret_and_no_bucket(network, invoke):
-    own = dict.fromkeys(("CUSTOM_BOOT_ACTION_START", "CUSTOM_BOOT_ACTION_CONFIGURED"), "https://example.org/script.sh")
-    Path("config-parameters.json").write_text(json.dumps(own | {"SLURM_JWT_KEY": "k" * 40, "SSH_FROM": "203.0.113.7/32"}))
+    own = dict.fromkeys(
+        ("CUSTOM_BOOT_ACTION_START", "CUSTOM_BOOT_ACTION_CONFIGURED"), "https://example.org/script.sh"
+    )
+    Path("config-parameters.json").write_text(
+        json.dumps(own | {"SLURM_JWT_KEY": "k" * 40, "SSH_FROM": "203.0.113.7/32"})
+    )
     said(invoke("fill-parameters"))
-    assert (values()["SLURM_JWT_POLICY"], values()["BOOTSTRAP_BUCKET"], values()["SLURM_JWT_KEY"]) == ("", "", "k" * 40)
+    assert (values()["SLURM_JWT_POLICY"], values()["BOOTSTRAP_BUCKET"], values()["SLURM_JWT_KEY"]) == (
+        "",
+        "",
+        "k" * 40,
+    )
     printed = said(invoke("render"))
     assert "SLURM_JWT_KEY is the key itself" in printed
     assert "k" * 40 not in printed
@@ -131,7 +153,9 @@ def test_each_step_that_needs_another_names_it(network, invoke, key_pair):
 
 def test_a_cluster_name_that_cannot_be_is_refused_by_every_task(invoke):
     for task in ("check", "status", "render", "down"):
-        assert "cluster_name, of invoke.yaml or INVOKE_CLUSTER_NAME" in said(invoke(task, INVOKE_CLUSTER_NAME="1 cluster"), 1)
+        assert "cluster_name, of invoke.yaml or INVOKE_CLUSTER_NAME" in said(
+            invoke(task, INVOKE_CLUSTER_NAME="1 cluster"), 1
+        )
 
 
 def test_the_files_of_one_cluster_are_not_taken_for_another(filled, invoke):
@@ -142,7 +166,9 @@ def test_the_files_of_one_cluster_are_not_taken_for_another(filled, invoke):
 def test_nothing_is_lost_without_a_yes(cluster, invoke):
     before = inventory(REGION)
     for task in ("down", "delete-cluster", "up"):
-        assert "pass --yes" in said(invoke(task, *(["--ssh-from", "203.0.113.7/32"] if task == "up" else [])), 1)
+        assert "pass --yes" in said(
+            invoke(task, *(["--ssh-from", "203.0.113.7/32"] if task == "up" else [])), 1
+        )
     assert inventory(REGION) == before
 
 
@@ -192,19 +218,22 @@ def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster,
     dynamodb = project.client("dynamodb")
     said(invoke("connect-uqle"))
     printed = said(invoke("pause"))
-    assert fleet.status(dynamodb, "pcluster-ubuntu") == "STOPPED"
+    assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "STOPPED"
     [stopped] = re.findall(r"Stopped (i-\w+)\.", printed)
-    assert ec2.describe_instances(InstanceIds=[stopped])["Reservations"][0]["Instances"][0]["State"]["Name"] == "stopped"
+    assert (
+        ec2.describe_instances(InstanceIds=[stopped])["Reservations"][0]["Instances"][0]["State"]["Name"]
+        == "stopped"
+    )
     assert "Going on to cost: the NAT gateway, the head node" in printed
     assert "No UQLE instance runs." in said(invoke("pause", "--quiet"))
     again = said(invoke("resume", "--quiet"))
-    assert fleet.status(dynamodb, "pcluster-ubuntu") == "RUNNING"
+    assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "RUNNING"
     assert re.search(rf"{stopped} runs at 203\.0\.113\.\d+", again)
     assert again == said(invoke("resume", INVOKE_QUIET="1"))
 
 
 def test_the_key_is_in_the_file_alone_and_only_when_asked_for(filled, cluster, invoke, project):
-    key = jwt_secret.read(project.client("secretsmanager"), project.secret)
+    key = jwt_secret.read_key(project.client("secretsmanager"), project.secret)
     printed = said(invoke("handover"))
     assert key not in Path("uqle.env").read_text()
     printed += said(invoke("-d", "handover", "--with-key"))
@@ -229,7 +258,9 @@ def test_pclusters_findings_are_readable_lines(filled, invoke):
     assert "pcluster refused: Invalid cluster configuration." in printed
     assert re.search(r"^  ERROR \w+: ", printed, re.MULTILINE)
     assert "/tmp" in printed
-    assert client("cloudformation", REGION).list_stacks()["StackSummaries"][0]["StackName"] != ("pcluster-ubuntu")
+    assert client("cloudformation", REGION).list_stacks()["StackSummaries"][0]["StackName"] != (
+        "pcluster-ubuntu"
+    )
 
 
 def test_a_cluster_that_failed_says_why_and_can_be_taken_away(filled, invoke, monkeypatch):
@@ -277,5 +308,7 @@ def test_importing_the_tasks_and_rendering_load_neither_boto3_nor_pcluster(fille
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     import sys
 
-    answer = subprocess.run([sys.executable, "-c", code, str(ROOT)], env=environment, capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT)], env=environment, capture_output=True, text=True, check=True
+    )
     assert answer.stdout.endswith("set()\n")

@@ -78,7 +78,7 @@ def far_end(monkeypatch):
 
 
 def opened():
-    return ssh.opened("ubuntu@203.0.113.7", Path("cluster.pem"), HEAD_NODE)
+    return ssh.open_tunnel("ubuntu@203.0.113.7", Path("cluster.pem"), HEAD_NODE)
 
 
 def is_gone(path="ssh.pid"):
@@ -140,7 +140,10 @@ def test_the_tunnel_is_gone_after_an_error_too(error):
 
 @pytest.mark.parametrize(
     "words",
-    ["ubuntu@203.0.113.7: Permission denied (publickey)", "ssh: connect to host 203.0.113.7 port 22: Connection timed out"],
+    [
+        "ubuntu@203.0.113.7: Permission denied (publickey)",
+        "ssh: connect to host 203.0.113.7 port 22: Connection timed out",
+    ],
 )
 def test_a_machine_that_does_not_let_us_in_is_said_in_the_words_of_ssh(monkeypatch, words):
     monkeypatch.setenv("STAND_IN_REFUSES", f"{words}.")
@@ -156,10 +159,14 @@ def test_a_machine_with_another_host_key_is_said_with_what_to_forget(monkeypatch
 
 def test_a_closed_port_at_the_far_end_is_said(monkeypatch):
     monkeypatch.setenv("STAND_IN_FAILS_TO_CONNECT", "connect failed: Connection refused")
-    assert fails().startswith(f"Port closed: ubuntu@203.0.113.7 finds nothing listening at {HEAD_NODE}:8082 (connect failed")
+    assert fails().startswith(
+        f"Port closed: ubuntu@203.0.113.7 finds nothing listening at {HEAD_NODE}:8082 (connect failed"
+    )
 
 
-@pytest.mark.parametrize("why", ["connect failed: No route to host", "administratively prohibited: open failed"])
+@pytest.mark.parametrize(
+    "why", ["connect failed: No route to host", "administratively prohibited: open failed"]
+)
 def test_a_far_end_that_is_not_reached_is_said(monkeypatch, why):
     monkeypatch.setenv("STAND_IN_FAILS_TO_CONNECT", why)
     said = fails()
@@ -180,24 +187,26 @@ def test_no_ssh_on_this_machine_is_said(monkeypatch):
 
 def test_a_file_of_the_machine_is_read():
     Path("a file").write_text("a line\n")
-    assert ssh.read_file("ubuntu@203.0.113.7", Path("cluster.pem"), "a file") == "a line\n"
+    assert ssh.read_remote_file("ubuntu@203.0.113.7", Path("cluster.pem"), "a file") == "a line\n"
 
 
 def test_a_file_that_is_not_there_is_said():
     with pytest.raises(ClusterError, match=r"ubuntu@203\.0\.113\.7 cannot read /shared/x .*No such file"):
-        ssh.read_file("ubuntu@203.0.113.7", Path("cluster.pem"), "/shared/x")
+        ssh.read_remote_file("ubuntu@203.0.113.7", Path("cluster.pem"), "/shared/x")
 
 
 @pytest.mark.usefixtures("cluster")
 def test_the_way_is_through_the_uqle_machine_and_else_through_the_head_node(project, ec2, cloudformation):
-    stands = stack.require(cloudformation, project.cluster)
-    head_node = stack.output(stands, "HeadNodeInstanceID")
+    stands = stack.require_cluster(cloudformation, project.cluster)
+    head_node = stack.get_output(stands, "HeadNodeInstanceID")
     [found] = ec2.describe_instances(InstanceIds=[head_node])["Reservations"][0]["Instances"]
-    assert ssh.machine(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
-    image = uqle_instance.image(project.client("ssm"))
-    identifier = uqle_instance.launch(ec2, project.place(), project.uqle_settings(), image, "#!/bin/sh\n")
-    address = uqle_instance.address(ec2, "pcluster-ubuntu")
+    assert ssh.find_jump_host(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
+    image = uqle_instance.get_ubuntu_image_id(project.client("ssm"))
+    identifier = uqle_instance.launch_instance(
+        ec2, project.place(), project.uqle_settings(), image, "#!/bin/sh\n"
+    )
+    address = uqle_instance.get_public_address(ec2, "pcluster-ubuntu")
     assert address != found["PublicIpAddress"]
-    assert ssh.machine(ec2, stands, "/data") == (f"ubuntu@{address}", "/data")
+    assert ssh.find_jump_host(ec2, stands, "/data") == (f"ubuntu@{address}", "/data")
     ec2.stop_instances(InstanceIds=[identifier])
-    assert ssh.machine(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
+    assert ssh.find_jump_host(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")

@@ -20,7 +20,9 @@ def change(old, new):
     CONFIG.write_text(text.replace(old, new))
 
 
-def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(filled, invoke, project, monkeypatch):  # noqa: F811
+def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(
+    filled, invoke, project, monkeypatch
+):  # noqa: F811
     monkeypatch.setattr(stacks, "DELETION", 1)  # pcluster looks again at what it deletes
     said(invoke("create-cluster"))
     said(invoke("fill-parameters", "--ssh-from", "198.51.100.1/32", "--overwrite"))  # a new home address
@@ -36,8 +38,8 @@ def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(filled
     change("    EfsSettings:\n", "    EfsSettings:\n      DeletionPolicy: Retain\n")
     said(invoke("pause"))
     assert "is as config.yml has it" in said(invoke("update-cluster"))
-    group = security_groups.head_node_group(project.client("cloudformation"), project.cluster)
-    rules = security_groups.describe(project.client("ec2"), group)["IpPermissions"]
+    group = security_groups.get_head_node_group_id(project.client("cloudformation"), project.cluster)
+    rules = security_groups.describe_group(project.client("ec2"), group)["IpPermissions"]
     assert [each["CidrIp"] for rule in rules for each in rule["IpRanges"]] == ["198.51.100.1/32"]
 
     efs = project.client("efs")
@@ -48,7 +50,11 @@ def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(filled
 
 
 def test_an_update_that_was_left_is_watched_to_its_end_before_another_is_begun(cluster, invoke, monkeypatch):
-    [region] = [backends[REGION] for backends in cloudformation_backends.values() if cluster["stack"] in backends[REGION].stacks]
+    [region] = [
+        backends[REGION]
+        for backends in cloudformation_backends.values()
+        if cluster["stack"] in backends[REGION].stacks
+    ]
     stack, looks = region.get_stack(cluster["stack"]), itertools.count()
     stack.status = "UPDATE_IN_PROGRESS"
 
@@ -59,4 +65,8 @@ def test_an_update_that_was_left_is_watched_to_its_end_before_another_is_begun(c
     monkeypatch.setattr(stacks.Stacks, "settle", settle)
     CONFIG.write_text(json.dumps({"Region": REGION}))
     printed = said(invoke("update-cluster"), 1)
-    assert printed.index("UPDATE_IN_PROGRESS") < printed.index("UPDATE_COMPLETE") < printed.index("pcluster update-cluster")
+    assert (
+        printed.index("UPDATE_IN_PROGRESS")
+        < printed.index("UPDATE_COMPLETE")
+        < printed.index("pcluster update-cluster")
+    )

@@ -20,7 +20,7 @@ def settings(project):
 
 @pytest.fixture
 def image(project):
-    return uqle_instance.image(project.client("ssm"))
+    return uqle_instance.get_ubuntu_image_id(project.client("ssm"))
 
 
 def instances(ec2):
@@ -29,34 +29,48 @@ def instances(ec2):
 
 
 def test_the_place_is_the_head_nodes_neighbourhood(place, cluster, network):
-    assert (place.group, place.subnet, place.stack_id) == (cluster["group"], network["public"], cluster["stack"])
+    assert (place.group, place.subnet, place.stack_id) == (
+        cluster["group"],
+        network["public"],
+        cluster["stack"],
+    )
     assert place.file_system.startswith("fs-")
 
 
 def test_the_instance_is_as_the_readme_describes_it(ec2, place, settings, image):
-    script = uqle_instance.user_data(place, "/shared")
-    identifier = uqle_instance.launch(ec2, place, settings, image, script)
+    script = uqle_instance.render_user_data(place, "/shared")
+    identifier = uqle_instance.launch_instance(ec2, place, settings, image, script)
     [instance] = instances(ec2)
     assert instance["InstanceId"] == identifier
-    assert (instance["ImageId"], instance["InstanceType"], instance["KeyName"]) == (image, "t3.large", "pcluster-ubuntu")
+    assert (instance["ImageId"], instance["InstanceType"], instance["KeyName"]) == (
+        image,
+        "t3.large",
+        "pcluster-ubuntu",
+    )
     assert instance["SubnetId"] == place.subnet
-    assert [group["GroupId"] for nic in instance["NetworkInterfaces"] for group in nic["Groups"]] == [place.group]
+    assert [group["GroupId"] for nic in instance["NetworkInterfaces"] for group in nic["Groups"]] == [
+        place.group
+    ]
     assert instance["PublicIpAddress"].startswith("203.0.113.")
     assert instance["MetadataOptions"]["HttpTokens"] == "required"
     assert {tag["Key"]: tag["Value"] for tag in instance["Tags"]} == {
         "Name": "pcluster-ubuntu-uqle",
         "slurm-cluster": "pcluster-ubuntu",
     }
-    [volume] = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [identifier]}])["Volumes"]
+    [volume] = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [identifier]}])[
+        "Volumes"
+    ]
     assert (volume["Encrypted"], volume["Size"]) == (True, 30)
     assert [device["Ebs"]["DeleteOnTermination"] for device in instance["BlockDeviceMappings"]] == [True]
     assert {"Key": "slurm-cluster", "Value": "pcluster-ubuntu"} in volume["Tags"]
-    encoded = ec2.describe_instance_attribute(InstanceId=identifier, Attribute="userData")["UserData"]["Value"]
+    encoded = ec2.describe_instance_attribute(InstanceId=identifier, Attribute="userData")["UserData"][
+        "Value"
+    ]
     assert base64.b64decode(encoded).decode() == script
 
 
 def test_the_user_data_names_the_file_system_and_the_mount_point(place):
-    script = uqle_instance.user_data(place, "/data/shared")
+    script = uqle_instance.render_user_data(place, "/data/shared")
     assert f"FILE_SYSTEM='{place.file_system}.efs.eu-west-2.amazonaws.com'" in script
     assert "MOUNT_POINT='/data/shared'" in script
     assert "{{" not in script
@@ -64,76 +78,87 @@ def test_the_user_data_names_the_file_system_and_the_mount_point(place):
 
 
 def test_launching_twice_makes_one_instance(ec2, place, settings, image):
-    script = uqle_instance.user_data(place, "/shared")
-    first = uqle_instance.launch(ec2, place, settings, image, script)
-    assert uqle_instance.launch(ec2, place, settings, image, script) == first
+    script = uqle_instance.render_user_data(place, "/shared")
+    first = uqle_instance.launch_instance(ec2, place, settings, image, script)
+    assert uqle_instance.launch_instance(ec2, place, settings, image, script) == first
     assert len(instances(ec2)) == 1
 
 
-def test_a_launch_whose_answer_was_lost_is_found_even_when_the_settings_changed_since(ec2, place, settings, image):
-    script = uqle_instance.user_data(place, "/shared")
-    first = uqle_instance.launch(ec2, place, settings, image, script)
+def test_a_launch_whose_answer_was_lost_is_found_even_when_the_settings_changed_since(
+    ec2, place, settings, image
+):
+    script = uqle_instance.render_user_data(place, "/shared")
+    first = uqle_instance.launch_instance(ec2, place, settings, image, script)
     changed = settings._replace(instance_type="t3.xlarge")
-    assert uqle_instance.launch(ec2, place, changed, image, script) == first
+    assert uqle_instance.launch_instance(ec2, place, changed, image, script) == first
     assert len(instances(ec2)) == 1
 
 
 def test_a_new_instance_can_be_launched_after_a_disconnect(ec2, place, settings, image):
-    script = uqle_instance.user_data(place, "/shared")
-    first = uqle_instance.launch(ec2, place, settings, image, script)
-    assert uqle_instance.terminate(ec2, "pcluster-ubuntu", place.group) == [first]
-    assert uqle_instance.spent_token(ec2, place.group) == uqle_instance.client_token(place, "")
-    assert uqle_instance.terminate(ec2, "pcluster-ubuntu", place.group) == []
-    second = uqle_instance.launch(ec2, place, settings, image, script)
+    script = uqle_instance.render_user_data(place, "/shared")
+    first = uqle_instance.launch_instance(ec2, place, settings, image, script)
+    assert uqle_instance.terminate_instances(ec2, "pcluster-ubuntu", place.group) == [first]
+    assert uqle_instance.read_used_token(ec2, place.group) == uqle_instance.make_client_token(place, "")
+    assert uqle_instance.terminate_instances(ec2, "pcluster-ubuntu", place.group) == []
+    second = uqle_instance.launch_instance(ec2, place, settings, image, script)
     assert second != first
-    assert uqle_instance.find(ec2, "pcluster-ubuntu")["InstanceId"] == second
+    assert uqle_instance.find_instance(ec2, "pcluster-ubuntu")["InstanceId"] == second
 
 
 def test_a_new_instance_can_be_launched_after_one_was_terminated_in_the_console(ec2, place, settings, image):
-    script = uqle_instance.user_data(place, "/shared")
-    first = uqle_instance.launch(ec2, place, settings, image, script)
+    script = uqle_instance.render_user_data(place, "/shared")
+    first = uqle_instance.launch_instance(ec2, place, settings, image, script)
     ec2.terminate_instances(InstanceIds=[first])
-    assert uqle_instance.launch(ec2, place, settings, image, script) != first
+    assert uqle_instance.launch_instance(ec2, place, settings, image, script) != first
 
 
 def test_a_cluster_of_the_same_name_made_again_has_other_tokens(place):
-    assert uqle_instance.client_token(place, "") != uqle_instance.client_token(place._replace(stack_id="another stack"), "")
+    assert uqle_instance.make_client_token(place, "") != uqle_instance.make_client_token(
+        place._replace(stack_id="another stack"), ""
+    )
 
 
 def test_another_refusal_of_ec2_is_not_swallowed(ec2, place, settings, image):
     with pytest.raises(ClientError, match="InvalidKeyPair.NotFound"):
-        uqle_instance.launch(ec2, place, settings._replace(key_pair="nobodys"), image, "")
+        uqle_instance.launch_instance(ec2, place, settings._replace(key_pair="nobodys"), image, "")
 
 
 def test_a_running_instance_differs_where_the_settings_changed(ec2, place, settings, image):
-    script = uqle_instance.user_data(place, "/shared")
-    uqle_instance.launch(ec2, place, settings, image, script)
-    instance = uqle_instance.find(ec2, "pcluster-ubuntu")
-    assert uqle_instance.differences(ec2, instance, place, settings, script) == []
-    changed, other = settings._replace(instance_type="m6i.large"), uqle_instance.user_data(place, "/other")
-    assert uqle_instance.differences(ec2, instance, place, changed, other) == [
+    script = uqle_instance.render_user_data(place, "/shared")
+    uqle_instance.launch_instance(ec2, place, settings, image, script)
+    instance = uqle_instance.find_instance(ec2, "pcluster-ubuntu")
+    assert uqle_instance.list_differences(ec2, instance, place, settings, script) == []
+    changed, other = (
+        settings._replace(instance_type="m6i.large"),
+        uqle_instance.render_user_data(place, "/other"),
+    )
+    assert uqle_instance.list_differences(ec2, instance, place, changed, other) == [
         "its type is t3.large, not m6i.large",
         "its boot script or mount point is another one",
     ]
 
 
-def test_two_clusters_in_one_vpc_have_an_instance_each(ec2, cloudformation, network, place, project, settings, image):
+def test_two_clusters_in_one_vpc_have_an_instance_each(
+    ec2, cloudformation, network, place, project, settings, image
+):
     make_cluster("second", network, cloudformation)
     other = place._replace(cluster="second", stack_id="another stack")
-    script = uqle_instance.user_data(place, "/shared")
-    first = uqle_instance.launch(ec2, place, settings, image, script)
-    second = uqle_instance.launch(ec2, other, settings, image, script)
-    assert uqle_instance.find(ec2, "pcluster-ubuntu")["InstanceId"] == first
-    assert uqle_instance.terminate(ec2, "second", None) == [second]
-    assert uqle_instance.find(ec2, "pcluster-ubuntu")["InstanceId"] == first
+    script = uqle_instance.render_user_data(place, "/shared")
+    first = uqle_instance.launch_instance(ec2, place, settings, image, script)
+    second = uqle_instance.launch_instance(ec2, other, settings, image, script)
+    assert uqle_instance.find_instance(ec2, "pcluster-ubuntu")["InstanceId"] == first
+    assert uqle_instance.terminate_instances(ec2, "second", None) == [second]
+    assert uqle_instance.find_instance(ec2, "pcluster-ubuntu")["InstanceId"] == first
 
 
 def test_two_instances_with_the_clusters_tag_are_named(ec2, place, settings, image):
-    first = uqle_instance.launch(ec2, place, settings, image, "")
+    first = uqle_instance.launch_instance(ec2, place, settings, image, "")
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}]}]
-    made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=tags)["Instances"][0]["InstanceId"]
+    made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=tags)["Instances"][0][
+        "InstanceId"
+    ]
     with pytest.raises(ClusterError) as error:
-        uqle_instance.find(ec2, "pcluster-ubuntu")
+        uqle_instance.find_instance(ec2, "pcluster-ubuntu")
     assert first in str(error.value)
     assert made in str(error.value)
 
@@ -150,6 +175,11 @@ def test_two_instances_with_the_clusters_tag_are_named(ec2, place, settings, ima
     ],
 )
 def test_a_setting_that_cannot_be_is_named(changed, named):
-    settings = {"instance_type": "t3.large", "volume_gib": 30, "mount_point": "/shared", "key_pair": "k"} | changed
+    settings = {
+        "instance_type": "t3.large",
+        "volume_gib": 30,
+        "mount_point": "/shared",
+        "key_pair": "k",
+    } | changed
     with pytest.raises(ClusterError, match=named):
-        uqle_instance.check_settings(**settings)
+        uqle_instance.validate_settings(**settings)

@@ -11,14 +11,14 @@ from sandbox import faults
 from sandbox.api_calls import client
 from slurm_cluster import files
 from slurm_cluster.aws import network
-from slurm_cluster.aws.network import find_unclaimed as unclaimed
+from slurm_cluster.aws.network import find_unclaimed_vpcs
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.steps import wizard
 from tests.conftest import lay_network
 
 
 def answers(stream, watcher=None):
-    return list((watcher or wizard.Answers(wizard.ANSWERS)).submit(stream))
+    return list((watcher or wizard.PromptAnswerer(wizard.DEFAULT_ANSWERS)).submit(stream))
 
 
 def test_a_question_is_answered_as_the_readme_says():
@@ -27,7 +27,7 @@ def test_a_question_is_answered_as_the_readme_says():
 
 
 def test_the_answers_are_those_of_the_readme_for_one_cluster():
-    answers = wizard.answers("eu-west-2", "one", ["t3.xlarge", "t3.large"])
+    answers = wizard.get_answers("eu-west-2", "one", ["t3.xlarge", "t3.large"])
     assert {question: answer for question, answer in answers.items() if answer} == {
         "AWS Region ID": "eu-west-2",
         "EC2 Key Pair Name": "one",
@@ -46,7 +46,7 @@ def test_a_question_without_an_answer_of_ours_gets_its_default():
 
 
 def test_each_question_is_answered_once_however_the_stream_arrives():
-    watcher = wizard.Answers(wizard.ANSWERS)
+    watcher = wizard.PromptAnswerer(wizard.DEFAULT_ANSWERS)
     stream = "Scheduler [slurm]: slurm\r\nAutomate VPC creation? (y/n) [n]: "
     given = [answer for end in range(len(stream) + 1) for answer in watcher.submit(stream[:end])]
     assert given == ["slurm\n", "y\n"]
@@ -71,11 +71,11 @@ def test_it_does_not_start_without_the_key_pair_or_beside_a_network_of_the_clust
 
 
 def test_a_network_that_stands_needs_no_wizard_and_one_that_is_gone_is_named(ec2, network):
-    assert "nothing to do" in wizard.already_done(ec2, Path("temp-config.yml"))
+    assert "nothing to do" in wizard.check_done(ec2, Path("temp-config.yml"))
     text = Path("temp-config.yml").read_text()
     Path("temp-config.yml").write_text(text.replace(network["public"], "subnet-00000000"))
     with pytest.raises(ClusterError, match="subnet-00000000, which is not in this region"):
-        wizard.already_done(ec2, Path("temp-config.yml"))
+        wizard.check_done(ec2, Path("temp-config.yml"))
 
 
 def named(ec2, name):
@@ -89,7 +89,7 @@ def named(ec2, name):
 def started(seconds=0):
     """Give a name as a wizard that was started now, or these seconds later, gives it."""
     moment = datetime.now(timezone.utc) + timedelta(seconds=seconds)
-    return f"ParallelClusterVPC-{moment.strftime(network.STARTED)}"
+    return f"ParallelClusterVPC-{moment.strftime(network.TIMESTAMP)}"
 
 
 TEMP_CONFIG, NOTE = Path("temp-config.yml"), Path("temp-config.yml.begun")
@@ -97,7 +97,7 @@ TEMP_CONFIG, NOTE = Path("temp-config.yml"), Path("temp-config.yml.begun")
 
 def start(ec2, cloudformation):
     """Start a wizard for the cluster `one` that is killed: nothing of its end is run."""
-    wizard.watched(ec2, cloudformation, TEMP_CONFIG, "one").__enter__()
+    wizard.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one").__enter__()
 
 
 def lay_unclaimed(ec2, cloudformation, began=None):
@@ -106,45 +106,51 @@ def lay_unclaimed(ec2, cloudformation, began=None):
     laid = lay_network(ec2, cloudformation, began=began)
     ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     TEMP_CONFIG.unlink()
-    stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][0]
+    stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][
+        0
+    ]
     return laid["vpc"], stack["StackId"]
 
 
 def test_the_vpc_of_the_stack_that_the_wizard_printed_is_claimed_when_it_is_stopped(ec2, cloudformation):
     def stopped():
-        with wizard.watched(ec2, cloudformation, TEMP_CONFIG, "one") as made:
+        with wizard.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
             vpc, stack_id = lay_unclaimed(ec2, cloudformation)
             named(ec2, started())
             claimed.append((vpc, made))
             for part in (f"Stack Name: x (id: {stack_id[:20]}", f"{stack_id[20:]})\r\n"):
-                wizard.Screen.write(screen, part)
+                wizard.WizardScreen.write(screen, part)
             raise KeyboardInterrupt
 
     claimed: list = []
-    screen = wizard.Screen(cloudformation, TEMP_CONFIG, quiet=True)
+    screen = wizard.WizardScreen(cloudformation, TEMP_CONFIG, quiet=True)
     with pytest.raises(KeyboardInterrupt):
         stopped()
     [(vpc, made)] = claimed
-    assert made == [vpc] == network.of_cluster(ec2, "one")
+    assert made == [vpc] == network.list_cluster_vpcs(ec2, "one")
     assert not NOTE.exists()
 
 
 def test_the_vpc_of_the_printed_stack_is_claimed_by_the_next_run_after_a_kill(ec2, cloudformation):
     start(ec2, cloudformation)
     vpc, stack_id = lay_unclaimed(ec2, cloudformation)
-    wizard.Screen(cloudformation, TEMP_CONFIG, quiet=True).write(f"Stack Name: x (id: {stack_id})\r\n")
-    assert network.of_cluster(ec2, "one") == []
-    assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == [vpc] == network.of_cluster(ec2, "one")
-    assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == []
+    wizard.WizardScreen(cloudformation, TEMP_CONFIG, quiet=True).write(f"Stack Name: x (id: {stack_id})\r\n")
+    assert network.list_cluster_vpcs(ec2, "one") == []
+    assert (
+        wizard.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+        == [vpc]
+        == network.list_cluster_vpcs(ec2, "one")
+    )
+    assert wizard.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
 
 
 @pytest.mark.parametrize("name", [started, lambda: ""])
 def test_a_vpc_that_is_only_as_new_as_the_wizard_is_listed_and_never_claimed(name, ec2, cloudformation):
     start(ec2, cloudformation)
     vpc = named(ec2, name())
-    assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == []
-    assert network.of_cluster(ec2, "one") == []
-    assert [found.id for found in wizard.find_unproven(ec2, cloudformation, TEMP_CONFIG)] == [vpc]
+    assert wizard.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+    assert network.list_cluster_vpcs(ec2, "one") == []
+    assert [found.id for found in wizard.find_unproven_vpcs(ec2, cloudformation, TEMP_CONFIG)] == [vpc]
     assert NOTE.exists()
 
 
@@ -152,18 +158,24 @@ def test_the_note_stays_until_the_person_tags_the_vpc(ec2, cloudformation):
     start(ec2, cloudformation)
     vpc = named(ec2, started())
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": "slurm-cluster", "Value": "one"}])
-    wizard.settle(ec2, cloudformation, TEMP_CONFIG)
+    wizard.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
     assert not NOTE.exists()
 
 
-def test_a_lookup_that_finds_nothing_keeps_the_note_for_the_next_task(ec2, cloudformation, network_of_nobody, monkeypatch):
+def test_a_lookup_that_finds_nothing_keeps_the_note_for_the_next_task(
+    ec2, cloudformation, network_of_nobody, monkeypatch
+):
     start_before(ec2, cloudformation, network_of_nobody)
     Path("other.yml").rename(TEMP_CONFIG)
     with monkeypatch.context() as patched:
-        patched.setattr(network, "vpc_of_subnet", lambda *_: None)
-        assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == []
+        patched.setattr(network, "find_vpc_of_subnet", lambda *_: None)
+        assert wizard.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
     assert NOTE.exists()
-    assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == [network_of_nobody] == network.of_cluster(ec2, "one")
+    assert (
+        wizard.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+        == [network_of_nobody]
+        == network.list_cluster_vpcs(ec2, "one")
+    )
     assert not NOTE.exists()
 
 
@@ -174,34 +186,38 @@ def start_before(ec2, cloudformation, vpc):
     wizard.write_note(TEMP_CONFIG, note._replace(vpcs=tuple(other for other in note.vpcs if other != vpc)))
 
 
-def test_a_network_that_existed_before_the_wizard_is_not_claimed_by_its_file(ec2, cloudformation, network_of_nobody):
+def test_a_network_that_existed_before_the_wizard_is_not_claimed_by_its_file(
+    ec2, cloudformation, network_of_nobody
+):
     start(ec2, cloudformation)
     Path("other.yml").rename(TEMP_CONFIG)
-    assert wizard.settle(ec2, cloudformation, TEMP_CONFIG) == []
-    assert network.of_cluster(ec2, "one") == []
+    assert wizard.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+    assert network.list_cluster_vpcs(ec2, "one") == []
 
 
 def test_a_vpc_that_carries_another_clusters_tag_keeps_it(ec2, cloudformation, network_of_nobody):
     start_before(ec2, cloudformation, network_of_nobody)
     Path("other.yml").rename(TEMP_CONFIG)
     ec2.create_tags(Resources=[network_of_nobody], Tags=[{"Key": "slurm-cluster", "Value": "two"}])
-    wizard.settle(ec2, cloudformation, TEMP_CONFIG)
-    assert network.of_cluster(ec2, "two") == [network_of_nobody]
+    wizard.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+    assert network.list_cluster_vpcs(ec2, "two") == [network_of_nobody]
 
 
 def test_a_wizard_that_finished_claims_the_network_that_its_file_names_and_no_other(ec2, cloudformation):
-    with wizard.watched(ec2, cloudformation, TEMP_CONFIG, "one") as made:
+    with wizard.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
         laid = lay_network(ec2, cloudformation)
         ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
         named(ec2, started())
-    assert made == [laid["vpc"]] == network.of_cluster(ec2, "one")
+    assert made == [laid["vpc"]] == network.list_cluster_vpcs(ec2, "one")
 
 
 def test_a_broken_note_is_a_sentence(ec2, cloudformation):
     for text in ("", "[]", "{}", '{"cluster": "one"}'):
         NOTE.write_text(text)
-        with pytest.raises(ClusterError, match=r"temp-config.yml.begun is not a note of `invoke configure`: remove it"):
-            wizard.settle(ec2, cloudformation, TEMP_CONFIG)
+        with pytest.raises(
+            ClusterError, match=r"temp-config.yml.begun is not a note of `invoke configure`: remove it"
+        ):
+            wizard.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
 
 
 def test_unclaimed_vpcs_are_listed_with_age_nat_gateway_and_commands(ec2, cloudformation, invoke, key_pair):
@@ -217,7 +233,12 @@ def test_unclaimed_vpcs_are_listed_with_age_nat_gateway_and_commands(ec2, cloudf
     )
     for task in ("status", "down --yes --all", "delete-network", "configure"):
         printed = invoke(*task.split()).printed
-        for expected in (f"{vpc} ParallelClusterVPC-20261124000000, created 2026-11-24 00:00 UTC, ", gateway, tag, delete):
+        for expected in (
+            f"{vpc} ParallelClusterVPC-20261124000000, created 2026-11-24 00:00 UTC, ",
+            gateway,
+            tag,
+            delete,
+        ):
             assert expected in printed, (task, printed)
     assert ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"]
     run_aws(delete)
@@ -232,7 +253,7 @@ def run_aws(command):
 
 def test_a_vpc_with_a_cluster_in_it_is_not_listed(ec2, cloudformation, cluster, network):
     ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
-    assert unclaimed(ec2, cloudformation) == []
+    assert find_unclaimed_vpcs(ec2, cloudformation) == []
 
 
 def test_the_network_of_another_person_survives_an_interrupted_wizard(ec2, cloudformation, invoke, key_pair):
@@ -243,7 +264,9 @@ def test_the_network_of_another_person_survives_an_interrupted_wizard(ec2, cloud
         of_a.append(named(client("ec2", "eu-west-2"), started()))
         invoke.kill()
 
-    with faults.injected(faults.killing(make_network_of_a, after=False), then=faults.closed, only="CreateVpc", at=1):
+    with faults.injected(
+        faults.killing(make_network_of_a, after=False), then=faults.closed, only="CreateVpc", at=1
+    ):
         assert invoke("configure").returncode == -9
     [vpc] = of_a
     refused = invoke("configure")
@@ -267,7 +290,7 @@ def network_of_nobody(ec2, cloudformation):
 
 
 def test_two_wizards_are_never_at_work_in_one_folder(account, invoke):
-    with files.alone_in(Path(), "configure"):
+    with files.acquire_lock(Path(), "configure"):
         answer = invoke("configure")
     assert answer.returncode == 1
     assert "`invoke configure` is at work in" in answer.stderr

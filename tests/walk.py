@@ -32,12 +32,13 @@ UP = [
     "create-cluster", "connect-uqle handover", "handover --with-key", "status status --json picture", "update-cluster",
 ]  # fmt: skip
 DOWN = ["pause resume", "down --yes --all"]
-FAILING = {"create-jwt-key": "CreateSecret", "handover --with-key": "GetSecretValue"}  # whose first attempt loses the answer
+FAILING = {
+    "create-jwt-key": "CreateSecret",
+    "handover --with-key": "GetSecretValue",
+}  # whose first attempt loses the answer
 
 # How `create-cluster` reads the log of a head node that failed
-READ_LOG = (
-    f"from slurm_cluster.aws import clients, node_log; assert node_log.tail(clients.client('logs', '{REGION}'), '{CLUSTER}')"
-)
+READ_LOG = f"from slurm_cluster.aws import clients, node_log; assert node_log.tail(clients.client('logs', '{REGION}'), '{CLUSTER}')"
 
 
 class Walk(NamedTuple):
@@ -98,12 +99,16 @@ def walk(folder: Path) -> Walk:
                 cwd=places["PWD"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             )  # fmt: skip
         said[f"{task} ({len(said)})"] = answer.stdout + answer.stderr
-        assert status is None or answer.returncode == status, f"{task}: {answer.stdout}{answer.stderr[-3000:]}"
+        assert status is None or answer.returncode == status, (
+            f"{task}: {answer.stdout}{answer.stderr[-3000:]}"
+        )
 
     with record.kept() as calls:
         for task in UP:
             if task in FAILING:
-                with faults.injected(faults.lost, then=faults.refusing("AccessDeniedException"), only=FAILING[task]):
+                with faults.injected(
+                    faults.lost, then=faults.refusing("AccessDeniedException"), only=FAILING[task]
+                ):
                     step(task, status=None)
             step(task)
             if task == "connect-uqle handover":
@@ -121,11 +126,18 @@ def walk(folder: Path) -> Walk:
         }  # fmt: skip
         with unrecorded(calls):
             stands = (
-                *(exposure.table(REGION), exposure.machines_of(REGION), exposure.buckets(REGION), exposure.file_systems(REGION)),
+                *(
+                    exposure.table(REGION),
+                    exposure.machines_of(REGION),
+                    exposure.buckets(REGION),
+                    exposure.file_systems(REGION),
+                ),
                 *(tags(), templates()),
             )
             write_log_of_head_node()
-        subprocess.run([sys.executable, "-c", READ_LOG], env={**environment, "PYTHONPATH": str(ROOT)}, check=True)
+        subprocess.run(
+            [sys.executable, "-c", READ_LOG], env={**environment, "PYTHONPATH": str(ROOT)}, check=True
+        )
         for task in DOWN:
             step(task)
         step("create-jwt-key")  # from the secret that is scheduled for deletion
@@ -150,7 +162,10 @@ def templates() -> dict[str, dict[str, Any]]:
     cloudformation = client("cloudformation", REGION)
     names = [stack["StackName"] for stack in cloudformation.describe_stacks()["Stacks"]]
     found = {name: cloudformation.get_template(StackName=name)["TemplateBody"] for name in names}
-    return {name: yaml.load(body, yaml.BaseLoader) if isinstance(body, str) else body for name, body in found.items()}  # noqa: S506
+    return {
+        name: yaml.load(body, yaml.BaseLoader) if isinstance(body, str) else body
+        for name, body in found.items()
+    }  # noqa: S506
 
 
 @contextmanager
@@ -164,17 +179,22 @@ def unrecorded(calls: list[record.Call]) -> Iterator[None]:
 def write_log_of_head_node() -> None:
     """Write the beginning of a log, as a head node does while it boots."""
     logs = client("logs", REGION)
-    [group] = node_log.groups(logs, CLUSTER)
+    [group] = node_log.list_log_groups(logs, CLUSTER)
     stream = {"logGroupName": group, "logStreamName": "ip-10-0-0-10.i-1.cfn-init"}
     logs.create_log_stream(**stream)
-    logs.put_log_events(**stream, logEvents=[{"timestamp": int(time.time() * 1000), "message": "Running configSets"}])
+    logs.put_log_events(
+        **stream, logEvents=[{"timestamp": int(time.time() * 1000), "message": "Running configSets"}]
+    )
 
 
 def change_policy() -> None:
     """Have somebody else change the policy to read the key."""
     iam = client("iam", REGION)
-    arn = jwt_secret.policy_arn(CLUSTER, "123456789012", REGION)
-    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
+    arn = jwt_secret.get_policy_arn(CLUSTER, "123456789012", REGION)
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}],
+    }
     iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
 
 

@@ -38,7 +38,9 @@ class Walker:
         self.outputs = tempfile.TemporaryDirectory(prefix="walker-")
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "tests.walker"]
-        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.begun = threading.Event()
 
     def __call__(self, *arguments: str, **environment: str) -> Walked:

@@ -30,21 +30,25 @@ if TYPE_CHECKING:
 
 # The name tells these calls from others of the same person, as those of pcluster, in CloudTrail.
 CONFIG = Config(retries={"mode": "standard"}, user_agent_appid="slurm-cluster")  # type: ignore[call-arg] # its stubs are older
-for chatty in "boto3", "botocore", "urllib3":  # in their debug messages stand the bodies of calls, and so the key
+for chatty in (
+    "boto3",
+    "botocore",
+    "urllib3",
+):  # in their debug messages stand the bodies of calls, and so the key
     logging.getLogger(chatty).setLevel(logging.INFO)
 
 TAG = "slurm-cluster"  # its value is the cluster's name; what carries pcluster's own tags is deleted with the cluster
 
-DENIED = {"403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+DENIED_CODES = {"403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
 
 @functools.cache
-def session() -> boto3.Session:
+def get_session() -> boto3.Session:
     """Give the session of this process: a second one would read AWS's descriptions of its services a second time."""
     return boto3.Session()
 
 
-def client(service: str, region: str) -> Any:
+def make_client(service: str, region: str) -> Any:
     """Give a client of a service.
 
     Args:
@@ -52,57 +56,57 @@ def client(service: str, region: str) -> Any:
         region: always told: boto3 does not read AWS_REGION, and the profile's region may be another.
 
     """
-    return session().client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
+    return get_session().client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
 
 
-def listed(client: Any, operation: str, **arguments: Any) -> list[Any]:
+def list_all(client: Any, operation: str, **arguments: Any) -> list[Any]:
     """Give all that a listing of AWS lists."""
     answer = client.get_paginator(operation).paginate(**arguments).build_full_result()
     return [each for value in answer.values() if isinstance(value, list) for each in value]
 
 
-def together(*questions: Callable[[], Any]) -> list[Any]:
+def run_concurrently(*questions: Callable[[], Any]) -> list[Any]:
     """Ask several things at the same time, and give the answers in the order of the questions."""
     with ThreadPoolExecutor(len(questions)) as pool:
         return list(pool.map(lambda question: question(), questions))
 
 
-def account_id(sts: STSClient) -> str:
+def get_account_id(sts: STSClient) -> str:
     """Give the number of the account that the credentials belong to."""
     return sts.get_caller_identity()["Account"]
 
 
-def partition(region: str) -> str:
+def get_partition(region: str) -> str:
     """Give the partition of a region, the second part of an ARN: `aws`, `aws-cn` or `aws-us-gov`."""
-    return session().get_partition_for_region(region)
+    return get_session().get_partition_for_region(region)
 
 
-def tagged(cluster: str) -> FilterTypeDef:
+def tag_filter(cluster: str) -> FilterTypeDef:
     """Give the filter that finds what belongs to the cluster."""
     return {"Name": f"tag:{TAG}", "Values": [cluster]}
 
 
-def tags(kind: ResourceTypeType, cluster: str, name: str) -> TagSpecificationTypeDef:
+def tag_specification(kind: ResourceTypeType, cluster: str, name: str) -> TagSpecificationTypeDef:
     """Give the tags with which a thing of EC2 is made, so that it is never without them."""
     return {"ResourceType": kind, "Tags": [{"Key": "Name", "Value": name}, {"Key": TAG, "Value": cluster}]}
 
 
-def code(error: ClientError) -> str:
+def error_code(error: ClientError) -> str:
     """Give the code of an error that AWS answered, the part of it that is meant for programs."""
     return error.response.get("Error", {}).get("Code", "")
 
 
 @contextmanager
-def done_before(*codes: str) -> Iterator[None]:
+def ignore_errors(*codes: str) -> Iterator[None]:
     """Take these refusals for success: the call took effect before, as when its answer was lost and boto3 asked again."""
     try:
         yield
     except ClientError as error:
-        if code(error) not in codes:
+        if error_code(error) not in codes:
             raise
 
 
-def sentence(error: BotoCoreError | ClientError) -> str:
+def format_error(error: BotoCoreError | ClientError) -> str:
     """Say in one sentence what AWS, or the way to it, refused.
 
     Args:
@@ -110,20 +114,22 @@ def sentence(error: BotoCoreError | ClientError) -> str:
 
     """
     if isinstance(error, NoCredentialsError):
-        return "No AWS credentials were found: run `aws configure`, or try everything in `invoke sandbox` first."
+        return (
+            "No AWS credentials were found: run `aws configure`, or try everything in `invoke sandbox` first."
+        )
     if isinstance(error, (SSOError, TokenRetrievalError)):
         return "The AWS SSO session is over: `aws sso login`, with your --profile where you have one, then run this again."
     if isinstance(error, (NoConnectionError, HTTPClientError)):
         return f"AWS cannot be reached: {error}; check the network and the region, then run this again."
     if not isinstance(error, ClientError):
         return f"AWS cannot be used as it is configured here: {error}"
-    words = message(error).partition(" Encoded authorization failure message")[0].rstrip(".")
-    if code(error) in DENIED:
-        action = errors.action(words) or error.operation_name
-        return f"AWS denies {action} to these credentials ({words}). {errors.on('AccessDenied')}"
-    return f"AWS refused {error.operation_name}: {words} ({code(error)}). {errors.on(f'{code(error)}: {words}')}".strip()
+    words = error_message(error).partition(" Encoded authorization failure message")[0].rstrip(".")
+    if error_code(error) in DENIED_CODES:
+        action = errors.find_denied_action(words) or error.operation_name
+        return f"AWS denies {action} to these credentials ({words}). {errors.find_hint('AccessDenied')}"
+    return f"AWS refused {error.operation_name}: {words} ({error_code(error)}). {errors.find_hint(f'{error_code(error)}: {words}')}".strip()
 
 
-def message(error: ClientError) -> str:
+def error_message(error: ClientError) -> str:
     """Give AWS's own words."""
     return error.response.get("Error", {}).get("Message", "")

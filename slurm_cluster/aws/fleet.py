@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from slurm_cluster.aws.clients import code
+from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 UNKNOWN = "UNKNOWN"  # in ParallelCluster's word: the head node has not told yet
-PAUSE, LOOKS = 3, 300  # a quarter of an hour, looking every three seconds
+POLL_SECONDS, MAX_POLLS = 3, 300  # a quarter of an hour, looking every three seconds
 
 
-def status(dynamodb: DynamoDBClient, cluster: str) -> str:
+def get_fleet_status(dynamodb: DynamoDBClient, cluster: str) -> str:
     """Give the status, as RUNNING or STOPPED, from where `pcluster describe-compute-fleet` has it, in a tenth of its time."""
     try:
         answer = dynamodb.get_item(TableName=f"parallelcluster-{cluster}", Key={"Id": {"S": "COMPUTE_FLEET"}})
     except ClientError as error:
-        if code(error) != "ResourceNotFoundException":
+        if error_code(error) != "ResourceNotFoundException":
             raise
         return UNKNOWN
     return answer["Item"]["Data"]["M"]["status"]["S"] if "Item" in answer else UNKNOWN
 
 
-def watch(dynamodb: DynamoDBClient, cluster: str, wanted: str) -> Iterator[Progress]:
+def watch_fleet(dynamodb: DynamoDBClient, cluster: str, wanted: str) -> Iterator[Progress]:
     """Look at the fleet until it is in a status, a quarter of an hour at most.
 
     Args:
@@ -44,11 +44,13 @@ def watch(dynamodb: DynamoDBClient, cluster: str, wanted: str) -> Iterator[Progr
     Raises:
         ClusterError: it does not come to it.
     """
-    for _ in range(LOOKS):
-        now = status(dynamodb, cluster)
+    for _ in range(MAX_POLLS):
+        now = get_fleet_status(dynamodb, cluster)
         if now == wanted:
             return
         yield Progress(f"compute fleet {now}, to be {wanted}")
-        time.sleep(PAUSE)
+        time.sleep(POLL_SECONDS)
     log = "/var/log/parallelcluster/clustermgtd"
-    raise ClusterError(f"The compute fleet is {now}, and does not come to be {wanted}: `invoke ssh`, and see {log}.")
+    raise ClusterError(
+        f"The compute fleet is {now}, and does not come to be {wanted}: `invoke ssh`, and see {log}."
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from slurm_cluster.aws import clients
-from slurm_cluster.aws.clients import code
+from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -18,24 +18,28 @@ if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
 
-OVER = f"{clients.TAG}:key-is-over"  # on the secret, from its deletion until another key is in it
-ATTEMPTS = 3  # to get a complete answer
-PATH = "/parallelcluster/"  # IAM names that AWS's own policies for users of ParallelCluster are confined to
+DELETED_TAG = f"{clients.TAG}:key-is-over"  # on the secret, from its deletion until another key is in it
+MAX_ATTEMPTS = 3  # to get a complete answer
+IAM_PATH = (
+    "/parallelcluster/"  # IAM names that AWS's own policies for users of ParallelCluster are confined to
+)
 
 
-def secret_name(cluster: str, region: str) -> str:
+def get_secret_name(cluster: str, region: str) -> str:
     """Give the name of the secret."""
     return f"{cluster}-{region}-slurm-jwt-key"
 
 
-def policy_arn(cluster: str, account: str, region: str) -> str:
+def get_policy_arn(cluster: str, account: str, region: str) -> str:
     """Give the ARN of the policy; IAM's names are those of all regions, so the region is in it."""
-    return f"arn:{clients.partition(region)}:iam::{account}:policy{PATH}{cluster}-{region}-read-slurm-jwt-key"
+    return f"arn:{clients.get_partition(region)}:iam::{account}:policy{IAM_PATH}{cluster}-{region}-read-slurm-jwt-key"
 
 
-def is_own(arn: str, name: str) -> bool:
+def is_cluster_secret(arn: str, name: str) -> bool:
     """Say whether an ARN is that of a secret of this name: AWS ends it in six characters that are other ones each time."""
-    return re.fullmatch(rf"arn:[^:]+:secretsmanager:[^:]+:\d+:secret:{re.escape(name)}-\w{{6}}", arn) is not None
+    return (
+        re.fullmatch(rf"arn:[^:]+:secretsmanager:[^:]+:\d+:secret:{re.escape(name)}-\w{{6}}", arn) is not None
+    )
 
 
 def describe_secret(manager: SecretsManagerClient, name: str) -> DescribeSecretResponseTypeDef | None:
@@ -44,11 +48,11 @@ def describe_secret(manager: SecretsManagerClient, name: str) -> DescribeSecretR
     Raises:
         ClusterError: the answer is incomplete, as when it was cut off: botocore then returns what is left of it.
     """
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         try:
             secret = manager.describe_secret(SecretId=name)
         except ClientError as error:
-            if code(error) == "ResourceNotFoundException":
+            if error_code(error) == "ResourceNotFoundException":
                 return None
             raise
         if secret.get("ARN"):
@@ -56,7 +60,7 @@ def describe_secret(manager: SecretsManagerClient, name: str) -> DescribeSecretR
     raise ClusterError(f"AWS's answer about the secret {name} was incomplete: run this again.")
 
 
-def find_secret(manager: SecretsManagerClient, name: str) -> str | None:
+def find_secret_arn(manager: SecretsManagerClient, name: str) -> str | None:
     """Return the secret's ARN; None where there is none, or one that is scheduled for deletion."""
     secret = describe_secret(manager, name)
     return None if secret is None or secret.get("DeletedDate") else secret["ARN"]
@@ -78,21 +82,25 @@ def ensure_secret(manager: SecretsManagerClient, name: str, cluster: str) -> tup
     secret = describe_secret(manager, name)
     if secret is None:
         made = False
-        with clients.done_before("ResourceExistsException"):  # somebody was quicker, and it is their key
+        with clients.ignore_errors("ResourceExistsException"):  # somebody was quicker, and it is their key
             tags = [{"Key": clients.TAG, "Value": cluster}]
             manager.create_secret(Name=name, SecretString=secrets.token_urlsafe(32), Tags=tags)  # type: ignore[arg-type]
             made = True
         secret = describe_secret(manager, name)
         if secret is None:
-            raise ClusterError(f"AWS does not show the secret {name} yet, which was just created: run this again.")
+            raise ClusterError(
+                f"AWS does not show the secret {name} yet, which was just created: run this again."
+            )
         return secret["ARN"], made
     if secret.get("DeletedDate"):
         manager.restore_secret(SecretId=name)
-    over = OVER in {tag["Key"] for tag in secret.get("Tags", [])}
-    if not over and secret.get("VersionIdsToStages"):  # the key may be in use: only rotate-jwt-key replaces it
+    over = DELETED_TAG in {tag["Key"] for tag in secret.get("Tags", [])}
+    if not over and secret.get(
+        "VersionIdsToStages"
+    ):  # the key may be in use: only rotate-jwt-key replaces it
         return secret["ARN"], False
     manager.put_secret_value(SecretId=name, SecretString=secrets.token_urlsafe(32))
-    manager.untag_resource(SecretId=name, TagKeys=[OVER])
+    manager.untag_resource(SecretId=name, TagKeys=[DELETED_TAG])
     return secret["ARN"], True
 
 
@@ -113,14 +121,16 @@ def ensure_policy(iam: IAMClient, arn: str, secret_arn: str) -> bool:
         "Statement": [{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret_arn}],
     }
     if not policy_exists(iam, arn):
-        with clients.done_before("EntityAlreadyExists"):
-            iam.create_policy(PolicyName=arn.split("/")[-1], Path=PATH, PolicyDocument=json.dumps(document))
+        with clients.ignore_errors("EntityAlreadyExists"):
+            iam.create_policy(
+                PolicyName=arn.split("/")[-1], Path=IAM_PATH, PolicyDocument=json.dumps(document)
+            )
         iam.get_waiter("policy_exists").wait(PolicyArn=arn)
         return True
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     if iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"] == document:
         return False
-    remove_old_versions(iam, arn)  # there may be five at most
+    delete_old_policy_versions(iam, arn)  # there may be five at most
     iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
     return True
 
@@ -130,21 +140,21 @@ def policy_exists(iam: IAMClient, arn: str) -> bool:
     try:
         iam.get_policy(PolicyArn=arn)
     except ClientError as error:
-        if code(error) == "NoSuchEntity":
+        if error_code(error) == "NoSuchEntity":
             return False
         raise
     return True
 
 
-def remove_old_versions(iam: IAMClient, arn: str) -> None:
+def delete_old_policy_versions(iam: IAMClient, arn: str) -> None:
     """Delete the policy's versions that are not in force: IAM keeps five at most, and deletes no policy that has them."""
     for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
         if not version["IsDefaultVersion"]:
-            with clients.done_before("NoSuchEntity"):
+            with clients.ignore_errors("NoSuchEntity"):
                 iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
 
 
-def read(manager: SecretsManagerClient, name: str) -> str:
+def read_key(manager: SecretsManagerClient, name: str) -> str:
     """Give the key, which is for a file of mode 0600 and nothing else.
 
     Args:
@@ -158,15 +168,19 @@ def read(manager: SecretsManagerClient, name: str) -> str:
     try:
         key = manager.get_secret_value(SecretId=name).get("SecretString")
     except ClientError as error:
-        if code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
-            raise ClusterError("The secret with the JWT key is not there: `invoke create-jwt-key` makes it.") from error
+        if error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
+            raise ClusterError(
+                "The secret with the JWT key is not there: `invoke create-jwt-key` makes it."
+            ) from error
         raise
     if not key:
-        raise ClusterError("AWS's answer with the JWT key was incomplete, or the secret is not text: run this again.")
+        raise ClusterError(
+            "AWS's answer with the JWT key was incomplete, or the secret is not text: run this again."
+        )
     return key
 
 
-def remove(manager: SecretsManagerClient, iam: IAMClient, name: str, arn: str) -> list[str]:
+def delete_secret_and_policy(manager: SecretsManagerClient, iam: IAMClient, name: str, arn: str) -> list[str]:
     """Schedule the secret for deletion in seven days, the soonest that can be undone, and delete the policy.
 
     Returns:
@@ -178,18 +192,20 @@ def remove(manager: SecretsManagerClient, iam: IAMClient, name: str, arn: str) -
     """
     gone = []
     if policy_exists(iam, arn):
-        remove_old_versions(iam, arn)
+        delete_old_policy_versions(iam, arn)
         try:
-            with clients.done_before("NoSuchEntity"):
+            with clients.ignore_errors("NoSuchEntity"):
                 iam.delete_policy(PolicyArn=arn)
         except ClientError as error:
-            if code(error) != "DeleteConflict":
+            if error_code(error) != "DeleteConflict":
                 raise
-            raise ClusterError(f"The policy {arn} is still attached to a role: detach it, then run this again.") from error
+            raise ClusterError(
+                f"The policy {arn} is still attached to a role: detach it, then run this again."
+            ) from error
         gone.append(f"policy {arn.split('/')[-1]}")
-    if find_secret(manager, name):
-        manager.tag_resource(SecretId=name, Tags=[{"Key": OVER, "Value": "yes"}])
-        with clients.done_before("InvalidRequestException"):
+    if find_secret_arn(manager, name):
+        manager.tag_resource(SecretId=name, Tags=[{"Key": DELETED_TAG, "Value": "yes"}])
+        with clients.ignore_errors("InvalidRequestException"):
             manager.delete_secret(SecretId=name, RecoveryWindowInDays=7)
         gone.append(f"secret {name} (for good in 7 days)")
     return gone

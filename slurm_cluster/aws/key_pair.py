@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from slurm_cluster import files
 from slurm_cluster.aws import clients
-from slurm_cluster.aws.clients import code
+from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -20,39 +20,39 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import KeyPairInfoTypeDef
 
 
-def private_key_file(name: str) -> Path:
+def get_private_key_path(name: str) -> Path:
     """Give the file that the private half is looked for in."""
     return Path.home() / ".ssh" / f"{name}.pem"
 
 
-def find(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef | None:
+def find_key_pair(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef | None:
     """Look the key pair up in EC2."""
     try:
         return ec2.describe_key_pairs(KeyNames=[name], IncludePublicKey=True)["KeyPairs"][0]
     except ClientError as error:
-        if code(error) == "InvalidKeyPair.NotFound":
+        if error_code(error) == "InvalidKeyPair.NotFound":
             return None
         raise
 
 
-def require(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef:
+def require_key_pair(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef:
     """Give the key pair as EC2 has it.
 
     Raises:
         ClusterError: EC2 has none of that name.
     """
-    known = find(ec2, name)
+    known = find_key_pair(ec2, name)
     if known is None:
-        raise unknown(name)
+        raise make_missing_error(name)
     return known
 
 
-def unknown(name: str) -> ClusterError:
+def make_missing_error(name: str) -> ClusterError:
     """Say that EC2 has no such key pair."""
     return ClusterError(f"EC2 has no key pair {name} in this region: `invoke create-key-pair` makes it.")
 
 
-def create(ec2: EC2Client, name: str) -> str:
+def create_key_pair(ec2: EC2Client, name: str) -> str:
     """Make the key pair here, and import its public half: nothing is lost when this is killed in between.
 
     Args:
@@ -66,22 +66,24 @@ def create(ec2: EC2Client, name: str) -> str:
         ClusterError: EC2 has a key pair of that name whose private half is not here, or of the wrong kind.
 
     """
-    path, known = private_key_file(name), find(ec2, name)
+    path, known = get_private_key_path(name), find_key_pair(ec2, name)
     if known:
-        check(known, path)
+        check_key_pair(known, path)
         return f"The key pair {name} is in EC2 and its private half in {path}: nothing to do."
-    if not files.is_there(path):
+    if not files.exists(path):
         private = Ed25519PrivateKey.generate().private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )
-        files.write(path, private.decode(), mode=0o600, keep=True)  # a second run at this moment made another one
-    with clients.done_before("InvalidKeyPair.Duplicate"):
-        ec2.import_key_pair(KeyName=name, PublicKeyMaterial=public_half(path).encode())
-    check(require(ec2, name), path)
+        files.write_file(
+            path, private.decode(), mode=0o600, keep=True
+        )  # a second run at this moment made another one
+    with clients.ignore_errors("InvalidKeyPair.Duplicate"):
+        ec2.import_key_pair(KeyName=name, PublicKeyMaterial=get_public_key(path).encode())
+    check_key_pair(require_key_pair(ec2, name), path)
     return f"Made the key pair {name}; its private half is in {path}."
 
 
-def adopt(ec2: EC2Client, name: str, public: Path) -> str:
+def import_key_pair(ec2: EC2Client, name: str, public: Path) -> str:
     """Import a public key that a person has; its private half stays where it is, and a link in ~/.ssh leads to it.
 
     Args:
@@ -96,15 +98,19 @@ def adopt(ec2: EC2Client, name: str, public: Path) -> str:
         ClusterError: it is not an ed25519 key, or EC2 or ~/.ssh has another one of that name.
 
     """
-    half, path, known = read_public(public), private_key_file(name), find(ec2, name)
+    half, path, known = read_public_key(public), get_private_key_path(name), find_key_pair(ec2, name)
     beside = Path(str(public).removesuffix(".pub")).absolute()
     private = path if path.exists() or not beside.exists() else beside
-    if known and not same(known.get("PublicKey", half), half):
-        raise ClusterError(f"EC2 has another key as {name}: choose a name for this one, as in INVOKE_KEY_PAIR=mine.")
-    if private.exists() and not same(public_half(private), half):
-        raise ClusterError(f"{private} is not the private half of {public}: choose a name for it, as in INVOKE_KEY_PAIR=mine.")
+    if known and not is_same_key(known.get("PublicKey", half), half):
+        raise ClusterError(
+            f"EC2 has another key as {name}: choose a name for this one, as in INVOKE_KEY_PAIR=mine."
+        )
+    if private.exists() and not is_same_key(get_public_key(private), half):
+        raise ClusterError(
+            f"{private} is not the private half of {public}: choose a name for it, as in INVOKE_KEY_PAIR=mine."
+        )
     if private != path:
-        link(path, private)
+        link_private_key(path, private)
     if not known:
         ec2.import_key_pair(KeyName=name, PublicKeyMaterial=half.encode())
     if not private.exists():
@@ -112,7 +118,7 @@ def adopt(ec2: EC2Client, name: str, public: Path) -> str:
     return f"Imported {public} as {name}; {path} is its private half."
 
 
-def link(path: Path, private: Path) -> None:
+def link_private_key(path: Path, private: Path) -> None:
     """Let a private key be found under the key pair's name, without a copy of it.
 
     Raises:
@@ -125,28 +131,30 @@ def link(path: Path, private: Path) -> None:
         raise ClusterError(f"{path} cannot be linked to {private}: {error.strerror}.") from error
 
 
-def same(one: str, other: str) -> bool:
+def is_same_key(one: str, other: str) -> bool:
     """Say whether two public keys in OpenSSH's form are one, whatever their comments."""
     return one.split()[:2] == other.split()[:2]
 
 
-def read_public(path: Path) -> str:
+def read_public_key(path: Path) -> str:
     """Read a public key file.
 
     Raises:
         ClusterError: it does not hold an ed25519 key in OpenSSH's form.
     """
-    text = files.read(path).strip()
+    text = files.read_text(path).strip()
     try:
         public = serialization.load_ssh_public_key(text.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ClusterError(f"{path} is not a public key in OpenSSH's form, as id_ed25519.pub is.") from error
     if not isinstance(public, Ed25519PublicKey):
-        raise ClusterError(f"{path} is not an ed25519 key, the only kind that Ubuntu's nodes take: `ssh-keygen -t ed25519`.")
+        raise ClusterError(
+            f"{path} is not an ed25519 key, the only kind that Ubuntu's nodes take: `ssh-keygen -t ed25519`."
+        )
     return text
 
 
-def public_half(path: Path) -> str:
+def get_public_key(path: Path) -> str:
     """Give the public half of a private key file, in OpenSSH's form; with a passphrase, of the .pub file beside it.
 
     Raises:
@@ -154,18 +162,22 @@ def public_half(path: Path) -> str:
 
     """
     try:
-        private = serialization.load_ssh_private_key(files.read(path).encode(), password=None)
+        private = serialization.load_ssh_private_key(files.read_text(path).encode(), password=None)
     except TypeError:  # it has a passphrase
-        return read_public(Path(f"{path.resolve()}.pub"))
+        return read_public_key(Path(f"{path.resolve()}.pub"))
     except ValueError as error:
         raise ClusterError(f"{path} is not an OpenSSH private key: move it away.") from error
     if not isinstance(private, Ed25519PrivateKey):
-        raise ClusterError(f"{path} is not an ed25519 key, the only kind that Ubuntu's nodes take: move it away.")
-    public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        raise ClusterError(
+            f"{path} is not an ed25519 key, the only kind that Ubuntu's nodes take: move it away."
+        )
+    public = private.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
     return public.decode()
 
 
-def check(known: KeyPairInfoTypeDef, path: Path) -> None:
+def check_key_pair(known: KeyPairInfoTypeDef, path: Path) -> None:
     """Refuse a key pair of EC2 that will not open the head node from here.
 
     Raises:
@@ -178,11 +190,13 @@ def check(known: KeyPairInfoTypeDef, path: Path) -> None:
             f"The key pair {name} is {kind}, and ParallelCluster takes only ed25519 on Ubuntu: "
             "name another one, as in INVOKE_KEY_PAIR=name, and run `invoke create-key-pair`."
         )
-    if not files.is_there(path):
+    if not files.exists(path):
         raise ClusterError(
             f"The key pair {name} is in EC2, but its private half is not in {path}: "
             "put it there, or name another key pair, as in INVOKE_KEY_PAIR=name."
         )
-    here = public_half(path)
-    if not same(known.get("PublicKey", here), here):
-        raise ClusterError(f"{path} is not the private half of the key pair {name}: name another, as in INVOKE_KEY_PAIR=name.")
+    here = get_public_key(path)
+    if not is_same_key(known.get("PublicKey", here), here):
+        raise ClusterError(
+            f"{path} is not the private half of the key pair {name}: name another, as in INVOKE_KEY_PAIR=name."
+        )

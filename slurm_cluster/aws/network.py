@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types_boto3_efs import EFSClient
 
 VPC_PREFIX = "ParallelClusterVPC-"  # how the wizard names its VPCs, and below its stacks
-STARTED = "%Y%m%d%H%M%S"  # how both end: the second in which the wizard was started, in UTC
+TIMESTAMP = "%Y%m%d%H%M%S"  # how both end: the second in which the wizard was started, in UTC
 STACK_PREFIX = "parallelclusternetworking-"
 
 
@@ -44,45 +44,48 @@ class UnclaimedVpc(NamedTuple):
     nat_gateways: list[str]
 
 
-def name(vpc: VpcTypeDef) -> str:
+def get_vpc_name(vpc: VpcTypeDef) -> str:
     """Give the VPC's Name tag."""
-    return tag(vpc, "Name")
+    return get_tag(vpc, "Name")
 
 
-def tag(vpc: VpcTypeDef, key: str) -> str:
+def get_tag(vpc: VpcTypeDef, key: str) -> str:
     """Give a tag of a VPC, or nothing."""
     return next((each["Value"] for each in vpc.get("Tags", []) if each["Key"] == key), "")
 
 
-def vpcs(ec2: EC2Client) -> list[VpcTypeDef]:
+def list_vpcs(ec2: EC2Client) -> list[VpcTypeDef]:
     """Give all VPCs of the region."""
     return [vpc for page in ec2.get_paginator("describe_vpcs").paginate() for vpc in page["Vpcs"]]
 
 
-def of_cluster(ec2: EC2Client, cluster: str) -> list[str]:
+def list_cluster_vpcs(ec2: EC2Client, cluster: str) -> list[str]:
     """Give the ids of the VPCs that carry the cluster's tag."""
-    return [vpc["VpcId"] for vpc in vpcs(ec2) if tag(vpc, clients.TAG) == cluster]
+    return [vpc["VpcId"] for vpc in list_vpcs(ec2) if get_tag(vpc, clients.TAG) == cluster]
 
 
-def subnets(ec2: EC2Client, vpc: str) -> list[str]:
+def list_subnets(ec2: EC2Client, vpc: str) -> list[str]:
     """Give the ids of a VPC's subnets."""
     pages = ec2.get_paginator("describe_subnets").paginate(Filters=[{"Name": "vpc-id", "Values": [vpc]}])
     return [subnet["SubnetId"] for page in pages for subnet in page["Subnets"]]
 
 
-def vpc_of_subnet(ec2: EC2Client, subnet: str) -> VpcTypeDef | None:
+def find_vpc_of_subnet(ec2: EC2Client, subnet: str) -> VpcTypeDef | None:
     """Give the VPC that a subnet is in, if there is such a subnet."""
     found = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet]}])["Subnets"]
     return ec2.describe_vpcs(VpcIds=[found[0]["VpcId"]])["Vpcs"][0] if found else None
 
 
-def claim(ec2: EC2Client, vpc: str, cluster: str) -> None:
+def claim_vpc(ec2: EC2Client, vpc: str, cluster: str) -> None:
     """Tag a VPC as the cluster's."""
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": clients.TAG, "Value": cluster}])
 
 
-def find_unclaimed(
-    ec2: EC2Client, cloudformation: CloudFormationClient, known: str = "", before: Collection[str] | None = None
+def find_unclaimed_vpcs(
+    ec2: EC2Client,
+    cloudformation: CloudFormationClient,
+    known: str = "",
+    before: Collection[str] | None = None,
 ) -> list[UnclaimedVpc]:
     """Find the VPCs that a wizard made and that nothing proves to be a cluster's: no tag, and no node in them.
 
@@ -97,11 +100,11 @@ def find_unclaimed(
     """
 
     def may_be_left(vpc: VpcTypeDef) -> bool:
-        if vpc["VpcId"] in (known, *(before or ())) or tag(vpc, clients.TAG) or vpc.get("IsDefault"):
+        if vpc["VpcId"] in (known, *(before or ())) or get_tag(vpc, clients.TAG) or vpc.get("IsDefault"):
             return False
-        return name(vpc).startswith(VPC_PREFIX) or (before is not None and not name(vpc))
+        return get_vpc_name(vpc).startswith(VPC_PREFIX) or (before is not None and not get_vpc_name(vpc))
 
-    candidates = {vpc["VpcId"]: name(vpc) for vpc in vpcs(ec2) if may_be_left(vpc)}
+    candidates = {vpc["VpcId"]: get_vpc_name(vpc) for vpc in list_vpcs(ec2) if may_be_left(vpc)}
     if not candidates:
         return []
     of_nodes = [
@@ -109,39 +112,47 @@ def find_unclaimed(
         {"Name": "tag-key", "Values": ["parallelcluster:cluster-name"]},
         {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
     ]
-    nodes = [node for found in clients.listed(ec2, "describe_instances", Filters=of_nodes) for node in found["Instances"]]
+    nodes = [
+        node
+        for found in clients.list_all(ec2, "describe_instances", Filters=of_nodes)
+        for node in found["Instances"]
+    ]
     used = {node["VpcId"] for node in nodes}
     return [
-        UnclaimedVpc(vpc, candidates[vpc], wizard_stacks(cloudformation, vpc), nat_gateways(ec2, vpc))
+        UnclaimedVpc(
+            vpc, candidates[vpc], list_wizard_stacks(cloudformation, vpc), list_nat_gateways(ec2, vpc)
+        )
         for vpc in candidates
         if vpc not in used
     ]
 
 
-def nat_gateways(ec2: EC2Client, vpc: str) -> list[str]:
+def list_nat_gateways(ec2: EC2Client, vpc: str) -> list[str]:
     """Return the ids of the NAT gateways in a VPC, which are billed."""
-    found = clients.listed(ec2, "describe_nat_gateways", Filters=[{"Name": "vpc-id", "Values": [vpc]}])
+    found = clients.list_all(ec2, "describe_nat_gateways", Filters=[{"Name": "vpc-id", "Values": [vpc]}])
     return [gateway["NatGatewayId"] for gateway in found if gateway["State"] in ("pending", "available")]
 
 
-def describe_unclaimed(found: list[UnclaimedVpc], cluster: str, region: str) -> list[str]:
+def describe_unclaimed_vpcs(found: list[UnclaimedVpc], cluster: str, region: str) -> list[str]:
     """Return the lines that list unclaimed VPCs: each with its age, its NAT gateway, and the commands to claim or delete it."""
     if not found:
         return []
     lines = [f"In {region}, left by an interrupted `invoke configure` or made by somebody else:"]
     for vpc in found:
-        billed = f", with {', '.join(vpc.nat_gateways)} ($ billed until you delete it)" if vpc.nat_gateways else ""
+        billed = (
+            f", with {', '.join(vpc.nat_gateways)} ($ billed until you delete it)" if vpc.nat_gateways else ""
+        )
         lines += [
-            f"  {vpc.id} {vpc.name or 'without a name'}, {age(vpc.name)}{billed}",
+            f"  {vpc.id} {vpc.name or 'without a name'}, {format_age(vpc.name)}{billed}",
             f"    To claim it for {cluster} (then `invoke delete-network` deletes it):",
             f"      aws ec2 create-tags --region {region} --resources {vpc.id} --tags Key={clients.TAG},Value={cluster}",
             "    To delete it:",
-            f"      {deletion_command(vpc, region)}",
+            f"      {format_deletion_command(vpc, region)}",
         ]
     return lines
 
 
-def deletion_command(vpc: UnclaimedVpc, region: str) -> str:
+def format_deletion_command(vpc: UnclaimedVpc, region: str) -> str:
     """Return the shell command that deletes the wizard's stacks in a VPC, then the VPC."""
     stacks = [
         f"aws cloudformation {action} --region {region} --stack-name {made}"
@@ -151,17 +162,17 @@ def deletion_command(vpc: UnclaimedVpc, region: str) -> str:
     return " && ".join([*stacks, f"aws ec2 delete-vpc --region {region} --vpc-id {vpc.id}"])
 
 
-def age(vpc_name: str) -> str:
+def format_age(vpc_name: str) -> str:
     """Return how old a VPC is by the time in its name; EC2 does not tell when a VPC was created."""
     try:
-        began = datetime.strptime(vpc_name.removeprefix(VPC_PREFIX), STARTED).replace(tzinfo=timezone.utc)
+        began = datetime.strptime(vpc_name.removeprefix(VPC_PREFIX), TIMESTAMP).replace(tzinfo=timezone.utc)
     except ValueError:
         return "age unknown"
     hours = int((datetime.now(timezone.utc) - began).total_seconds() // 3600)
     return f"created {began:%Y-%m-%d %H:%M} UTC, {f'{hours // 24} days' if hours >= 48 else f'{hours} hours'} ago"
 
 
-def refuse_second(ec2: EC2Client, cluster: str, besides: str = "") -> None:
+def refuse_second_network(ec2: EC2Client, cluster: str, besides: str = "") -> None:
     """Refuse to use another network than the one that carries the cluster's tag.
 
     Args:
@@ -172,7 +183,7 @@ def refuse_second(ec2: EC2Client, cluster: str, besides: str = "") -> None:
     Raises:
         ClusterError: an earlier run left one.
     """
-    left = [vpc for vpc in of_cluster(ec2, cluster) if vpc != besides]
+    left = [vpc for vpc in list_cluster_vpcs(ec2, cluster) if vpc != besides]
     if left:
         raise ClusterError(
             f"{', '.join(left)} is the network of {cluster}, but temp-config.yml is not here: "
@@ -180,7 +191,9 @@ def refuse_second(ec2: EC2Client, cluster: str, besides: str = "") -> None:
         )
 
 
-def find(ec2: EC2Client, cloudformation: CloudFormationClient, cluster: str, subnet: str | None) -> Network | None:
+def find_network(
+    ec2: EC2Client, cloudformation: CloudFormationClient, cluster: str, subnet: str | None
+) -> Network | None:
     """Find the network that goes with a cluster: by our tag, else the one of the wizard's stack that made its subnet.
 
     Args:
@@ -193,38 +206,54 @@ def find(ec2: EC2Client, cloudformation: CloudFormationClient, cluster: str, sub
         None where there is none that may be taken away: it belongs to another cluster, or the wizard did not make it.
 
     """
-    owned = of_cluster(ec2, cluster)
+    owned = list_cluster_vpcs(ec2, cluster)
     if not owned and subnet:
-        vpc = vpc_of_subnet(ec2, subnet)
-        if vpc and not tag(vpc, clients.TAG) and subnet in wizard_subnets(cloudformation, vpc["VpcId"]):
+        vpc = find_vpc_of_subnet(ec2, subnet)
+        if (
+            vpc
+            and not get_tag(vpc, clients.TAG)
+            and subnet in list_wizard_subnets(cloudformation, vpc["VpcId"])
+        ):
             owned = [vpc["VpcId"]]
     if len(owned) > 1:
-        raise ClusterError(f"{', '.join(owned)} are all tagged {clients.TAG}={cluster}: take the tag off those that are not.")
-    return Network(owned[0], wizard_stacks(cloudformation, owned[0])) if owned else None
+        raise ClusterError(
+            f"{', '.join(owned)} are all tagged {clients.TAG}={cluster}: take the tag off those that are not."
+        )
+    return Network(owned[0], list_wizard_stacks(cloudformation, owned[0])) if owned else None
 
 
-def why_not_found(ec2: EC2Client, cluster: str, subnet: str | None) -> str:
+def explain_no_network(ec2: EC2Client, cluster: str, subnet: str | None) -> str:
     """Say why there is no network to take away, where the person's files may name a subnet."""
-    vpc = vpc_of_subnet(ec2, subnet) if subnet else None
+    vpc = find_vpc_of_subnet(ec2, subnet) if subnet else None
     if not vpc:
         return f"There is no network that was made for {cluster}."
     return f"The network {vpc['VpcId']} stays: it lacks the tag {clients.TAG}={cluster}, by which the cluster's own is found."
 
 
-def wizard_stacks(cloudformation: CloudFormationClient, vpc: str) -> list[str]:
+def list_wizard_stacks(cloudformation: CloudFormationClient, vpc: str) -> list[str]:
     """Give the names of the stacks with which the wizard filled a VPC."""
     pages = cloudformation.get_paginator("describe_stacks").paginate()
     made = [each for page in pages for each in page["Stacks"] if each["StackName"].startswith(STACK_PREFIX)]
-    return [each["StackName"] for each in made if {"ParameterKey": "VpcId", "ParameterValue": vpc} in each.get("Parameters", [])]
+    return [
+        each["StackName"]
+        for each in made
+        if {"ParameterKey": "VpcId", "ParameterValue": vpc} in each.get("Parameters", [])
+    ]
 
 
-def wizard_subnets(cloudformation: CloudFormationClient, vpc: str) -> list[str]:
+def list_wizard_subnets(cloudformation: CloudFormationClient, vpc: str) -> list[str]:
     """Give the ids of the subnets that the wizard made in a VPC."""
-    made = wizard_stacks(cloudformation, vpc)
-    return [subnet for each in made for subnet in stack.resources(cloudformation, each, "AWS::EC2::Subnet")]
+    made = list_wizard_stacks(cloudformation, vpc)
+    return [
+        subnet
+        for each in made
+        for subnet in stack.list_resource_ids(cloudformation, each, "AWS::EC2::Subnet")
+    ]
 
 
-def others_in(ec2: EC2Client, cloudformation: CloudFormationClient, network: Network) -> list[str]:
+def list_foreign_resources(
+    ec2: EC2Client, cloudformation: CloudFormationClient, network: Network
+) -> list[str]:
     """Name what is in the network and not of the wizard: it would be cut off, or refuse to be deleted.
 
     Returns:
@@ -241,8 +270,14 @@ def others_in(ec2: EC2Client, cloudformation: CloudFormationClient, network: Net
         for address in gateway["NatGatewayAddresses"]
     }
     group_pages = ec2.get_paginator("describe_security_groups").paginate(Filters=in_vpc)  # type: ignore[arg-type]
-    groups = [each for page in group_pages for each in page["SecurityGroups"] if each["GroupName"] != "default"]
-    others = [subnet for subnet in subnets(ec2, network.vpc) if subnet not in wizard_subnets(cloudformation, network.vpc)]
+    groups = [
+        each for page in group_pages for each in page["SecurityGroups"] if each["GroupName"] != "default"
+    ]
+    others = [
+        subnet
+        for subnet in list_subnets(ec2, network.vpc)
+        if subnet not in list_wizard_subnets(cloudformation, network.vpc)
+    ]
     others += [
         each.get("Attachment", {}).get("InstanceId") or each["NetworkInterfaceId"]
         for each in interfaces
@@ -251,37 +286,47 @@ def others_in(ec2: EC2Client, cloudformation: CloudFormationClient, network: Net
     return sorted({*others, *(each["GroupId"] for each in groups)})
 
 
-def refuse_in_use(ec2: EC2Client, cloudformation: CloudFormationClient, efs: EFSClient, cluster: str, network: Network) -> None:
+def refuse_network_in_use(
+    ec2: EC2Client, cloudformation: CloudFormationClient, efs: EFSClient, cluster: str, network: Network
+) -> None:
     """Refuse to take a network away that something is in.
 
     Raises:
         ClusterError: the cluster is in it.
         NetworkInUseError: something that the wizard did not make is in it; it names what.
     """
-    if stack.find(cloudformation, cluster):
-        raise ClusterError(f"The cluster {cluster} is in the network {network.vpc}: `invoke delete-cluster` first.")
-    others = others_in(ec2, cloudformation, network)
+    if stack.find_stack(cloudformation, cluster):
+        raise ClusterError(
+            f"The cluster {cluster} is in the network {network.vpc}: `invoke delete-cluster` first."
+        )
+    others = list_foreign_resources(ec2, cloudformation, network)
     if others:
-        shared_storage.refuse_kept(cloudformation, efs, network.vpc, subnets(ec2, network.vpc))
-        raise NetworkInUseError(f"{', '.join(others)} is in {network.vpc} and was not made by the wizard: remove it first.")
+        shared_storage.refuse_retained(cloudformation, efs, network.vpc, list_subnets(ec2, network.vpc))
+        raise NetworkInUseError(
+            f"{', '.join(others)} is in {network.vpc} and was not made by the wizard: remove it first."
+        )
 
 
-def absent(ec2: EC2Client, subnets: Collection[str]) -> set[str]:
+def find_missing_subnets(ec2: EC2Client, subnets: Collection[str]) -> set[str]:
     """Give those of the subnets that are not there."""
-    found = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": sorted(subnets)}])["Subnets"] if subnets else []
+    found = (
+        ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": sorted(subnets)}])["Subnets"]
+        if subnets
+        else []
+    )
     return set(subnets) - {subnet["SubnetId"] for subnet in found}
 
 
 def delete_vpc(ec2: EC2Client, vpc: str) -> None:
     """Delete a VPC in which nothing is any more."""
-    with clients.done_before("InvalidVpcID.NotFound"):
+    with clients.ignore_errors("InvalidVpcID.NotFound"):
         ec2.delete_vpc(VpcId=vpc)
 
 
-def delete_stack(cloudformation: CloudFormationClient, made: str) -> Iterator[Progress]:
+def delete_wizard_stack(cloudformation: CloudFormationClient, made: str) -> Iterator[Progress]:
     """Delete a stack of the wizard, and give the progress of it until it is gone."""
-    found = stack.find(cloudformation, made)
+    found = stack.find_stack(cloudformation, made)
     if found:
-        before = stack.newest_event(cloudformation, found["StackId"])
+        before = stack.get_newest_event_id(cloudformation, found["StackId"])
         cloudformation.delete_stack(StackName=made)
-        yield from stack.watch(cloudformation, found["StackId"], before)
+        yield from stack.watch_stack(cloudformation, found["StackId"], before)

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
 
 IAM = Path(__file__).parents[2] / "iam"
-FILES = (IAM / "permissions.json", IAM / "permissions-pcluster.json")  # what the tasks call, and what pcluster calls
-CLUSTER = "pcluster-ubuntu"  # whose names stand in the files
+FILES = (
+    IAM / "permissions.json",
+    IAM / "permissions-pcluster.json",
+)  # what the tasks call, and what pcluster calls
+EXAMPLE_CLUSTER = "pcluster-ubuntu"  # whose names stand in the files
 # One action of each kind that the files name with a *: the simulation takes no patterns
-EXAMPLES = {
+EXAMPLE_ACTIONS = {
     "cloudformation:Describe*": "cloudformation:DescribeStacks",
     "cloudformation:Get*": "cloudformation:GetTemplate",
     "cloudformation:List*": "cloudformation:ListStacks",
@@ -30,7 +33,7 @@ EXAMPLES = {
 }
 
 
-class Place(NamedTuple):
+class PolicyScope(NamedTuple):
     """Whose permissions are looked at, and for what."""
 
     cluster: str
@@ -38,14 +41,18 @@ class Place(NamedTuple):
     account: str
 
 
-def document(path: Path, place: Place) -> dict[str, Any]:
+def load_policy(path: Path, place: PolicyScope) -> dict[str, Any]:
     """Give a policy of ours for another cluster and partition, as `sed` makes it in the README."""
-    text = files.read(path).replace(CLUSTER, place.cluster).replace("arn:aws:", f"arn:{clients.partition(place.region)}:")
+    text = (
+        files.read_text(path)
+        .replace(EXAMPLE_CLUSTER, place.cluster)
+        .replace("arn:aws:", f"arn:{clients.get_partition(place.region)}:")
+    )
     whole: dict[str, Any] = json.loads(text)
     return whole
 
 
-def principal(caller: str) -> str:
+def get_principal_arn(caller: str) -> str:
     """Give the user or role whose policies count for a caller: of an assumed role, that role.
 
     Args:
@@ -56,7 +63,7 @@ def principal(caller: str) -> str:
     return f"{assumed[1]}:iam::{assumed[2]}:role/{assumed[3]}" if assumed else caller
 
 
-def missing(iam: IAMClient, caller: str, path: Path, place: Place) -> list[str]:
+def find_missing_actions(iam: IAMClient, caller: str, path: Path, place: PolicyScope) -> list[str]:
     """Give the actions of a policy that a caller's own policies do not allow; nothing is done by asking.
 
     Args:
@@ -67,15 +74,23 @@ def missing(iam: IAMClient, caller: str, path: Path, place: Place) -> list[str]:
 
     """
     denied: set[str] = set()
-    for statement in document(path, place)["Statement"]:
-        resources = [specific(arn, place) for arn in listed(statement["Resource"]) if arn != "*"]
-        keys = {key: listed(values)[0] for each in statement.get("Condition", {}).values() for key, values in each.items()}
+    for statement in load_policy(path, place)["Statement"]:
+        resources = [fill_pattern(arn, place) for arn in as_list(statement["Resource"]) if arn != "*"]
+        keys = {
+            key: as_list(values)[0]
+            for each in statement.get("Condition", {}).values()
+            for key, values in each.items()
+        }
         pages = iam.get_paginator("simulate_principal_policy").paginate(
-            PolicySourceArn=principal(caller),
-            ActionNames=[EXAMPLES.get(action, action) for action in listed(statement["Action"])],
+            PolicySourceArn=get_principal_arn(caller),
+            ActionNames=[EXAMPLE_ACTIONS.get(action, action) for action in as_list(statement["Action"])],
             ResourceArns=resources or ["*"],
             ContextEntries=[
-                {"ContextKeyName": key, "ContextKeyValues": [value.replace("*", "x")], "ContextKeyType": "string"}
+                {
+                    "ContextKeyName": key,
+                    "ContextKeyValues": [value.replace("*", "x")],
+                    "ContextKeyType": "string",
+                }
                 for key, value in keys.items()
             ],
         )
@@ -84,13 +99,13 @@ def missing(iam: IAMClient, caller: str, path: Path, place: Place) -> list[str]:
     return sorted(denied)
 
 
-def specific(arn: str, place: Place) -> str:
+def fill_pattern(arn: str, place: PolicyScope) -> str:
     """Give the ARN of one thing for which a pattern stands."""
     start, partition, service, region, account, name = arn.split(":", 5)
     region, account = region.replace("*", place.region), account.replace("*", place.account)
     return ":".join([start, partition, service, region, account, name.replace("*", "x")])
 
 
-def listed(one_or_more: Any) -> list[str]:
+def as_list(one_or_more: Any) -> list[str]:
     """Give a list, where IAM takes one thing without a list too."""
     return one_or_more if isinstance(one_or_more, list) else [one_or_more]

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from slurm_cluster import files
 from slurm_cluster.aws import clients
-from slurm_cluster.aws.clients import code
+from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CreateBucketRequestTypeDef
 
 FOLDER = Path(__file__).parents[2] / "bootstrap"
-PATIENCE = 30  # tries, ten seconds apart
+MAX_ATTEMPTS = 30  # tries, ten seconds apart
 BUCKET_PREFIX = "slurm-cluster-bootstrap-"
 SCRIPTS = {
     "CUSTOM_BOOT_ACTION_START": "on_node_start_ubuntu.sh",
@@ -29,17 +29,17 @@ SCRIPTS = {
 }
 
 
-def bucket_name(account: str, region: str) -> str:
+def get_bucket_name(account: str, region: str) -> str:
     """Give the name of the bucket: one for each account and region, as bucket names are the world's."""
     return f"{BUCKET_PREFIX}{account}-{region}"
 
 
-def is_ours(bucket: str) -> bool:
+def is_script_bucket(bucket: str) -> bool:
     """Say whether a bucket is one of those that `upload-bootstrap` makes."""
     return bucket.startswith(BUCKET_PREFIX)
 
 
-def uris(folder: Path, bucket: str, cluster: str) -> dict[str, str]:
+def get_script_uris(folder: Path, bucket: str, cluster: str) -> dict[str, str]:
     """Give the URI of each script: its name tells its content, so a changed script never replaces one that nodes boot from.
 
     Args:
@@ -51,22 +51,24 @@ def uris(folder: Path, bucket: str, cluster: str) -> dict[str, str]:
         The URIs, by the names that the template has for them.
 
     """
-    return {name: f"s3://{bucket}/{object_key(folder / script, cluster)}" for name, script in SCRIPTS.items()}
+    return {
+        name: f"s3://{bucket}/{get_object_key(folder / script, cluster)}" for name, script in SCRIPTS.items()
+    }
 
 
-def object_key(script: Path, cluster: str) -> str:
+def get_object_key(script: Path, cluster: str) -> str:
     """Give the key of a script's object."""
-    digest = hashlib.sha256(files.read(script).encode()).hexdigest()
+    digest = hashlib.sha256(files.read_text(script).encode()).hexdigest()
     return f"{cluster}/{script.stem}-{digest[:12]}{script.suffix}"
 
 
-def are_elsewhere(values: Mapping[str, Any], bucket: str) -> bool:
+def has_custom_scripts(values: Mapping[str, Any], bucket: str) -> bool:
     """Say whether a person keeps both scripts somewhere else, as on a web server."""
     given = [str(values.get(name, "")) for name in SCRIPTS]
     return all(given) and not any(uri.startswith(f"s3://{bucket}/") for uri in given)
 
 
-def settle_uris(
+def reconcile_script_uris(
     values: Mapping[str, Any], found: Mapping[str, str], cluster: str, stands: bool
 ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     """Decide between the script URIs of config-parameters.json and those of the newest upload.
@@ -103,13 +105,15 @@ def ensure_bucket(s3: S3Client, bucket: str, account: str, region: str) -> bool:
         Whether it was made now.
 
     """
-    made = not exists(s3, bucket, account)
+    made = not bucket_exists(s3, bucket, account)
     if made:
         request: CreateBucketRequestTypeDef = {"Bucket": bucket}
         if region != "us-east-1":  # which S3 wants unsaid
             request["CreateBucketConfiguration"] = {"LocationConstraint": region}  # type: ignore[typeddict-item]
         create_bucket(s3, request)
-    everything = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+    everything = dict.fromkeys(
+        ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
+    )
     s3.put_public_access_block(
         Bucket=bucket,
         PublicAccessBlockConfiguration=everything,  # type: ignore[arg-type]
@@ -117,28 +121,32 @@ def ensure_bucket(s3: S3Client, bucket: str, account: str, region: str) -> bool:
     )
     s3.put_bucket_encryption(
         Bucket=bucket,
-        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]},
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+        },
         ExpectedBucketOwner=account,
     )
-    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(tls_only(bucket, region)), ExpectedBucketOwner=account)
+    s3.put_bucket_policy(
+        Bucket=bucket, Policy=json.dumps(build_tls_policy(bucket, region)), ExpectedBucketOwner=account
+    )
     return made
 
 
 def create_bucket(s3: S3Client, request: CreateBucketRequestTypeDef) -> None:
     """Make the bucket; where one of its name was deleted a moment ago, S3 wants some patience."""
-    for _ in range(PATIENCE):
+    for _ in range(MAX_ATTEMPTS):
         try:
-            with clients.done_before("BucketAlreadyOwnedByYou"):
+            with clients.ignore_errors("BucketAlreadyOwnedByYou"):
                 s3.create_bucket(**request)
             break
         except ClientError as error:
-            if code(error) != "OperationAborted":
+            if error_code(error) != "OperationAborted":
                 raise
             time.sleep(10)
     s3.get_waiter("bucket_exists").wait(Bucket=request["Bucket"])
 
 
-def exists(s3: S3Client, bucket: str, account: str) -> bool:
+def bucket_exists(s3: S3Client, bucket: str, account: str) -> bool:
     """Say whether the account has the bucket.
 
     Raises:
@@ -148,20 +156,22 @@ def exists(s3: S3Client, bucket: str, account: str) -> bool:
     try:
         s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
     except ClientError as error:
-        if code(error) in ("404", "NoSuchBucket"):
+        if error_code(error) in ("404", "NoSuchBucket"):
             return False
-        if code(error) in ("403", "AccessDenied"):
-            raise ClusterError(f"The bucket {bucket} is not this account's, or its credentials may not look at it.") from error
+        if error_code(error) in ("403", "AccessDenied"):
+            raise ClusterError(
+                f"The bucket {bucket} is not this account's, or its credentials may not look at it."
+            ) from error
         raise
     return True
 
 
-def tls_only(bucket: str, region: str) -> dict[str, object]:
+def build_tls_policy(bucket: str, region: str) -> dict[str, object]:
     """Give the policy that refuses requests without TLS.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html
     """
-    arn = f"arn:{clients.partition(region)}:s3:::{bucket}"
+    arn = f"arn:{clients.get_partition(region)}:s3:::{bucket}"
     statement = {
         "Sid": "TlsOnly",
         "Effect": "Deny",
@@ -173,7 +183,7 @@ def tls_only(bucket: str, region: str) -> dict[str, object]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def upload(s3: S3Client, folder: Path, bucket: str, cluster: str, account: str) -> list[str]:
+def upload_scripts(s3: S3Client, folder: Path, bucket: str, cluster: str, account: str) -> list[str]:
     """Put the scripts that are not there yet into the bucket.
 
     Returns:
@@ -182,45 +192,47 @@ def upload(s3: S3Client, folder: Path, bucket: str, cluster: str, account: str) 
     """
     put = []
     for script in SCRIPTS.values():
-        key = object_key(folder / script, cluster)
-        if not is_there(s3, bucket, key):
-            s3.put_object(Bucket=bucket, Key=key, Body=(folder / script).read_bytes(), ExpectedBucketOwner=account)
+        key = get_object_key(folder / script, cluster)
+        if not object_exists(s3, bucket, key):
+            s3.put_object(
+                Bucket=bucket, Key=key, Body=(folder / script).read_bytes(), ExpectedBucketOwner=account
+            )
             put.append(f"s3://{bucket}/{key}")
     return put
 
 
-def is_there(s3: S3Client, bucket: str, key: str) -> bool:
+def object_exists(s3: S3Client, bucket: str, key: str) -> bool:
     """Say whether the bucket has the object."""
     try:
         s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if code(error) in ("404", "NoSuchKey", "NoSuchBucket"):
+        if error_code(error) in ("404", "NoSuchKey", "NoSuchBucket"):
             return False
         raise
     return True
 
 
-def missing(s3: S3Client, uris: list[str]) -> list[str]:
+def find_missing_objects(s3: S3Client, uris: list[str]) -> list[str]:
     """Give those of the s3:// URIs at which there is nothing; the dry run of pcluster does not look."""
     parts = {uri: uri.removeprefix("s3://").split("/", 1) for uri in uris if uri.startswith("s3://")}
-    return [uri for uri, (bucket, key) in parts.items() if not is_there(s3, bucket, key)]
+    return [uri for uri, (bucket, key) in parts.items() if not object_exists(s3, bucket, key)]
 
 
-def count(s3: S3Client, bucket: str, cluster: str, account: str) -> int:
+def count_scripts(s3: S3Client, bucket: str, cluster: str, account: str) -> int:
     """Count the cluster's scripts in the bucket."""
-    if not exists(s3, bucket, account):
+    if not bucket_exists(s3, bucket, account):
         return 0
     return s3.list_objects_v2(Bucket=bucket, Prefix=f"{cluster}/").get("KeyCount", 0)
 
 
-def remove(s3: S3Client, bucket: str, cluster: str, account: str) -> list[str]:
+def delete_scripts(s3: S3Client, bucket: str, cluster: str, account: str) -> list[str]:
     """Delete the cluster's scripts, and the bucket when nothing of another cluster is in it.
 
     Returns:
         What was deleted.
 
     """
-    if not exists(s3, bucket, account):
+    if not bucket_exists(s3, bucket, account):
         return []
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
@@ -229,7 +241,7 @@ def remove(s3: S3Client, bucket: str, cluster: str, account: str) -> list[str]:
         s3.delete_object(Bucket=bucket, Key=key, ExpectedBucketOwner=account)
     gone = [f"s3://{bucket}/{key}" for key in own]
     if len(own) == len(keys):
-        with clients.done_before("NoSuchBucket"):
+        with clients.ignore_errors("NoSuchBucket"):
             s3.delete_bucket(Bucket=bucket, ExpectedBucketOwner=account)
         gone.append(f"s3://{bucket}")
     return gone

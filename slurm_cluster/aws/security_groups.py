@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from slurm_cluster.aws import clients, stack
-from slurm_cluster.aws.clients import code
+from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef, IpPermissionUnionTypeDef, SecurityGroupTypeDef
 
 
-def head_node_group(cloudformation: CloudFormationClient, cluster: str) -> str:
+def get_head_node_group_id(cloudformation: CloudFormationClient, cluster: str) -> str:
     """Give the id of the head node's group, by its logical id in the stack.
 
     Raises:
         ClusterError: the configuration brought groups of its own, so that pcluster made none.
 
     """
-    group = stack.physical_id(cloudformation, cluster, "HeadNodeSecurityGroup")
+    group = stack.find_resource_id(cloudformation, cluster, "HeadNodeSecurityGroup")
     if group is None:
         raise ClusterError(
             f"The stack {cluster} has no HeadNodeSecurityGroup: its head node has SecurityGroups of its own, "
@@ -32,24 +32,29 @@ def head_node_group(cloudformation: CloudFormationClient, cluster: str) -> str:
     return group
 
 
-def describe(ec2: EC2Client, group: str) -> SecurityGroupTypeDef:
+def describe_group(ec2: EC2Client, group: str) -> SecurityGroupTypeDef:
     """Give the group as EC2 has it."""
     return ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
 
 
-def self_rule(group: str) -> IpPermissionUnionTypeDef:
+def build_self_rule(group: str) -> IpPermissionUnionTypeDef:
     """Give the rule that admits the group's own members, all traffic."""
     return {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
 
 
 def has_self_rule(ec2: EC2Client, group: str) -> bool:
     """Say whether the group admits its own members."""
-    rules = describe(ec2, group).get("IpPermissions", [])
-    peers = [pair.get("GroupId") for rule in rules if rule["IpProtocol"] == "-1" for pair in rule.get("UserIdGroupPairs", [])]
+    rules = describe_group(ec2, group).get("IpPermissions", [])
+    peers = [
+        pair.get("GroupId")
+        for rule in rules
+        if rule["IpProtocol"] == "-1"
+        for pair in rule.get("UserIdGroupPairs", [])
+    ]
     return group in peers
 
 
-def allow_members(ec2: EC2Client, group: str) -> bool:
+def add_self_rule(ec2: EC2Client, group: str) -> bool:
     """Add the rule that admits the group's own members.
 
     Returns:
@@ -57,15 +62,15 @@ def allow_members(ec2: EC2Client, group: str) -> bool:
 
     """
     try:
-        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[self_rule(group)])
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[build_self_rule(group)])
     except ClientError as error:
-        if code(error) != "InvalidPermission.Duplicate":
+        if error_code(error) != "InvalidPermission.Duplicate":
             raise
         return False
     return True
 
 
-def revoke_members(ec2: EC2Client, group: str) -> bool:
+def remove_self_rule(ec2: EC2Client, group: str) -> bool:
     """Take the rule away again.
 
     Returns:
@@ -74,8 +79,8 @@ def revoke_members(ec2: EC2Client, group: str) -> bool:
     """
     if not has_self_rule(ec2, group):
         return False
-    with clients.done_before("InvalidPermission.NotFound"):
-        ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[self_rule(group)])
+    with clients.ignore_errors("InvalidPermission.NotFound"):
+        ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[build_self_rule(group)])
     return True
 
 
@@ -85,7 +90,7 @@ def refuse_foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client,
     Raises:
         ClusterError: there are such machines; it names them.
     """
-    others = foreign_members(cloudformation, ec2, cluster)
+    others = list_foreign_members(cloudformation, ec2, cluster)
     if others:
         raise ClusterError(
             f"{', '.join(others)} is in a security group of {cluster}, which AWS then cannot delete: "
@@ -93,7 +98,7 @@ def refuse_foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client,
         )
 
 
-def foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client, cluster: str) -> list[str]:
+def list_foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client, cluster: str) -> list[str]:
     """Name the machines that keep EC2 from deleting the cluster's groups: members that are not the cluster's own.
 
     Args:
@@ -101,17 +106,26 @@ def foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client, cluste
         ec2: a client of EC2.
         cluster: its name; its stack stands, whole or in part.
     """
-    groups = stack.resources(cloudformation, cluster, "AWS::EC2::SecurityGroup")
+    groups = stack.list_resource_ids(cloudformation, cluster, "AWS::EC2::SecurityGroup")
     if not groups:
         return []
-    pages = ec2.get_paginator("describe_network_interfaces").paginate(Filters=[{"Name": "group-id", "Values": groups}])
-    attachments = [interface.get("Attachment", {}) for page in pages for interface in page["NetworkInterfaces"]]
+    pages = ec2.get_paginator("describe_network_interfaces").paginate(
+        Filters=[{"Name": "group-id", "Values": groups}]
+    )
+    attachments = [
+        interface.get("Attachment", {}) for page in pages for interface in page["NetworkInterfaces"]
+    ]
     machines = {attachment["InstanceId"] for attachment in attachments if attachment.get("InstanceId")}
-    return sorted(machines - {instance["InstanceId"] for instance in instances_of(ec2, cluster)})
+    return sorted(machines - {instance["InstanceId"] for instance in list_cluster_instances(ec2, cluster)})
 
 
-def instances_of(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
+def list_cluster_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
     """Give the cluster's own instances, by the tag that pcluster gives them and deletes them by."""
     of_cluster = [{"Name": "tag:parallelcluster:cluster-name", "Values": [cluster]}]
     pages = ec2.get_paginator("describe_instances").paginate(Filters=of_cluster)  # type: ignore[arg-type]
-    return [instance for page in pages for reservation in page["Reservations"] for instance in reservation["Instances"]]
+    return [
+        instance
+        for page in pages
+        for reservation in page["Reservations"]
+        for instance in reservation["Instances"]
+    ]

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
     from types_boto3_efs import EFSClient
 
-KIND = "AWS::EFS::FileSystem"
+FILE_SYSTEM_TYPE = "AWS::EFS::FileSystem"
 
 
-def fate(cloudformation: CloudFormationClient, efs: EFSClient, found: StackTypeDef | None) -> str:
+def describe_deletion(
+    cloudformation: CloudFormationClient, efs: EFSClient, found: StackTypeDef | None
+) -> str:
     """Say what becomes of the data on /shared when the cluster is deleted, and how much it is.
 
     Args:
@@ -30,14 +32,14 @@ def fate(cloudformation: CloudFormationClient, efs: EFSClient, found: StackTypeD
     if not found:
         return ""
     told = []
-    for identifier in stack.resources(cloudformation, found["StackId"], KIND):
-        held = f"{identifier} with {size(efs, identifier)}"
-        kept = stack.is_retained(cloudformation, found["StackId"], KIND)
+    for identifier in stack.list_resource_ids(cloudformation, found["StackId"], FILE_SYSTEM_TYPE):
+        held = f"{identifier} with {format_size(efs, identifier)}"
+        kept = stack.is_retained(cloudformation, found["StackId"], FILE_SYSTEM_TYPE)
         told.append(f"{held} is kept, and goes on costing." if kept else f"The data on /shared dies: {held}.")
     return " ".join(told)
 
 
-def size(efs: EFSClient, identifier: str) -> str:
+def format_size(efs: EFSClient, identifier: str) -> str:
     """Give the size of a file system, in words; an account may not tell."""
     try:
         held = efs.describe_file_systems(FileSystemId=identifier)["FileSystems"][0]["SizeInBytes"]["Value"]
@@ -46,16 +48,26 @@ def size(efs: EFSClient, identifier: str) -> str:
     return f"{held / 2**30:.1f} GiB" if held >= 2**30 else f"{held / 2**20:.1f} MiB"
 
 
-def refuse_kept(cloudformation: CloudFormationClient, efs: EFSClient, vpc: str, subnets: Collection[str]) -> None:
+def refuse_retained(
+    cloudformation: CloudFormationClient, efs: EFSClient, vpc: str, subnets: Collection[str]
+) -> None:
     """Refuse to take a network away that a file system is still reached through, as one that outlived its cluster.
 
     Raises:
         NetworkInUseError: there is one; it names what stays, and how it goes.
     """
-    of_clusters = {held for cluster in stack.clusters(cloudformation) for held in stack.resources(cloudformation, cluster, KIND)}
-    alone = [each for each in clients.listed(efs, "describe_file_systems") if each["FileSystemId"] not in of_clusters]
+    of_clusters = {
+        held
+        for cluster in stack.list_clusters(cloudformation)
+        for held in stack.list_resource_ids(cloudformation, cluster, FILE_SYSTEM_TYPE)
+    }
+    alone = [
+        each
+        for each in clients.list_all(efs, "describe_file_systems")
+        if each["FileSystemId"] not in of_clusters
+    ]
     for each in alone:
-        targets = clients.listed(efs, "describe_mount_targets", FileSystemId=each["FileSystemId"])
+        targets = clients.list_all(efs, "describe_mount_targets", FileSystemId=each["FileSystemId"])
         inside = [target["MountTargetId"] for target in targets if target["SubnetId"] in subnets]
         groups = {
             group

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from slurm_cluster import files
 from slurm_cluster.aws import clients
-from slurm_cluster.aws.clients import code
+from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
 
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
     from types_boto3_ssm import SSMClient
 
 # https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
-UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
-SCRIPT = Path(__file__).parents[2] / "bootstrap" / "uqle_instance_ubuntu.sh"
+IMAGE_PARAMETER = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
+USER_DATA_SCRIPT = Path(__file__).parents[2] / "bootstrap" / "uqle_instance_ubuntu.sh"
 ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
-SPENT = f"{clients.TAG}:spent-client-token"  # on the head node's group: the launch that a disconnect ended
-PAUSE, LOOKS = 3, 200  # ten minutes, looking every three seconds
-ENDS = {"shutting-down", "terminated"}
-LIVING = ["pending", "running", "stopping", "stopped"]
+USED_TOKEN_TAG = (
+    f"{clients.TAG}:spent-client-token"  # on the head node's group: the launch that a disconnect ended
+)
+POLL_SECONDS, MAX_POLLS = 3, 200  # ten minutes, looking every three seconds
+END_STATES = {"shutting-down", "terminated"}
+LIVE_STATES = ["pending", "running", "stopping", "stopped"]
 
 
-class Settings(NamedTuple):
+class InstanceSettings(NamedTuple):
     """What the person decides about the instance, in invoke.yaml."""
 
     instance_type: str
@@ -43,7 +45,7 @@ class Settings(NamedTuple):
     key_pair: str
 
 
-class Place(NamedTuple):
+class LaunchTarget(NamedTuple):
     """Where the instance goes: the head node's neighbourhood, as AWS has it, and the launch that a disconnect ended there."""
 
     cluster: str
@@ -55,7 +57,9 @@ class Place(NamedTuple):
     spent_token: str = ""
 
 
-def check_settings(instance_type: str, volume_gib: str | int, mount_point: str, key_pair: str) -> Settings:
+def validate_settings(
+    instance_type: str, volume_gib: str | int, mount_point: str, key_pair: str
+) -> InstanceSettings:
     """Check what invoke.yaml, or the environment, says of the instance.
 
     Raises:
@@ -63,52 +67,65 @@ def check_settings(instance_type: str, volume_gib: str | int, mount_point: str, 
 
     """
     if not re.fullmatch(r"[a-z0-9-]{1,30}\.[a-z0-9-]{1,30}", instance_type):
-        raise ClusterError(f"uqle.instance_type is {instance_type!r}, and must be an EC2 instance type, as t3.large.")
+        raise ClusterError(
+            f"uqle.instance_type is {instance_type!r}, and must be an EC2 instance type, as t3.large."
+        )
     if not (re.fullmatch(r"[0-9]{1,5}", str(volume_gib)) and 8 <= int(volume_gib) <= 16384):
         raise ClusterError(f"uqle.volume_gib is {volume_gib!r}, and must be a number of GiB from 8 to 16384.")
-    if not re.fullmatch(r"(/[A-Za-z0-9_.-]{1,255}){1,16}", mount_point) or {".", ".."} & set(mount_point.split("/")):
-        raise ClusterError(f"uqle.mount_point is {mount_point!r}, and must be an absolute path of plain characters, as /shared.")
-    return Settings(instance_type, int(volume_gib), mount_point, key_pair)
+    if not re.fullmatch(r"(/[A-Za-z0-9_.-]{1,255}){1,16}", mount_point) or {".", ".."} & set(
+        mount_point.split("/")
+    ):
+        raise ClusterError(
+            f"uqle.mount_point is {mount_point!r}, and must be an absolute path of plain characters, as /shared."
+        )
+    return InstanceSettings(instance_type, int(volume_gib), mount_point, key_pair)
 
 
-def find(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:
+def find_instance(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:
     """Find the cluster's UQLE instance by its tag, unless it is terminated or about to be.
 
     Raises:
         ClusterError: there is more than one, so that somebody has to choose.
 
     """
-    found = [i for i in tagged_instances(ec2, cluster) if i["State"]["Name"] in LIVING]
+    found = [i for i in list_tagged_instances(ec2, cluster) if i["State"]["Name"] in LIVE_STATES]
     if len(found) > 1:
         ids = ", ".join(sorted(instance["InstanceId"] for instance in found))
-        raise ClusterError(f"{ids} are all tagged {clients.TAG}={cluster}: terminate those that are too many.")
+        raise ClusterError(
+            f"{ids} are all tagged {clients.TAG}={cluster}: terminate those that are too many."
+        )
     return found[0] if found else None
 
 
-def address(ec2: EC2Client, cluster: str) -> str:
+def get_public_address(ec2: EC2Client, cluster: str) -> str:
     """Give the public address of the UQLE instance.
 
     Raises:
         ClusterError: there is none.
     """
-    found = find(ec2, cluster)
+    found = find_instance(ec2, cluster)
     if found is None or not found.get("PublicIpAddress"):
         raise ClusterError("There is no UQLE machine with a public address: `invoke connect-uqle` makes one.")
     return found["PublicIpAddress"]
 
 
-def tagged_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
+def list_tagged_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
     """Give all instances with the cluster's tag, in every state that EC2 still tells of."""
-    pages = ec2.get_paginator("describe_instances").paginate(Filters=[clients.tagged(cluster)])
-    return [instance for page in pages for reservation in page["Reservations"] for instance in reservation["Instances"]]
+    pages = ec2.get_paginator("describe_instances").paginate(Filters=[clients.tag_filter(cluster)])
+    return [
+        instance
+        for page in pages
+        for reservation in page["Reservations"]
+        for instance in reservation["Instances"]
+    ]
 
 
-def subnet_of(ec2: EC2Client, instance: str) -> str:
+def get_subnet_id(ec2: EC2Client, instance: str) -> str:
     """Give the subnet that an instance is in."""
     return ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]["SubnetId"]
 
 
-def user_data(place: Place, mount_point: str) -> str:
+def render_user_data(place: LaunchTarget, mount_point: str) -> str:
     """Give the boot script with the file system and the mount point filled in.
 
     Args:
@@ -118,19 +135,28 @@ def user_data(place: Place, mount_point: str) -> str:
 
     """
     host = f"{place.file_system}.efs.{place.region}.amazonaws.com"
-    rendered: str = chevron.render(files.read(SCRIPT), {"FILE_SYSTEM": host, "MOUNT_POINT": mount_point})
+    rendered: str = chevron.render(
+        files.read_text(USER_DATA_SCRIPT), {"FILE_SYSTEM": host, "MOUNT_POINT": mount_point}
+    )
     return rendered
 
 
-def image(ssm: SSMClient) -> str:
+def get_ubuntu_image_id(ssm: SSMClient) -> str:
     """Give the id of the newest Ubuntu 24.04 image, which Canonical publishes as a parameter."""
-    return ssm.get_parameter(Name=UBUNTU)["Parameter"]["Value"]
+    return ssm.get_parameter(Name=IMAGE_PARAMETER)["Parameter"]["Value"]
 
 
-def request(place: Place, settings: Settings, image_id: str, script: str, token: str) -> RunInstancesRequestTypeDef:
+def build_launch_request(
+    place: LaunchTarget, settings: InstanceSettings, image_id: str, script: str, token: str
+) -> RunInstancesRequestTypeDef:
     """Give all that EC2 is asked for."""
     name = f"{place.cluster}-uqle"
-    volume = {"VolumeSize": settings.volume_gib, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
+    volume = {
+        "VolumeSize": settings.volume_gib,
+        "VolumeType": "gp3",
+        "Encrypted": True,
+        "DeleteOnTermination": True,
+    }
     interface = {
         "DeviceIndex": 0,
         "SubnetId": place.subnet,
@@ -146,14 +172,20 @@ def request(place: Place, settings: Settings, image_id: str, script: str, token:
         "MaxCount": 1,
         "NetworkInterfaces": [interface],  # type: ignore[list-item]
         "BlockDeviceMappings": [{"DeviceName": ROOT_DEVICE, "Ebs": volume}],  # type: ignore[typeddict-item]
-        "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 2},
+        "MetadataOptions": {
+            "HttpTokens": "required",
+            "HttpEndpoint": "enabled",
+            "HttpPutResponseHopLimit": 2,
+        },
         "UserData": script,
-        "TagSpecifications": [clients.tags(kind, place.cluster, name) for kind in ("instance", "volume")],
+        "TagSpecifications": [
+            clients.tag_specification(kind, place.cluster, name) for kind in ("instance", "volume")
+        ],
         "ClientToken": token,
     }
 
 
-def client_token(place: Place, spent: str) -> str:
+def make_client_token(place: LaunchTarget, spent: str) -> str:
     """Give the token of a launch: the same for one attempt repeated, another one after the instance was taken away.
 
     Args:
@@ -164,18 +196,20 @@ def client_token(place: Place, spent: str) -> str:
     return hashlib.sha256(f"{place.stack_id} {spent}".encode()).hexdigest()[:32]
 
 
-def spent_token(ec2: EC2Client, group: str) -> str:
+def read_used_token(ec2: EC2Client, group: str) -> str:
     """Give the token of the launch that was ended last, which the head node's group remembers."""
     on_group = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0].get("Tags", [])
-    return next((tag["Value"] for tag in on_group if tag["Key"] == SPENT), "")
+    return next((tag["Value"] for tag in on_group if tag["Key"] == USED_TOKEN_TAG), "")
 
 
-def spend(ec2: EC2Client, group: str, token: str) -> None:
+def record_used_token(ec2: EC2Client, group: str, token: str) -> None:
     """Remember that a launch is over."""
-    ec2.create_tags(Resources=[group], Tags=[{"Key": SPENT, "Value": token}])
+    ec2.create_tags(Resources=[group], Tags=[{"Key": USED_TOKEN_TAG, "Value": token}])
 
 
-def launch(ec2: EC2Client, place: Place, settings: Settings, image_id: str, script: str) -> str:
+def launch_instance(
+    ec2: EC2Client, place: LaunchTarget, settings: InstanceSettings, image_id: str, script: str
+) -> str:
     """Launch the instance, once: EC2 answers a repeated token with the instance that it had.
 
     Returns:
@@ -187,23 +221,25 @@ def launch(ec2: EC2Client, place: Place, settings: Settings, image_id: str, scri
     """
     spent = place.spent_token
     for _ in range(3):
-        token = client_token(place, spent)
+        token = make_client_token(place, spent)
         try:
-            answer = ec2.run_instances(**request(place, settings, image_id, script, token))
+            answer = ec2.run_instances(**build_launch_request(place, settings, image_id, script, token))
             return answer["Instances"][0]["InstanceId"]
         except ClientError as error:
-            if code(error) not in ("IdempotentParameterMismatch", "IdempotentInstanceTerminated"):
+            if error_code(error) not in ("IdempotentParameterMismatch", "IdempotentInstanceTerminated"):
                 raise
         # The token was used before: by a launch whose answer was lost, or by one whose instance was terminated by hand.
-        living = find(ec2, place.cluster)
+        living = find_instance(ec2, place.cluster)
         if living:
             return living["InstanceId"]
-        spend(ec2, place.group, token)
+        record_used_token(ec2, place.group, token)
         spent = token
-    raise ClusterError("EC2 goes on refusing the launch as a repeated one: wait a minute, then run this again.")
+    raise ClusterError(
+        "EC2 goes on refusing the launch as a repeated one: wait a minute, then run this again."
+    )
 
 
-def watch(ec2: EC2Client, instances: list[str], wanted: str) -> Iterator[Progress]:
+def watch_instances(ec2: EC2Client, instances: list[str], wanted: str) -> Iterator[Progress]:
     """Look at instances until all of them are in a state, ten minutes at most.
 
     Args:
@@ -217,51 +253,57 @@ def watch(ec2: EC2Client, instances: list[str], wanted: str) -> Iterator[Progres
     Raises:
         ClusterError: they do not come to it.
     """
-    for _ in range(LOOKS):
-        states = {each["InstanceId"]: each["State"]["Name"] for each in known(ec2, instances)}
+    for _ in range(MAX_POLLS):
+        states = {each["InstanceId"]: each["State"]["Name"] for each in describe_instances(ec2, instances)}
         under_way = tuple(each for each in instances if states.get(each) != wanted)
         if not under_way:
             return
-        if wanted not in ENDS and ENDS & set(states.values()):
+        if wanted not in END_STATES and END_STATES & set(states.values()):
             break
         status = ", ".join(sorted({states.get(each, "pending") for each in under_way}))
         yield Progress(f"{status}, to be {wanted}", now=under_way)
-        time.sleep(PAUSE)
-    raise ClusterError(f"{', '.join(under_way)} does not come to be {wanted}: see its state reason in the EC2 console.")
+        time.sleep(POLL_SECONDS)
+    raise ClusterError(
+        f"{', '.join(under_way)} does not come to be {wanted}: see its state reason in the EC2 console."
+    )
 
 
-def known(ec2: EC2Client, instances: list[str]) -> list[InstanceTypeDef]:
+def describe_instances(ec2: EC2Client, instances: list[str]) -> list[InstanceTypeDef]:
     """Give those of the instances that EC2 knows."""
-    reservations = clients.listed(ec2, "describe_instances", Filters=[{"Name": "instance-id", "Values": instances}])
+    reservations = clients.list_all(
+        ec2, "describe_instances", Filters=[{"Name": "instance-id", "Values": instances}]
+    )
     return [instance for reservation in reservations for instance in reservation["Instances"]]
 
 
-def stop(ec2: EC2Client, cluster: str) -> list[str]:
+def stop_instance(ec2: EC2Client, cluster: str) -> list[str]:
     """Stop the UQLE instance; it keeps its disk, and gets another address when it is started.
 
     Returns:
         The ids of what is to be stopped.
     """
-    found = find(ec2, cluster)
+    found = find_instance(ec2, cluster)
     if found is None or found["State"]["Name"] == "stopped":
         return []
     ec2.stop_instances(InstanceIds=[found["InstanceId"]])
     return [found["InstanceId"]]
 
 
-def start(ec2: EC2Client, cluster: str) -> Iterator[Progress]:
+def start_instance(ec2: EC2Client, cluster: str) -> Iterator[Progress]:
     """Start the UQLE instance, where there is one, and give the progress of it until it runs."""
-    found = find(ec2, cluster)
+    found = find_instance(ec2, cluster)
     if found is None:
         return
     if found["State"]["Name"] == "stopping":
-        yield from watch(ec2, [found["InstanceId"]], "stopped")
+        yield from watch_instances(ec2, [found["InstanceId"]], "stopped")
     if found["State"]["Name"] in ("stopping", "stopped"):
         ec2.start_instances(InstanceIds=[found["InstanceId"]])
-    yield from watch(ec2, [found["InstanceId"]], "running")
+    yield from watch_instances(ec2, [found["InstanceId"]], "running")
 
 
-def differences(ec2: EC2Client, instance: InstanceTypeDef, place: Place, settings: Settings, script: str) -> list[str]:
+def list_differences(
+    ec2: EC2Client, instance: InstanceTypeDef, place: LaunchTarget, settings: InstanceSettings, script: str
+) -> list[str]:
     """Say where an instance that stands is not what the settings ask for.
 
     Args:
@@ -285,14 +327,18 @@ def differences(ec2: EC2Client, instance: InstanceTypeDef, place: Place, setting
         "subnet": instance["SubnetId"],
         "groups": ", ".join(groups),
     }
-    found = [f"its {what} is {stands[what]}, not {asked[what]}" for what in asked if stands[what] != asked[what]]
-    encoded = ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")["UserData"]
+    found = [
+        f"its {what} is {stands[what]}, not {asked[what]}" for what in asked if stands[what] != asked[what]
+    ]
+    encoded = ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")[
+        "UserData"
+    ]
     if base64.b64decode(encoded.get("Value", "")) != script.encode():
         found.append("its boot script or mount point is another one")
     return found
 
 
-def terminate(ec2: EC2Client, cluster: str, group: str | None) -> list[str]:
+def terminate_instances(ec2: EC2Client, cluster: str, group: str | None) -> list[str]:
     """Terminate the cluster's UQLE instance; until it is terminated, its group cannot be deleted.
 
     Args:
@@ -304,12 +350,12 @@ def terminate(ec2: EC2Client, cluster: str, group: str | None) -> list[str]:
         The ids of the instances that are to be terminated.
 
     """
-    instances = [i for i in tagged_instances(ec2, cluster) if i["State"]["Name"] != "terminated"]
+    instances = [i for i in list_tagged_instances(ec2, cluster) if i["State"]["Name"] != "terminated"]
     ids = [instance["InstanceId"] for instance in instances]
     if not ids:
         return []
     if group:  # before the end: when this is stopped in between, the next run still finds the instance
         for instance in instances:
-            spend(ec2, group, instance.get("ClientToken", ""))
+            record_used_token(ec2, group, instance.get("ClientToken", ""))
     ec2.terminate_instances(InstanceIds=ids)
     return ids

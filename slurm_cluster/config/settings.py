@@ -11,10 +11,13 @@ from slurm_cluster.errors import ClusterError
 
 FILES = ("temp_config", "parameter_file", "config_file", "handover_file")
 UQLE = ("instance_type", "volume_gib", "mount_point")
-NAMES = ("cluster_name", "key_pair", "ssh_from", "quiet", *FILES, "uqle")
-PLACES = (*NAMES[:-1], *(f"uqle_{name}" for name in UQLE))  # as variables have them, after INVOKE_
-INVOKES_OWN = ("run", "runners", "sudo", "tasks", "timeouts")
-LONGEST_NAME = 255  # bytes that file systems take
+TOP_LEVEL_NAMES = ("cluster_name", "key_pair", "ssh_from", "quiet", *FILES, "uqle")
+SETTING_NAMES = (
+    *TOP_LEVEL_NAMES[:-1],
+    *(f"uqle_{name}" for name in UQLE),
+)  # as variables have them, after INVOKE_
+INVOKE_SECTIONS = ("run", "runners", "sudo", "tasks", "timeouts")
+MAX_NAME_BYTES = 255  # bytes that file systems take
 
 
 class Files(NamedTuple):
@@ -26,7 +29,7 @@ class Files(NamedTuple):
     handover_file: Path
 
 
-def check_file(path: Path) -> None:
+def validate_settings_file(path: Path) -> None:
     """Refuse an invoke.yaml from which invoke itself, which reads it next, would make a traceback.
 
     Args:
@@ -37,19 +40,24 @@ def check_file(path: Path) -> None:
     """
     found = files.read_yaml(path)
     if not isinstance(found, dict):
-        raise ClusterError(f"{path} holds no settings: it must have lines as `cluster_name: pcluster-ubuntu`.")
-    refuse_unknown([*unknown(found, (*NAMES, *INVOKES_OWN)), *unknown(found.get("uqle"), UQLE)], path)
-    for name in found.keys() & {*INVOKES_OWN}:
+        raise ClusterError(
+            f"{path} holds no settings: it must have lines as `cluster_name: pcluster-ubuntu`."
+        )
+    refuse_unknown(
+        [*find_unknown(found, (*TOP_LEVEL_NAMES, *INVOKE_SECTIONS)), *find_unknown(found.get("uqle"), UQLE)],
+        path,
+    )
+    for name in found.keys() & {*INVOKE_SECTIONS}:
         if not isinstance(found[name], dict):
             raise ClusterError(f"{name} in {path} is invoke's own, and must have settings below it.")
     if not isinstance(found.get("quiet", False), bool):
         raise ClusterError(f"quiet in {path} is {str(found['quiet'])[:60]!r}, and must be true or false.")
-    texts = [name for name in found if name in NAMES and name not in ("quiet", "uqle")]
+    texts = [name for name in found if name in TOP_LEVEL_NAMES and name not in ("quiet", "uqle")]
     for place in [*((name,) for name in texts), *(("uqle", name) for name in UQLE)]:
-        text(found, *place)
+        get_setting(found, *place)
 
 
-def check_variables(environment: Mapping[str, str]) -> None:
+def validate_environment(environment: Mapping[str, str]) -> None:
     """Refuse INVOKE_ variables that nothing reads: who mistypes one would work on the default cluster without knowing it.
 
     Args:
@@ -58,13 +66,15 @@ def check_variables(environment: Mapping[str, str]) -> None:
     Raises:
         ClusterError: names those that there are.
     """
-    ours = [name.upper() for name in PLACES]
-    others = tuple(f"{name.upper()}_" for name in INVOKES_OWN)
+    ours = [name.upper() for name in SETTING_NAMES]
+    others = tuple(f"{name.upper()}_" for name in INVOKE_SECTIONS)
     names = [name.removeprefix("INVOKE_") for name in environment if name.startswith("INVOKE_")]
-    refuse_unknown([f"INVOKE_{name}" for name in names if name not in (*ours, "DEBUG") and not name.startswith(others)])
+    refuse_unknown(
+        [f"INVOKE_{name}" for name in names if name not in (*ours, "DEBUG") and not name.startswith(others)]
+    )
 
 
-def unknown(found: object, names: Collection[str]) -> list[str]:
+def find_unknown(found: object, names: Collection[str]) -> list[str]:
     """Give the keys of a mapping that are no names of settings."""
     return [repr(key)[:60] for key in found if key not in names] if isinstance(found, dict) else []
 
@@ -76,10 +86,12 @@ def refuse_unknown(wrong: list[str], path: Path | None = None) -> None:
         ClusterError: names those that there are.
     """
     if wrong:
-        raise ClusterError(f"{', '.join(wrong)}{f' in {path}' if path else ''} is not a setting; there are {', '.join(PLACES)}.")
+        raise ClusterError(
+            f"{', '.join(wrong)}{f' in {path}' if path else ''} is not a setting; there are {', '.join(SETTING_NAMES)}."
+        )
 
 
-def text(settings: Mapping[str, Any], *place: str) -> str:
+def get_setting(settings: Mapping[str, Any], *place: str) -> str:
     """Give a setting, which is text; one that is left empty in the file is empty text.
 
     Raises:
@@ -90,19 +102,21 @@ def text(settings: Mapping[str, Any], *place: str) -> str:
         for name in place:
             value = value[name]
     except (KeyError, TypeError, IndexError, AttributeError):
-        raise ClusterError(f"{'.'.join(place)} is missing in the settings: invoke.yaml has it by default.") from None
+        raise ClusterError(
+            f"{'.'.join(place)} is missing in the settings: invoke.yaml has it by default."
+        ) from None
     if value is not None and not isinstance(value, str):
         raise ClusterError(f"{'.'.join(place)} is {str(value)[:60]!r}, and must be text: put it in quotes.")
     return value or ""
 
 
-def files_of(settings: Mapping[str, Any]) -> Files:
+def get_file_paths(settings: Mapping[str, Any]) -> Files:
     """Give the files that the steps read and write.
 
     Raises:
         ClusterError: one of them cannot be the name of a file, or two are the same file.
     """
-    paths = [path(settings, name) for name in FILES]
+    paths = [get_path(settings, name) for name in FILES]
     for name, other in zip(FILES[1:], paths[1:], strict=True):
         first = FILES[[each.absolute() for each in paths].index(other.absolute())]
         if first != name:
@@ -110,10 +124,10 @@ def files_of(settings: Mapping[str, Any]) -> Files:
     return Files(*paths)
 
 
-def path(settings: Mapping[str, Any], name: str) -> Path:
+def get_path(settings: Mapping[str, Any], name: str) -> Path:
     """Give a setting that is the name of a file."""
-    given = text(settings, name)
-    too_long = any(len(part.encode(errors="replace")) > LONGEST_NAME for part in given.split("/"))
+    given = get_setting(settings, name)
+    too_long = any(len(part.encode(errors="replace")) > MAX_NAME_BYTES for part in given.split("/"))
     if not given.isprintable() or too_long or given.endswith("/") or Path(given).name in ("", ".."):
         raise ClusterError(f"{name} is {given[:60]!r}, and must be the name of a file, as in invoke.yaml.")
     return Path(given)

@@ -9,14 +9,14 @@ from slurm_cluster import files
 from slurm_cluster.config import parameters
 from slurm_cluster.errors import ClusterError
 
-PLACES: dict[str, list[str | int]] = {
+PATHS: dict[str, list[str | int]] = {
     "region": ["Region"],
     "key_pair": ["HeadNode", "Ssh", "KeyName"],
     "public_subnet": ["HeadNode", "Networking", "SubnetId"],
     "private_subnet": ["Scheduling", "SlurmQueues", 0, "Networking", "SubnetIds", 0],
 }
-NOT_OURS = "# This network was there before the cluster: no task of ours takes it away.\n"
-RULE_OF = {
+EXISTING_NETWORK = "# This network was there before the cluster: no task of ours takes it away.\n"
+PARAMETER_OF = {
     "region": "AWS_REGION",
     "key_pair": "SSH_KEY_PAIR",
     "public_subnet": "PUBLIC_SUBNET",
@@ -33,20 +33,22 @@ class TempConfig(NamedTuple):
     private_subnet: str
 
 
-def read(path: Path) -> TempConfig:
+def read_temp_config(path: Path) -> TempConfig:
     """Read temp-config.yml.
 
     Raises:
         ClusterError: it is not there, is not YAML, or one of the four values is missing, or is not of its form.
 
     """
-    if not files.is_there(path):
+    if not files.exists(path):
         raise ClusterError(f"{path} is not here: `invoke configure` writes it.")
     whole = files.read_yaml(path)
-    return TempConfig(**{name: text_at(whole, place, RULE_OF[name], path) for name, place in PLACES.items()})
+    return TempConfig(
+        **{name: get_text(whole, place, PARAMETER_OF[name], path) for name, place in PATHS.items()}
+    )
 
 
-def write(path: Path, values: TempConfig) -> None:
+def write_temp_config(path: Path, values: TempConfig) -> None:
     """Write the file for a network that was there before, with the four values in the wizard's places."""
     queue = {"Name": "queue1", "Networking": {"SubnetIds": [values.private_subnet]}}
     whole = {
@@ -54,15 +56,15 @@ def write(path: Path, values: TempConfig) -> None:
         "HeadNode": {"Networking": {"SubnetId": values.public_subnet}, "Ssh": {"KeyName": values.key_pair}},
         "Scheduling": {"Scheduler": "slurm", "SlurmQueues": [queue]},
     }
-    files.write(path, NOT_OURS + yaml.safe_dump(whole, sort_keys=False))
+    files.write_file(path, EXISTING_NETWORK + yaml.safe_dump(whole, sort_keys=False))
 
 
-def is_of_the_wizard(path: Path) -> bool:
+def is_from_wizard(path: Path) -> bool:
     """Say whether the wizard made the network, and not somebody before the cluster."""
-    return files.is_there(path) and NOT_OURS not in files.read(path)
+    return files.exists(path) and EXISTING_NETWORK not in files.read_text(path)
 
 
-def text_at(tree: Any, place: list[str | int], parameter: str, path: Path) -> str:
+def get_text(tree: Any, place: list[str | int], parameter: str, path: Path) -> str:
     """Give the text at a place of a tree of mappings and lists.
 
     Args:
@@ -84,8 +86,10 @@ def text_at(tree: Any, place: list[str | int], parameter: str, path: Path) -> st
             tree = None
     where = " / ".join("first" if isinstance(step, int) else step for step in place)
     if not (isinstance(tree, str) and tree):
-        raise ClusterError(f"{path} has no text at {where}: make it again with `invoke configure`, or fill it in.")
-    if parameters.faults_of(parameter, tree):
+        raise ClusterError(
+            f"{path} has no text at {where}: make it again with `invoke configure`, or fill it in."
+        )
+    if parameters.validate_value(parameter, tree):
         shown, allowed = parameters.shorten(tree), parameters.RULES[parameter].allowed
         raise ClusterError(f"{path} has {shown} at {where}, which must be {allowed}.")
     return tree

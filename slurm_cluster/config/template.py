@@ -13,12 +13,12 @@ from slurm_cluster.config import parameters
 from slurm_cluster.errors import ClusterError
 
 
-def names_in(template: str) -> set[str]:
+def find_names(template: str) -> set[str]:
     """Give the names that a template needs: in mustache, three braces, or two with #, ^ or &."""
     return set(re.findall(r"{{[{#^&]\s*(\w+)\s*}}", template))
 
 
-def render(template_file: Path, values: Mapping[str, Any], parameter_file: Path) -> str:
+def render_template(template_file: Path, values: Mapping[str, Any], parameter_file: Path) -> str:
     """Render the cluster's configuration: the bytes that `chevron --data PARAMETERS TEMPLATE` prints.
 
     Args:
@@ -34,17 +34,21 @@ def render(template_file: Path, values: Mapping[str, Any], parameter_file: Path)
             it is in the file.
 
     """
-    template = files.read(template_file)
-    parameters.check(values, names_in(template), parameter_file)
+    template = files.read_text(template_file)
+    parameters.validate_parameters(values, find_names(template), parameter_file)
     rendered: str = chevron.render(template, values)
-    if not survive(template, values, list(values)):
+    if not is_unchanged(template, values, list(values)):
         harmless = {name: "x" if value else "" for name, value in values.items()}
-        wrong = [name for name in values if not survive(template, {**harmless, name: values[name]}, [name])]
-        raise ClusterError(f"{parameter_file}: YAML would read another value of {', '.join(wrong)}: use plain characters.")
+        wrong = [
+            name for name in values if not is_unchanged(template, {**harmless, name: values[name]}, [name])
+        ]
+        raise ClusterError(
+            f"{parameter_file}: YAML would read another value of {', '.join(wrong)}: use plain characters."
+        )
     return rendered
 
 
-def survive(template: str, values: Mapping[str, str], names: list[str]) -> bool:
+def is_unchanged(template: str, values: Mapping[str, str], names: list[str]) -> bool:
     """Say whether the YAML holds exactly these values in exactly their places, by comparing with unmistakable ones."""
     markers = {name: f"MARKER-{name}-END" for name in names if values[name]}
     try:
@@ -52,22 +56,22 @@ def survive(template: str, values: Mapping[str, str], names: list[str]) -> bool:
     except yaml.YAMLError:
         return False
     marked = yaml.safe_load(chevron.render(template, {**values, **markers}))
-    return bool(replaced(marked, {marker: values[name] for name, marker in markers.items()}) == actual)
+    return bool(replace_markers(marked, {marker: values[name] for name, marker in markers.items()}) == actual)
 
 
-def replaced(tree: Any, by: Mapping[str, str]) -> Any:
+def replace_markers(tree: Any, by: Mapping[str, str]) -> Any:
     """Put values in the places of their markers, everywhere in a tree."""
     if isinstance(tree, dict):
-        return {key: replaced(branch, by) for key, branch in tree.items()}
+        return {key: replace_markers(branch, by) for key, branch in tree.items()}
     if isinstance(tree, list):
-        return [replaced(branch, by) for branch in tree]
+        return [replace_markers(branch, by) for branch in tree]
     if isinstance(tree, str):
         for marker, value in by.items():
             tree = tree.replace(marker, value)
     return tree
 
 
-def warnings(values: Mapping[str, str]) -> list[str]:
+def list_warnings(values: Mapping[str, str]) -> list[str]:
     """Say what is allowed and yet dangerous.
 
     Args:
@@ -75,8 +79,8 @@ def warnings(values: Mapping[str, str]) -> list[str]:
 
     """
     found = []
-    if parameters.is_wide(values["SSH_FROM"]):
-        found.append(f"SSH_FROM, {values['SSH_FROM']}, {parameters.WIDE_MEANS}")
+    if parameters.is_wide_range(values["SSH_FROM"]):
+        found.append(f"SSH_FROM, {values['SSH_FROM']}, {parameters.WIDE_WARNING}")
     if parameters.is_literal_key(values["SLURM_JWT_KEY"]):
-        found.append(f"SLURM_JWT_KEY is the key itself: {parameters.LITERAL_KEY_IS_KEPT}")
+        found.append(f"SLURM_JWT_KEY is the key itself: {parameters.LITERAL_KEY_WARNING}")
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slurm_cluster import files
-from slurm_cluster.aws.key_pair import private_key_file
+from slurm_cluster.aws.key_pair import get_private_key_path
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PORT = 8082
 
 
-def url(head_node: str) -> str:
+def get_slurm_url(head_node: str) -> str:
     """Give the Slurm URL.
 
     Args:
@@ -25,7 +25,7 @@ def url(head_node: str) -> str:
     return f"http://{head_node}:{PORT}"
 
 
-def write(path: Path, head_node: str, mount_point: str, key: str | None) -> None:
+def write_uqle_env(path: Path, head_node: str, mount_point: str, key: str | None) -> None:
     """Write the file for the UQLE machine, for its owner's eyes alone.
 
     Args:
@@ -35,14 +35,20 @@ def write(path: Path, head_node: str, mount_point: str, key: str | None) -> None
         key: the JWT key, exactly as Slurm has it; None leaves it out.
 
     """
-    lines = [f"SLURM_URL={url(head_node)}", f"SLURM_PORT={PORT}", f"SHARED_MOUNT={mount_point}"]
+    lines = [f"SLURM_URL={get_slurm_url(head_node)}", f"SLURM_PORT={PORT}", f"SHARED_MOUNT={mount_point}"]
     if key is not None:
         lines.append(f"SLURM_JWT_KEY={key}")
-    files.write(path, "".join(f"{line}\n" for line in lines), mode=0o600)
+    files.write_file(path, "".join(f"{line}\n" for line in lines), mode=0o600)
 
 
-def summary(
-    path: Path, head_node: str, mount_point: str, key: str, with_key: bool, key_pair: str, machine: InstanceTypeDef | None
+def format_summary(
+    path: Path,
+    head_node: str,
+    mount_point: str,
+    key: str,
+    with_key: bool,
+    key_pair: str,
+    machine: InstanceTypeDef | None,
 ) -> list[str]:
     """Say what the person notes, and how the file gets to the UQLE machine.
 
@@ -56,7 +62,7 @@ def summary(
         machine: the UQLE instance, where there is one.
     """
     lines = [
-        f"Slurm URL      {url(head_node)}",
+        f"Slurm URL      {get_slurm_url(head_node)}",
         f"Slurm port     {PORT}",
         f"JWT key        {key}",
         f"Mount point    {mount_point}",
@@ -64,5 +70,11 @@ def summary(
     ]
     if machine is None or not machine.get("PublicIpAddress"):
         return [*lines, "There is no UQLE machine yet: `invoke connect-uqle` makes it."]
-    copy = ["scp", "-i", str(private_key_file(key_pair)), str(path), f"ubuntu@{machine['PublicIpAddress']}:"]
+    copy = [
+        "scp",
+        "-i",
+        str(get_private_key_path(key_pair)),
+        str(path),
+        f"ubuntu@{machine['PublicIpAddress']}:",
+    ]
     return [*lines, "Copy it to the UQLE machine with", f"  {shlex.join(copy)}"]

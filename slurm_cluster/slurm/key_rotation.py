@@ -12,18 +12,20 @@ from slurm_cluster import files
 from slurm_cluster.aws import script_bucket
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import ssh
-from slurm_cluster.slurm.rest_client import Slurm, shown
+from slurm_cluster.slurm.rest_client import SlurmClient, format_result
 
 if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
 
-SCRIPT = script_bucket.FOLDER / script_bucket.SCRIPTS["CUSTOM_BOOT_ACTION_START"]
-RESTART = "sudo systemctl restart slurmdbd.service slurmctld.service"  # each reads the key when it starts
-PATIENCE = 60  # seconds that Slurm may take to come up again
-AGAIN = "run this again, which makes another key"
+KEY_SCRIPT = script_bucket.FOLDER / script_bucket.SCRIPTS["CUSTOM_BOOT_ACTION_START"]
+RESTART_COMMAND = (
+    "sudo systemctl restart slurmdbd.service slurmctld.service"  # each reads the key when it starts
+)
+START_TIMEOUT = 60  # seconds that Slurm may take to come up again
+RETRY_HINT = "run this again, which makes another key"
 
 
-def refuse_literal(literal_key: str, source: Path) -> None:
+def refuse_literal_key(literal_key: str, source: Path) -> None:
     """Refuse to change a key that ParallelCluster itself keeps.
 
     Raises:
@@ -36,25 +38,27 @@ def refuse_literal(literal_key: str, source: Path) -> None:
         )
 
 
-def check_way_in(through: str, private: Path) -> None:
+def check_root_access(through: str, private: Path) -> None:
     """See that the head node lets us in, as root, before anything is changed.
 
     Raises:
         ClusterError: it does not.
     """
-    answer = ssh.run(through, private, "sudo --non-interactive true")
+    answer = ssh.run_remote(through, private, "sudo --non-interactive true")
     if answer.returncode:
-        raise ClusterError(f"{through} does not let us be root ({answer.stderr.strip()}): nothing was changed.")
+        raise ClusterError(
+            f"{through} does not let us be root ({answer.stderr.strip()}): nothing was changed."
+        )
 
 
-def put(manager: SecretsManagerClient, secret: str) -> str:
+def put_new_key(manager: SecretsManagerClient, secret: str) -> str:
     """Put a new random key into the secret, whose ARN stays what it is, and give it."""
     key = secrets.token_urlsafe(32)
     manager.put_secret_value(SecretId=secret, SecretString=key)
     return key
 
 
-def take(through: str, private: Path, secret: str) -> None:
+def install_key(through: str, private: Path, secret: str) -> None:
     """Have the head node read its secret again, and start what holds the key in its memory again.
 
     Args:
@@ -65,14 +69,16 @@ def take(through: str, private: Path, secret: str) -> None:
     Raises:
         ClusterError: the head node's script, or Slurm, ended with an error.
     """
-    line = f"sudo bash -s -- {shlex.quote(secret)} && {RESTART}"
-    answer = ssh.run(through, private, line, files.read(SCRIPT))
+    line = f"sudo bash -s -- {shlex.quote(secret)} && {RESTART_COMMAND}"
+    answer = ssh.run_remote(through, private, line, files.read_text(KEY_SCRIPT))
     if answer.returncode:
         said = (answer.stdout + answer.stderr).strip().rpartition("\n")[2]
-        raise ClusterError(f"The new key is in the secret and not yet on the head node ({said}): put that right, then {AGAIN}.")
+        raise ClusterError(
+            f"The new key is in the secret and not yet on the head node ({said}): put that right, then {RETRY_HINT}."
+        )
 
 
-def prove(url: str, new: str, old: str, user: str = "slurm", pause: float = 1.0) -> str:
+def verify_rotation(url: str, new: str, old: str, user: str = "slurm", pause: float = 1.0) -> str:
     """Prove that Slurm takes tokens of the new key, and none of the old one.
 
     Args:
@@ -85,29 +91,31 @@ def prove(url: str, new: str, old: str, user: str = "slurm", pause: float = 1.0)
     Raises:
         ClusterError: it does not take them, or goes on taking the old ones.
     """
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + START_TIMEOUT
     while True:
         try:
-            accepts(url, new, user)
+            check_token_accepted(url, new, user)
             break
         except ClusterError as error:
             if time.monotonic() > end:
-                raise ClusterError(f"The new key is on the head node, and Slurm does not take it yet. {error}") from None
+                raise ClusterError(
+                    f"The new key is on the head node, and Slurm does not take it yet. {error}"
+                ) from None
             time.sleep(pause)
     try:
-        accepts(url, old, user)
+        check_token_accepted(url, old, user)
     except ClusterError:
-        return shown("token", "of the new key accepted, of the old key refused")
-    raise ClusterError(f"Slurm goes on taking tokens of the old key: {AGAIN}.")
+        return format_result("token", "of the new key accepted, of the old key refused")
+    raise ClusterError(f"Slurm goes on taking tokens of the old key: {RETRY_HINT}.")
 
 
-def accepts(url: str, key: str, user: str) -> None:
+def check_token_accepted(url: str, key: str, user: str) -> None:
     """See that Slurm takes a token.
 
     Raises:
         ClusterError: it does not, or does not answer.
     """
-    slurm = Slurm(url, key, user)
+    slurm = SlurmClient(url, key, user)
     for _ in slurm.discover():
         pass
     slurm.prove_token()

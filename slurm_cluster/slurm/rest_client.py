@@ -14,24 +14,46 @@ import requests
 
 from slurm_cluster.errors import ClusterError
 
-LIFETIME = 300  # seconds that a token holds; each request has its own
+TOKEN_SECONDS = 300  # seconds that a token holds; each request has its own
 CONNECT_SECONDS, ANSWER_SECONDS = 10, 90  # slurmrestd itself tries for 60 to reach slurmctld
 LAG_SECONDS = 60  # that accounting, and a shared file system, may be behind
 SKEW_SECONDS = 60  # between two clocks, before it is worth a word
 DAY = 86400
 # https://slurm.schedmd.com/job_state_codes.html
-ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"}
-BOOTING = {"CONFIGURING", "POWER_UP_NODE"}
+END_STATES = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "TIMEOUT",
+}
+BOOT_STATES = {"CONFIGURING", "POWER_UP_NODE"}
 NO_PARTITION = {2000, 2001}  # https://github.com/SchedMD/slurm/blob/master/slurm/slurm_errno.h
-LOGS = "on the head node (`invoke ssh`), see `journalctl -u slurmctld -u slurmrestd -u slurmdbd`"
-GROUP = "it is open inside the head node's group alone: leave --url out for a tunnel, or run `invoke allow-head-node-group`"
-UNANSWERED: list[tuple[type[BaseException], str]] = [  # the first that is among the causes
-    (requests.ConnectTimeout, f"No route: nothing comes back from {{url}} in {CONNECT_SECONDS} s; {GROUP}."),
-    (requests.Timeout, f"slurmrestd hangs: {{url}} takes a request and does not answer in {ANSWER_SECONDS} s; {LOGS}."),
-    (socket.gaierror, f"No route: the name in {{url}} is not known here, a head node's is in its VPC alone; {GROUP}."),
-    (ConnectionRefusedError, f"Port closed: nothing listens at {{url}}, so slurmrestd is down; {LOGS}."),
-    (ConnectionError, f"slurmrestd is down: {{url}} ends the connection without an answer; {LOGS}."),
-    (requests.RequestException, "Not slurmrestd: what answers at {url} is not HTTP; see that --url names port 8082."),
+LOG_HINT = "on the head node (`invoke ssh`), see `journalctl -u slurmctld -u slurmrestd -u slurmdbd`"
+RULE_HINT = "it is open inside the head node's group alone: leave --url out for a tunnel, or run `invoke allow-head-node-group`"
+NO_ANSWER_MESSAGES: list[tuple[type[BaseException], str]] = [  # the first that is among the causes
+    (
+        requests.ConnectTimeout,
+        f"No route: nothing comes back from {{url}} in {CONNECT_SECONDS} s; {RULE_HINT}.",
+    ),
+    (
+        requests.Timeout,
+        f"slurmrestd hangs: {{url}} takes a request and does not answer in {ANSWER_SECONDS} s; {LOG_HINT}.",
+    ),
+    (
+        socket.gaierror,
+        f"No route: the name in {{url}} is not known here, a head node's is in its VPC alone; {RULE_HINT}.",
+    ),
+    (ConnectionRefusedError, f"Port closed: nothing listens at {{url}}, so slurmrestd is down; {LOG_HINT}."),
+    (ConnectionError, f"slurmrestd is down: {{url}} ends the connection without an answer; {LOG_HINT}."),
+    (
+        requests.RequestException,
+        "Not slurmrestd: what answers at {url} is not HTTP; see that --url names port 8082.",
+    ),
 ]
 
 
@@ -48,7 +70,7 @@ class Answer(NamedTuple):
         return "slurmdb" in self.said.lower()
 
 
-class Slurm:
+class SlurmClient:
     """A client of slurmrestd, which makes a token for each request.
 
     Args:
@@ -64,22 +86,34 @@ class Slurm:
         if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", url):
             raise ClusterError(f"{url!r} is not the URL of slurmrestd: give one as http://head-node:8082.")
         if not re.fullmatch(r"[a-z_][a-z0-9_.-]{0,31}", user):
-            raise ClusterError(f"{user!r} cannot be the name of a user: give one that the head node has, as slurm.")
+            raise ClusterError(
+                f"{user!r} cannot be the name of a user: give one that the head node has, as slurm."
+            )
         if len(key.encode()) < 32:
-            raise ClusterError("The JWT key is empty or shorter than 32 bytes: `invoke create-jwt-key` makes a good one.")
+            raise ClusterError(
+                "The JWT key is empty or shorter than 32 bytes: `invoke create-jwt-key` makes a good one."
+            )
         self.url, self.user, self.version, self._key = url.rstrip("/"), user, "", key
         self._session = requests.Session()
-        self._session.trust_env = False  # a proxy would see the token, and a .netrc adds what is not asked for
+        self._session.trust_env = (
+            False  # a proxy would see the token, and a .netrc adds what is not asked for
+        )
 
     def _token(self, user: str, lifetime: int) -> str:
         """Make a token. https://slurm.schedmd.com/jwt.html."""
         now = int(time.time())
         try:
-            return jwt.encode({"iat": now, "exp": now + lifetime, "sun": user}, self._key.encode(), algorithm="HS256")
+            return jwt.encode(
+                {"iat": now, "exp": now + lifetime, "sun": user}, self._key.encode(), algorithm="HS256"
+            )
         except jwt.InvalidKeyError:
-            raise ClusterError("The JWT key is half of a key pair: `invoke create-jwt-key` makes a good one.") from None
+            raise ClusterError(
+                "The JWT key is half of a key pair: `invoke create-jwt-key` makes a good one."
+            ) from None
 
-    def ask(self, method: str, path: str, body: object = None, user: str = "", lifetime: int = LIFETIME) -> Answer:
+    def ask(
+        self, method: str, path: str, body: object = None, user: str = "", lifetime: int = TOKEN_SECONDS
+    ) -> Answer:
         """Send a request, and give the answer, whatever it is.
 
         Raises:
@@ -98,15 +132,19 @@ class Slurm:
                 allow_redirects=False,
             )
         except (requests.RequestException, ValueError) as error:
-            raise ClusterError(why_unanswered(error).format(url=self.url)) from None
+            raise ClusterError(explain_no_answer(error).format(url=self.url)) from None
         text = answer.content.decode(errors="replace").replace(token, "(token)").replace(self._key, "(key)")
         try:
             parsed = json.loads(text)
         except ValueError:
-            return Answer(answer.status_code, {}, in_a_line(text))
+            return Answer(answer.status_code, {}, to_one_line(text))
         parsed = parsed if isinstance(parsed, dict) else {}
-        wrong = [str(each.get(name) or "") for each in entries(parsed, "errors") for name in ("error", "description")]
-        return Answer(answer.status_code, parsed, in_a_line(", ".join(dict.fromkeys(filter(None, wrong)))))
+        wrong = [
+            str(each.get(name) or "")
+            for each in get_objects(parsed, "errors")
+            for name in ("error", "description")
+        ]
+        return Answer(answer.status_code, parsed, to_one_line(", ".join(dict.fromkeys(filter(None, wrong)))))
 
     def get(self, path: str) -> dict[str, Any]:
         """Get what Slurm has to have.
@@ -117,7 +155,9 @@ class Slurm:
         answer = self.ask("GET", f"/slurm/{self.version}{path}")
         if answer.status != 200 or answer.said:
             who = "No accounting: slurmctld, without it," if answer.lacks_accounting else "slurmctld"
-            raise ClusterError(f"{who} does not tell of {path.split('/')[1]} ({answer.status} {answer.said}): {LOGS}.")
+            raise ClusterError(
+                f"{who} does not tell of {path.split('/')[1]} ({answer.status} {answer.said}): {LOG_HINT}."
+            )
         return answer.body
 
     def discover(self) -> Iterator[str]:
@@ -127,18 +167,24 @@ class Slurm:
             ClusterError: what answers is not slurmrestd, or is one that refuses all tokens.
         """
         answer = self.ask("GET", "/openapi/v3")
-        yield shown("route", f"{self.url} answers")
+        yield format_result("route", f"{self.url} answers")
         if answer.status == 401:
             needs = "its unit needs Environment=SLURM_JWT=daemon and -a rest_auth/jwt"
-            raise ClusterError(f"Token refused: slurmrestd takes none at all (401 {answer.said}): {needs}; {LOGS}.")
+            raise ClusterError(
+                f"Token refused: slurmrestd takes none at all (401 {answer.said}): {needs}; {LOG_HINT}."
+            )
         paths = answer.body.get("paths")
-        found = {m[1] for path in paths or {} if (m := re.match(r"/slurm/v(\d+\.\d+\.\d+)/job/submit", str(path)))}
+        found = {
+            m[1] for path in paths or {} if (m := re.match(r"/slurm/v(\d+\.\d+\.\d+)/job/submit", str(path)))
+        }
         if answer.status != 200 or not found:
             said = f"{answer.status} {answer.said}".strip()
-            raise ClusterError(f"Not slurmrestd: {self.url} answers as something else does ({said}): see what listens.")
+            raise ClusterError(
+                f"Not slurmrestd: {self.url} answers as something else does ({said}): see what listens."
+            )
         versions = sorted(found, key=lambda version: [int(each) for each in version.split(".")])
         self.version = f"v{versions[-1]}"
-        yield shown("slurmrestd", f"API {self.version}, of {', '.join(versions)}")
+        yield format_result("slurmrestd", f"API {self.version}, of {', '.join(versions)}")
 
     def prove_token(self) -> str:
         """Prove that the token is taken: slurmrestd hands it on unseen, and /diag is the least that slurmctld checks.
@@ -149,19 +195,23 @@ class Slurm:
         path = f"/slurm/{self.version}/diag"
         answer = self.ask("GET", path)
         if answer.status == 200 and not answer.said:
-            return shown("token", f"accepted, for user {self.user}")
+            return format_result("token", f"accepted, for user {self.user}")
         said = f"{answer.status} {answer.said}".strip()
         if re.search("contact|connect", answer.said, re.IGNORECASE):
-            raise ClusterError(f"slurmctld is down: slurmrestd does not reach it ({said}); {LOGS}.")
+            raise ClusterError(f"slurmctld is down: slurmrestd does not reach it ({said}); {LOG_HINT}.")
         # Its answers have no date. But does it take a day's token of a user who may do nothing, then it tells its time.
         probe = self.ask("GET", path, user="nobody", lifetime=DAY)
         if probe.status != 200 or probe.said:
             why = "it keeps the one that it was made with, so see whether the secret is newer, and the clock here"
             raise ClusterError(f"Token refused: the JWT key here is not the head node's ({said}): {why}.")
-        behind = number(part(probe.body, "statistics", "req_time")) - int(time.time())
+        behind = get_number(get_nested(probe.body, "statistics", "req_time")) - int(time.time())
         if behind > SKEW_SECONDS:
-            raise ClusterError(f"Token refused: the clock here is {behind} s behind the head node's ({said}): set it right.")
-        raise ClusterError(f"Token refused: the key is right, and not for user {self.user} ({said}): name one with --user.")
+            raise ClusterError(
+                f"Token refused: the clock here is {behind} s behind the head node's ({said}): set it right."
+            )
+        raise ClusterError(
+            f"Token refused: the key is right, and not for user {self.user} ({said}): name one with --user."
+        )
 
     def find_partition(self) -> str:
         """Find the partitions that take jobs.
@@ -170,15 +220,18 @@ class Slurm:
             ClusterError: there is none.
         """
         states = {
-            str(each.get("name")): words(each.get("state") or part(each, "partition", "state"))
-            for each in entries(self.get("/partitions/"), "partitions")
+            str(each.get("name")): get_states(each.get("state") or get_nested(each, "partition", "state"))
+            for each in get_objects(self.get("/partitions/"), "partitions")
         }
         up = [name for name, state in states.items() if "UP" in state]
         if not up:
-            known = ", ".join(f"{name} is {' '.join(state)}" for name, state in states.items()) or "it has none at all"
+            known = (
+                ", ".join(f"{name} is {' '.join(state)}" for name, state in states.items())
+                or "it has none at all"
+            )
             start = "`pcluster update-compute-fleet --status START_REQUESTED` starts a fleet that was stopped"
             raise ClusterError(f"No partition: Slurm has none that is up ({known}): {start}.")
-        return shown("partition", f"up: {', '.join(up)}")
+        return format_result("partition", f"up: {', '.join(up)}")
 
     def submit(self, name: str, script: str) -> int:
         """Submit a job to the default partition, and give its number.
@@ -197,12 +250,25 @@ class Slurm:
             "standard_error": "/dev/null",
         }
         answer = self.ask("POST", f"/slurm/{self.version}/job/submit", {"script": script, "job": job})
-        if answer.status == 200 and number(answer.body.get("job_id")):  # with a word in it on what the job has to wait for
-            return number(answer.body["job_id"])
-        codes = {number(each.get("error_number") or each.get("error_code")) for each in entries(answer.body, "errors")}
-        link = "No partition" if codes & NO_PARTITION else "No accounting" if answer.lacks_accounting else "Job rejected"
+        if answer.status == 200 and get_number(
+            answer.body.get("job_id")
+        ):  # with a word in it on what the job has to wait for
+            return get_number(answer.body["job_id"])
+        codes = {
+            get_number(each.get("error_number") or each.get("error_code"))
+            for each in get_objects(answer.body, "errors")
+        }
+        link = (
+            "No partition"
+            if codes & NO_PARTITION
+            else "No accounting"
+            if answer.lacks_accounting
+            else "Job rejected"
+        )
         see = f"see `scontrol show partition`, and that it has a user {self.user}"
-        raise ClusterError(f"{link}: Slurm does not take the job ({answer.status} {answer.said}): on the head node, {see}.")
+        raise ClusterError(
+            f"{link}: Slurm does not take the job ({answer.status} {answer.said}): on the head node, {see}."
+        )
 
     def watch(self, job: int, seconds: int, pause: float) -> Generator[str, None, dict[str, Any]]:
         """Look at a job until it has ended, and give it as it is then.
@@ -220,19 +286,31 @@ class Slurm:
         """
         end, last = time.monotonic() + seconds, ""
         while True:
-            found = next(iter(entries(self.get(f"/job/{job}"), "jobs")), {})
-            states, reason, nodes = words(found.get("job_state")), found.get("state_reason"), found.get("nodes")
+            found = next(iter(get_objects(self.get(f"/job/{job}"), "jobs")), {})
+            states, reason, nodes = (
+                get_states(found.get("job_state")),
+                found.get("state_reason"),
+                found.get("nodes"),
+            )
             now = " ".join(states) + (f" ({reason})" if reason not in (None, "", "None") else "")
             if now != last:
-                booting = ": a compute node is being booted, which takes minutes" if BOOTING & set(states) else ""
-                yield shown("job", f"{job} is {now}{f' on {nodes}' if nodes else ''}{booting}")
-            if ENDED & set(states):
+                booting = (
+                    ": a compute node is being booted, which takes minutes"
+                    if BOOT_STATES & set(states)
+                    else ""
+                )
+                yield format_result("job", f"{job} is {now}{f' on {nodes}' if nodes else ''}{booting}")
+            if END_STATES & set(states):
                 return found
             if "Held" in str(reason):
-                raise ClusterError(f"Job held: job {job} is {now}, as if the head node had no user {self.user}: see --user.")
+                raise ClusterError(
+                    f"Job held: job {job} is {now}, as if the head node had no user {self.user}: see --user."
+                )
             if time.monotonic() > end:
                 why = "/var/log/parallelcluster/slurm_resume.log on the head node tells of nodes that do not come up"
-                raise ClusterError(f"Job does not end: job {job} is {now} after {seconds} s; {why}; --seconds waits longer.")
+                raise ClusterError(
+                    f"Job does not end: job {job} is {now} after {seconds} s; {why}; --seconds waits longer."
+                )
             last = now
             time.sleep(pause)
 
@@ -245,63 +323,67 @@ class Slurm:
         end = time.monotonic() + LAG_SECONDS
         while True:
             answer = self.ask("GET", f"/slurmdb/{self.version}/job/{job}")
-            mine = [each for each in entries(answer.body, "jobs") if each.get("name") == name]
-            states = words(part(mine[-1], "state", "current")) if mine else []
-            if ENDED & set(states):
-                status = exit_status(mine[-1].get("exit_code"))
-                return shown("accounting", f"job {job}: {' '.join(states)}, exit status {status}")
+            mine = [each for each in get_objects(answer.body, "jobs") if each.get("name") == name]
+            states = get_states(get_nested(mine[-1], "state", "current")) if mine else []
+            if END_STATES & set(states):
+                status = get_exit_status(mine[-1].get("exit_code"))
+                return format_result("accounting", f"job {job}: {' '.join(states)}, exit status {status}")
             if time.monotonic() > end:
                 said = f"{answer.status} {answer.said or ' '.join(states) or 'not a word of it'}"
-                raise ClusterError(f"No accounting: after {LAG_SECONDS} s slurmdbd does not have job {job} ({said}); {LOGS}.")
+                raise ClusterError(
+                    f"No accounting: after {LAG_SECONDS} s slurmdbd does not have job {job} ({said}); {LOG_HINT}."
+                )
             time.sleep(pause)
 
 
-def why_unanswered(error: BaseException) -> str:
+def explain_no_answer(error: BaseException) -> str:
     """Give the sentence for what `requests` raised, by its causes: its own text may hold anything."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
-    unreachable = any(type(each) is OSError for each in causes)  # EHOSTUNREACH and ENETUNREACH have no class of their own
-    found = (text for kind, text in UNANSWERED[:-1] if any(isinstance(each, kind) for each in causes))
-    return next(found, UNANSWERED[0 if unreachable else -1][1])
+    unreachable = any(
+        type(each) is OSError for each in causes
+    )  # EHOSTUNREACH and ENETUNREACH have no class of their own
+    found = (text for kind, text in NO_ANSWER_MESSAGES[:-1] if any(isinstance(each, kind) for each in causes))
+    return next(found, NO_ANSWER_MESSAGES[0 if unreachable else -1][1])
 
 
-def shown(link: str, detail: str) -> str:
+def format_result(link: str, detail: str) -> str:
     """Give the line of a link."""
     return f"{link:10} {detail}"
 
 
-def entries(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def get_objects(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Give a list of the answer, which may be missing."""
     found = body.get(name)
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
-def part(value: Any, *names: str) -> Any:
+def get_nested(value: Any, *names: str) -> Any:
     """Give what is inside of an object, and of the one inside of it; None where there is nothing."""
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
-def words(value: object) -> list[str]:
+def get_states(value: object) -> list[str]:
     """Give states: a list of words since v0.0.40, one word before."""
     return [str(each) for each in value] if isinstance(value, list) else str(value or "UNKNOWN").split()
 
 
-def number(value: Any) -> int:
+def get_number(value: Any) -> int:
     """Give a number: in an object since v0.0.40, bare before."""
     found: Any = value.get("number") if isinstance(value, dict) else value
     return int(found) if str(found).lstrip("-").isdigit() else 0
 
 
-def exit_status(value: Any) -> int:
+def get_exit_status(value: Any) -> int:
     """Give a job's exit status: in an object since v0.0.39, before that as wait(2) has it."""
-    return number(value.get("return_code")) if isinstance(value, dict) else number(value) >> 8
+    return get_number(value.get("return_code")) if isinstance(value, dict) else get_number(value) >> 8
 
 
-def in_a_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     """Make what a server said fit for a screen."""
     return "".join(each if each.isprintable() else " " for each in " ".join(text.split()))[:200]

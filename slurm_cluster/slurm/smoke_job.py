@@ -11,12 +11,12 @@ from typing import Any
 
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import rest_client
-from slurm_cluster.slurm.rest_client import Slurm, exit_status, shown, words
+from slurm_cluster.slurm.rest_client import SlurmClient, format_result, get_exit_status, get_states
 
 CANNOT_WRITE, CANNOT_READ = 73, 74  # exit statuses of the job
 
 
-def verify(
+def run_smoke_job(
     url: str,
     key: str,
     user: str = "slurm",
@@ -44,25 +44,25 @@ def verify(
     """
     if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", directory):
         raise ClusterError(f"{directory!r} is not a folder of plain characters, as /shared.")
-    slurm, line, file = Slurm(url, key, user), secrets.token_hex(16), f"{directory}/verify-{user}.txt"
+    slurm, line, file = SlurmClient(url, key, user), secrets.token_hex(16), f"{directory}/verify-{user}.txt"
     name = f"verify-{line[:8]}"
     yield from slurm.discover()
     yield slurm.prove_token()
     yield slurm.find_partition()
-    job = slurm.submit(name, script(line, file))
+    job = slurm.submit(name, build_job_script(line, file))
     try:
-        yield shown("submit", f"job {job} is accepted")
+        yield format_result("submit", f"job {job} is accepted")
         ended = yield from slurm.watch(job, seconds, pause)
     except BaseException:  # Ctrl-C too: a job that waits would have a node booted for nobody
         with suppress(ClusterError):
             slurm.ask("DELETE", f"/slurm/{slurm.version}/job/{job}")
         raise
-    check_ended(ended, job, user, file)
+    check_job(ended, job, user, file)
     yield check_output(line, file, pause, read_output)
     yield slurm.check_accounting(job, name, pause)
 
 
-def script(line: str, file: str) -> str:
+def build_job_script(line: str, file: str) -> str:
     """Give the job: it writes the line to the file, and reads it back."""
     return (
         f"#!/bin/sh\numask 022\nprintf '%s\\n' {line} >{file} || exit {CANNOT_WRITE}\n"
@@ -70,21 +70,25 @@ def script(line: str, file: str) -> str:
     )
 
 
-def check_ended(ended: dict[str, Any], job: int, user: str, file: str) -> None:
+def check_job(ended: dict[str, Any], job: int, user: str, file: str) -> None:
     """Refuse a job that did not do its work.
 
     Raises:
         ClusterError: says what went wrong.
     """
-    states, status = words(ended.get("job_state")), exit_status(ended.get("exit_code"))
+    states, status = get_states(ended.get("job_state")), get_exit_status(ended.get("exit_code"))
     if "COMPLETED" in states and status == 0:
         return
     where = f"{ended.get('nodes') or 'no node'}"
     if status in (CANNOT_WRITE, CANNOT_READ):
         verb = "write" if status == CANNOT_WRITE else "read back"
-        raise ClusterError(f"No output: job {job} cannot {verb} {file} on {where}: see its mount, and that it is {user}'s.")
+        raise ClusterError(
+            f"No output: job {job} cannot {verb} {file} on {where}: see its mount, and that it is {user}'s."
+        )
     how = f"{' '.join(states)}, exit status {status}, {ended.get('state_reason')}"
-    raise ClusterError(f"Job failed: job {job} ended on {where} ({how}): `invoke ssh`, then `scontrol show job {job}`.")
+    raise ClusterError(
+        f"Job failed: job {job} ended on {where} ({how}): `invoke ssh`, then `scontrol show job {job}`."
+    )
 
 
 def check_output(line: str, file: str, pause: float, read_output: Callable[[str], str] | None) -> str:
@@ -94,14 +98,18 @@ def check_output(line: str, file: str, pause: float, read_output: Callable[[str]
         ClusterError: it is not there.
     """
     if read_output is None:
-        return shown("output", f"{file}, read back by the job on its own node; no other machine was asked")
+        return format_result(
+            "output", f"{file}, read back by the job on its own node; no other machine was asked"
+        )
     end, why = time.monotonic() + rest_client.LAG_SECONDS, "another text is in it"
     while True:
         try:
             if read_output(file).strip() == line:
-                return shown("output", f"{file}, read on another machine")
+                return format_result("output", f"{file}, read on another machine")
         except ClusterError as error:
             why = str(error).rstrip(".")
         if time.monotonic() > end:
-            raise ClusterError(f"No output: {file} is not what the job wrote ({why}): see that it is one file system.")
+            raise ClusterError(
+                f"No output: {file} is not what the job wrote ({why}): see that it is one file system."
+            )
         time.sleep(pause)

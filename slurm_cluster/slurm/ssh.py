@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 20
 READY = "ready"
-FAILED = 255  # the status of ssh itself, when it is not that of the command
+SSH_EXIT_ERROR = 255  # the status of ssh itself, when it is not that of the command
 NO_SSH = "There is no `ssh` on PATH: install OpenSSH's client."
-SHARED = "/shared"  # on every node, as config.template.yml has it
-SSH = ["StrictHostKeyChecking=accept-new", "BatchMode=yes", "IdentitiesOnly=yes", "ConnectTimeout=15", "ControlPath=none"]
-TUNNEL = [
+SHARED_DIR = "/shared"  # on every node, as config.template.yml has it
+SSH_OPTIONS = [
+    "StrictHostKeyChecking=accept-new",
+    "BatchMode=yes",
+    "IdentitiesOnly=yes",
+    "ConnectTimeout=15",
+    "ControlPath=none",
+]
+TUNNEL_OPTIONS = [
     "ExitOnForwardFailure=yes",
     "ServerAliveInterval=15",
     "LogLevel=INFO",  # tells why the far end does not reach the port
@@ -35,14 +41,14 @@ TUNNEL = [
 ]
 
 
-class Machine(NamedTuple):
+class JumpHost(NamedTuple):
     """A machine to go through: for ssh, as ubuntu@203.0.113.7, and where it has the shared file system."""
 
     through: str
     shared: str
 
 
-def machine(ec2: EC2Client, cluster: StackTypeDef, mount_point: str) -> Machine:
+def find_jump_host(ec2: EC2Client, cluster: StackTypeDef, mount_point: str) -> JumpHost:
     """Give the machine to go through: the UQLE instance, or the head node where there is none that runs.
 
     Args:
@@ -53,32 +59,32 @@ def machine(ec2: EC2Client, cluster: StackTypeDef, mount_point: str) -> Machine:
     Raises:
         ClusterError: neither has a public address.
     """
-    uqle = uqle_instance.find(ec2, cluster["StackName"])
+    uqle = uqle_instance.find_instance(ec2, cluster["StackName"])
     if uqle and uqle["State"]["Name"] == "running" and uqle.get("PublicIpAddress"):
-        return Machine(f"ubuntu@{uqle['PublicIpAddress']}", mount_point)
-    return Machine(head_node(ec2, cluster), SHARED)
+        return JumpHost(f"ubuntu@{uqle['PublicIpAddress']}", mount_point)
+    return JumpHost(find_head_node_host(ec2, cluster), SHARED_DIR)
 
 
-def head_node(ec2: EC2Client, cluster: StackTypeDef) -> str:
+def find_head_node_host(ec2: EC2Client, cluster: StackTypeDef) -> str:
     """Give the head node for ssh, as ubuntu@203.0.113.7.
 
     Raises:
         ClusterError: it has no public address.
     """
-    identifier = stack.output(cluster, "HeadNodeInstanceID")
+    identifier = stack.get_output(cluster, "HeadNodeInstanceID")
     found = ec2.describe_instances(InstanceIds=[identifier])["Reservations"][0]["Instances"][0]
     if not found.get("PublicIpAddress"):
         raise ClusterError(f"The head node {identifier} has no public address: start it first.")
     return f"ubuntu@{found['PublicIpAddress']}"
 
 
-def command(private: Path, options: list[str], *more: str) -> list[str]:
+def build_command(private: Path, options: list[str], *more: str) -> list[str]:
     """Give the command line of ssh."""
     return ["ssh", *(word for option in options for word in ("-o", option)), "-i", str(private), *more]
 
 
 @contextmanager
-def opened(through: str, private: Path, head_node: str) -> Iterator[str]:
+def open_tunnel(through: str, private: Path, head_node: str) -> Iterator[str]:
     """Open a tunnel, prove that something answers at its far end, and end it afterwards whatever happens.
 
     Args:
@@ -94,7 +100,9 @@ def opened(through: str, private: Path, head_node: str) -> Iterator[str]:
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    ssh = command(private, [*SSH, *TUNNEL], "-N", "-L", f"127.0.0.1:{port}:{head_node}:{PORT}", through)
+    ssh = build_command(
+        private, [*SSH_OPTIONS, *TUNNEL_OPTIONS], "-N", "-L", f"127.0.0.1:{port}:{head_node}:{PORT}", through
+    )
     with tempfile.TemporaryFile() as log:
         try:
             process = subprocess.Popen(ssh, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
@@ -102,16 +110,18 @@ def opened(through: str, private: Path, head_node: str) -> Iterator[str]:
             raise ClusterError(NO_SSH) from None
         try:
             if not process.stdout or process.stdout.readline() != f"{READY}\n".encode():
-                raise ClusterError(not_let_in(through, private, told(process, log)))
-            if not answers(port):
-                said = re.findall(r"open failed: (.+)", told(process, log)) or [f"nothing comes back in {ANSWER_SECONDS} s"]
-                raise ClusterError(not_reached(through, head_node, said[-1].strip()))
+                raise ClusterError(explain_failed_login(through, private, read_messages(process, log)))
+            if not is_answering(port):
+                said = re.findall(r"open failed: (.+)", read_messages(process, log)) or [
+                    f"nothing comes back in {ANSWER_SECONDS} s"
+                ]
+                raise ClusterError(explain_unreachable_port(through, head_node, said[-1].strip()))
             yield f"http://127.0.0.1:{port}"
         finally:
-            end(process)
+            end_process(process)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end_process(process: subprocess.Popen[bytes]) -> None:
     """End ssh, if need be by force."""
     process.terminate()
     try:
@@ -123,14 +133,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def told(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
+def read_messages(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
     """End ssh, and give all that it said."""
-    end(process)
+    end_process(process)
     log.seek(0)
     return log.read().decode(errors="replace")
 
 
-def answers(port: int) -> bool:
+def is_answering(port: int) -> bool:
     """Say whether anything comes back through the tunnel: this end takes connections whatever is at the other one."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as probe:
@@ -140,7 +150,7 @@ def answers(port: int) -> bool:
         return False
 
 
-def not_let_in(through: str, private: Path, said: str) -> str:
+def explain_failed_login(through: str, private: Path, said: str) -> str:
     """Give the sentence for an ssh that ended: its own last words, and what to do."""
     last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it says nothing")
     by_hand = shlex.join(["ssh", "-i", str(private), through])
@@ -149,7 +159,7 @@ def not_let_in(through: str, private: Path, said: str) -> str:
     return f"No way in: ssh does not open {through} ({last.rstrip('.')}): see that SSH_FROM admits you, and try `{by_hand}`."
 
 
-def not_reached(through: str, head_node: str, why: str) -> str:
+def explain_unreachable_port(through: str, head_node: str, why: str) -> str:
     """Give the sentence for a port that the machine does not reach."""
     target, log = f"{head_node}:{PORT}", "`journalctl -u slurmrestd` on the head node (`invoke ssh`)"
     if "refused" in why:
@@ -157,20 +167,22 @@ def not_reached(through: str, head_node: str, why: str) -> str:
     return f"No route: {through} does not reach {target} ({why}): run `invoke allow-head-node-group`, then see {log}."
 
 
-def read_file(through: str, private: Path, path: str) -> str:
+def read_remote_file(through: str, private: Path, path: str) -> str:
     """Read a file of the machine.
 
     Raises:
         ClusterError: it cannot be read.
     """
-    answer = run(through, private, shlex.join(["cat", "--", path]))
+    answer = run_remote(through, private, shlex.join(["cat", "--", path]))
     if answer.returncode:
         last = answer.stderr.strip().rpartition("\n")[2]
-        raise ClusterError(f"{through} cannot read {path} ({last}): see that the shared file system is mounted there.")
+        raise ClusterError(
+            f"{through} cannot read {path} ({last}): see that the shared file system is mounted there."
+        )
     return answer.stdout
 
 
-def run(through: str, private: Path, line: str, script: str = "") -> subprocess.CompletedProcess[str]:
+def run_remote(through: str, private: Path, line: str, script: str = "") -> subprocess.CompletedProcess[str]:
     """Run a line of shell on the machine, and give what came of it.
 
     Args:
@@ -183,10 +195,12 @@ def run(through: str, private: Path, line: str, script: str = "") -> subprocess.
         ClusterError: the machine does not let us in.
     """
     try:
-        ssh = command(private, SSH, through, line)
-        answer = subprocess.run(ssh, input=script, capture_output=True, text=True, errors="replace", check=False)
+        ssh = build_command(private, SSH_OPTIONS, through, line)
+        answer = subprocess.run(
+            ssh, input=script, capture_output=True, text=True, errors="replace", check=False
+        )
     except FileNotFoundError:
         raise ClusterError(NO_SSH) from None
-    if answer.returncode == FAILED:
-        raise ClusterError(not_let_in(through, private, answer.stderr))
+    if answer.returncode == SSH_EXIT_ERROR:
+        raise ClusterError(explain_failed_login(through, private, answer.stderr))
     return answer

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import RouteTypeDef, SubnetTypeDef
 
-ANYWHERE = "0.0.0.0/0"
+ANY_ADDRESS = "0.0.0.0/0"
 
 
-def use(ec2: EC2Client, path: Path, cluster: str, wanted: TempConfig) -> str:
+def use_existing_network(ec2: EC2Client, path: Path, cluster: str, wanted: TempConfig) -> str:
     """Write the temp-config.yml that the wizard writes when it is given a network; nothing in AWS changes.
 
     Args:
@@ -34,17 +34,17 @@ def use(ec2: EC2Client, path: Path, cluster: str, wanted: TempConfig) -> str:
         ClusterError: a cluster would not work in it, the key pair is not there, or there is another network for the cluster.
 
     """
-    if files.is_there(path) and temp_config.read(path) != wanted:
+    if files.exists(path) and temp_config.read_temp_config(path) != wanted:
         raise ClusterError(f"{path} is here, and names another network: move it away, then run this again.")
-    key_pair.require(ec2, wanted.key_pair)
-    vpc = check(ec2, wanted.public_subnet, wanted.private_subnet)
-    network.refuse_second(ec2, cluster, besides=vpc)
-    if not files.is_there(path):
-        temp_config.write(path, wanted)
+    key_pair.require_key_pair(ec2, wanted.key_pair)
+    vpc = check_subnets(ec2, wanted.public_subnet, wanted.private_subnet)
+    network.refuse_second_network(ec2, cluster, besides=vpc)
+    if not files.exists(path):
+        temp_config.write_temp_config(path, wanted)
     return f"{path} names subnets of {vpc}. What was there before the cluster is never taken away with it."
 
 
-def check(ec2: EC2Client, head_node: str, compute: str) -> str:
+def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
     """Refuse subnets that the nodes cannot boot in, which would show half an hour later.
 
     https://docs.aws.amazon.com/parallelcluster/latest/ug/network-configuration-v3.html
@@ -61,24 +61,34 @@ def check(ec2: EC2Client, head_node: str, compute: str) -> str:
         ClusterError: they do not fit; all reasons are named.
 
     """
-    public, private = subnet(ec2, "--head-node-subnet", head_node), subnet(ec2, "--compute-subnet", compute)
+    public, private = (
+        describe_subnet(ec2, "--head-node-subnet", head_node),
+        describe_subnet(ec2, "--compute-subnet", compute),
+    )
     vpc = public["VpcId"]
     if private["VpcId"] != vpc:
-        raise ClusterError(f"{head_node} is in {vpc} and {compute} in {private['VpcId']}: name two subnets of one VPC.")
-    faults = [f"{vpc} has no {what}, without which the file system's name is not found" for what in missing_dns(ec2, vpc)]
-    if not default_route(ec2, vpc, head_node).get("GatewayId", "").startswith("igw-"):
+        raise ClusterError(
+            f"{head_node} is in {vpc} and {compute} in {private['VpcId']}: name two subnets of one VPC."
+        )
+    faults = [
+        f"{vpc} has no {what}, without which the file system's name is not found"
+        for what in list_missing_dns_settings(ec2, vpc)
+    ]
+    if not find_default_route(ec2, vpc, head_node).get("GatewayId", "").startswith("igw-"):
         faults.append(f"{head_node} has no route to an internet gateway, so nobody reaches the head node")
-    out = default_route(ec2, vpc, compute)
+    out = find_default_route(ec2, vpc, compute)
     if not out:
         faults.append(f"{compute} has no route out, as a NAT gateway, so its nodes find no packages")
     elif out.get("GatewayId", "").startswith("igw-") and not private["MapPublicIpOnLaunch"]:
-        faults.append(f"{compute} gives no public addresses, so its internet gateway is no way out for the nodes")
+        faults.append(
+            f"{compute} gives no public addresses, so its internet gateway is no way out for the nodes"
+        )
     if faults:
         raise ClusterError(f"A cluster does not work in this network: {'; '.join(faults)}.")
     return vpc
 
 
-def subnet(ec2: EC2Client, flag: str, identifier: str) -> SubnetTypeDef:
+def describe_subnet(ec2: EC2Client, flag: str, identifier: str) -> SubnetTypeDef:
     """Give a subnet as EC2 has it.
 
     Raises:
@@ -92,22 +102,24 @@ def subnet(ec2: EC2Client, flag: str, identifier: str) -> SubnetTypeDef:
     return found[0]
 
 
-def missing_dns(ec2: EC2Client, vpc: str) -> list[str]:
+def list_missing_dns_settings(ec2: EC2Client, vpc: str) -> list[str]:
     """Name the DNS settings that are off.
 
     https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-mount-cmd-dns-name.html
     """
     support = ec2.describe_vpc_attribute(VpcId=vpc, Attribute="enableDnsSupport")["EnableDnsSupport"]["Value"]
-    names = ec2.describe_vpc_attribute(VpcId=vpc, Attribute="enableDnsHostnames")["EnableDnsHostnames"]["Value"]
+    names = ec2.describe_vpc_attribute(VpcId=vpc, Attribute="enableDnsHostnames")["EnableDnsHostnames"][
+        "Value"
+    ]
     return [what for what, on in (("DNS support", support), ("DNS hostnames", names)) if not on]
 
 
-def default_route(ec2: EC2Client, vpc: str, subnet: str) -> RouteTypeDef:
+def find_default_route(ec2: EC2Client, vpc: str, subnet: str) -> RouteTypeDef:
     """Give the route by which a subnet reaches the internet, of its own table or else the VPC's; empty where it has none."""
     pages = ec2.get_paginator("describe_route_tables").paginate(Filters=[{"Name": "vpc-id", "Values": [vpc]}])
     tables = [table for page in pages for table in page["RouteTables"]]
     own = [table for table in tables for each in table["Associations"] if each.get("SubnetId") == subnet]
     main = [table for table in tables for each in table["Associations"] if each.get("Main")]
-    ways = [route for route in (own or main)[0]["Routes"] if route.get("DestinationCidrBlock") == ANYWHERE]
+    ways = [route for route in (own or main)[0]["Routes"] if route.get("DestinationCidrBlock") == ANY_ADDRESS]
     working = [route for route in ways if route["State"] == "active"]
     return working[0] if working else {}

@@ -23,7 +23,7 @@ class Answer(Protocol):
     stderr: str
 
 
-def command(*arguments: str, region: str = "") -> str:
+def build_command(*arguments: str, region: str = "") -> str:
     """Give a command line of pcluster.
 
     Args:
@@ -34,7 +34,7 @@ def command(*arguments: str, region: str = "") -> str:
     return shlex.join(["pcluster", *arguments, *(["--region", region] if region else [])])
 
 
-def told(stdout: str) -> dict[str, Any]:
+def parse_json(stdout: str) -> dict[str, Any]:
     """Give what pcluster answered.
 
     Args:
@@ -52,9 +52,9 @@ def told(stdout: str) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def findings(stdout: str) -> list[str]:
+def list_findings(stdout: str) -> list[str]:
     """Give what pcluster found in the configuration, the errors first, each wrapped to 80 columns."""
-    said = told(stdout)
+    said = parse_json(stdout)
     kinds = ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
     lines = [
         f"{each.get('level', 'ERROR')} {each.get('type') or each.get('parameter', '')}: {each.get('message', '')}"
@@ -62,12 +62,15 @@ def findings(stdout: str) -> list[str]:
         for each in said.get(kind) or []
     ]
     lines.sort(key=lambda line: not line.startswith("ERROR"))
-    return [textwrap.fill(" ".join(line.split()), 78, subsequent_indent="    ", break_long_words=False) for line in lines]
+    return [
+        textwrap.fill(" ".join(line.split()), 78, subsequent_indent="    ", break_long_words=False)
+        for line in lines
+    ]
 
 
 def has_no_changes(stdout: str) -> bool:
     """Say whether an update was refused because there is nothing to update."""
-    return str(told(stdout).get("message", "")).endswith(NO_CHANGES)
+    return str(parse_json(stdout).get("message", "")).endswith(NO_CHANGES)
 
 
 def check_dry_run(stdout: str, stderr: str) -> list[str]:
@@ -80,25 +83,25 @@ def check_dry_run(stdout: str, stderr: str) -> list[str]:
         ClusterError: pcluster would refuse the configuration.
 
     """
-    if told(stdout).get("message") == DRY_RUN_SUCCEEDED:
-        return findings(stdout)
-    raise ClusterError(refusal(stdout, stderr))
+    if parse_json(stdout).get("message") == DRY_RUN_SUCCEEDED:
+        return list_findings(stdout)
+    raise ClusterError(format_refusal(stdout, stderr))
 
 
-def check(answer: Answer) -> None:
+def check_result(answer: Answer) -> None:
     """Take the answer of a command.
 
     Raises:
         ClusterError: pcluster refused it.
     """
     if not answer.ok:
-        raise ClusterError(refusal(answer.stdout, answer.stderr))
+        raise ClusterError(format_refusal(answer.stdout, answer.stderr))
 
 
-def refusal(stdout: str, stderr: str) -> str:
+def format_refusal(stdout: str, stderr: str) -> str:
     """Say why pcluster refused, all of its findings below the first line."""
-    message = told(stdout).get("message") or " ".join((stderr or stdout).split()) or "it said nothing"
-    found = findings(stdout)
+    message = parse_json(stdout).get("message") or " ".join((stderr or stdout).split()) or "it said nothing"
+    found = list_findings(stdout)
     stopped = STOP_FLEET if re.search(NEEDS_STOPPED_FLEET, stdout) else ""
-    advised = [each for each in (stopped, errors.on(" ".join([message, *found]))) if each]
+    advised = [each for each in (stopped, errors.find_hint(" ".join([message, *found]))) if each]
     return "\n  ".join([f"pcluster refused: {message}", *found, *advised])

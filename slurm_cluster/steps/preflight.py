@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from slurm_cluster import files
 from slurm_cluster.aws import script_bucket
-from slurm_cluster.config.parameters import plain
+from slurm_cluster.config.parameters import sanitize
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-def check(path: Path, cluster: str, region: str, s3: S3Client) -> None:
+def check_configuration(path: Path, cluster: str, region: str, s3: S3Client) -> None:
     """Refuse a configuration whose nodes would fail when they boot, half an hour later.
 
     Args:
@@ -28,29 +28,36 @@ def check(path: Path, cluster: str, region: str, s3: S3Client) -> None:
     Raises:
         ClusterError: it is not there, is for another region, or a node may not fetch a script or finds none.
     """
-    configuration = load(path)
+    configuration = load_configuration(path)
     if configuration.get("Region") != region:
-        other = plain(str(configuration.get("Region")))
+        other = sanitize(str(configuration.get("Region")))
         raise ClusterError(f"{path} is for {other}, not {region}: `invoke render` writes it anew.")
-    entries = [each for kind in node_kinds(configuration).values() for each in s3_access(kind)]
-    if any(script_bucket.is_ours(text(each, "BucketName")) and each.get("KeyName") != f"{cluster}/*" for each in entries):
+    entries = [each for kind in get_node_types(configuration).values() for each in get_s3_access(kind)]
+    if any(
+        script_bucket.is_script_bucket(get_text(each, "BucketName")) and each.get("KeyName") != f"{cluster}/*"
+        for each in entries
+    ):
         raise ClusterError(f"{path} is of another cluster than {cluster}: work in a folder of its own.")
-    unreadable = unreadable_scripts(configuration)
+    unreadable = find_unreadable_scripts(configuration)
     if unreadable:
         raise ClusterError(f"{path}: {'; '.join(unreadable)}: add the bucket to its Iam / S3Access.")
-    missing = script_bucket.missing(s3, sorted({uri for kind in node_kinds(configuration).values() for uri in scripts_of(kind)}))
+    missing = script_bucket.find_missing_objects(
+        s3, sorted({uri for kind in get_node_types(configuration).values() for uri in get_scripts(kind)})
+    )
     if missing:
-        raise ClusterError(f"{', '.join(map(plain, missing))} is not there: `invoke upload-bootstrap fill-parameters render`.")
+        raise ClusterError(
+            f"{', '.join(map(sanitize, missing))} is not there: `invoke upload-bootstrap fill-parameters render`."
+        )
 
 
-def load(path: Path) -> dict[str, Any]:
+def load_configuration(path: Path) -> dict[str, Any]:
     """Read a configuration that was rendered, by us or by hand.
 
     Raises:
         ClusterError: it is not there, or not a YAML mapping.
 
     """
-    if not files.is_there(path):
+    if not files.exists(path):
         raise ClusterError(f"{path} is not here: `invoke render` writes it.")
     configuration = files.read_yaml(path)
     if not isinstance(configuration, dict):
@@ -58,53 +65,56 @@ def load(path: Path) -> dict[str, Any]:
     return configuration
 
 
-def node_kinds(configuration: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def get_node_types(configuration: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Give the parts of a configuration that have custom actions and permissions: the head node and each queue."""
     kinds = {
-        f"queue {plain(str(queue.get('Name')))}": queue
-        for queue in mappings(below(configuration, "Scheduling").get("SlurmQueues"))
+        f"queue {sanitize(str(queue.get('Name')))}": queue
+        for queue in get_mappings(get_mapping(configuration, "Scheduling").get("SlurmQueues"))
     }
-    return {"the head node": below(configuration, "HeadNode"), **kinds}
+    return {"the head node": get_mapping(configuration, "HeadNode"), **kinds}
 
 
-def below(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def get_mapping(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Give the mapping below a name; where something else stands there, the dry run says so."""
     found = tree.get(name)
     return found if isinstance(found, dict) else {}
 
 
-def mappings(listed: object) -> list[Mapping[str, Any]]:
+def get_mappings(listed: object) -> list[Mapping[str, Any]]:
     """Give the mappings of a list."""
     return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
 
 
-def text(tree: Mapping[str, Any], name: str, otherwise: str = "") -> str:
+def get_text(tree: Mapping[str, Any], name: str, otherwise: str = "") -> str:
     """Give the text below a name."""
     found = tree.get(name)
     return found if isinstance(found, str) else otherwise
 
 
-def s3_access(kind: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def get_s3_access(kind: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Give the buckets that one kind of node may read."""
-    return mappings(below(kind, "Iam").get("S3Access"))
+    return get_mappings(get_mapping(kind, "Iam").get("S3Access"))
 
 
-def scripts_of(kind: Mapping[str, Any]) -> list[str]:
+def get_scripts(kind: Mapping[str, Any]) -> list[str]:
     """Give the URIs of the scripts that one kind of node runs."""
-    actions = mappings(list(below(kind, "CustomActions").values()))
-    listed = [each for action in actions for each in (mappings(action.get("Sequence")) or [action])]
-    return [text(each, "Script") for each in listed if text(each, "Script")]
+    actions = get_mappings(list(get_mapping(kind, "CustomActions").values()))
+    listed = [each for action in actions for each in (get_mappings(action.get("Sequence")) or [action])]
+    return [get_text(each, "Script") for each in listed if get_text(each, "Script")]
 
 
-def unreadable_scripts(configuration: Mapping[str, Any]) -> list[str]:
+def find_unreadable_scripts(configuration: Mapping[str, Any]) -> list[str]:
     """Name the nodes that may not fetch a script from S3: they would fail when they boot, and the dry run passes.
 
     https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Iam-S3Access
     """
     found = []
-    for name, kind in node_kinds(configuration).items():
-        readable = [f"s3://{text(each, 'BucketName')}/{text(each, 'KeyName', '*')}" for each in s3_access(kind)]
-        stored = [uri for uri in scripts_of(kind) if uri.startswith("s3://")]
+    for name, kind in get_node_types(configuration).items():
+        readable = [
+            f"s3://{get_text(each, 'BucketName')}/{get_text(each, 'KeyName', '*')}"
+            for each in get_s3_access(kind)
+        ]
+        stored = [uri for uri in get_scripts(kind) if uri.startswith("s3://")]
         denied = [uri for uri in stored if not any(fnmatchcase(uri, pattern) for pattern in readable)]
-        found += [f"{name} may not read {plain(uri)}" for uri in denied]
+        found += [f"{name} may not read {sanitize(uri)}" for uri in denied]
     return found

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import VpcTypeDef
 
 # Every question of pcluster 3.16, by how it begins; None takes the default that it offers.
-ANSWERS: dict[str, str | None] = {
+DEFAULT_ANSWERS: dict[str, str | None] = {
     "AWS Region ID": None,
     "EC2 Key Pair Name": None,
     "Scheduler": "slurm",
@@ -44,13 +44,13 @@ ANSWERS: dict[str, str | None] = {
     "Automate Subnet creation?": "y",
 }
 QUESTION = re.compile(r"^([^\r\n]+?) \[[^\r\n\]]*\]: ", re.MULTILINE)
-REFUSED = re.compile(r"ERROR:? *[^\r\n]*is not an acceptable value[^\r\n]*")
-STACK = re.compile(r"Stack Name: \S+ \(id: ([^)\s]+)\)")
-STATUS = re.compile(r"\r?Status: [^\r\n]*")  # the stack's newest event, again and again
+REFUSED_ANSWER = re.compile(r"ERROR:? *[^\r\n]*is not an acceptable value[^\r\n]*")
+STACK_LINE = re.compile(r"Stack Name: \S+ \(id: ([^)\s]+)\)")
+STATUS_LINE = re.compile(r"\r?Status: [^\r\n]*")  # the stack's newest event, again and again
 ENTER = "\n"
 
 
-def answers(region: str, key_pair: str, instance_types: list[str]) -> dict[str, str | None]:
+def get_answers(region: str, key_pair: str, instance_types: list[str]) -> dict[str, str | None]:
     """Give the answers for one cluster.
 
     Args:
@@ -60,10 +60,10 @@ def answers(region: str, key_pair: str, instance_types: list[str]) -> dict[str, 
     """
     head_node, *compute = instance_types
     own = {"AWS Region ID": region, "EC2 Key Pair Name": key_pair, "Head node instance type": head_node}
-    return {**ANSWERS, **own, "Compute instance type": compute[0] if compute else None}
+    return {**DEFAULT_ANSWERS, **own, "Compute instance type": compute[0] if compute else None}
 
 
-class Answers(StreamWatcher):
+class PromptAnswerer(StreamWatcher):
     """Answers each question once, and gives up where it has no answer, or one is refused; a Responder would loop for ever.
 
     Args:
@@ -89,7 +89,7 @@ class Answers(StreamWatcher):
             ResponseNotAccepted: a question is not foreseen, or the answer to one was refused.
 
         """
-        refused = REFUSED.search(stream, self.seen)
+        refused = REFUSED_ANSWER.search(stream, self.seen)
         if refused:
             raise ResponseNotAccepted(refused[0])
         for question in QUESTION.finditer(stream, self.seen):
@@ -104,7 +104,7 @@ class Answers(StreamWatcher):
         raise ResponseNotAccepted(f"an unforeseen question: {question}")
 
 
-class Screen:
+class WizardScreen:
     """Shows what the wizard prints; in place of its stack's newest event, it shows how far the stack is.
 
     Args:
@@ -120,11 +120,11 @@ class Screen:
     def write(self, text: str) -> None:
         """Show what it prints next."""
         self.printed += text
-        printed = STACK.search(self.printed)
+        printed = STACK_LINE.search(self.printed)
         if printed and not self.stack_id:
             self.stack_id = printed[1]
             write_note(self.path, read_note(self.path)._replace(stack=self.stack_id))
-        sys.stdout.write(STATUS.sub(lambda _: self.progress(), text))
+        sys.stdout.write(STATUS_LINE.sub(lambda _: self.progress(), text))
 
     def flush(self) -> None:
         """Show it now."""
@@ -132,15 +132,15 @@ class Screen:
 
     def progress(self) -> str:
         """Return what to show of the stack: the same line again on a terminal, else a line for each change."""
-        now = next(stack.watch(self.cloudformation, self.stack_id))
-        line = output.line(now, time.monotonic() - self.began)
-        before, self.shown = self.shown, output.line(now, 0)
+        now = next(stack.watch_stack(self.cloudformation, self.stack_id))
+        line = output.format_progress(now, time.monotonic() - self.began)
+        before, self.shown = self.shown, output.format_progress(now, 0)
         if self.quiet or before == self.shown:
             return ""
-        return f"\r{line:{output.WIDTH - 1}}" if output.can_change_a_line() else f"\n{line}"
+        return f"\r{line:{output.WIDTH - 1}}" if output.is_dynamic() else f"\n{line}"
 
 
-class Note(NamedTuple):
+class WizardNote(NamedTuple):
     """What the file beside temp-config.yml holds from the start of a wizard until its VPC is proven.
 
     Args:
@@ -154,34 +154,38 @@ class Note(NamedTuple):
     stack: str = ""
 
 
-def note_of(path: Path) -> Path:
+def get_note_path(path: Path) -> Path:
     """Return the file beside temp-config.yml that holds the note."""
     return path.with_name(f"{path.name}.begun")
 
 
-def read_note(path: Path) -> Note:
+def read_note(path: Path) -> WizardNote:
     """Read the note of a wizard; an empty one where there is none.
 
     Raises:
         ClusterError: the file is not a note.
     """
-    file = note_of(path)
-    if not files.is_there(file):
-        return Note()
+    file = get_note_path(path)
+    if not files.exists(file):
+        return WizardNote()
     try:
-        found = json.loads(files.read(file))
-        return Note(found["cluster"], tuple(found["vpcs"]), found.get("stack", ""))
+        found = json.loads(files.read_text(file))
+        return WizardNote(found["cluster"], tuple(found["vpcs"]), found.get("stack", ""))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ClusterError(f"{file} is not a note of `invoke configure`: remove it, then run this again.") from error
+        raise ClusterError(
+            f"{file} is not a note of `invoke configure`: remove it, then run this again."
+        ) from error
 
 
-def write_note(path: Path, note: Note) -> None:
+def write_note(path: Path, note: WizardNote) -> None:
     """Write the note."""
-    files.write(note_of(path), json.dumps(note._asdict(), indent=2) + "\n")
+    files.write_file(get_note_path(path), json.dumps(note._asdict(), indent=2) + "\n")
 
 
 @contextmanager
-def watched(ec2: EC2Client, cloudformation: CloudFormationClient, path: Path, cluster: str) -> Iterator[list[str]]:
+def track_vpc(
+    ec2: EC2Client, cloudformation: CloudFormationClient, path: Path, cluster: str
+) -> Iterator[list[str]]:
     """Claim the VPC that the wizard makes meanwhile, also when it fails or is stopped; when it is killed, the next run does.
 
     Args:
@@ -193,15 +197,15 @@ def watched(ec2: EC2Client, cloudformation: CloudFormationClient, path: Path, cl
     Yields:
         A list, which holds the id of the claimed VPC afterwards.
     """
-    write_note(path, Note(cluster, tuple(vpc["VpcId"] for vpc in network.vpcs(ec2))))
+    write_note(path, WizardNote(cluster, tuple(vpc["VpcId"] for vpc in network.list_vpcs(ec2))))
     made: list[str] = []
     try:
         yield made
     finally:
-        made += settle(ec2, cloudformation, path)
+        made += claim_proven_vpc(ec2, cloudformation, path)
 
 
-def settle(ec2: EC2Client, cloudformation: CloudFormationClient, path: Path) -> list[str]:
+def claim_proven_vpc(ec2: EC2Client, cloudformation: CloudFormationClient, path: Path) -> list[str]:
     """Claim the VPC of a wizard that has ended, if it is proven, and remove the wizard's note; else the note stays.
 
     Args:
@@ -216,42 +220,50 @@ def settle(ec2: EC2Client, cloudformation: CloudFormationClient, path: Path) -> 
     if not note.cluster:
         return []
     vpc = find_proven_vpc(ec2, cloudformation, path, note)
-    if vpc and not network.tag(vpc, clients.TAG):
-        network.claim(ec2, vpc["VpcId"], note.cluster)
-    elif not vpc and not network.of_cluster(ec2, note.cluster):  # nor did the person tag one
+    if vpc and not network.get_tag(vpc, clients.TAG):
+        network.claim_vpc(ec2, vpc["VpcId"], note.cluster)
+    elif not vpc and not network.list_cluster_vpcs(ec2, note.cluster):  # nor did the person tag one
         return []
-    note_of(path).unlink(missing_ok=True)
+    get_note_path(path).unlink(missing_ok=True)
     return [vpc["VpcId"]] if vpc else []
 
 
-def find_proven_vpc(ec2: EC2Client, cloudformation: CloudFormationClient, path: Path, note: Note) -> VpcTypeDef | None:
+def find_proven_vpc(
+    ec2: EC2Client, cloudformation: CloudFormationClient, path: Path, note: WizardNote
+) -> VpcTypeDef | None:
     """Find the VPC that a wizard made: its stack was told it, or its temp-config.yml names a subnet of it.
 
     A VPC that was only made at the same time can be somebody else's.
     """
-    if temp_config.is_of_the_wizard(path):
-        found = network.vpc_of_subnet(ec2, temp_config.read(path).public_subnet)
+    if temp_config.is_from_wizard(path):
+        found = network.find_vpc_of_subnet(ec2, temp_config.read_temp_config(path).public_subnet)
         return found if found and found["VpcId"] not in note.vpcs else None
-    made = stack.find(cloudformation, note.stack) if note.stack else None
-    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in made.get("Parameters", [])} if made else {}
-    return next((vpc for vpc in network.vpcs(ec2) if vpc["VpcId"] == parameters.get("VpcId")), None)
+    made = stack.find_stack(cloudformation, note.stack) if note.stack else None
+    parameters = (
+        {each["ParameterKey"]: each["ParameterValue"] for each in made.get("Parameters", [])} if made else {}
+    )
+    return next((vpc for vpc in network.list_vpcs(ec2) if vpc["VpcId"] == parameters.get("VpcId")), None)
 
 
-def find_unproven(ec2: EC2Client, cloudformation: CloudFormationClient, path: Path) -> list[network.UnclaimedVpc]:
+def find_unproven_vpcs(
+    ec2: EC2Client, cloudformation: CloudFormationClient, path: Path
+) -> list[network.UnclaimedVpc]:
     """Find the VPCs that an interrupted wizard may have made; none where there is no note of one."""
     note = read_note(path)
-    return network.find_unclaimed(ec2, cloudformation, before=note.vpcs) if note.cluster else []
+    return network.find_unclaimed_vpcs(ec2, cloudformation, before=note.vpcs) if note.cluster else []
 
 
-def already_done(ec2: EC2Client, path: Path) -> str:
+def check_done(ec2: EC2Client, path: Path) -> str:
     """Say that the wizard was here before.
 
     Raises:
         ClusterError: what it made is gone.
     """
-    subnet = temp_config.read(path).public_subnet
-    if network.vpc_of_subnet(ec2, subnet) is None:
-        raise ClusterError(f"{path} names {subnet}, which is not in this region: move the file away, then run this again.")
+    subnet = temp_config.read_temp_config(path).public_subnet
+    if network.find_vpc_of_subnet(ec2, subnet) is None:
+        raise ClusterError(
+            f"{path} names {subnet}, which is not in this region: move the file away, then run this again."
+        )
     return f"{path} is here, and its network stands: nothing to do."
 
 
@@ -261,11 +273,11 @@ def check_ready(ec2: EC2Client, cluster: str, key_name: str) -> None:
     Raises:
         ClusterError: the key pair does not exist, or the cluster has a network.
     """
-    key_pair.require(ec2, key_name)
-    network.refuse_second(ec2, cluster)
+    key_pair.require_key_pair(ec2, key_name)
+    network.refuse_second_network(ec2, cluster)
 
 
-def refuse_unproven(found: list[network.UnclaimedVpc], path: Path, cluster: str, region: str) -> None:
+def refuse_unproven_vpcs(found: list[network.UnclaimedVpc], path: Path, cluster: str, region: str) -> None:
     """Refuse to start a second wizard while VPCs exist that an interrupted one may have made.
 
     Raises:
@@ -273,5 +285,5 @@ def refuse_unproven(found: list[network.UnclaimedVpc], path: Path, cluster: str,
     """
     if found:
         first = "An earlier `invoke configure` was interrupted. It may have made one of these VPCs."
-        last = f"Claim or delete the one that is yours. If none is yours, remove {note_of(path)}. Then run this again."
-        raise ClusterError("\n".join([first, *network.describe_unclaimed(found, cluster, region), last]))
+        last = f"Claim or delete the one that is yours. If none is yours, remove {get_note_path(path)}. Then run this again."
+        raise ClusterError("\n".join([first, *network.describe_unclaimed_vpcs(found, cluster, region), last]))

@@ -19,12 +19,17 @@ def shell(request, monkeypatch, tmp_path):
     """A shell in the repository's folder, set up by the README's own lines."""
     if not shutil.which(request.param):
         pytest.fail(
-            f"{request.param} is not installed: `sudo apt-get install {request.param}`, then run this again.", pytrace=False
+            f"{request.param} is not installed: `sudo apt-get install {request.param}`, then run this again.",
+            pytrace=False,
         )
     monkeypatch.chdir(ROOT)
     readme = (ROOT / "README.md").read_text()
-    [block] = re.findall(rf"^```{request.param}\n([^`]*--print-completion-script [^`]*)```", readme, re.MULTILINE)
-    shell = Terminal(SHELLS[request.param], PATH=f"{PROGRAMS}:/usr/bin:/bin", PS1="ready> ", HOME=str(tmp_path))
+    [block] = re.findall(
+        rf"^```{request.param}\n([^`]*--print-completion-script [^`]*)```", readme, re.MULTILINE
+    )
+    shell = Terminal(
+        SHELLS[request.param], PATH=f"{PROGRAMS}:/usr/bin:/bin", PS1="ready> ", HOME=str(tmp_path)
+    )
     shell.wait_for("ready> ")
     shell.type(f"{block}echo set''up\n")
     shell.wait_for("setup\r.*ready> ")

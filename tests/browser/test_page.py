@@ -67,11 +67,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The page after the path in the emulated AWS, the same with hostile names and tags, and one where nothing stands."""
     texts, settings = {}, yaml.safe_load((screenshots.ROOT / "invoke.yaml").read_text())
     with screenshots.walked() as project:
-        texts["real"] = picture.page(project)
+        texts["real"] = picture.render_page(project)
         name_everything(project, HOSTILE)
-        texts["hostile"] = picture.page(project)
+        texts["hostile"] = picture.render_page(project)
     with sandbox.emulated_aws():
-        texts["nothing"] = picture.page(Project({**settings, "cluster_name": "a" * 60}))
+        texts["nothing"] = picture.render_page(Project({**settings, "cluster_name": "a" * 60}))
     folder = tmp_path_factory.mktemp("pages")
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
@@ -79,8 +79,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def name_everything(project: Project, name: str) -> None:
-    ec2, efs, stands = project.client("ec2"), project.client("efs"), cluster_state.look(project)
-    things = [stands.vpc["VpcId"], stands.uqle["InstanceId"], *(subnet["SubnetId"] for subnet in stands.subnets)]
+    ec2, efs, stands = project.client("ec2"), project.client("efs"), cluster_state.load_state(project)
+    things = [
+        stands.vpc["VpcId"],
+        stands.uqle["InstanceId"],
+        *(subnet["SubnetId"] for subnet in stands.subnets),
+    ]
     ec2.create_tags(Resources=things, Tags=[{"Key": "Name", "Value": name}])
     efs.tag_resource(ResourceId=stands.file_system["FileSystemId"], Tags=[{"Key": "Name", "Value": name}])
 
@@ -109,7 +113,12 @@ def opened(request, chromium, pages, name):
 def test_everything_is_visible_and_nothing_overflows(opened):
     assert opened.page.evaluate(OVERFLOW) == []
     assert opened.page.evaluate(UNSEEN) == []
-    assert opened.page.evaluate("[...document.querySelectorAll('svg[role=img]')].filter(e => e.checkVisibility()).length") == 1
+    assert (
+        opened.page.evaluate(
+            "[...document.querySelectorAll('svg[role=img]')].filter(e => e.checkVisibility()).length"
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -130,7 +139,9 @@ def test_a_reader_without_sight_is_told_the_same(opened):
 def test_these_tests_would_see_a_request_a_message_and_an_overflow(chromium, tmp_path):
     """Without the escaping and the policy, the hostile name does all three."""
     file = tmp_path / "bad.html"
-    file.write_text(f"<!DOCTYPE html><section><h2 style='width: 2000px'>{HOSTILE}</h2></section>", encoding="utf-8")
+    file.write_text(
+        f"<!DOCTYPE html><section><h2 style='width: 2000px'>{HOSTILE}</h2></section>", encoding="utf-8"
+    )
     opened = Opened(chromium, file, 375)
     assert opened.asked[1:] == ["https://192.0.2.1/x"]
     assert {"1", "2", "3"} <= {message.text for message in opened.said}

@@ -36,7 +36,7 @@ def stand(base: Base, invoke: Walker, cluster: str = CLUSTER, began: str = "2026
     """Make what stands before the task, beside what is there."""
     ec2, cloudformation = client("ec2", REGION), client("cloudformation", REGION)
     if base.network:
-        key_pair.create(ec2, cluster)
+        key_pair.create_key_pair(ec2, cluster)
         network = lay_network(ec2, cloudformation, cluster, began)
         if base.cluster:
             make_cluster(cluster, network, cloudformation)

@@ -18,7 +18,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    reports = [report for kind in terminalreporter.stats.values() for report in kind if getattr(report, "when", "") == "call"]
+    reports = [
+        report
+        for kind in terminalreporter.stats.values()
+        for report in kind
+        if getattr(report, "when", "") == "call"
+    ]
     told = [each for report in reports for each in report.user_properties]
     count = {name: sum(number for key, number in told if key == name) for name in ("injected", "survived")}
     if count["injected"]:

@@ -40,7 +40,10 @@ CASES = [
     Case("handover --with-key", STANDS._replace(tasks=("create-jwt-key",))),
     Case("disconnect-uqle", STANDS._replace(tasks=("connect-uqle",))),
     Case("delete-network", Base(network=True)),
-    Case("down --yes --all", Base(network=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}"))),
+    Case(
+        "down --yes --all",
+        Base(network=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}")),
+    ),
 ]
 
 
@@ -80,7 +83,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("case", "kind"), pairs, ids=ids)
 
 
-def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(case, kind, invoke, every, record_property):
+def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(
+    case, kind, invoke, every, record_property
+):
     build(case.base, invoke)
     before = picture()
     with faults.recorded() as calls:
@@ -112,7 +117,9 @@ def interrupt(case: Case, kind: Kind, at: int, invoke: Walker) -> list[str]:
     again = invoke(*case.task.split())
     held += keys()
     found = [f"run again: {again}"] if again.returncode else []
-    found += [f"{walked} tells a key" for walked in (first, again) if any(key in walked.printed for key in held)]
+    found += [
+        f"{walked} tells a key" for walked in (first, again) if any(key in walked.printed for key in held)
+    ]
     if kind.survives and first.returncode:
         found.append(f"did not get over it: {first}")
     if not kind.survives and first.returncode == 0:

@@ -41,7 +41,11 @@ def pcluster_alone(invoke: Walker) -> Callable[[], None]:
 
 def children(pid: int) -> list[int]:
     """Give the processes below one."""
-    found = [int(each) for task in Path(f"/proc/{pid}/task").iterdir() for each in (task / "children").read_text().split()]
+    found = [
+        int(each)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for each in (task / "children").read_text().split()
+    ]
     return [*found, *(below for each in found for below in children(each))]
 
 
@@ -113,7 +117,9 @@ PAUSE = [Moment(task, call, after=after) for task, call in PAUSING for after in 
 DOWN = [Moment("down --yes --all", call, at, after) for call, at in TAKEN_AWAY for after in (False, True)]
 MOMENTS = [*CONFIGURE, *CREATE, *DELETE, *PAUSE, *DOWN]
 CONNECTED = Base(
-    network=True, cluster=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}", "connect-uqle")
+    network=True,
+    cluster=True,
+    tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}", "connect-uqle"),
 )
 BASES = {
     "configure": NO_NETWORK,
@@ -128,7 +134,11 @@ UNDISTURBED: dict[str, list[str]] = {}
 
 def state() -> list[str]:
     """Give the state without the wizard's file, and what is in pcluster's own bucket, where a killed run leaves kilobytes."""
-    return [line for line in picture() if not re.match(r'object \["s3://parallelcluster-|file temp-config.yml ', line)]
+    return [
+        line
+        for line in picture()
+        if not re.match(r'object \["s3://parallelcluster-|file temp-config.yml ', line)
+    ]
 
 
 def undisturbed(task: str, invoke: Walker) -> list[str]:
@@ -148,12 +158,16 @@ def told(moment: Moment) -> str:
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=told)
-def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_one(moment, invoke, record_property):
+def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_one(
+    moment, invoke, record_property
+):
     expected = undisturbed(moment.task, invoke)
     build(BASES[moment.task], invoke)
     record_property("injected", 1)
     fault = faults.killing(moment.victim(invoke), after=moment.after)
-    with faults.injected(fault, moment.at, then=faults.closed if moment.victim is all_of_it else None, only=moment.call) as met:
+    with faults.injected(
+        fault, moment.at, then=faults.closed if moment.victim is all_of_it else None, only=moment.call
+    ) as met:
         first = invoke(*moment.task.split())
     assert met.met
     assert first.returncode == moment.ends, first
@@ -162,8 +176,12 @@ def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_
         vpcs = [vpc["VpcId"] for vpc in client("ec2", REGION).describe_vpcs()["Vpcs"] if not vpc["IsDefault"]]
         assert len(vpcs) == 1
         assert vpcs[0] in again.printed
-        if "To claim it for pcluster-ubuntu" in again.printed:  # nothing proves whose it is, so the person says it
-            client("ec2", REGION).create_tags(Resources=vpcs, Tags=[{"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}])
+        if (
+            "To claim it for pcluster-ubuntu" in again.printed
+        ):  # nothing proves whose it is, so the person says it
+            client("ec2", REGION).create_tags(
+                Resources=vpcs, Tags=[{"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}]
+            )
         else:
             assert "remove the network with `invoke delete-network`" in again.printed
         removed = invoke("delete-network")
@@ -175,7 +193,12 @@ def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_
     record_property("survived", 1)
 
 
-UPDATE = [("^PUT /parallelcluster-", False), ("UpdateStack", False), ("UpdateStack", True), ("DescribeStackEvents", True)]
+UPDATE = [
+    ("^PUT /parallelcluster-", False),
+    ("UpdateStack", False),
+    ("UpdateStack", True),
+    ("DescribeStackEvents", True),
+]
 
 
 def test_an_update_that_is_killed_and_run_again_ends_as_an_undisturbed_one(invoke, record_property):

@@ -23,21 +23,51 @@ ADDRESSES = "The maximum number of addresses has been reached."
 SPENT = "The provided token has expired."
 UNKNOWN = "AWS was not able to validate the provided access credentials"
 REFUSALS = [
-    ("create-instance", "RunInstances", ("UnauthorizedOperation", DENIED, 403), r"AWS denies ec2:RunInstances .* Ask whoever"),
-    ("create-instance", "RunInstances", ("VcpuLimitExceeded", VCPUS, 400), r"quota of vCPUs \(L-1216C47A\) is used up: ask"),
+    (
+        "create-instance",
+        "RunInstances",
+        ("UnauthorizedOperation", DENIED, 403),
+        r"AWS denies ec2:RunInstances .* Ask whoever",
+    ),
+    (
+        "create-instance",
+        "RunInstances",
+        ("VcpuLimitExceeded", VCPUS, 400),
+        r"quota of vCPUs \(L-1216C47A\) is used up: ask",
+    ),
     (
         "create-instance",
         "RunInstances",
         ("InsufficientInstanceCapacity", CAPACITY, 500),
         r"no such machine free .*: wait, or name",
     ),
-    ("create-instance", "RunInstances", ("InvalidAMIID.NotFound", "The image id '[ami-1]' does not exist", 400), "image is not"),
-    ("create-instance", "GetParameter", ("ParameterNotFound", "", 400), "The image is not in this region: choose"),
+    (
+        "create-instance",
+        "RunInstances",
+        ("InvalidAMIID.NotFound", "The image id '[ami-1]' does not exist", 400),
+        "image is not",
+    ),
+    (
+        "create-instance",
+        "GetParameter",
+        ("ParameterNotFound", "", 400),
+        "The image is not in this region: choose",
+    ),
     ("create-instance", "Describe", ("ExpiredToken", SPENT, 400), "The session is over: `aws sso login`"),
     ("create-instance", "Describe", ("AuthFailure", UNKNOWN, 401), "see that the region is enabled"),
-    ("create-instance", "Describe", ("RequestLimitExceeded", "Request limit exceeded.", 503), "go slower: wait a minute"),
+    (
+        "create-instance",
+        "Describe",
+        ("RequestLimitExceeded", "Request limit exceeded.", 503),
+        "go slower: wait a minute",
+    ),
     ("create-instance", "Describe", ("ServiceUnavailable", "", 503), "The service is out of order: wait"),
-    ("upload-bootstrap", "PUT", ("TooManyBuckets", "You have attempted to create more buckets than allowed", 400), "A quota of"),
+    (
+        "upload-bootstrap",
+        "PUT",
+        ("TooManyBuckets", "You have attempted to create more buckets than allowed", 400),
+        "A quota of",
+    ),
     ("upload-bootstrap", "PUT", ("AccessDenied", "Access Denied", 403), "AWS denies CreateBucket to these"),
     (
         "create-jwt-key",
@@ -45,9 +75,24 @@ REFUSALS = [
         ("AccessDeniedException", DENIED.replace("ec2:RunInstances", "a:B"), 400),
         "AWS denies a:B",
     ),
-    ("create-jwt-key", "CreatePolicy", ("LimitExceeded", "Cannot exceed quota for PoliciesPerAccount: 1500.", 409), "A quota of"),
-    ("create-jwt-key", "GetCallerIdentity", ("InvalidClientTokenId", "The security token is invalid.", 403), "Renew the cred"),
-    ("create-jwt-key", "CreateSecret", ("RequestTimeTooSkewed", "Too large a difference.", 403), "clock is wrong: set it"),
+    (
+        "create-jwt-key",
+        "CreatePolicy",
+        ("LimitExceeded", "Cannot exceed quota for PoliciesPerAccount: 1500.", 409),
+        "A quota of",
+    ),
+    (
+        "create-jwt-key",
+        "GetCallerIdentity",
+        ("InvalidClientTokenId", "The security token is invalid.", 403),
+        "Renew the cred",
+    ),
+    (
+        "create-jwt-key",
+        "CreateSecret",
+        ("RequestTimeTooSkewed", "Too large a difference.", 403),
+        "clock is wrong: set it",
+    ),
 ]
 
 
@@ -58,7 +103,9 @@ def is_a_sentence(printed: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("task", "only", "refusal", "says"), REFUSALS, ids=lambda value: value[0] if isinstance(value, tuple) else None
+    ("task", "only", "refusal", "says"),
+    REFUSALS,
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )
 def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, refusal, says, cluster, invoke):
     with faults.injected(faults.refusing(*refusal), then=faults.refusing(*refusal), only=only) as injection:
@@ -91,7 +138,9 @@ def test_an_sso_session_that_is_over_is_a_sentence(invoke):
         "[sso-session s]\nsso_region = eu-west-2\nsso_start_url = https://example.org/start\n"
     )
     unset = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-    walked = invoke("create-jwt-key", AWS_PROFILE="work", AWS_CONFIG_FILE=str(Path("config").resolve()), **unset)
+    walked = invoke(
+        "create-jwt-key", AWS_PROFILE="work", AWS_CONFIG_FILE=str(Path("config").resolve()), **unset
+    )
     assert walked.returncode == 1
     assert "`aws sso login`" in walked.printed
     assert is_a_sentence(walked.printed), walked.printed
@@ -100,23 +149,35 @@ def test_an_sso_session_that_is_over_is_a_sentence(invoke):
 @pytest.mark.parametrize(
     ("only", "refusal", "says"),
     [
-        ("RunInstances", ("InsufficientInstanceCapacity", CAPACITY), "AWS has no such machine free in this Availability Zone"),
+        (
+            "RunInstances",
+            ("InsufficientInstanceCapacity", CAPACITY),
+            "AWS has no such machine free in this Availability Zone",
+        ),
         ("RunInstances", ("VcpuLimitExceeded", VCPUS), r"quota of vCPUs \(L-1216C47A\)"),
     ],
 )
-def test_what_aws_refuses_a_stack_is_a_reason_with_the_next_step(only, refusal, says, network, cloudformation, invoke):
-    with faults.injected(faults.refusing(*refusal), then=faults.refusing(*refusal), only=only, whose="stacks") as injection:
+def test_what_aws_refuses_a_stack_is_a_reason_with_the_next_step(
+    only, refusal, says, network, cloudformation, invoke
+):
+    with faults.injected(
+        faults.refusing(*refusal), then=faults.refusing(*refusal), only=only, whose="stacks"
+    ) as injection:
         made = make_cluster("pcluster-ubuntu", network, cloudformation)
     assert injection.met
-    cause, *_, advised = stack.failures(cloudformation, made["stack"])
+    cause, *_, advised = stack.list_failures(cloudformation, made["stack"])
     assert refusal[1] in cause
     assert re.search(says, advised), advised
 
 
 def test_a_quota_that_the_wizards_stack_meets_is_said_too(cloudformation):
     template = "Resources: {Address: {Type: AWS::EC2::EIP}}"
-    with faults.injected(faults.refusing("AddressLimitExceeded", ADDRESSES), only="AllocateAddress", whose="stacks"):
-        made = cloudformation.create_stack(StackName="parallelclusternetworking-pubpriv-1", TemplateBody=template)["StackId"]
-    cause, advised = stack.failures(cloudformation, made)
+    with faults.injected(
+        faults.refusing("AddressLimitExceeded", ADDRESSES), only="AllocateAddress", whose="stacks"
+    ):
+        made = cloudformation.create_stack(
+            StackName="parallelclusternetworking-pubpriv-1", TemplateBody=template
+        )["StackId"]
+    cause, advised = stack.list_failures(cloudformation, made)
     assert ADDRESSES in cause
     assert "quota of Elastic IPs (L-0263D0A3)" in advised

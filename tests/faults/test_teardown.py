@@ -30,7 +30,11 @@ STEPS = [
 ]
 README = (ROOT / "README.md").read_text()
 HOLD_NOTHING = {"sts", "servicequotas", "service-quotas", "pricing"}  # services in which nothing is ever made
-SIGNED = {"elasticfilesystem": "efs", "monitoring": "cloudwatch", "tagging": "resource-groups"}  # their names in boto3
+SIGNED = {
+    "elasticfilesystem": "efs",
+    "monitoring": "cloudwatch",
+    "tagging": "resource-groups",
+}  # their names in boto3
 
 
 def left_on_purpose() -> Iterator[tuple[str, str]]:
@@ -60,7 +64,13 @@ def test_up_and_down_leave_what_the_readme_says_and_every_service_that_they_call
         assert down.returncode == 0, down.printed
     left = inventory(REGION) - before
     assert len(made) > 70
-    assert {thing.kind for thing in left} == {"log group", "bucket", "object", "key pair", "secret to be deleted"}
+    assert {thing.kind for thing in left} == {
+        "log group",
+        "bucket",
+        "object",
+        "key pair",
+        "secret to be deleted",
+    }
     assert [thing for thing in left if not is_on_purpose(thing)] == []
     told = [thing.id for thing in left if thing.kind in ("bucket", "key pair", "log group")]
     functions = [name for name in told if name.startswith("/aws/lambda/pcluster-")]
@@ -111,7 +121,7 @@ def test_a_cluster_is_deleted_in_whatever_state_it_is(become, status, invoke, mo
     before = of_account(picture())
     become(monkeypatch)
     cloudformation = cluster_in_network()
-    assert stack.find(cloudformation, CLUSTER)["StackStatus"] == status
+    assert stack.find_stack(cloudformation, CLUSTER)["StackStatus"] == status
     walked = invoke("delete-cluster", "--yes")
     assert walked.returncode == 0, walked.printed
     assert difference(before, of_account(picture())) == []
@@ -126,7 +136,10 @@ def test_a_cluster_that_was_deleted_in_part_is_deleted_for_good(invoke):
     with faults.injected(refused, then=refused, only="TerminateInstances", whose="stacks") as injection:
         walked = invoke("delete-cluster", "--yes")
     assert injection.met
-    assert (walked.returncode, stack.find(cloudformation, CLUSTER)["StackStatus"]) == (1, "DELETE_FAILED")
+    assert (walked.returncode, stack.find_stack(cloudformation, CLUSTER)["StackStatus"]) == (
+        1,
+        "DELETE_FAILED",
+    )
     assert "was not deleted: run this again" in walked.printed
     assert "it is in use" in walked.printed
     assert invoke("delete-cluster", "--yes").returncode == 0
@@ -147,7 +160,9 @@ def test_a_deletion_that_is_under_way_is_watched_to_its_end(invoke, monkeypatch)
 
 def cluster_in_network() -> object:
     """Make the cluster in the network that stands."""
-    subnets = client("ec2", REGION).describe_subnets(Filters=[{"Name": "tag:Name", "Values": ["*Subnet"]}])["Subnets"]
+    subnets = client("ec2", REGION).describe_subnets(Filters=[{"Name": "tag:Name", "Values": ["*Subnet"]}])[
+        "Subnets"
+    ]
     public = next(subnet["SubnetId"] for subnet in subnets if subnet["MapPublicIpOnLaunch"])
     cloudformation = client("cloudformation", REGION)
     make_cluster(CLUSTER, {"vpc": subnets[0]["VpcId"], "public": public}, cloudformation)

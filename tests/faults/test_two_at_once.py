@@ -38,8 +38,12 @@ def another(emulated_aws):
     started.close()
 
 
-@pytest.mark.parametrize(("task", "base", "call"), TWICE, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(task, base, call, invoke, another):
+@pytest.mark.parametrize(
+    ("task", "base", "call"), TWICE, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(
+    task, base, call, invoke, another
+):
     build(base, invoke)
     assert invoke(task).returncode == 0
     once = picture()
@@ -55,7 +59,9 @@ def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(ta
     assert difference(once, picture()) == []
 
 
-def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other_untouched(invoke, another, monkeypatch):
+def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other_untouched(
+    invoke, another, monkeypatch
+):
     made = ("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}", "render")
     build(STANDS._replace(tasks=(*made, "connect-uqle")), invoke)
     alone = of_account(picture())
@@ -67,7 +73,10 @@ def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other
     monkeypatch.chdir(another.folder.parent)
     both = faults.meeting(2)
     with faults.injected(both, then=both, only="RunInstances") as injection, ThreadPoolExecutor(2) as pool:
-        answers = [pool.submit(invoke, "connect-uqle"), pool.submit(another, "connect-uqle", INVOKE_CLUSTER_NAME="second")]
+        answers = [
+            pool.submit(invoke, "connect-uqle"),
+            pool.submit(another, "connect-uqle", INVOKE_CLUSTER_NAME="second"),
+        ]
         assert [answer.result().returncode for answer in answers] == [0, 0]
     assert len(injection.met) == 2
     assert machines() == {"pcluster-ubuntu": "pcluster-ubuntu-uqle", "second": "second-uqle"}
@@ -80,8 +89,15 @@ def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other
 
 def machines() -> dict[str, str]:
     """Give the names of the UQLE machines that run, by the clusters that they are tagged for: one."""
-    running = [{"Name": "tag-key", "Values": ["slurm-cluster"]}, {"Name": "instance-state-name", "Values": ["running"]}]
+    running = [
+        {"Name": "tag-key", "Values": ["slurm-cluster"]},
+        {"Name": "instance-state-name", "Values": ["running"]},
+    ]
     pages = client("ec2", REGION).describe_instances(Filters=running)["Reservations"]
-    tags = [{tag["Key"]: tag["Value"] for tag in instance["Tags"]} for page in pages for instance in page["Instances"]]
+    tags = [
+        {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
+        for page in pages
+        for instance in page["Instances"]
+    ]
     assert len({each["slurm-cluster"] for each in tags}) == len(tags)
     return {each["slurm-cluster"]: each["Name"] for each in tags}

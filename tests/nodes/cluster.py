@@ -70,7 +70,9 @@ def rendered(key: str = KEY) -> dict[str, Any]:
         "CLUSTER_NAME": NAME,
         "SSH_FROM": "203.0.113.7/32",
     }
-    text = template.render(REPOSITORY / "config.template.yml", values, Path("config-parameters.json"))
+    text = template.render_template(
+        REPOSITORY / "config.template.yml", values, Path("config-parameters.json")
+    )
     tree: dict[str, Any] = yaml.safe_load(text)
     return tree
 
@@ -93,7 +95,9 @@ class Node(Machine):
         "--tmpfs=/var/lib/slurm-containers:mode=755",
     )
 
-    def __init__(self, addresses: Addresses, layers: list[Path], binds: dict[str, Path] | None = None) -> None:
+    def __init__(
+        self, addresses: Addresses, layers: list[Path], binds: dict[str, Path] | None = None
+    ) -> None:
         self.names = {
             "cluster": NAME,
             "head": f"ip-{addresses.head.replace('.', '-')}",
@@ -179,7 +183,10 @@ class HeadNode(Node):
 
     def processes(self, *units: str) -> dict[str, str]:
         """Give the process ids of services."""
-        return {unit: self.enter("systemctl", "show", "-P", "MainPID", unit).stdout.strip() for unit in units or DAEMONS}
+        return {
+            unit: self.enter("systemctl", "show", "-P", "MainPID", unit).stdout.strip()
+            for unit in units or DAEMONS
+        }
 
 
 class ComputeNode(Node):
@@ -188,7 +195,10 @@ class ComputeNode(Node):
     node_type = "ComputeFleet"
 
     def __init__(self, addresses: Addresses, layers: list[Path], head_node: HeadNode) -> None:
-        shared = {path: head_node.binds.get(path, head_node.path(path)) for path in ("/opt/slurm", "/home", "/shared")}
+        shared = {
+            path: head_node.binds.get(path, head_node.path(path))
+            for path in ("/opt/slurm", "/home", "/shared")
+        }
         super().__init__(addresses, layers, shared)
 
     def configure(self) -> None:
@@ -220,7 +230,9 @@ class RestApi:
     def call(self, method: str, path: str, token: str | None = "", **body: Any) -> requests.Response:
         """Send a request, with a good token unless another, or None, is given."""
         headers = {} if token is None else {"X-SLURM-USER-TOKEN": token or self.token()}
-        return self.session.request(method, f"{self.url}{path}", headers=headers, json=body or None, timeout=20)
+        return self.session.request(
+            method, f"{self.url}{path}", headers=headers, json=body or None, timeout=20
+        )
 
     def get(self, path: str) -> dict[str, Any]:
         """Give what the API answers to a good token, without errors."""
@@ -232,7 +244,11 @@ class RestApi:
 
     def version(self) -> str:
         """Discover the newest version of the API."""
-        found = {match[1] for path in self.get("/openapi/v3")["paths"] if (match := re.match(r"/slurm/(v[\d.]+)/", path))}
+        found = {
+            match[1]
+            for path in self.get("/openapi/v3")["paths"]
+            if (match := re.match(r"/slurm/(v[\d.]+)/", path))
+        }
         return max(found, key=lambda version: [int(number) for number in version[1:].split(".")])
 
     def run_job(self, script: str, seconds: float = 60) -> dict[str, Any]:

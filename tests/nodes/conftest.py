@@ -12,7 +12,17 @@ import pytest
 
 import sandbox
 from slurm_cluster.aws import jwt_secret
-from tests.nodes.cluster import CLUSTER, PACKAGES, SINGLE, SUITES, ComputeNode, HeadNode, RestApi, Secret, root
+from tests.nodes.cluster import (
+    CLUSTER,
+    PACKAGES,
+    SINGLE,
+    SUITES,
+    ComputeNode,
+    HeadNode,
+    RestApi,
+    Secret,
+    root,
+)
 from tests.nodes.machine import NETWORK, Completed
 
 HERE = Path(__file__).parent  # where `run` has pytest look for its settings
@@ -23,7 +33,11 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
 
 
 GROUPS = ["uqle", "installed"]  # the longest, which begin first
-WAITED_FOR = ["rebooted", "rebooting", "machine"]  # while these boot, the tests that do without them have their turn
+WAITED_FOR = [
+    "rebooted",
+    "rebooting",
+    "machine",
+]  # while these boot, the tests that do without them have their turn
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -35,7 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return *(group != longest for longest in GROUPS), *(name in item.fixturenames for name in WAITED_FOR)
 
     for item in items:
-        suite = item.callspec.params.get("cluster") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+        suite = (
+            item.callspec.params.get("cluster")
+            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+            else None
+        )
         if not item.get_closest_marker("xdist_group"):
             disk = "installed" if "installed" in item.fixturenames else None
             item.add_marker(pytest.mark.xdist_group(suite or disk or item.path.stem))

@@ -42,7 +42,9 @@ class Machine:
 
     options: tuple[str, ...]  # of nspawn: what this kind of machine needs to run containers itself
 
-    def __init__(self, name: str, address: str, layers: list[Path], binds: dict[str, Path] | None = None) -> None:
+    def __init__(
+        self, name: str, address: str, layers: list[Path], binds: dict[str, Path] | None = None
+    ) -> None:
         self.name, self.address, self.binds = name, address, binds or {}
         self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/run"))
         self.root, self.disk = self.folder / "root", self.folder / "disk"
@@ -90,11 +92,26 @@ class Machine:
     def boot(self) -> None:
         """Switch the machine on, and wait until systemd has started everything."""
         self.cgroup.mkdir(exist_ok=True)
-        command = ["systemd-nspawn", f"--directory={self.root}", f"--machine={self.name}", "--register=no", "--keep-unit"]
-        command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only", *self.options]
+        command = [
+            "systemd-nspawn",
+            f"--directory={self.root}",
+            f"--machine={self.name}",
+            "--register=no",
+            "--keep-unit",
+        ]
+        command += [
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+            "--console=read-only",
+            *self.options,
+        ]
         command += [f"--bind={source}:{target}" for target, source in self.binds.items()]
         command += [f"--network-namespace-path=/run/netns/{self.namespace}", "--boot"]
-        environment = os.environ | {"UNIFIED_CGROUP_HIERARCHY": "1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
+        environment = os.environ | {
+            "UNIFIED_CGROUP_HIERARCHY": "1",
+            "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+        }
         with Path(self.folder, "console").open("ab") as console:
             self.nspawn = subprocess.Popen(
                 ["bash", "-c", 'echo 0 >"$0/cgroup.procs" && exec "$@"', self.cgroup, *command],
@@ -104,7 +121,11 @@ class Machine:
                 stderr=console,
                 start_new_session=True,
             )
-        wait_for(lambda: self.leader and Path(f"/proc/{self.leader}/root/run/systemd/private").exists(), 30, "systemd runs")
+        wait_for(
+            lambda: self.leader and Path(f"/proc/{self.leader}/root/run/systemd/private").exists(),
+            30,
+            "systemd runs",
+        )
         self.enter("systemctl", "is-system-running", "--wait", check=False)
 
     @property
@@ -118,11 +139,18 @@ class Machine:
 
     def enter(self, *command: str, check: bool = True, timeout: float = 120) -> Completed:
         """Run a command among the machine's processes."""
-        return host("nsenter", "--target", self.leader, "--all", *CLEAN, *command, check=check, timeout=timeout)
+        return host(
+            "nsenter", "--target", self.leader, "--all", *CLEAN, *command, check=check, timeout=timeout
+        )
 
-    def run(self, *command: str, user: str = "root", check: bool = True, timeout: float = 300, **environment: str) -> Completed:
+    def run(
+        self, *command: str, user: str = "root", check: bool = True, timeout: float = 300, **environment: str
+    ) -> Completed:
         """Run a command as systemd runs a service: in a clean environment and a cgroup of its own."""
-        options = [f"--property=User={user}", *(f"--setenv={name}={value}" for name, value in environment.items())]
+        options = [
+            f"--property=User={user}",
+            *(f"--setenv={name}={value}" for name, value in environment.items()),
+        ]
         return self.enter(
             *("systemd-run", "--quiet", "--wait", "--collect", "--pipe", *options, "--", *command),
             check=check,
@@ -153,7 +181,9 @@ def plug_in(address: str) -> str:
     host("ip", "link", "add", card, "type", "veth", "peer", "name", "eth0", "netns", namespace)
     host("ip", "link", "set", card, "master", "nodes", "up")
     router = f"{address.rsplit('.', 2)[0]}.0.1"
-    for command in f"link set lo up|address add {address}/16 dev eth0|link set eth0 up|route add default via {router}".split("|"):
+    for command in f"link set lo up|address add {address}/16 dev eth0|link set eth0 up|route add default via {router}".split(
+        "|"
+    ):
         host("ip", "-netns", namespace, *command.split())
     return namespace
 

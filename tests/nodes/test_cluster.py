@@ -9,7 +9,9 @@ ENDED = {"COMPLETED"}
 
 
 def test_all_scripts_succeed_on_both_nodes(cluster):
-    assert {name: done.returncode for name, done in cluster.said.items()} == dict.fromkeys(cluster.said, 0), cluster.said
+    assert {name: done.returncode for name, done in cluster.said.items()} == dict.fromkeys(cluster.said, 0), (
+        cluster.said
+    )
 
 
 def test_all_daemons_run_and_will_after_a_boot(cluster):
@@ -23,7 +25,9 @@ def test_all_daemons_run_and_will_after_a_boot(cluster):
 def test_a_token_of_the_key_is_accepted_and_the_version_is_discovered(cluster):
     version = cluster.rest.version()
     assert "statistics" in cluster.rest.get(f"/slurm/{version}/diag")
-    assert [found["name"] for found in cluster.rest.get(f"/slurmdb/{version}/clusters/")["clusters"]] == ["pcluster-ubuntu"]
+    assert [found["name"] for found in cluster.rest.get(f"/slurmdb/{version}/clusters/")["clusters"]] == [
+        "pcluster-ubuntu"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -39,20 +43,30 @@ def test_a_token_is_refused(cluster, claims, status):
     version, token = cluster.rest.version(), cluster.rest.token(**claims)
     assert cluster.rest.call("GET", f"/slurm/{version}/diag", token).status_code == status
     assert cluster.rest.call("GET", f"/slurm/{version}/jobs/", token).status_code == status
-    submitted = cluster.rest.call("POST", f"/slurm/{version}/job/submit", token, script="#!/bin/sh\ntrue\n", job={"name": "no"})
+    submitted = cluster.rest.call(
+        "POST", f"/slurm/{version}/job/submit", token, script="#!/bin/sh\ntrue\n", job={"name": "no"}
+    )
     assert submitted.status_code == status
     assert cluster.head.slurm("squeue", "--noheader", "--name=no") == ""
 
 
 def test_nothing_answers_without_a_token(cluster):
     version = cluster.rest.version()
-    for path in "/openapi/v3", f"/slurm/{version}/ping", f"/slurm/{version}/diag", f"/slurmdb/{version}/jobs/":
+    for path in (
+        "/openapi/v3",
+        f"/slurm/{version}/ping",
+        f"/slurm/{version}/diag",
+        f"/slurmdb/{version}/jobs/",
+    ):
         assert cluster.rest.call("GET", path, None).status_code == 401
 
 
 def test_slurmrestd_is_neither_root_nor_slurm_and_cannot_read_the_key(cluster):
     process = cluster.head.processes("slurmrestd")["slurmrestd"]
-    assert cluster.head.enter("ps", "-o", "user:20=,group:20=", "-p", process).stdout.split() == ["slurmrestd", "slurmrestd"]
+    assert cluster.head.enter("ps", "-o", "user:20=,group:20=", "-p", process).stdout.split() == [
+        "slurmrestd",
+        "slurmrestd",
+    ]
     assert cluster.head.run("cat", KEY_FILE, user="slurmrestd", check=False).returncode != 0
 
 
@@ -86,7 +100,11 @@ def test_the_key_is_on_the_head_node_in_its_one_file_and_not_on_the_compute_node
     places = ("/etc", "/var", "/opt", "/run", "/tmp", "/root", "/home", "/usr/local")
     assert cluster.head.files_with(key, *places) == [KEY_FILE]
     assert cluster.compute.files_with(key, *places) == []
-    assert cluster.head.run("stat", "-c", "%U:%G %a %s", KEY_FILE).stdout.split() == ["slurm:slurm", "600", str(len(key))]
+    assert cluster.head.run("stat", "-c", "%U:%G %a %s", KEY_FILE).stdout.split() == [
+        "slurm:slurm",
+        "600",
+        str(len(key)),
+    ]
     for node in cluster.head, cluster.compute:
         assert key not in node.enter("ps", "-efww").stdout
         assert key not in node.enter("journalctl", "--no-pager").stdout
@@ -118,8 +136,16 @@ def test_packages_are_asked_for_once(cluster):
 def test_slurmrestd_that_is_killed_is_back_within_ten_seconds(cluster):
     before = cluster.head.processes("slurmrestd")
     cluster.head.enter("systemctl", "kill", "--signal=KILL", "slurmrestd")
-    wait_for(lambda: cluster.head.processes("slurmrestd") not in (before, {"slurmrestd": "0"}), 8, "slurmrestd runs again")
-    wait_for(lambda: cluster.head.run("curl", "-s", "http://localhost:8082/", check=False).returncode == 0, 2, "it answers")
+    wait_for(
+        lambda: cluster.head.processes("slurmrestd") not in (before, {"slurmrestd": "0"}),
+        8,
+        "slurmrestd runs again",
+    )
+    wait_for(
+        lambda: cluster.head.run("curl", "-s", "http://localhost:8082/", check=False).returncode == 0,
+        2,
+        "it answers",
+    )
     assert cluster.rest.version()
 
 

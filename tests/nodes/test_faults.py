@@ -116,4 +116,7 @@ def test_an_apt_that_is_busy_is_waited_for(installed_head):
     done = installed_head.action("OnNodeConfigured")
     assert done.returncode == 0, done.stdout
     assert "lock" in done.stdout
-    assert installed_head.enter("dpkg-query", "--show", "--showformat=${Status}", "slirp4netns").stdout == "install ok installed"
+    assert (
+        installed_head.enter("dpkg-query", "--show", "--showformat=${Status}", "slirp4netns").stdout
+        == "install ok installed"
+    )

@@ -36,7 +36,10 @@ def undisturbed(installed):
 def test_a_start_that_is_killed_before_any_of_its_commands_is_made_good_by_the_next(new_head):
     state = "stat -c '%n %U:%G %a' /var/spool/slurm.state /var/spool/slurm.state/*"
     assert run_until(new_head, 0, "OnNodeStart").returncode == 0
-    commands, undisturbed = int(new_head.path("/root/commands").read_text()), new_head.enter("bash", "-c", state).stdout
+    commands, undisturbed = (
+        int(new_head.path("/root/commands").read_text()),
+        new_head.enter("bash", "-c", state).stdout,
+    )
     assert commands > 15
     for command in range(1, commands):
         new_head.enter("rm", "-rf", "/var/spool/slurm.state")
@@ -58,16 +61,26 @@ def test_a_killed_run_is_made_good_by_the_next(undisturbed, installed_head, mome
     assert rest.get(f"/slurm/{rest.version()}/diag")
 
 
-def test_a_run_that_is_killed_while_it_installs_and_again_is_made_good_by_the_next(undisturbed, configured_head):
+def test_a_run_that_is_killed_while_it_installs_and_again_is_made_good_by_the_next(
+    undisturbed, configured_head
+):
     configured_head.copy_script("on_node_configured_ubuntu.sh")
     for package in "libdbi-perl", "mariadb-server":
-        configured_head.enter("systemd-run", "--quiet", "--collect", "--unit=action", f"{SCRIPTS}/on_node_configured_ubuntu.sh")
+        configured_head.enter(
+            "systemd-run", "--quiet", "--collect", "--unit=action", f"{SCRIPTS}/on_node_configured_ubuntu.sh"
+        )
         listed = ("dpkg-query", "--show", "--showformat", "${db:Status-Status}", package)
         wait_for(
-            lambda listed=listed: configured_head.enter(*listed, check=False).stdout == "unpacked", 60, f"{package} is unpacked"
+            lambda listed=listed: configured_head.enter(*listed, check=False).stdout == "unpacked",
+            60,
+            f"{package} is unpacked",
         )
         configured_head.enter("systemctl", "kill", "--signal=KILL", "action")
-        wait_for(lambda: configured_head.enter("systemctl", "is-active", "action", check=False).returncode, 10, "it ends")
+        wait_for(
+            lambda: configured_head.enter("systemctl", "is-active", "action", check=False).returncode,
+            10,
+            "it ends",
+        )
     again = configured_head.action("OnNodeConfigured")
     assert again.returncode == 0, again.stdout
     assert configured_head.state() == undisturbed[1]

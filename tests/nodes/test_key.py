@@ -36,7 +36,11 @@ def test_no_program_is_told_the_secrets_key(new_head, secret):
     # Bash shows each command before it runs it: the key may be an argument of bash's own commands alone.
     new_head.write("/root/trace", "case $0 in *on_node_start*) PS4='+ ' && set -o xtrace ;; esac\n")
     done = new_head.action("OnNodeStart", secret.arn, BASH_ENV="/root/trace", **secret.environment)
-    told = {line.lstrip("+ ").split()[0].partition("=")[0] for line in done.stdout.splitlines() if secret.key in line}
+    told = {
+        line.lstrip("+ ").split()[0].partition("=")[0]
+        for line in done.stdout.splitlines()
+        if secret.key in line
+    }
     assert done.returncode == 0
     assert told == {"key", "secret", "printf", "write_key"}
 
@@ -44,10 +48,15 @@ def test_no_program_is_told_the_secrets_key(new_head, secret):
 def test_a_literal_key_is_written_nowhere_else(new_head):
     new_head.write("/root/key", KEY)  # so that systemd, which runs the script here, does not know it
     new_head.copy_script("on_node_start_ubuntu.sh")
-    done = new_head.run("bash", "-c", f'exec {SCRIPTS}/on_node_start_ubuntu.sh "$(cat /root/key)"', check=False)
+    done = new_head.run(
+        "bash", "-c", f'exec {SCRIPTS}/on_node_start_ubuntu.sh "$(cat /root/key)"', check=False
+    )
     assert done.returncode == 0, done.stdout
     assert KEY not in done.stdout
-    assert new_head.files_with(KEY, "/etc", "/var", "/opt", "/run", "/tmp", "/home", "/root") == ["/root/key", KEY_FILE]
+    assert new_head.files_with(KEY, "/etc", "/var", "/opt", "/run", "/tmp", "/home", "/root") == [
+        "/root/key",
+        KEY_FILE,
+    ]
     assert owner_and_mode(new_head, KEY_FILE) == ["slurm:slurm", "600"]
 
 

@@ -55,5 +55,8 @@ def seconds(node_type: str, bare: bool) -> float:
 def test_the_script_takes_little_longer_than_its_packages(record_property, node_type, bound):
     pairs = [(seconds(node_type, bare=False), seconds(node_type, bare=True)) for _ in range(ROUNDS)]
     script, bare = (statistics.median(times) for times in zip(*pairs, strict=True))
-    record_property("speed", f"{node_type:13} script {script:5.1f} s, bare apt-get {bare:5.1f} s, ratio {script / bare:.2f}")
+    record_property(
+        "speed",
+        f"{node_type:13} script {script:5.1f} s, bare apt-get {bare:5.1f} s, ratio {script / bare:.2f}",
+    )
     assert script / bare <= bound

@@ -34,7 +34,9 @@ def by_rest(rest, version, token, count):
     began = time.monotonic()
     with ThreadPoolExecutor(count) as pool:
         submit = f"/slurm/{version}/job/submit"
-        answers = pool.map(lambda _: rest.call("POST", submit, token, script="#!/bin/sh\ntrue\n", job=JOB), range(count))
+        answers = pool.map(
+            lambda _: rest.call("POST", submit, token, script="#!/bin/sh\ntrue\n", job=JOB), range(count)
+        )
         ids = [answer.json()["job_id"] for answer in answers]
     return time.monotonic() - began, ids
 
@@ -42,7 +44,9 @@ def by_rest(rest, version, token, count):
 def by_sbatch(head, count):
     """Do the same on the head node, whose own clock is read: the way to it does not count."""
     head.write("/usr/local/bin/submit", SBATCH, mode=0o755)
-    said = head.run("/usr/local/bin/submit", str(count), user="slurm", PATH="/opt/slurm/bin:/usr/bin:/bin").stdout.split()
+    said = head.run(
+        "/usr/local/bin/submit", str(count), user="slurm", PATH="/opt/slurm/bin:/usr/bin:/bin"
+    ).stdout.split()
     return int(said[-1]) / 1e6, said[:-1]
 
 
@@ -59,4 +63,7 @@ def test_jobs_that_come_at_once_are_all_accepted(cluster, record_property, count
         pairs.append((through_rest, through_sbatch))
         cluster.head.slurm("scancel", "--user=slurm")
     rest, sbatch = (statistics.median(times) for times in zip(*pairs, strict=True))
-    record_property("speed", f"{f'{count} at once':13} REST {rest:7.3f} s, sbatch {sbatch:7.3f} s, ratio {rest / sbatch:.2f}")
+    record_property(
+        "speed",
+        f"{f'{count} at once':13} REST {rest:7.3f} s, sbatch {sbatch:7.3f} s, ratio {rest / sbatch:.2f}",
+    )

@@ -7,7 +7,7 @@ import pytest
 
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import rest_client
-from slurm_cluster.slurm.smoke_job import verify
+from slurm_cluster.slurm.smoke_job import run_smoke_job
 from tests.nodes.cluster import SUITES
 from tests.nodes.machine import NETWORK, wait_for
 
@@ -20,7 +20,9 @@ def prove(cluster):
 
     def run(**options):
         given = {"url": cluster.rest.url, "key": cluster.rest.key, "pause": 0.2}
-        return list(verify(**given | options, read_output=lambda path: cluster.head.path(path).read_text()))
+        return list(
+            run_smoke_job(**given | options, read_output=lambda path: cluster.head.path(path).read_text())
+        )
 
     return run
 
@@ -63,7 +65,9 @@ def test_a_slurmrestd_that_is_down_is_said(cluster, fails):
         assert fails().startswith("Port closed: ")
 
 
-@pytest.mark.parametrize("cluster", SUITES[:1], indirect=True)  # slurmrestd tries for a minute: one version is enough
+@pytest.mark.parametrize(
+    "cluster", SUITES[:1], indirect=True
+)  # slurmrestd tries for a minute: one version is enough
 def test_a_slurmctld_that_is_down_is_said(cluster, fails):
     with broken(cluster.head, "systemctl stop slurmctld", "systemctl start slurmctld"):
         assert fails().startswith("slurmctld is down: ")

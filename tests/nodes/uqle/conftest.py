@@ -87,27 +87,35 @@ class Account(NamedTuple):
 @pytest.fixture(scope="session")
 def account(person: Person) -> Iterator[Account]:
     person.invoke("up", "--yes", "--ssh-from", f"{PERSON}/32")
-    ec2, cloudformation, efs = (boto3.client(name, region_name=REGION) for name in ("ec2", "cloudformation", "efs"))
-    made = stack.require(cloudformation, NAME)
+    ec2, cloudformation, efs = (
+        boto3.client(name, region_name=REGION) for name in ("ec2", "cloudformation", "efs")
+    )
+    made = stack.require_cluster(cloudformation, NAME)
     instances = [i for page in ec2.describe_instances()["Reservations"] for i in page["Instances"]]
-    [head] = [i for i in instances if i["InstanceId"] == stack.output(made, "HeadNodeInstanceID")]
+    [head] = [i for i in instances if i["InstanceId"] == stack.get_output(made, "HeadNodeInstanceID")]
     [uqle] = [i for i in instances if {"Key": "slurm-cluster", "Value": NAME} in i["Tags"]]
-    file_system = stack.output(made, "EFSIds")
-    [target] = efs.describe_mount_targets(FileSystemId=file_system)["MountTargets"]  # in the compute nodes' subnet
-    fleet = stack.physical_id(cloudformation, NAME, "ComputeSecurityGroup")
+    file_system = stack.get_output(made, "EFSIds")
+    [target] = efs.describe_mount_targets(FileSystemId=file_system)[
+        "MountTargets"
+    ]  # in the compute nodes' subnet
+    fleet = stack.find_resource_id(cloudformation, NAME, "ComputeSecurityGroup")
     compute = ec2.create_network_interface(SubnetId=target["SubnetId"], Groups=[fleet])["NetworkInterface"]
-    given = ec2.describe_instance_attribute(InstanceId=uqle["InstanceId"], Attribute="userData")["UserData"]["Value"]
+    given = ec2.describe_instance_attribute(InstanceId=uqle["InstanceId"], Attribute="userData")["UserData"][
+        "Value"
+    ]
     [key] = ec2.describe_key_pairs(KeyNames=[NAME], IncludePublicKey=True)["KeyPairs"]
     name = f"{file_system}.efs.{REGION}.amazonaws.com"
     network = Network(ec2)
     mount_tools(root("tools"), root("uqle"))
-    network.resolve({i["PrivateDnsName"]: i["PrivateIpAddress"] for i in (head, uqle)} | {name: target["IpAddress"]})
+    network.resolve(
+        {i["PrivateDnsName"]: i["PrivateIpAddress"] for i in (head, uqle)} | {name: target["IpAddress"]}
+    )
     network.open_gateway()
     yield Account(
         ec2,
         network,
         head,
-        stack.physical_id(cloudformation, NAME, "HeadNodeSecurityGroup") or "",
+        stack.find_resource_id(cloudformation, NAME, "HeadNodeSecurityGroup") or "",
         compute,
         uqle,
         base64.b64decode(given),
@@ -138,7 +146,11 @@ def metadata(account: Account) -> Iterator[MetadataService]:
             "placement": {"availability-zone": f"{REGION}a", "region": REGION},
             "public-keys": {LISTING: f"0={NAME}", "0": {"openssh-key": account.public_key}},
         },
-        "dynamic": {"instance-identity": {"document": f'{{"region": "{REGION}", "instanceId": "{uqle["InstanceId"]}"}}'}},
+        "dynamic": {
+            "instance-identity": {
+                "document": f'{{"region": "{REGION}", "instanceId": "{uqle["InstanceId"]}"}}'
+            }
+        },
     }
     service = MetadataService(tree)
     yield service
@@ -184,7 +196,11 @@ class Boot(NamedTuple):
 
 @pytest.fixture(scope="session")
 def booting(
-    pool: ThreadPoolExecutor, account: Account, uqle_network: str, metadata: MetadataService, file_server: FileServer
+    pool: ThreadPoolExecutor,
+    account: Account,
+    uqle_network: str,
+    metadata: MetadataService,
+    file_server: FileServer,
 ) -> Iterator[Boot]:
     """The first boot. The file server's security group keeps the twin out.
 
@@ -220,7 +236,9 @@ def rebooting(pool: ThreadPoolExecutor, account: Account, machine: VirtualMachin
     member = Stranger(account.network, account.uqle["SubnetId"])
     member.join(account.head_group)
     nft(REFUSE.format(address=account.file_server_address), member.namespace)
-    machine.shell("echo before the reboot >/shared/kept; stat -c %Y /var/log/apt/history.log >/shared/installed")
+    machine.shell(
+        "echo before the reboot >/shared/kept; stat -c %Y /var/log/apt/history.log >/shared/installed"
+    )
     before = machine.reboot()
 
     def boot() -> VirtualMachine:

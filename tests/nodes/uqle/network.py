@@ -61,7 +61,9 @@ class Network:
     def __init__(self, ec2: Any) -> None:
         self.ec2, self.plugged = ec2, list[str]()
         host("ip", "address", "add", f"{PERSON}/32", "dev", "lo")
-        host("ip", "route", "add", "203.0.113.0/24", "dev", "nodes", "src", PERSON)  # what the sandbox gives out
+        host(
+            "ip", "route", "add", "203.0.113.0/24", "dev", "nodes", "src", PERSON
+        )  # what the sandbox gives out
         self.name_server: subprocess.Popen[bytes] | None = None
 
     def interfaces(self) -> list[dict[str, Any]]:
@@ -93,7 +95,11 @@ class Network:
 
     def open_gateway(self) -> None:
         """Lead each public address to its machine."""
-        public = {i["Association"]["PublicIp"]: i["PrivateIpAddress"] for i in self.interfaces() if i.get("Association")}
+        public = {
+            i["Association"]["PublicIp"]: i["PrivateIpAddress"]
+            for i in self.interfaces()
+            if i.get("Association")
+        }
         nft(GATEWAY.format(addresses="\n    ".join(f"ip daddr {a} dnat to {b}" for a, b in public.items())))
 
     def resolve(self, names: dict[str, str]) -> None:
@@ -158,8 +164,15 @@ def packet_filter(interfaces: list[dict[str, Any]], groups: dict[str, Any], addr
         for group in interface["Groups"]:
             members[group["GroupId"]].append(interface["PrivateIpAddress"])
     own = [groups[group] for group in groups if address in members[group]]
-    inbound = [rule for group in own for each in group["IpPermissions"] for rule in rules(each, members, "saddr")]
-    outbound = [rule for group in own for each in group["IpPermissionsEgress"] for rule in rules(each, members, "daddr")]
+    inbound = [
+        rule for group in own for each in group["IpPermissions"] for rule in rules(each, members, "saddr")
+    ]
+    outbound = [
+        rule
+        for group in own
+        for each in group["IpPermissionsEgress"]
+        for rule in rules(each, members, "daddr")
+    ]
     lines = {"inbound": "\n    ".join(inbound), "outbound": "\n    ".join(outbound)}
     return FILTER.format(name_server=NAME_SERVER, metadata=METADATA, **lines)
 

@@ -100,7 +100,9 @@ class MetadataService:
                 self.wfile.write(body)
 
             def do_PUT(self) -> None:
-                if self.path != "/latest/api/token" or not self.headers.get("X-aws-ec2-metadata-token-ttl-seconds"):
+                if self.path != "/latest/api/token" or not self.headers.get(
+                    "X-aws-ec2-metadata-token-ttl-seconds"
+                ):
                     return self.answer(400)
                 token = secrets.token_urlsafe()
                 service.tokens.add(token)

@@ -36,13 +36,19 @@ def uqle(machine, connected, person):
 
 
 def test_the_private_name_of_the_head_node_resolves_to_it_on_the_uqle_machine(uqle, connected, person):
-    [url] = [line.removeprefix("SLURM_URL=") for line in (person.folder / "uqle.env").read_text().splitlines()[:1]]
+    [url] = [
+        line.removeprefix("SLURM_URL=") for line in (person.folder / "uqle.env").read_text().splitlines()[:1]
+    ]
     name = url.removeprefix("http://").removesuffix(":8082")
     assert uqle.shell(f"getent hosts {name}").split() == [connected.head.address, name]
 
 
-def test_uqle_runs_a_job_by_the_values_of_uqle_env_and_reads_its_output_under_its_own_mount_point(uqle, connected, person):
-    machine = next(each for each in person.invoke("handover").split() if each.startswith("ubuntu@")).rstrip(":")
+def test_uqle_runs_a_job_by_the_values_of_uqle_env_and_reads_its_output_under_its_own_mount_point(
+    uqle, connected, person
+):
+    machine = next(each for each in person.invoke("handover").split() if each.startswith("ubuntu@")).rstrip(
+        ":"
+    )
     person.invoke("handover", "--with-key")
     key = ["-i", person.private_key]
     Path(person.folder, "job.py").write_text(JOB)

@@ -10,7 +10,9 @@ from slurm_cluster.aws import uqle_instance
 from tests.nodes.cluster import root
 from tests.nodes.machine import NETWORK, Machine
 
-PLACE = uqle_instance.Place("pcluster-ubuntu", "eu-west-2", "stack", "sg-1", "subnet-1", "fs-0123456789abcdef0")
+PLACE = uqle_instance.LaunchTarget(
+    "pcluster-ubuntu", "eu-west-2", "stack", "sg-1", "subnet-1", "fs-0123456789abcdef0"
+)
 
 SCRIPT = "/var/lib/cloud/instance/scripts/part-001"
 STAND_IN = """#!/bin/sh
@@ -67,7 +69,7 @@ def node(share):
         node.enter("useradd", "--create-home", "ubuntu")
         node.enter("dpkg-divert", "--local", "--rename", "--add", "/usr/sbin/mount.nfs4")
         node.write("/usr/sbin/mount.nfs4", STAND_IN, mode=0o755)
-        node.write(SCRIPT, uqle_instance.user_data(PLACE, "/shared"), mode=0o755)
+        node.write(SCRIPT, uqle_instance.render_user_data(PLACE, "/shared"), mode=0o755)
         yield node
     finally:
         node.destroy()
@@ -77,12 +79,17 @@ def test_docker_and_compose_run_two_services_that_share_the_folder(node, share):
     assert node.path("/bin/sh").readlink().name == "dash"
     done = node.run(SCRIPT, check=False)
     assert done.returncode == 0, done.stdout
-    assert f"{PLACE.file_system}.efs.{PLACE.region}.amazonaws.com is mounted at /shared, and Docker is installed" in done.stdout
+    assert (
+        f"{PLACE.file_system}.efs.{PLACE.region}.amazonaws.com is mounted at /shared, and Docker is installed"
+        in done.stdout
+    )
     node.write("/srv/compose.yaml", COMPOSE)
     node.run("bash", "-c", IMAGE)
     command = "cd /srv && mkdir -p /shared/data && docker compose up --quiet-pull --exit-code-from client"
     node.run("bash", "-c", command)
-    assert (share / "data/page").read_text() == (share / "data/fetched").read_text() == "written by the server\n"
+    assert (
+        (share / "data/page").read_text() == (share / "data/fetched").read_text() == "written by the server\n"
+    )
 
 
 def test_a_package_that_is_not_to_be_had_is_named_and_the_mount_point_takes_no_files(node, share):

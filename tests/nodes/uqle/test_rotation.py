@@ -30,13 +30,17 @@ MOMENTS = {
 def secret_key(person):
     """What the secret holds."""
     manager = boto3.client("secretsmanager", region_name=REGION)
-    return lambda: manager.get_secret_value(SecretId="pcluster-ubuntu-eu-west-2-slurm-jwt-key")["SecretString"]
+    return lambda: manager.get_secret_value(SecretId="pcluster-ubuntu-eu-west-2-slurm-jwt-key")[
+        "SecretString"
+    ]
 
 
 def status(head, key):
     """Give what Slurm answers to a token of the key, asked by curl on the node itself."""
     token = jwt.encode({"sun": "slurm", "iat": int(time.time()), "exp": int(time.time()) + 60}, key, "HS256")
-    paths = head.run("curl", "-s", "-H", f"X-SLURM-USER-TOKEN: {token}", "http://localhost:8082/openapi/v3").stdout
+    paths = head.run(
+        "curl", "-s", "-H", f"X-SLURM-USER-TOKEN: {token}", "http://localhost:8082/openapi/v3"
+    ).stdout
     version = max(word for word in ("v0.0.40", "v0.0.41", "v0.0.42") if word in paths)
     command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"X-SLURM-USER-TOKEN: {token}"]
     return head.run(*command, f"http://localhost:8082/slurm/{version}/diag").stdout
@@ -63,7 +67,10 @@ def test_tokens_of_the_new_key_are_taken_and_those_of_the_old_one_refused(connec
     wait_for(lambda: connected.head.slurm(*ended) == "COMPLETED", 30, "a job that ran meanwhile ends")
     for key in old, secret_key():
         assert key not in said
-        assert connected.head.files_with(key, "/etc", "/var", "/opt", "/run", "/tmp", "/root", "/home") in ([], [KEY_FILE])
+        assert connected.head.files_with(key, "/etc", "/var", "/opt", "/run", "/tmp", "/root", "/home") in (
+            [],
+            [KEY_FILE],
+        )
         assert key not in connected.head.enter("journalctl", "--no-pager").stdout
 
 
@@ -72,7 +79,9 @@ def test_a_task_that_was_killed_is_made_good_by_the_next(connected, person, secr
     old = secret_key()
     Path(tmp_path, "ssh").write_text(KILLER.format(before_that=MOMENTS[moment]))
     Path(tmp_path, "ssh").chmod(0o755)
-    killed = person.run(*person.command("rotate-jwt-key"), check=False, PATH=f"{tmp_path}:{person.environment['PATH']}")
+    killed = person.run(
+        *person.command("rotate-jwt-key"), check=False, PATH=f"{tmp_path}:{person.environment['PATH']}"
+    )
     assert killed.returncode == -9, killed.stdout
     between = secret_key()
     assert between != old

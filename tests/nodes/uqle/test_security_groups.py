@@ -8,7 +8,10 @@ from slurm_cluster.aws import security_groups
 from tests.nodes.machine import host
 from tests.nodes.uqle.network import PERSON, Stranger
 
-pytestmark = [pytest.mark.xdist_group("uqle"), pytest.mark.usefixtures("rebooting")]  # none of it goes through that machine
+pytestmark = [
+    pytest.mark.xdist_group("uqle"),
+    pytest.mark.usefixtures("rebooting"),
+]  # none of it goes through that machine
 
 
 LONG = 30  # seconds in which something comes back even while machines boot beside it
@@ -16,7 +19,16 @@ LONG = 30  # seconds in which something comes back even while machines boot besi
 
 def status_from(namespace: str, url: str, seconds: int = 3) -> str:
     """Give the HTTP status that a machine of the network gets, or why it gets none."""
-    curl = ["curl", "--silent", "--max-time", str(seconds), "--output", "/dev/null", "--write-out", "%{http_code}"]
+    curl = [
+        "curl",
+        "--silent",
+        "--max-time",
+        str(seconds),
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{http_code}",
+    ]
     curl += ["--noproxy", "*"]
     where = ["ip", "netns", "exec", namespace] if namespace else []
     done = host(*where, *curl, url, check=False)
@@ -40,12 +52,12 @@ def test_what_the_groups_allow_and_nothing_else_gets_through(account, connected)
 def test_without_the_groups_rule_even_the_uqle_machine_does_not_get_through(account, connected, uqle_network):
     namespace = f"m{uqle_network}"
     assert status_from(namespace, connected.url, LONG) == "401"
-    assert security_groups.revoke_members(account.ec2, account.head_group)
+    assert security_groups.remove_self_rule(account.ec2, account.head_group)
     account.network.filter()
     try:
         assert status_from(namespace, connected.url) == "nothing comes back"
     finally:
-        security_groups.allow_members(account.ec2, account.head_group)
+        security_groups.add_self_rule(account.ec2, account.head_group)
         account.network.filter()
     assert status_from(namespace, connected.url, LONG) == "401"
 
@@ -53,7 +65,9 @@ def test_without_the_groups_rule_even_the_uqle_machine_does_not_get_through(acco
 def test_ssh_is_for_the_person_alone(account, connected):
     def greets(source: str, seconds: int) -> bool:
         try:
-            with socket.create_connection((connected.head.address, 22), timeout=seconds, source_address=(source, 0)) as ssh:
+            with socket.create_connection(
+                (connected.head.address, 22), timeout=seconds, source_address=(source, 0)
+            ) as ssh:
                 return ssh.recv(4) == b"SSH-"
         except TimeoutError:
             return False
@@ -67,9 +81,13 @@ def test_ssh_is_for_the_person_alone(account, connected):
         host("ip", "address", "delete", f"{other}/32", "dev", "lo")
 
 
-def test_verify_takes_the_url_of_a_port_that_is_reached_and_says_of_another_what_to_do(connected, person, uqle_network, aws):
+def test_verify_takes_the_url_of_a_port_that_is_reached_and_says_of_another_what_to_do(
+    connected, person, uqle_network, aws
+):
     task = person.command("verify", "--url", connected.url)
-    aws = aws | dict.fromkeys(("no_proxy", "NO_PROXY"), "*")  # which is no longer at an address of this machine
+    aws = aws | dict.fromkeys(
+        ("no_proxy", "NO_PROXY"), "*"
+    )  # which is no longer at an address of this machine
     said = person.run("nsenter", f"--net=/run/netns/m{uqle_network}", *task, **aws).stdout
     assert "COMPLETED, exit status 0" in said
     said = person.invoke("verify", "--url", connected.url, check=False)

@@ -28,18 +28,25 @@ def test_nothing_is_read_from_the_metadata_service_without_a_token(machine, meta
 def test_cloud_init_runs_the_very_bytes_that_the_launch_gave_to_ec2(machine, account):
     found = machine.run("/bin/cat", "/var/lib/cloud/instance/scripts/part-001").stdout
     assert found.encode() == account.user_data
-    assert machine.run("/bin/cat", "/var/lib/cloud/instance/user-data.txt").stdout.encode() == account.user_data
+    assert (
+        machine.run("/bin/cat", "/var/lib/cloud/instance/user-data.txt").stdout.encode() == account.user_data
+    )
 
 
 def test_the_script_succeeds_and_says_so_on_the_console(machine, account):
     result = json.loads(machine.run("/bin/cat", "/run/cloud-init/result.json").stdout)["v1"]
     assert (result["datasource"], result["errors"]) == ("DataSourceEc2Local", []), machine.console[-3000:]
-    assert f"[uqle_instance] {account.file_server} is mounted at /shared, and Docker is installed" in machine.console
+    assert (
+        f"[uqle_instance] {account.file_server} is mounted at /shared, and Docker is installed"
+        in machine.console
+    )
 
 
 def test_ubuntus_packages_are_installed_by_one_command(machine):
     history = machine.run("/bin/cat", "/var/log/apt/history.log").stdout
-    [command] = [line for line in history.splitlines() if line.startswith("Commandline:") and "nfs-common" in line]
+    [command] = [
+        line for line in history.splitlines() if line.startswith("Commandline:") and "nfs-common" in line
+    ]
     assert command.split()[-3:] == PACKAGES
     listed = machine.run("/usr/bin/dpkg-query", "--show", "--showformat=${Status}\n", *PACKAGES).stdout
     assert listed.splitlines() == ["install ok installed"] * 3
@@ -50,7 +57,9 @@ def test_the_user_of_the_image_may_use_docker(machine):
 
 
 def test_the_share_is_mounted_with_the_options_that_aws_asks_for(machine, account):
-    source, kind, options = machine.shell("findmnt --noheadings --mountpoint /shared --output SOURCE,FSTYPE,OPTIONS").split()
+    source, kind, options = machine.shell(
+        "findmnt --noheadings --mountpoint /shared --output SOURCE,FSTYPE,OPTIONS"
+    ).split()
     assert (source, kind) == (f"{account.file_server}:/", "nfs4")
     assert set(options.split(",")) >= ASKED, options
     assert f"addr={account.file_server_address}" in options

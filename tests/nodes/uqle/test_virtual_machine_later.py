@@ -42,7 +42,10 @@ def test_nothing_runs_again(rebooted):
 def test_without_the_server_the_boot_goes_on_and_tells_what_failed(unserved):
     assert not is_mounted(unserved)
     assert "shared.mount" in unserved.shell("systemctl --failed --no-legend")
-    assert unserved.shell("systemctl is-active docker multi-user.target", check=False).split() == ["active", "active"]
+    assert unserved.shell("systemctl is-active docker multi-user.target", check=False).split() == [
+        "active",
+        "active",
+    ]
     assert float(unserved.shell("cut -d' ' -f1 /proc/uptime")) < 300
 
 

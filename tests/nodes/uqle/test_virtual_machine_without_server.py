@@ -4,7 +4,10 @@ import pytest
 
 from tests.nodes.uqle.virtual_machine import cloud_init, is_mounted, no_file_can_be_written
 
-pytestmark = [pytest.mark.xdist_group("uqle"), pytest.mark.usefixtures("rebooting")]  # while the other one boots again
+pytestmark = [
+    pytest.mark.xdist_group("uqle"),
+    pytest.mark.usefixtures("rebooting"),
+]  # while the other one boots again
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +22,9 @@ def test_without_the_server_the_first_boot_ends_and_the_failure_is_seen(lonely, 
     assert "1 failures (part-001)" in str(status["errors"])
     said = f"[uqle_instance] ERROR: {account.file_server} is not mounted at /shared, tried for 30 s: see what mount says above"
     assert said in lonely.console
-    assert lonely.shell("systemctl is-active multi-user.target ssh docker", check=False).split()[0] == "active"
+    assert (
+        lonely.shell("systemctl is-active multi-user.target ssh docker", check=False).split()[0] == "active"
+    )
 
 
 def test_without_the_server_the_script_ends_with_the_status_of_its_cause(lonely):
@@ -32,7 +37,9 @@ def test_without_the_server_nothing_is_written_to_the_local_disk_in_its_place(lo
     assert no_file_can_be_written(lonely)
 
 
-def test_run_again_when_the_server_is_there_the_script_mounts_the_share(lonely, booting, account, file_server):
+def test_run_again_when_the_server_is_there_the_script_mounts_the_share(
+    lonely, booting, account, file_server
+):
     booting.network.join(account.head_group)
     assert "is mounted at /shared" in lonely.shell("/var/lib/cloud/instance/scripts/part-001", timeout=300)
     lonely.shell("echo at last >/shared/late && sync /shared/late")

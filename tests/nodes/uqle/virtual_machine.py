@@ -56,11 +56,23 @@ class VirtualMachine:
         command += ["-drive", f"file=/run/{name}.disk,if=virtio,cache=unsafe"]
         command += ["-netdev", "user,id=network,hostfwd=tcp::22-:22"]
         command += ["-device", f"virtio-net-pci,netdev=network,romfile=,mac={MAC}"]
-        command += ["-chardev", f"socket,id=agent,server=on,wait=off,path=/run/{name}.agent", "-device", "virtio-serial"]
+        command += [
+            "-chardev",
+            f"socket,id=agent,server=on,wait=off,path=/run/{name}.agent",
+            "-device",
+            "virtio-serial",
+        ]
         command += ["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]
         command += ["-qmp", f"unix:/run/{name}.monitor,server=on,wait=off"]
         command += [argument for table in SMBIOS for argument in ("-smbios", table)]
-        command += ["-kernel", "/srv/machine/kernel", "-initrd", "/srv/machine/initrd", "-append", COMMAND_LINE]
+        command += [
+            "-kernel",
+            "/srv/machine/kernel",
+            "-initrd",
+            "/srv/machine/initrd",
+            "-append",
+            COMMAND_LINE,
+        ]
         if saved:
             host("cp", saved, self.disk)
             command += ["-loadvm", SAVED]
@@ -119,7 +131,9 @@ class VirtualMachine:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(20)
                 connection.connect(str(self.agent))
-                connection.sendall(b"\xff" + b"".join(json.dumps(question).encode() + b"\n" for question in questions))
+                connection.sendall(
+                    b"\xff" + b"".join(json.dumps(question).encode() + b"\n" for question in questions)
+                )
                 answers = connection.makefile("rb")
                 line = b""
                 while not line.endswith(b'{"return": %d}\n' % id(arguments)):
@@ -210,7 +224,12 @@ def is_mounted(machine: VirtualMachine) -> bool:
 
 def no_file_can_be_written(machine: VirtualMachine) -> bool:
     """Try, as root, what a person and a container would, and look at the disk."""
-    tries = "echo lost >/shared/file", "mkdir /shared/folder", "cp /etc/hostname /shared/", "mkdir -p /shared/a/b"
+    tries = (
+        "echo lost >/shared/file",
+        "mkdir /shared/folder",
+        "cp /etc/hostname /shared/",
+        "mkdir -p /shared/a/b",
+    )
     refused = [machine.run("/bin/bash", "-c", command, check=False) for command in tries]
     assert all("Operation not permitted" in done.stdout and done.returncode for done in refused), refused
     assert machine.shell("ls -A /shared") == ""
