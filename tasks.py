@@ -75,9 +75,9 @@ def create_key_pair(c: Context, public_key: str = "") -> None:
     ):
         return
     if public_key:
-        echo(key_pair.import_key_pair(p.client("ec2"), p.key_pair, Path(public_key).expanduser()))
+        echo(key_pair.import_key_pair(p.ec2, p.key_pair, Path(public_key).expanduser()))
     else:
-        echo(key_pair.create_key_pair(p.client("ec2"), p.key_pair))
+        echo(key_pair.create_key_pair(p.ec2, p.key_pair))
 
 
 # --- Creating the VPC -------------------------------------------------------------------------------------------------
@@ -108,13 +108,13 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
     if head_node_subnet or compute_subnet:
         wanted = temp_config.TempConfig(p.region, p.key_pair, head_node_subnet, compute_subnet)
         if not skip_for_dry_run(c, f"write {p.temp_config} for {head_node_subnet} and {compute_subnet}"):
-            echo(existing_network.use_existing_network(p.client("ec2"), p.temp_config, p.cluster, wanted))
+            echo(existing_network.use_existing_network(p.ec2, p.temp_config, p.cluster, wanted))
         return
     command = pcluster.build_command("configure", "-c", str(p.temp_config))
     if c.config.run.dry:
         run_command(c, p, command)
         return
-    ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
+    ec2, cloudformation = p.ec2, p.cloudformation
     with files.acquire_lock(p.temp_config.parent, "configure"):
         wizard.claim_proven_vpc(ec2, cloudformation, p.temp_config)
         if files.exists(p.temp_config):
@@ -181,9 +181,9 @@ def upload_bootstrap(c: Context) -> None:
         f"put {', '.join(script_bucket.SCRIPTS.values())} into s3://slurm-cluster-bootstrap-.../{p.cluster}/",
     ):
         return
-    if script_bucket.ensure_bucket(p.client("s3"), p.bucket, p.account, p.region):
+    if script_bucket.ensure_bucket(p.s3, p.bucket, p.account, p.region):
         echo(f"Made the bucket {p.bucket}.")
-    put = script_bucket.upload_scripts(p.client("s3"), script_bucket.FOLDER, p.bucket, p.cluster, p.account)
+    put = script_bucket.upload_scripts(p.s3, script_bucket.FOLDER, p.bucket, p.cluster, p.account)
     echo(
         "\n".join(f"Put {uri}" for uri in put)
         or f"The scripts are in s3://{p.bucket}/{p.cluster}/: nothing to do."
@@ -204,8 +204,8 @@ def create_jwt_key(c: Context) -> None:
     p = get_project(c)
     if skip_for_dry_run(c, f"make the secret {p.secret} with a random key, and a policy to read it"):
         return
-    secret, new = jwt_secret.ensure_secret(p.client("secretsmanager"), p.secret, p.cluster)
-    changed = jwt_secret.ensure_policy(p.client("iam"), p.policy, secret)
+    secret, new = jwt_secret.ensure_secret(p.secretsmanager, p.secret, p.cluster)
+    changed = jwt_secret.ensure_policy(p.iam, p.policy, secret)
     echo(f"{'Made a new key in' if new else 'The key stands in'} {secret}.")
     echo(f"{'Wrote' if changed else 'There is'} the policy {p.policy}.")
 
@@ -235,7 +235,7 @@ def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> 
     values = parameters.read_parameters(p.parameter_file) if files.exists(p.parameter_file) else {}
     parameters.refuse_other_cluster(values, p.cluster, p.parameter_file)
     found = {"SSH_FROM": p.ssh_from(ssh_from), **p.found_parameters()}
-    stands = stack.find_stack(p.client("cloudformation"), p.cluster) is not None
+    stands = stack.find_stack(p.cloudformation, p.cluster) is not None
     values, found, said = script_bucket.reconcile_script_uris(values, found, p.cluster, stands)
     if jwt_secret.is_cluster_secret(str(values.get(parameters.KEY_PARAMETER, "")), p.secret) and not stands:
         values = values | {parameters.KEY_PARAMETER: ""}  # a secret that was made anew has another ARN
@@ -297,13 +297,13 @@ def create_cluster(c: Context) -> None:
         run_command(c, p, dry_run)
         run_command(c, p, real)
         return
-    cloudformation = p.client("cloudformation")
+    cloudformation = p.cloudformation
     begun = stack.find_stack_to_resume(cloudformation, p.cluster)
     if begun and begun["StackStatus"] in stack.STABLE_STATUSES:
         echo(f"The cluster {p.cluster} stands: {begun['StackStatus']}.")
         return
     if not begun:
-        preflight.check_configuration(p.config_file, p.cluster, p.region, p.client("s3"))
+        preflight.check_configuration(p.config_file, p.cluster, p.region, p.s3)
         answer = run_command(c, p, dry_run, hide=True)
         echo_lines(pcluster.check_dry_run(answer.stdout, answer.stderr))
         pcluster.check_result(run_command(c, p, real, hide=True))
@@ -313,7 +313,7 @@ def create_cluster(c: Context) -> None:
         != "CREATE_COMPLETE"
     ):
         raise Exit(
-            stack.explain_failed_creation(cloudformation, p.client("logs"), p.cluster, begun["StackId"]),
+            stack.explain_failed_creation(cloudformation, p.logs, p.cluster, begun["StackId"]),
             code=1,
         )
     echo(f"The cluster {p.cluster} stands.")
@@ -338,12 +338,12 @@ def update_cluster(c: Context) -> None:
     if c.config.run.dry:
         run_command(c, p, command)
         return
-    cloudformation = p.client("cloudformation")
+    cloudformation = p.cloudformation
     begun = stack.find_stack(cloudformation, p.cluster)
     if begun and begun["StackStatus"] in stack.UPDATING_STATUSES:  # by an earlier run, which was stopped
         output.show_progress(stack.watch_stack(cloudformation, begun["StackId"]))
     found = stack.require_cluster(cloudformation, p.cluster)
-    preflight.check_configuration(p.config_file, p.cluster, p.region, p.client("s3"))
+    preflight.check_configuration(p.config_file, p.cluster, p.region, p.s3)
     before = stack.get_newest_event_id(cloudformation, found["StackId"])
     answer = run_command(c, p, command, hide=True)
     if pcluster.has_no_changes(answer.stdout):
@@ -379,7 +379,7 @@ def allow_head_node_group(c: Context) -> None:
     if skip_for_dry_run(c, f"let the members of {p.cluster}'s head node group reach each other"):
         return
     group = p.place().group
-    added = security_groups.add_self_rule(p.client("ec2"), group)
+    added = security_groups.add_self_rule(p.ec2, group)
     echo(f"{'Now' if added else 'Already'} {group} admits all traffic of its own members.")
 
 
@@ -403,7 +403,7 @@ def create_instance(c: Context) -> None:
     ):
         return
     place, found, image = p.before_launch()
-    ec2, script = p.client("ec2"), uqle_instance.render_user_data(place, settings.mount_point)
+    ec2, script = p.ec2, uqle_instance.render_user_data(place, settings.mount_point)
     if found:
         echo(f"The UQLE instance {found['InstanceId']} is {found['State']['Name']}.")
         for difference in uqle_instance.list_differences(ec2, found, place, settings, script):
@@ -448,14 +448,14 @@ def handover(c: Context, with_key: bool = False) -> None:
     p = get_project(c)
     if skip_for_dry_run(c, f"write {p.handover_file} for the UQLE machine"):
         return
-    found = stack.require_cluster(p.client("cloudformation"), p.cluster)
+    found = stack.require_cluster(p.cloudformation, p.cluster)
     head_node, mount_point = stack.get_output(found, "HeadNodePrivateDnsName"), p.uqle_settings().mount_point
     key = p.jwt_key() if with_key else None
     uqle_env.write_uqle_env(p.handover_file, head_node, mount_point, key)
     where = (
         f"in SLURM_JWT_KEY of {p.parameter_file}" if p.literal_key else f"secret {p.given_secret or p.secret}"
     )
-    machine = uqle_instance.find_instance(p.client("ec2"), p.cluster)
+    machine = uqle_instance.find_instance(p.ec2, p.cluster)
     echo_lines(
         uqle_env.format_summary(p.handover_file, head_node, mount_point, where, with_key, p.key_pair, machine)
     )
@@ -489,10 +489,10 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
         output.echo_lines(smoke_job.run_smoke_job(url, key, user, seconds=seconds), "the job", c.quiet)
         return
     found, private = (
-        stack.require_cluster(p.client("cloudformation"), p.cluster),
+        stack.require_cluster(p.cloudformation, p.cluster),
         key_pair.get_private_key_path(p.key_pair),
     )
-    machine = ssh.find_jump_host(p.client("ec2"), found, p.uqle_settings().mount_point)
+    machine = ssh.find_jump_host(p.ec2, found, p.uqle_settings().mount_point)
 
     def read(path: str) -> str:
         return ssh.read_remote_file(
@@ -527,7 +527,7 @@ def ssh(c: Context, uqle: bool = False) -> None:
         address = (
             "<from connect-uqle>"
             if c.config.run.dry
-            else uqle_instance.get_public_address(p.client("ec2"), p.cluster)
+            else uqle_instance.get_public_address(p.ec2, p.cluster)
         )
         command = shlex.join(["ssh", "-i", private, f"ubuntu@{address}"])
     answer = run_command(c, p, command, interactive=True, pty=sys.stdin.isatty())
@@ -587,9 +587,9 @@ def pause(c: Context) -> None:
     ask_fleet(c, "STOP_REQUESTED")
     if skip_for_dry_run(c, "stop the UQLE instance"):
         return
-    ec2 = p.client("ec2")
+    ec2 = p.ec2
     stopped = uqle_instance.stop_instance(ec2, p.cluster)
-    output.show_progress(fleet.watch_fleet(p.client("dynamodb"), p.cluster, "STOPPED"), c.quiet)
+    output.show_progress(fleet.watch_fleet(p.dynamodb, p.cluster, "STOPPED"), c.quiet)
     output.show_progress(uqle_instance.watch_instances(ec2, stopped, "stopped"), c.quiet)
     echo("The compute fleet is stopped.")
     echo(f"Stopped {', '.join(stopped)}." if stopped else "No UQLE instance runs.")
@@ -612,9 +612,9 @@ def resume(c: Context) -> None:
     ask_fleet(c, "START_REQUESTED")
     if skip_for_dry_run(c, "start the UQLE instance"):
         return
-    ec2 = p.client("ec2")
+    ec2 = p.ec2
     output.show_progress(uqle_instance.start_instance(ec2, p.cluster), c.quiet)
-    output.show_progress(fleet.watch_fleet(p.client("dynamodb"), p.cluster, "RUNNING"), c.quiet)
+    output.show_progress(fleet.watch_fleet(p.dynamodb, p.cluster, "RUNNING"), c.quiet)
     machine = uqle_instance.find_instance(ec2, p.cluster)
     echo("The compute fleet is running.")
     echo(
@@ -631,7 +631,7 @@ def ask_fleet(c: Context, wanted: str) -> None:
 
     p = get_project(c)
     if not c.config.run.dry:
-        stack.require_cluster(p.client("cloudformation"), p.cluster)
+        stack.require_cluster(p.cloudformation, p.cluster)
     command = ["update-compute-fleet", "--cluster-name", p.cluster, "--status", wanted]
     answer = run_command(c, p, pcluster.build_command(*command, region=p.region), hide=True)
     if not c.config.run.dry:
@@ -658,10 +658,10 @@ def rotate_jwt_key(c: Context) -> None:
         return
     key_rotation.refuse_literal_key(p.literal_key, p.parameter_file)
     found, private = (
-        stack.require_cluster(p.client("cloudformation"), p.cluster),
+        stack.require_cluster(p.cloudformation, p.cluster),
         key_pair.get_private_key_path(p.key_pair),
     )
-    through, manager = ssh.find_head_node_host(p.client("ec2"), found), p.client("secretsmanager")
+    through, manager = ssh.find_head_node_host(p.ec2, found), p.secretsmanager
     old, secret = p.jwt_key(), p.given_secret or jwt_secret.find_secret_arn(manager, p.secret) or p.secret
     key_rotation.check_root_access(through, private)
     new = key_rotation.put_new_key(manager, secret)
@@ -692,8 +692,8 @@ def disconnect_uqle(c: Context) -> None:
         c, f"terminate the UQLE instance of {p.cluster}, and take the rule of the head node's group away"
     ):
         return
-    ec2 = p.client("ec2")
-    group = stack.find_resource_id(p.client("cloudformation"), p.cluster, "HeadNodeSecurityGroup")
+    ec2 = p.ec2
+    group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
     gone = uqle_instance.terminate_instances(ec2, p.cluster, group)
     output.show_progress(uqle_instance.watch_instances(ec2, gone, "terminated"), c.quiet)
     echo(f"Terminated {', '.join(gone)}." if gone else "There is no UQLE instance.")
@@ -719,15 +719,15 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
     if c.config.run.dry:
         run_command(c, p, command)
         return
-    cloudformation = p.client("cloudformation")
+    cloudformation = p.cloudformation
     found = stack.find_stack(cloudformation, p.cluster)
     if not found:
         echo(f"There is no cluster {p.cluster}.")
         return
-    security_groups.refuse_foreign_members(cloudformation, p.client("ec2"), p.cluster)
+    security_groups.refuse_foreign_members(cloudformation, p.ec2, p.cluster)
     before = ""
     if found["StackStatus"] != "DELETE_IN_PROGRESS":
-        fate = shared_storage.describe_deletion(cloudformation, p.client("efs"), found)
+        fate = shared_storage.describe_deletion(cloudformation, p.efs, found)
         output.confirm(f"Delete the cluster {p.cluster} in {p.region}? {fate}", yes, name=p.cluster)
         before = stack.get_newest_event_id(cloudformation, found["StackId"])
         answer = run_command(c, p, command, hide=True)
@@ -772,7 +772,7 @@ def remove_network(p: Project, quiet: bool) -> None:
     from slurm_cluster.errors import ClusterError
     from slurm_cluster.steps import wizard
 
-    ec2, cloudformation = p.client("ec2"), p.client("cloudformation")
+    ec2, cloudformation = p.ec2, p.cloudformation
     with files.acquire_lock(p.temp_config.parent, "configure"):
         wizard.claim_proven_vpc(ec2, cloudformation, p.temp_config)
     found = network.find_network(ec2, cloudformation, p.cluster, p.wizards_subnet)
@@ -784,7 +784,7 @@ def remove_network(p: Project, quiet: bool) -> None:
             )
         )
         return
-    network.refuse_network_in_use(ec2, cloudformation, p.client("efs"), p.cluster, found)
+    network.refuse_network_in_use(ec2, cloudformation, p.efs, p.cluster, found)
     network.claim_vpc(ec2, found.vpc, p.cluster)  # so that it is found again when this is stopped half-way
     for each in found.stacks:
         if (
@@ -821,8 +821,8 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
 
     p = get_project(c)
     if not c.config.run.dry:
-        found = stack.find_stack(p.client("cloudformation"), p.cluster)
-        fate = shared_storage.describe_deletion(p.client("cloudformation"), p.client("efs"), found)
+        found = stack.find_stack(p.cloudformation, p.cluster)
+        fate = shared_storage.describe_deletion(p.cloudformation, p.efs, found)
         output.confirm(
             f"Take away the UQLE machine, the cluster {p.cluster} and its network? {fate}",
             yes,
@@ -839,9 +839,9 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
         ) as refused:  # another cluster may be in it: what is this one's alone goes all the same
             kept = str(refused)
     if all and not skip_for_dry_run(c, "delete the boot scripts, the secret and its policy"):
-        gone = script_bucket.delete_scripts(p.client("s3"), p.bucket, p.cluster, p.account)
+        gone = script_bucket.delete_scripts(p.s3, p.bucket, p.cluster, p.account)
         gone += jwt_secret.delete_secret_and_policy(
-            p.client("secretsmanager"), p.client("iam"), p.secret, p.policy
+            p.secretsmanager, p.iam, p.secret, p.policy
         )
         echo_lines(f"Deleted {each}." for each in gone)
     if not c.config.run.dry:

@@ -1,4 +1,4 @@
-"""What is fast, against what a person would pick instead: `make bench` measures it, and writes the README's table.
+"""Compare the tasks with what a person would use instead: `make bench` writes the table in docs/benchmarks.md.
 
 Every figure is a ratio of two medians of one run on one machine. The rivals take turns, round for round, so that whatever
 else the machine does falls on both of them.

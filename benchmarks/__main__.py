@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...]` measures, writes results.json, and from it the table in README.md."""
+"""`python -m benchmarks [NAME...]` measures, writes results.json, and from it the table in docs/benchmarks.md."""
 
 import datetime
 import json
@@ -15,7 +15,7 @@ from benchmarks.account import ROOT, connected_cluster
 from benchmarks.comparisons import ALONE, IN_AWS, Comparison, Row
 
 RESULTS = Path(__file__).with_name("results.json")
-README = ROOT / "README.md"
+DOCUMENT = ROOT / "docs" / "benchmarks.md"
 START, END = "<!-- benchmarks -->\n", "<!-- end of benchmarks -->"
 
 
@@ -61,8 +61,8 @@ def write_down(name: str, rows: list[Row]) -> None:
         "rows": {name: told[name] for name in [*ALONE, *IN_AWS] if name in told},
     }
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    before, _, rest = README.read_text().partition(START)
-    README.write_text(f"{before}{START}{shown(results)}{END}{rest.partition(END)[2]}")
+    before, _, rest = DOCUMENT.read_text().partition(START)
+    DOCUMENT.write_text(f"{before}{START}{shown(results)}{END}{rest.partition(END)[2]}")
 
 
 def measured(names: list[str]) -> Iterator[tuple[str, list[Row]]]:
@@ -93,8 +93,8 @@ def table(rows: list[Row]) -> str:
 
 
 def shown(results: dict[str, Any]) -> str:
-    """Give what the README shows of the results."""
-    head = "| what | against | ratio | medians | at most | because |\n| --- | --- | --- | --- | --- | --- |"
+    """Return the table of the results, as docs/benchmarks.md shows it."""
+    head = "| measured | compared with | ratio | medians | limit | reason for the limit |\n| --- | --- | --- | --- | --- | --- |"
     rows = [Row(**row) for rows in results["rows"].values() for row in rows]
     return f"{head}\n{table(rows)}\n\nMeasured on {results['machine']}.\n"
 

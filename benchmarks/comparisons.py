@@ -51,10 +51,10 @@ def set_up(folder: Path) -> Iterator[Row]:
     commands = [Command(shell(f"export {caches}; {ours}")), Command(shell(f"export {caches}; {pips}"))]
     times = medians(commands, folder, rounds=1, warm_up=0)
     what, against = (
-        "`git clone`, `make setup`, `invoke --list`, caches cold",
-        "`pip install` of the same lock, cache cold",
+        "`git clone`, `make setup`, `invoke --list`, with empty caches",
+        "`pip install` of the same lock, with an empty cache",
     )
-    yield Row(what, against, *times, 1 / 3, "uv installs side by side what pip installs in turn")
+    yield Row(what, against, *times, 1 / 3, "uv installs packages in parallel, pip one by one")
 
 
 def start(folder: Path) -> Iterator[Row]:
@@ -62,7 +62,7 @@ def start(folder: Path) -> Iterator[Row]:
     (folder / "tasks.py").write_text(ONE_TASK)
     for ours, floor in {"--list": "--list", "--help render": "--help hello"}.items():
         times = medians([Command(invoke(ours)), Command(invoke(floor, folder))], folder, 15)
-        yield Row(f"`invoke {ours}`", "the same with one task", *times, 1.15, "invoke's own start")
+        yield Row(f"`invoke {ours}`", "`invoke` with one task", *times, 1.15, "the start of `invoke`")
 
 
 def render(folder: Path) -> Iterator[Row]:
@@ -72,7 +72,7 @@ def render(folder: Path) -> Iterator[Row]:
     commands = [Command(invoke("render")), Command(by_hand), Command(invoke("hello", folder))]
     ours, chevron, floor = medians(commands, folder, 15)
     against = f"`chevron` by hand ({chevron:.2f} s) and a task that does nothing ({floor:.2f} s)"
-    yield Row("`invoke render`", against, ours, chevron + floor, 1.3, "the start of both")
+    yield Row("`invoke render`", against, ours, chevron + floor, 1.3, "both programs have to start")
 
 
 # The calls of connect-uqle that need each other's answers, at the shortest. What else it asks can be asked beside them.
@@ -98,32 +98,27 @@ def connect(folder: Path) -> Iterator[Row]:
     first, again, script = medians(commands, folder, 3)
     with late(DELAY):
         late_first, late_again, late_script = medians(commands, folder, 3, warm_up=0)
-    what, slowly = "`invoke connect-uqle`", f"each call {DELAY * 1000:.0f} ms later"
-    yield Row(what, "the same by `aws`", first, script, 1 / 4, "one start of Python for eight")
+    what, slowly = "`invoke connect-uqle`", f"each call delayed by {DELAY * 1000:.0f} ms"
+    yield Row(what, "the same with `aws`", first, script, 1 / 4, "one start of Python instead of eight")
     yield Row(
         f"{what}, {slowly}",
-        "the same by `aws`",
+        "the same with `aws`",
         late_first,
         late_script,
         1 / 3,
-        "one start of Python for eight",
+        "one start of Python instead of eight",
     )
-    chain = len(CHAIN) * DELAY
+    delayed, chain = f"{len(CHAIN)} calls", len(CHAIN) * DELAY
     yield Row(
         f"{what}, {slowly}",
-        f"the delay of {len(CHAIN)} calls",
+        f"the delay of {delayed}",
         late_first,
         chain,
         1.5,
-        "so many need each other's answers",
+        f"{delayed} depend on each other",
     )
     yield Row(
-        "what the delay adds to it",
-        f"the delay of {len(CHAIN)} calls",
-        late_first - first,
-        chain,
-        1.5,
-        "the same",
+        "the time that the delay adds", f"the delay of {delayed}", late_first - first, chain, 1.5, "the same"
     )
     yield Row(f"{what} again", "the first run", again, first, 1 / 2, "there is nothing to do")
     yield Row(
@@ -135,7 +130,11 @@ def status(folder: Path) -> Iterator[Row]:
     """Compare status with pcluster's own."""
     commands = [Command(invoke("status")), Command(f"pcluster describe-cluster --cluster-name {CLUSTER}")]
     yield Row(
-        "`invoke status`", "`pcluster describe-cluster`", *medians(commands, folder, 5), 1, "it tells less"
+        "`invoke status`",
+        "`pcluster describe-cluster`",
+        *medians(commands, folder, 5),
+        1,
+        "`describe-cluster` shows less",
     )
 
 
@@ -162,8 +161,15 @@ def rehearse(folder: Path) -> Iterator[Row]:
     whole, commands = medians(
         [Command(f"make --silent -C {ROOT} rehearse"), Command(alone)], folder, 1, warm_up=0
     )
-    yield Row("`make rehearse`", "its `pcluster` commands alone", whole, commands, 1.35, "the rest is ours")
-    yield Row("`make rehearse`", "a minute", whole, 60, 1, "what a reader waits for")
+    yield Row(
+        "`make rehearse`",
+        "its `pcluster` commands alone",
+        whole,
+        commands,
+        1.35,
+        "the rest is the tasks' own time",
+    )
+    yield Row("`make rehearse`", "a minute", whole, 60, 1, "readers wait for it")
 
 
 def queues(folder: Path) -> Iterator[Row]:
@@ -179,7 +185,7 @@ def queues(folder: Path) -> Iterator[Row]:
             seconds,
             one,
             size / sizes[0],
-            "how much longer the template is",
+            "the template grows as much",
         )
 
 
@@ -191,7 +197,7 @@ def clusters(folder: Path) -> Iterator[Row]:
     go_up(folder)
     crowded = [calls(invoke(task), folder) for task in tasks.values()]
     for name, many, few in zip(tasks, crowded, alone, strict=True):
-        source = "each listing is one answer"
+        source = "one call lists all clusters"
         yield Row(
             f"`invoke {name}`, 20 clusters in the account", "one cluster", many, few, 1, source, "calls"
         )

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The README's two steps of connecting by hand, with the aws command line: what `invoke connect-uqle` is measured against.
+# The two steps of connecting by hand, with the aws command line: `invoke connect-uqle` is compared with this script.
 # It makes the calls that it needs and no others: nothing is looked up twice, and nothing is done when it is done already.
 #
 # usage: connect-uqle.sh CLUSTER KEY_PAIR USER_DATA

@@ -16,15 +16,10 @@ from moto.server import ThreadedMotoServer
 # Most of these give moto what it lacks, by being imported.
 from sandbox import (
     api_calls,
-    ec2,
     faults,
-    fleet,
-    moto_patches,
-    policies,
     public_images,
     record,
-    resource_types,
-)  # noqa: F401
+)
 
 DEFAULT_REGION = "eu-west-2"
 PROGRAMS = Path(__file__).parent / "bin"  # an ssh that connects to nothing

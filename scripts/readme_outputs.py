@@ -1,4 +1,10 @@
-"""The outputs in README.md, written anew from a rehearsal: what `make readme` runs, and `.ci/run` with --check."""
+"""Regenerate the task outputs in README.md and docs/ from a rehearsal.
+
+`make readme` runs this. `.ci/run` runs it with --check.
+
+A comment marks each block: `<!-- output: status -->` for the whole output of `invoke status`, or
+`<!-- output: status, head 5, tail 4 -->` for its first 5 and last 4 lines, with `[...]` between them.
+"""
 
 import difflib
 import re
@@ -8,11 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
-BLOCK = re.compile(r"(?P<start><!-- output: (?P<task>[a-z-]+) -->\n```text\n).*?(?P<end>```\n)", re.DOTALL)
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(
+    r"(?P<start><!-- output: (?P<task>[a-z-]+)(?:, head (?P<head>[1-9]\d*), tail (?P<tail>[1-9]\d*))? -->\n```text\n)"
+    r".*?(?P<end>```\n)",
+    re.DOTALL,
+)
 
-# What differs from run to run, and what stands for it
-SAME: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+# What differs from run to run, and its replacement
+REPLACEMENTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\b(vpc|subnet|nat|sg|sgr|i|eni|fs|fsmt|ami)-[0-9a-f]{8,17}\b", r"\1-0123456789abcdef0"),
     (r"\b10\.0\.\d+\.\d+\b(?!/)", "10.0.0.10"),
     (r"ip-10-\d+-\d+-\d+", "ip-10-0-0-10"),
@@ -23,29 +33,23 @@ SAME: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (
         r"_ubuntu-[0-9a-f]{12}\.sh",
         "_ubuntu-0123456789ab.sh",
-    ),  # the README does not change with each word of a script
+    ),  # the documents do not change with each word of a script
     (r"(?m)^(PASS +Node\.js: ).*", r"\1/usr/bin/node"),
     (r"\b20\d{10}(\d\d)?\b", lambda match: "20261124000000"[: len(match[0])]),
     (r"parallelcluster-[0-9a-f]{16}-v1", "parallelcluster-0123456789abcdef-v1"),
-    (
-        r"(?m)^ +\d+:\d\d  (CREATE|UPDATE|DELETE)_IN_PROGRESS\b.*\n",
-        "",
-    ),  # how many of these lines there are depends on the moment
+    (r"(?m)^ +\d+:\d\d  (CREATE|UPDATE|DELETE)_IN_PROGRESS\b.*\n", ""),  # their number depends on timing
     (r"(?m)^( +)\d+:\d\d  ", r"\g<1>0:01  "),
     (r"(?m)^Status: .*\n?", ""),
-    (
-        r"(?m)^(1\. .*\n2\. .*\n)(?:\d+\. .*\n){10,}(\d+\. .*\n)",
-        r"\1...\n\2",
-    ),  # a list of all regions tells nobody anything
+    (r"(?m)^(1\. .*\n2\. .*\n)(?:\d+\. .*\n){10,}(\d+\. .*\n)", r"\1...\n\2"),  # shorten the list of regions
     (r"(?m) +$", ""),
 ]
 
 
 def main(arguments: list[str]) -> int:
-    """Write the outputs, or with --check only compare them.
+    """Run a rehearsal and write its outputs, or with --check compare them.
 
     Returns:
-        0 when the README is, or was, as the rehearsal has it.
+        0 if the documents show, or now show, what the rehearsal printed.
     """
     transcript = ""
     with subprocess.Popen(
@@ -56,41 +60,56 @@ def main(arguments: list[str]) -> int:
             transcript += line
     if rehearsal.returncode:
         return rehearsal.returncode
-    before = README.read_text()
-    after = with_outputs(before, transcript)
-    if "--check" not in arguments:
-        README.write_text(after)
-    elif after != before:
+    outdated = []
+    for document in DOCUMENTS:
+        name, before = str(document.relative_to(ROOT)), document.read_text()
+        after = replace_outputs(before, transcript)
+        if after == before:
+            continue
+        if "--check" not in arguments:
+            document.write_text(after)
+            continue
+        outdated.append(name)
         print(
-            "README.md shows other outputs than this rehearsal: run `make readme`, and look at what changed."
-        )
-        print(
-            *difflib.unified_diff(
-                before.splitlines(), after.splitlines(), "README.md", "rehearsal", lineterm=""
-            ),
+            *difflib.unified_diff(before.splitlines(), after.splitlines(), name, "rehearsal", lineterm=""),
             sep="\n",
         )
-        return 1
-    return 0
+    if outdated:
+        print(f"The outputs in {', '.join(outdated)} are outdated. Run `make readme` and review the changes.")
+    return 1 if outdated else 0
 
 
-def with_outputs(readme: str, transcript: str) -> str:
-    """Give the README with the outputs of a rehearsal."""
-    outputs = dict(told(transcript))
-    return BLOCK.sub(lambda block: f"{block['start']}{outputs[block['task']]}{block['end']}", readme)
+def replace_outputs(document: str, transcript: str) -> str:
+    """Return the document with the outputs of a rehearsal."""
+    outputs = dict(parse_outputs(transcript))
+
+    def render(block: re.Match[str]) -> str:
+        lines = outputs[block["task"]].splitlines(keepends=True)
+        if block["head"]:
+            lines = shorten(lines, int(block["head"]), int(block["tail"]))
+        return f"{block['start']}{''.join(lines)}{block['end']}"
+
+    return BLOCK.sub(render, document)
 
 
-def told(transcript: str) -> list[tuple[str, str]]:
-    """Give each task of a rehearsal, and what it printed, as it would be in every run."""
+def shorten(lines: list[str], head: int, tail: int) -> list[str]:
+    """Return the first and the last lines, with `[...]` in place of those between."""
+    if len(lines) <= head + tail:
+        return lines
+    return [*lines[:head], "[...]\n", *lines[-tail:]]
+
+
+def parse_outputs(transcript: str) -> list[tuple[str, str]]:
+    """Return each task of a rehearsal and what it printed, without what differs from run to run."""
     transcript = transcript.split("\nstep  ")[0]
     steps = re.split(r"(?m)^=== invoke ", transcript)[1:]
-    found = []
+    outputs = []
     for step in steps:
         command, _, output = step.partition("\n")
-        for pattern, replacement in SAME:
+        for pattern, replacement in REPLACEMENTS:
             output = re.sub(pattern, replacement, output)
-        found.append((command.split()[0], f"$ invoke {command}\n{output.strip()}\n"))
-    return found
+        outputs.append((command.split()[0], f"$ invoke {command}\n{output.strip()}\n"))
+    return outputs
 
 
 if __name__ == "__main__":

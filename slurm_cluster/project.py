@@ -1,221 +1,277 @@
-"""One person's work on one cluster: the settings, the files of the current folder, and the clients of AWS."""
+"""One person's work on one cluster: the settings, the files of the current folder, and typed clients of AWS."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from slurm_cluster import files
-from slurm_cluster.aws import clients, jwt_secret, script_bucket, security_groups, stack, uqle_instance
-from slurm_cluster.config import parameters, regions, temp_config
-from slurm_cluster.config.settings import UQLE, get_file_paths, get_setting
+from slurm_cluster.config import parameters, temp_config
+from slurm_cluster.config.settings import get_file_paths, get_setting
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.output import echo
 
 if TYPE_CHECKING:
-    from types_boto3_ec2.type_defs import InstanceTypeDef
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_efs import EFSClient
+    from types_boto3_iam import IAMClient
+    from types_boto3_logs import CloudWatchLogsClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_service_quotas import ServiceQuotasClient
+    from types_boto3_ssm import SSMClient
+    from types_boto3_sts import STSClient
+
+    from slurm_cluster.aws.uqle_instance import InstanceSettings
+
+
+class CommandResult(Protocol):
+    """The result of an outside command, as invoke returns it."""
+
+    ok: bool
+    exited: int
+    stdout: str
+    stderr: str
+
+
+def refuse_to_run(command: str, **options: object) -> CommandResult:
+    """Stand in for `run` where the caller supplied none, as in tests of what needs no outside command."""
+    raise ClusterError(f"This project cannot run `{command}` with {options}: it was made without `run`.")
 
 
 class Project:
-    """What the tasks share; each part is read when it is first asked for, the files each time.
+    """What the steps share. Each client is made on first use; the files are read each time.
+
+    AWS's libraries are imported where they are used: `invoke render` does without them.
 
     Args:
-        settings: those of invoke.yaml and the environment.
+        settings: the settings of invoke.yaml and of INVOKE_ variables.
+        run: runs an outside command, given as one string, and returns its result; an empty one in a dry run.
+        dry_run: whether nothing may be changed.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        run: Callable[..., CommandResult] = refuse_to_run,
+        dry_run: bool = False,
+    ) -> None:
+        self.settings, self.run, self.dry_run = settings, run, dry_run
         self.cluster = parameters.validate_cluster_name(get_setting(settings, "cluster_name"))
         self.temp_config, self.parameter_file, self.config_file, self.handover_file = get_file_paths(settings)
 
+    # --- Settings and files -------------------------------------------------------------------------------
+
+    @property
+    def quiet(self) -> bool:
+        """Whether to show no progress."""
+        return bool(self.settings.get("quiet"))
+
+    def skip_for_dry_run(self, action: str) -> bool:
+        """Return whether this is a dry run, and print then what would be done."""
+        if self.dry_run:
+            echo(f"would {action}")
+        return self.dry_run
+
     @functools.cached_property
     def region(self) -> str:
-        """The region that everything happens in."""
+        """The region of the cluster."""
+        from slurm_cluster.config import regions
+
         return regions.resolve_region(self.parameter_file, self.temp_config)
 
-    @functools.cached_property
-    def account(self) -> str:
-        """The number of the AWS account."""
-        return clients.get_account_id(self.client("sts"))
-
-    @functools.cache  # noqa: B019 - a project lives as long as its task
-    def client(self, service: str) -> Any:
-        """Give the client of a service in the region."""
-        return clients.make_client(service, self.region)
-
-    def given(self) -> dict[str, Any]:
-        """Give what config-parameters.json has, without what is empty or a placeholder; nothing where it is not there."""
-        return (
-            parameters.filter_filled(parameters.read_parameters(self.parameter_file))
-            if files.exists(self.parameter_file)
-            else {}
-        )
+    @property
+    def filled_values(self) -> dict[str, Any]:
+        """The values in config-parameters.json, without empty ones and placeholders; empty if there is no file."""
+        if not files.exists(self.parameter_file):
+            return {}
+        return parameters.filter_filled(parameters.read_parameters(self.parameter_file))
 
     @property
     def key_pair(self) -> str:
-        """The name of the key pair: of the files where they name one, else of the settings, else the cluster's."""
-        filled = self.given().get("SSH_KEY_PAIR")
+        """The name of the key pair: from the files, else from the settings, else the cluster's name."""
+        filled = self.filled_values.get("SSH_KEY_PAIR")
         if not filled and files.exists(self.temp_config):
             filled = temp_config.read_temp_config(self.temp_config).key_pair
         name = filled or get_setting(self.settings, "key_pair") or self.cluster
-        faults = parameters.validate_value("SSH_KEY_PAIR", name)
-        if faults or "/" in str(name):
+        if parameters.validate_value("SSH_KEY_PAIR", name) or "/" in str(name):
             raise ClusterError(
-                f"The key pair is {parameters.shorten(name)}, which cannot be the name of one and of a file."
+                f"The key pair's name is {parameters.shorten(name)}. "
+                "EC2, or the name of its file, does not allow that: choose another."
             )
         return str(name)
 
-    def ssh_from(self, told: str = "") -> str:
-        """Give who may reach SSH: as told, else of the settings, else of config-parameters.json.
+    def get_ssh_from(self, flag: str = "") -> str:
+        """Return the address range that may use SSH: from the flag, else the settings, else config-parameters.json.
 
         Raises:
-            ClusterError: nobody said, or what was said is not a source of a rule.
+            ClusterError: there is none, or a security group rule cannot have it as its source.
         """
-        wanted = told or get_setting(self.settings, "ssh_from") or self.given().get("SSH_FROM")
-        if not wanted:
-            raise ClusterError(
-                "Nobody may reach SSH yet: say who, as in --ssh-from 203.0.113.7/32 for that one address."
-            )
-        faults = parameters.validate_value("SSH_FROM", wanted)
+        ssh_from = flag or get_setting(self.settings, "ssh_from") or self.filled_values.get("SSH_FROM")
+        if not ssh_from:
+            raise ClusterError("No address may use SSH yet. Pass --ssh-from 203.0.113.7/32, with your own address.")
+        faults = parameters.validate_value("SSH_FROM", ssh_from)
         if faults:
             raise ClusterError(f"{faults[0]}.")
-        return str(wanted)
+        return str(ssh_from)
 
     @property
     def public_subnet(self) -> str | None:
         """The public subnet that the files name, if they do."""
         if files.exists(self.temp_config):
             return temp_config.read_temp_config(self.temp_config).public_subnet
-        subnet = self.given().get("PUBLIC_SUBNET")
+        subnet = self.filled_values.get("PUBLIC_SUBNET")
         return subnet if subnet and not parameters.validate_value("PUBLIC_SUBNET", subnet) else None
 
     @property
-    def wizards_subnet(self) -> str | None:
-        """The public subnet of temp-config.yml where the wizard made it, and not somebody before the cluster."""
-        return (
-            temp_config.read_temp_config(self.temp_config).public_subnet
-            if temp_config.is_from_wizard(self.temp_config)
-            else None
-        )
+    def wizard_subnet(self) -> str | None:
+        """The public subnet in temp-config.yml, if the wizard made it."""
+        if not temp_config.is_from_wizard(self.temp_config):
+            return None
+        return temp_config.read_temp_config(self.temp_config).public_subnet
 
     @property
     def subnets(self) -> set[str]:
         """The subnets that the files name."""
-        named = {str(value) for name, value in self.given().items() if name.endswith("_SUBNET")}
+        subnets = {str(value) for name, value in self.filled_values.items() if name.endswith("_SUBNET")}
         if files.exists(self.temp_config):
             configured = temp_config.read_temp_config(self.temp_config)
-            named |= {configured.public_subnet, configured.private_subnet}
-        return named
+            subnets |= {configured.public_subnet, configured.private_subnet}
+        return subnets
+
+    def get_uqle_settings(self) -> InstanceSettings:
+        """Return the settings of the UQLE machine, validated."""
+        from slurm_cluster.aws.uqle_instance import validate_settings
+
+        names = ("instance_type", "volume_gib", "mount_point")
+        return validate_settings(*(get_setting(self.settings, "uqle", name) for name in names), self.key_pair)
+
+    # --- The JWT key ------------------------------------------------------------------------------------
 
     @property
     def literal_key(self) -> str:
-        """The JWT key where config-parameters.json holds it itself, as the original README had it; else nothing."""
-        key = str(self.given().get(parameters.KEY_PARAMETER, ""))
+        """The JWT key itself, if config-parameters.json holds it as the original README did; else empty."""
+        key = str(self.filled_values.get(parameters.KEY_PARAMETER, ""))
         return key if key and parameters.is_literal_key(key) else ""
 
     @property
-    def given_secret(self) -> str:
-        """The ARN of a secret of the person's own in config-parameters.json; else nothing."""
-        key = str(self.given().get(parameters.KEY_PARAMETER, ""))
-        return (
-            key
-            if key
-            and not parameters.is_literal_key(key)
-            and not jwt_secret.is_cluster_secret(key, self.secret)
-            else ""
-        )
+    def custom_secret_arn(self) -> str:
+        """The ARN in config-parameters.json of a secret that create-jwt-key did not make; else empty."""
+        from slurm_cluster.aws.jwt_secret import is_cluster_secret
 
-    def jwt_key(self) -> str:
-        """Give the JWT key itself, from where config-parameters.json says it is; it is never to be shown."""
-        return self.literal_key or jwt_secret.read_key(
-            self.client("secretsmanager"), self.given_secret or self.secret
-        )
+        key = str(self.filled_values.get(parameters.KEY_PARAMETER, ""))
+        is_own = parameters.is_literal_key(key) or is_cluster_secret(key, self.secret)
+        return "" if is_own else key
+
+    def read_jwt_key(self) -> str:
+        """Return the JWT key from where config-parameters.json says it is. It must never be shown."""
+        from slurm_cluster.aws.jwt_secret import read_key
+
+        return self.literal_key or read_key(self.secretsmanager, self.custom_secret_arn or self.secret)
+
+    # --- Names in AWS -----------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def account(self) -> str:
+        """The id of the AWS account."""
+        from slurm_cluster.aws.clients import get_account_id
+
+        return get_account_id(self.sts)
 
     @property
     def bucket(self) -> str:
-        """The bucket of the boot scripts."""
-        return script_bucket.get_bucket_name(self.account, self.region)
+        """The name of the bucket for the boot scripts."""
+        from slurm_cluster.aws.script_bucket import get_bucket_name
+
+        return get_bucket_name(self.account, self.region)
 
     @property
     def secret(self) -> str:
-        """The name of the secret with the JWT key."""
-        return jwt_secret.get_secret_name(self.cluster, self.region)
+        """The name of the secret that holds the JWT key."""
+        from slurm_cluster.aws.jwt_secret import get_secret_name
+
+        return get_secret_name(self.cluster, self.region)
 
     @property
     def policy(self) -> str:
-        """The ARN of the policy by which the head node reads it."""
-        return jwt_secret.get_policy_arn(self.cluster, self.account, self.region)
+        """The ARN of the policy that lets the head node read the secret."""
+        from slurm_cluster.aws.jwt_secret import get_policy_arn
 
-    def uqle_settings(self) -> uqle_instance.InstanceSettings:
-        """Give the settings of the UQLE instance, checked."""
-        instance_type, volume_gib, mount_point = (get_setting(self.settings, "uqle", name) for name in UQLE)
-        return uqle_instance.validate_settings(instance_type, volume_gib, mount_point, self.key_pair)
+        return get_policy_arn(self.cluster, self.account, self.region)
 
-    @functools.cache  # noqa: B019
-    def place(self) -> uqle_instance.LaunchTarget:
-        """Give the place of the UQLE instance: the head node's neighbourhood."""
-        cloudformation, ec2 = self.client("cloudformation"), self.client("ec2")
-        found, group = clients.run_concurrently(
-            lambda: stack.require_cluster(cloudformation, self.cluster),
-            lambda: security_groups.get_head_node_group_id(cloudformation, self.cluster),
-        )
-        head_node = stack.get_output(found, "HeadNodeInstanceID")
-        subnet, spent = clients.run_concurrently(
-            lambda: uqle_instance.get_subnet_id(ec2, head_node),
-            lambda: uqle_instance.read_used_token(ec2, group),
-        )
-        file_system = stack.get_output(found, "EFSIds").split(",")[0]
-        return uqle_instance.LaunchTarget(
-            self.cluster, self.region, found["StackId"], group, subnet, file_system, spent
-        )
+    # --- Clients ----------------------------------------------------------------------------------------
 
-    @functools.cache  # noqa: B019
-    def before_launch(self) -> tuple[uqle_instance.LaunchTarget, InstanceTypeDef | None, str]:
-        """Give the place of the UQLE instance, the instance where there is one, and the image for one, all asked at once.
+    def make_client(self, service: str) -> Any:
+        """Return a new client of a service, in the cluster's region."""
+        from slurm_cluster.aws.clients import make_client
 
-        Raises:
-            ClusterError: there is nothing to launch it into, or not its key pair.
-        """
-        from slurm_cluster.aws import key_pair  # it loads cryptography, which other tasks do without
+        return make_client(service, self.region)
 
-        settings, ec2, ssm = self.uqle_settings(), self.client("ec2"), self.client("ssm")
-        place, found, key, image = clients.run_concurrently(
-            self.place,
-            lambda: uqle_instance.find_instance(ec2, self.cluster),
-            lambda: key_pair.find_key_pair(ec2, settings.key_pair),
-            lambda: uqle_instance.get_ubuntu_image_id(ssm),
-        )
-        if not found and key is None:
-            raise key_pair.make_missing_error(settings.key_pair)
-        return place, found, image
+    @functools.cached_property
+    def cloudformation(self) -> CloudFormationClient:
+        """The client of CloudFormation."""
+        client: CloudFormationClient = self.make_client("cloudformation")
+        return client
 
-    def found_parameters(self) -> dict[str, str]:
-        """Give the parameters as the steps before made them.
+    @functools.cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        """The client of DynamoDB."""
+        client: DynamoDBClient = self.make_client("dynamodb")
+        return client
 
-        Raises:
-            ClusterError: one of these steps was not done.
-        """
-        network = temp_config.read_temp_config(self.temp_config)
-        found = {
-            "AWS_REGION": network.region,
-            "SSH_KEY_PAIR": network.key_pair,
-            "PRIVATE_SUBNET": network.private_subnet,
-            "PUBLIC_SUBNET": network.public_subnet,
-            "CLUSTER_NAME": self.cluster,
-        }
-        given = self.given()
-        if not script_bucket.has_custom_scripts(given, self.bucket):
-            scripts = script_bucket.get_script_uris(script_bucket.FOLDER, self.bucket, self.cluster)
-            if script_bucket.find_missing_objects(self.client("s3"), list(scripts.values())):
-                raise ClusterError(
-                    f"The boot scripts are not in s3://{self.bucket}: run `invoke upload-bootstrap` first."
-                )
-            found |= {**scripts, "BOOTSTRAP_BUCKET": self.bucket}
-        if not self.literal_key and not self.given_secret:
-            secret = jwt_secret.find_secret_arn(self.client("secretsmanager"), self.secret)
-            if not secret or not jwt_secret.policy_exists(self.client("iam"), self.policy):
-                raise ClusterError(
-                    "The JWT key or the policy to read it is not there: run `invoke create-jwt-key` first."
-                )
-            found |= {"SLURM_JWT_KEY": secret, "SLURM_JWT_POLICY": self.policy}
-        return found
+    @functools.cached_property
+    def ec2(self) -> EC2Client:
+        """The client of EC2."""
+        client: EC2Client = self.make_client("ec2")
+        return client
+
+    @functools.cached_property
+    def efs(self) -> EFSClient:
+        """The client of EFS."""
+        client: EFSClient = self.make_client("efs")
+        return client
+
+    @functools.cached_property
+    def iam(self) -> IAMClient:
+        """The client of IAM."""
+        client: IAMClient = self.make_client("iam")
+        return client
+
+    @functools.cached_property
+    def logs(self) -> CloudWatchLogsClient:
+        """The client of CloudWatch Logs."""
+        client: CloudWatchLogsClient = self.make_client("logs")
+        return client
+
+    @functools.cached_property
+    def s3(self) -> S3Client:
+        """The client of S3."""
+        client: S3Client = self.make_client("s3")
+        return client
+
+    @functools.cached_property
+    def secretsmanager(self) -> SecretsManagerClient:
+        """The client of Secrets Manager."""
+        client: SecretsManagerClient = self.make_client("secretsmanager")
+        return client
+
+    @functools.cached_property
+    def service_quotas(self) -> ServiceQuotasClient:
+        """The client of Service Quotas."""
+        client: ServiceQuotasClient = self.make_client("service-quotas")
+        return client
+
+    @functools.cached_property
+    def ssm(self) -> SSMClient:
+        """The client of Systems Manager."""
+        client: SSMClient = self.make_client("ssm")
+        return client
+
+    @functools.cached_property
+    def sts(self) -> STSClient:
+        """The client of STS."""
+        client: STSClient = self.make_client("sts")
+        return client

@@ -1,13 +1,13 @@
-"""What `make bench` wrote down is what the README shows. The figures themselves are measured there, and tested nowhere."""
+"""docs/benchmarks.md shows the results of the last `make bench`. No test measures the figures themselves."""
 
 import json
 
-from benchmarks.__main__ import README, RESULTS, shown, table
+from benchmarks.__main__ import DOCUMENT, RESULTS, shown, table
 from benchmarks.comparisons import ALONE, IN_AWS, Row
 
 
-def test_the_readme_shows_the_results_of_the_last_run():
-    assert shown(json.loads(RESULTS.read_text())) in README.read_text()
+def test_the_document_shows_the_results_of_the_last_run():
+    assert shown(json.loads(RESULTS.read_text())) in DOCUMENT.read_text()
 
 
 def test_each_comparison_has_a_result():

@@ -13,7 +13,7 @@ BUCKET = script_bucket.get_bucket_name(ACCOUNT, "eu-west-2")
 
 @pytest.fixture
 def s3(project):
-    return project.client("s3")
+    return project.s3
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The README's steps by hand end in the same state as its tasks."""
+"""The procedure in docs/by-hand.md ends in the same state as the tasks."""
 
 import os
 import re
@@ -16,11 +16,13 @@ from sandbox.api_calls import client
 from tests.conftest import REGION, ROOT
 from tests.state import normal
 
-BLOCKS = re.findall(r"```bash by-hand\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PROCEDURE = (ROOT / "docs" / "by-hand.md").read_text()
+BLOCKS = re.findall(r"```bash by-hand\n(.*?)```", PROCEDURE, re.DOTALL)
+[VARIABLES] = re.findall(r"```bash variables\n(.*?)```", PROCEDURE, re.DOTALL)
 pytestmark = pytest.mark.xdist_group("walk")
 BIN = Path(sys.executable).parent
 
-# What a person does at a keyboard: answers the wizard's questions, and writes the values into the file.
+# What a person does at a keyboard: answers the wizard's questions, waits for the stack, and writes the values into the file.
 KEYBOARD = r"""
 set -euo pipefail
 pcluster() {
@@ -28,6 +30,10 @@ pcluster() {
     printf '%s\n' "$region" "$cluster" slurm ubuntu2404 t3.xlarge '' '' '' t3.large '' y '' '' | command pcluster "$@"
   else
     command pcluster "$@"
+  fi
+  if [ "$1" = create-cluster ]; then # the waiter of aws would ask again only after 30 seconds
+    until [ "$(aws cloudformation describe-stacks --stack-name $cluster --query 'Stacks[0].StackStatus' --output text)" \
+      = CREATE_COMPLETE ]; do sleep 0.2; done
   fi
 }
 write_values() {
@@ -53,6 +59,15 @@ json.dump(values, open(sys.argv[1], "w"), indent=2)
 END
 }
 EDITOR=write_values
+"""
+NAMES = "cluster region AWS_DEFAULT_REGION account bucket secret policy subnet group"
+# The block for a new shell sets what the procedure has set; the block itself runs in a shell that has none of it.
+NEW_SHELL = f"""
+show() {{ for name in {NAMES} ; do echo "$name=${{!name}}"; done; stack_output EFSIds; }}
+before=$(show)
+unset {NAMES} && unset -f stack_output
+{VARIABLES}
+[ "$(show)" = "$before" ] || {{ show; echo "instead of"; echo "$before"; exit 1; }}
 """
 
 
@@ -104,7 +119,7 @@ def decided(folder: Path = Path()) -> dict[str, Any]:
 def test_the_steps_by_hand_end_in_the_same_state_as_the_tasks(walked, invoke):
     for name in "bootstrap", "config.template.yml", "config-parameters.example.json":
         Path(name).symlink_to(ROOT / name)
-    script = "\n".join([KEYBOARD, *BLOCKS])
+    script = "\n".join([KEYBOARD, *BLOCKS, NEW_SHELL])
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     answer = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -10,12 +10,12 @@ from slurm_cluster.errors import ClusterError
 
 @pytest.fixture
 def manager(project):
-    return project.client("secretsmanager")
+    return project.secretsmanager
 
 
 @pytest.fixture
 def iam(project):
-    return project.client("iam")
+    return project.iam
 
 
 def document(iam, arn):

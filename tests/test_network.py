@@ -8,7 +8,7 @@ from tests.conftest import make_cluster
 
 @pytest.fixture
 def efs(project):
-    return project.client("efs")
+    return project.efs
 
 
 def test_the_network_is_found_by_its_tag(ec2, cloudformation, network):

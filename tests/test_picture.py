@@ -62,7 +62,7 @@ def connected(cluster, project, ec2):
 
 def launch(project, ec2, script=None):
     place = project.place()
-    image = uqle_instance.get_ubuntu_image_id(project.client("ssm"))
+    image = uqle_instance.get_ubuntu_image_id(project.ssm)
     script = uqle_instance.render_user_data(place, "/shared") if script is None else script
     return uqle_instance.launch_instance(ec2, place, project.uqle_settings(), image, script)
 
@@ -127,7 +127,7 @@ def test_the_network_settings_are_the_instances(connected, cluster, network, pro
 
 def test_the_file_system_settings_are_those_of_the_user_data_and_the_mount_target(connected, project):
     page, file_system = read(project), project.place().file_system
-    target = project.client("efs").describe_mount_targets(FileSystemId=file_system)["MountTargets"][0]
+    target = project.efs.describe_mount_targets(FileSystemId=file_system)["MountTargets"][0]
     assert row(page, "File system")[0].startswith(file_system)
     assert row(page, "Mount point") == ["/shared"]
     assert row(page, "Mount target") == [
@@ -207,7 +207,7 @@ def test_a_stopped_machine_has_no_address_and_says_why(connected, project, ec2, 
 def test_nothing_in_names_and_tags_can_run(connected, network, project, ec2):
     for thing in (network["vpc"], network["public"], network["private"], connected):
         ec2.create_tags(Resources=[thing], Tags=[{"Key": "Name", "Value": HOSTILE}])
-    project.client("efs").tag_resource(
+    project.efs.tag_resource(
         ResourceId=project.place().file_system, Tags=[{"Key": "Name", "Value": HOSTILE}]
     )
     page = read(project)

@@ -15,7 +15,7 @@ FILE = Path("config.yml")
 @pytest.fixture
 def config(project):
     """A rendered configuration whose scripts are where it says."""
-    s3 = project.client("s3")
+    s3 = project.s3
     script_bucket.ensure_bucket(s3, project.bucket, project.account, "eu-west-2")
     script_bucket.upload_scripts(s3, script_bucket.FOLDER, project.bucket, "one", project.account)
     uris = script_bucket.get_script_uris(ROOT / "bootstrap", project.bucket, "one")
@@ -24,7 +24,7 @@ def config(project):
 
 def check(project, config):
     FILE.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-    preflight.check_configuration(FILE, "one", "eu-west-2", project.client("s3"))
+    preflight.check_configuration(FILE, "one", "eu-west-2", project.s3)
 
 
 def test_a_whole_configuration_passes(project, config):
@@ -48,7 +48,7 @@ def test_a_sequence_of_scripts_is_looked_at_too(project, config):
 
 def test_a_script_that_is_not_there_is_named(project, config):
     uri = config["HeadNode"]["CustomActions"]["OnNodeStart"]["Script"]
-    project.client("s3").delete_object(Bucket=project.bucket, Key=uri.split("/", 3)[3])
+    project.s3.delete_object(Bucket=project.bucket, Key=uri.split("/", 3)[3])
     with pytest.raises(ClusterError, match=uri):
         check(project, config)
 
@@ -67,4 +67,4 @@ def test_a_configuration_of_another_region_is_refused(project, config):
 
 def test_a_configuration_that_is_not_there_is_told_how_to_make(project):
     with pytest.raises(ClusterError, match="invoke render"):
-        preflight.check_configuration(FILE, "one", "eu-west-2", project.client("s3"))
+        preflight.check_configuration(FILE, "one", "eu-west-2", project.s3)

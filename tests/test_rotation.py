@@ -40,8 +40,8 @@ def asked(tmp_path, monkeypatch):
 @pytest.fixture
 def stands(cluster, key_pair, project):
     """A cluster, and the key in its secret."""
-    jwt_secret.ensure_secret(project.client("secretsmanager"), project.secret, project.cluster)
-    return lambda: jwt_secret.read_key(project.client("secretsmanager"), project.secret)
+    jwt_secret.ensure_secret(project.secretsmanager, project.secret, project.cluster)
+    return lambda: jwt_secret.read_key(project.secretsmanager, project.secret)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_without_a_cluster_or_a_secret_the_step_that_makes_it_is_named(
     network, invoke, project, cloudformation
 ):
     assert "invoke create-cluster" in invoke("rotate-jwt-key").stderr
-    assert jwt_secret.find_secret_arn(project.client("secretsmanager"), project.secret) is None
+    assert jwt_secret.find_secret_arn(project.secretsmanager, project.secret) is None
 
 
 def test_the_new_key_is_proven_and_the_old_one_refused(slurmrestd):

@@ -149,7 +149,7 @@ def test_what_holds_parameters_is_its_owners_alone(walked):
 def test_no_fault_at_a_call_about_the_secret_makes_a_task_tell_the_key(fault, cluster, project, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     run("create_jwt_key")
-    key = forms(jwt_secret.read_key(project.client("secretsmanager"), project.secret).encode())
+    key = forms(jwt_secret.read_key(project.secretsmanager, project.secret).encode())
     for task, arguments in ("create_jwt_key", []), ("handover", [True]):
         with faults.injected(fault, at=0, only="Secret") as counted:
             run(task, *arguments)

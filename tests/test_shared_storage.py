@@ -24,7 +24,7 @@ AsJson.add_constructor("!Ref", lambda loader, node: {"Ref": loader.construct_sca
 
 @pytest.fixture
 def efs(project):
-    return project.client("efs")
+    return project.efs
 
 
 @pytest.fixture

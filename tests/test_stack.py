@@ -65,7 +65,7 @@ def test_a_head_node_that_fails_to_boot_is_the_reason_of_the_failure(
 ):
     monkeypatch.setattr(resource_types, "head_node_status", 69)
     made = make_cluster("pcluster-ubuntu", network, cloudformation)
-    logs = project.client("logs")
+    logs = project.logs
     group, stream = "/aws/parallelcluster/pcluster-ubuntu-202611240000", "ip-10-0-0-10.i-1.cfn-init"
     logs.create_log_group(logGroupName=group)
     logs.create_log_group(logGroupName="/aws/parallelcluster/pcluster-ubuntu-two-202611240000")
@@ -111,13 +111,13 @@ def write_log(logs, group, stream, messages):
 @pytest.fixture
 def log_group(project):
     group = "/aws/parallelcluster/pcluster-ubuntu-202611240000"
-    project.client("logs").create_log_group(logGroupName=group)
+    project.logs.create_log_group(logGroupName=group)
     return group
 
 
 def test_the_log_shows_the_last_lines_of_the_script_from_an_event_of_many_lines(project, log_group):
-    write_log(project.client("logs"), log_group, "ip-10-0-0-10.i-1.cfn-init", CFN_INIT)
-    first, *lines = node_log.read_head_node_log(project.client("logs"), "pcluster-ubuntu")
+    write_log(project.logs, log_group, "ip-10-0-0-10.i-1.cfn-init", CFN_INIT)
+    first, *lines = node_log.read_head_node_log(project.logs, "pcluster-ubuntu")
     assert first == f"{log_group}/ip-10-0-0-10.i-1.cfn-init"
     assert len(lines) == node_log.MAX_LINES
     assert lines[-2:] == [
@@ -127,7 +127,7 @@ def test_the_log_shows_the_last_lines_of_the_script_from_an_event_of_many_lines(
 
 
 def test_the_log_is_that_of_the_newest_head_node_among_pages_of_streams(project, log_group):
-    logs = project.client("logs")
+    logs = project.logs
     for number in range(60):  # a page of CloudWatch holds 50
         logs.create_log_stream(
             logGroupName=log_group, logStreamName=f"ip-10-0-16-{number}.i-c{number}.cloud-init-output"
@@ -142,7 +142,7 @@ def test_the_log_is_that_of_the_newest_head_node_among_pages_of_streams(project,
 
 
 def test_without_output_of_a_script_the_log_is_chefs(project, log_group):
-    logs = project.client("logs")
+    logs = project.logs
     write_log(logs, log_group, "ip-10-0-0-10.i-1.chef-client", ["a recipe failed"])
     write_log(logs, log_group, "ip-10-0-16-1.i-2.cloud-init-output", ["of a compute node"])
     assert node_log.read_head_node_log(logs, "pcluster-ubuntu") == [

@@ -53,7 +53,7 @@ def test_the_next_step_is_the_first_that_is_missing(network, project, cloudforma
     assert next_step(project) == "invoke handover"
     Path("uqle.env").write_text("")
     assert next_step(project) == "invoke verify"
-    uqle_instance.stop_instance(project.client("ec2"), "pcluster-ubuntu")
+    uqle_instance.stop_instance(project.ec2, "pcluster-ubuntu")
     assert next_step(project) == "invoke resume"
     assert found(project)["UQLE instance"].costs == "disk"
 
@@ -73,7 +73,7 @@ def test_what_is_under_way_is_watched_and_what_failed_goes(project, cluster, sta
 
 
 def test_the_fleets_status_is_what_pcluster_tells_and_is_waited_for(project, cluster, monkeypatch):
-    dynamodb, name = project.client("dynamodb"), "parallelcluster-pcluster-ubuntu"
+    dynamodb, name = project.dynamodb, "parallelcluster-pcluster-ubuntu"
     assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "UNKNOWN"
     table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
     dynamodb.create_table(
@@ -125,9 +125,9 @@ def test_what_is_left_is_named_with_its_reason_or_how_it_goes(project, key_pair,
     assert invoke("upload-bootstrap").returncode == 0
     assert invoke("create-jwt-key").returncode == 0
     for name in "pcluster-ubuntu-202611240000", "pcluster-ubuntu-two-202611240000":
-        project.client("logs").create_log_group(logGroupName=f"/aws/parallelcluster/{name}")
+        project.logs.create_log_group(logGroupName=f"/aws/parallelcluster/{name}")
     for name in "pcluster-CleanupRoute53-1", "pcluster-EventsRole-1", "somebody-elses":
-        project.client("logs").create_log_group(logGroupName=f"/aws/lambda/{name}")
+        project.logs.create_log_group(logGroupName=f"/aws/lambda/{name}")
     Path("uqle.env").touch()
     lines = status.list_leftovers(project)
     assert [line.split()[0] for line in lines] == ["log", "2", "key", "2", "secret", "file"]

@@ -46,7 +46,7 @@ def test_fill_parameters_fills_in_what_the_steps_made(filled, network, project):
         "PUBLIC_SUBNET": network["public"],
         "CUSTOM_BOOT_ACTION_START": values()["CUSTOM_BOOT_ACTION_START"],
         "CUSTOM_BOOT_ACTION_CONFIGURED": values()["CUSTOM_BOOT_ACTION_CONFIGURED"],
-        "SLURM_JWT_KEY": jwt_secret.find_secret_arn(project.client("secretsmanager"), project.secret),
+        "SLURM_JWT_KEY": jwt_secret.find_secret_arn(project.secretsmanager, project.secret),
         "SLURM_JWT_POLICY": project.policy,
         "BOOTSTRAP_BUCKET": project.bucket,
         "CLUSTER_NAME": "pcluster-ubuntu",
@@ -68,18 +68,18 @@ def test_fill_parameters_keeps_what_a_person_typed_and_says_so(filled, invoke):
 
 def test_a_secret_that_was_made_anew_is_filled_in_anew(filled, project, invoke):
     old = values()["SLURM_JWT_KEY"]
-    project.client("secretsmanager").delete_secret(SecretId=project.secret, ForceDeleteWithoutRecovery=True)
+    project.secretsmanager.delete_secret(SecretId=project.secret, ForceDeleteWithoutRecovery=True)
     said(invoke("create-jwt-key"))
     said(invoke("fill-parameters"))
     assert (
         values()["SLURM_JWT_KEY"]
-        == jwt_secret.find_secret_arn(project.client("secretsmanager"), project.secret)
+        == jwt_secret.find_secret_arn(project.secretsmanager, project.secret)
         != old
     )
 
 
 def test_a_secret_of_the_persons_own_is_kept_and_read(network, upload, cluster, project, invoke):
-    own = project.client("secretsmanager").create_secret(Name="mine", SecretString="m" * 40)["ARN"]
+    own = project.secretsmanager.create_secret(Name="mine", SecretString="m" * 40)["ARN"]
     Path("config-parameters.json").write_text(
         json.dumps({"SLURM_JWT_KEY": own, "SSH_FROM": "203.0.113.7/32"})
     )
@@ -215,7 +215,7 @@ def test_connecting_without_the_key_pair_changes_nothing_and_says_what_to_do(clu
 
 def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster, ec2, project, invoke):
     run_fleet("pcluster-ubuntu")
-    dynamodb = project.client("dynamodb")
+    dynamodb = project.dynamodb
     said(invoke("connect-uqle"))
     printed = said(invoke("pause"))
     assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "STOPPED"
@@ -233,7 +233,7 @@ def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster,
 
 
 def test_the_key_is_in_the_file_alone_and_only_when_asked_for(filled, cluster, invoke, project):
-    key = jwt_secret.read_key(project.client("secretsmanager"), project.secret)
+    key = jwt_secret.read_key(project.secretsmanager, project.secret)
     printed = said(invoke("handover"))
     assert key not in Path("uqle.env").read_text()
     printed += said(invoke("-d", "handover", "--with-key"))

@@ -201,7 +201,7 @@ def test_the_way_is_through_the_uqle_machine_and_else_through_the_head_node(proj
     head_node = stack.get_output(stands, "HeadNodeInstanceID")
     [found] = ec2.describe_instances(InstanceIds=[head_node])["Reservations"][0]["Instances"]
     assert ssh.find_jump_host(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
-    image = uqle_instance.get_ubuntu_image_id(project.client("ssm"))
+    image = uqle_instance.get_ubuntu_image_id(project.ssm)
     identifier = uqle_instance.launch_instance(
         ec2, project.place(), project.uqle_settings(), image, "#!/bin/sh\n"
     )

@@ -21,8 +21,11 @@ def change(old, new):
 
 
 def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(
-    filled, invoke, project, monkeypatch
-):  # noqa: F811
+    filled,  # noqa: F811
+    invoke,
+    project,
+    monkeypatch,
+):
     monkeypatch.setattr(stacks, "DELETION", 1)  # pcluster looks again at what it deletes
     said(invoke("create-cluster"))
     said(invoke("fill-parameters", "--ssh-from", "198.51.100.1/32", "--overwrite"))  # a new home address
@@ -38,11 +41,11 @@ def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(
     change("    EfsSettings:\n", "    EfsSettings:\n      DeletionPolicy: Retain\n")
     said(invoke("pause"))
     assert "is as config.yml has it" in said(invoke("update-cluster"))
-    group = security_groups.get_head_node_group_id(project.client("cloudformation"), project.cluster)
-    rules = security_groups.describe_group(project.client("ec2"), group)["IpPermissions"]
+    group = security_groups.get_head_node_group_id(project.cloudformation, project.cluster)
+    rules = security_groups.describe_group(project.ec2, group)["IpPermissions"]
     assert [each["CidrIp"] for rule in rules for each in rule["IpRanges"]] == ["198.51.100.1/32"]
 
-    efs = project.client("efs")
+    efs = project.efs
     said(invoke("delete-cluster", "--yes"))
     [file_system] = efs.describe_file_systems()["FileSystems"]
     [target] = efs.describe_mount_targets(FileSystemId=file_system["FileSystemId"])["MountTargets"]

@@ -20,7 +20,7 @@ def settings(project):
 
 @pytest.fixture
 def image(project):
-    return uqle_instance.get_ubuntu_image_id(project.client("ssm"))
+    return uqle_instance.get_ubuntu_image_id(project.ssm)
 
 
 def instances(ec2):

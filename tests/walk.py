@@ -38,7 +38,7 @@ FAILING = {
 }  # whose first attempt loses the answer
 
 # How `create-cluster` reads the log of a head node that failed
-READ_LOG = f"from slurm_cluster.aws import clients, node_log; assert node_log.tail(clients.client('logs', '{REGION}'), '{CLUSTER}')"
+READ_LOG = f"from slurm_cluster.aws import clients, node_log; assert node_log.read_head_node_log(clients.make_client('logs', '{REGION}'), '{CLUSTER}')"
 
 
 class Walk(NamedTuple):
@@ -165,7 +165,7 @@ def templates() -> dict[str, dict[str, Any]]:
     return {
         name: yaml.load(body, yaml.BaseLoader) if isinstance(body, str) else body
         for name, body in found.items()
-    }  # noqa: S506
+    }
 
 
 @contextmanager

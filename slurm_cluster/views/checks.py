@@ -134,29 +134,29 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
     """
     yield Check("name", "PASS", project.cluster)
     yield Check("region", "PASS", project.region)
-    known = attempt_check("credentials", lambda: describe_credentials(project.client("sts")))
+    known = attempt_check("credentials", lambda: describe_credentials(project.sts))
     yield known
     yield attempt_check("Node.js", find_node)
     yield check_ssh_source(project)
     yield from check_literal_key(project)
     if known.result == "FAIL":
         return
-    ec2 = project.client("ec2")
+    ec2 = project.ec2
     yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
-    yield attempt_check("images", lambda: find_images(ec2, project.client("ssm")))
+    yield attempt_check("images", lambda: find_images(ec2, project.ssm))
     types = sorted({*list_instance_types(template), project.uqle_settings().instance_type})
     yield attempt_check("instance types", lambda: find_common_zones(ec2, types))
-    yield from check_quotas(project.client("service-quotas"))
+    yield from check_quotas(project.service_quotas)
     yield from check_permissions(project)
 
 
 def check_permissions(project: Project) -> Iterator[Check]:
     """Look which of the permissions that the steps need are missing, where the account lets that be simulated."""
-    caller = project.client("sts").get_caller_identity()
+    caller = project.sts.get_caller_identity()
     place = permissions.PolicyScope(project.cluster, project.region, caller["Account"])
     for path in permissions.FILES:
         try:
-            lacking = permissions.find_missing_actions(project.client("iam"), caller["Arn"], path, place)
+            lacking = permissions.find_missing_actions(project.iam, caller["Arn"], path, place)
         except (BotoCoreError, ClientError):
             yield Check(
                 "permissions", "UNKNOWN", f"the account does not tell; {path.name} has those that are needed"

@@ -55,7 +55,7 @@ class ClusterState(NamedTuple):
 
 def load_state(p: Project) -> ClusterState:
     """Ask AWS what stands."""
-    ec2, cloudformation, efs = p.client("ec2"), p.client("cloudformation"), p.client("efs")
+    ec2, cloudformation, efs = p.ec2, p.cloudformation, p.efs
     found, group, compute_group, nodes, uqle, own, named = clients.run_concurrently(
         lambda: stack.find_stack(cloudformation, p.cluster) or {},
         lambda: stack.find_resource_id(cloudformation, p.cluster, "HeadNodeSecurityGroup") or "",

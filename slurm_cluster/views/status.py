@@ -44,11 +44,11 @@ def list_resources(p: Project) -> list[Resource]:
     for service in SERVICES:  # before the threads: a session makes one at a time
         p.client(service)
     pair, s, scripts, secret, fleet_status = clients.run_concurrently(
-        lambda: key_pair.find_key_pair(p.client("ec2"), p.key_pair),
+        lambda: key_pair.find_key_pair(p.ec2, p.key_pair),
         lambda: cluster_state.load_state(p),
-        lambda: script_bucket.count_scripts(p.client("s3"), p.bucket, p.cluster, p.account),
-        lambda: jwt_secret.find_secret_arn(p.client("secretsmanager"), p.given_secret or p.secret),
-        lambda: fleet.get_fleet_status(p.client("dynamodb"), p.cluster),
+        lambda: script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account),
+        lambda: jwt_secret.find_secret_arn(p.secretsmanager, p.given_secret or p.secret),
+        lambda: fleet.get_fleet_status(p.dynamodb, p.cluster),
     )
     private = (
         "private half here"
@@ -205,7 +205,7 @@ def list_other_clusters(p: Project, found: list[Resource]) -> list[str]:
     """Name the clusters that the region has, where it is not the one that was asked for."""
     if any(part.name == "cluster" and part.id for part in found):
         return []
-    known = stack.list_clusters(p.client("cloudformation"))
+    known = stack.list_clusters(p.cloudformation)
     return (
         textwrap.wrap(f"There is no cluster {p.cluster}; this region has {', '.join(known)}.", WIDTH)
         if known
@@ -215,7 +215,7 @@ def list_other_clusters(p: Project, found: list[Resource]) -> list[str]:
 
 def list_unclaimed_networks(p: Project, known: str = "") -> list[str]:
     """List the VPCs that an interrupted wizard may have left; the cluster's own, `known`, is not one of them."""
-    found = network.find_unclaimed_vpcs(p.client("ec2"), p.client("cloudformation"), known)
+    found = network.find_unclaimed_vpcs(p.ec2, p.cloudformation, known)
     return network.describe_unclaimed_vpcs(found, p.cluster, p.region)
 
 
@@ -239,12 +239,12 @@ def list_paused_costs() -> list[str]:
 
 def list_leftovers(p: Project) -> list[str]:
     """Name what is left when the cluster is gone, and why, or how to take it away."""
-    s3 = p.client("s3")
-    groups = node_log.list_log_groups(p.client("logs"), p.cluster)
-    functions = len(node_log.list_group_names(p.client("logs"), FUNCTION_LOG_GROUPS))
+    s3 = p.s3
+    groups = node_log.list_log_groups(p.logs, p.cluster)
+    functions = len(node_log.list_group_names(p.logs, FUNCTION_LOG_GROUPS))
     buckets = [each["Name"] for each in s3.list_buckets()["Buckets"] if is_pcluster_bucket(each["Name"])]
     scripts = script_bucket.count_scripts(s3, p.bucket, p.cluster, p.account)
-    secret = jwt_secret.find_secret_arn(p.client("secretsmanager"), p.secret)
+    secret = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
     handed_over = files.exists(p.handover_file)
     return [
         *(f"log group {name}: the nodes' logs, kept 180 days to look failures up" for name in groups),
@@ -258,7 +258,7 @@ def list_leftovers(p: Project) -> list[str]:
         *(f"bucket {name}: pcluster's own, for all clusters of its region" for name in buckets),
         *(
             [f"key pair {p.key_pair}: costs nothing"]
-            if key_pair.find_key_pair(p.client("ec2"), p.key_pair)
+            if key_pair.find_key_pair(p.ec2, p.key_pair)
             else []
         ),
         *([f"{scripts} boot scripts in {p.bucket}: `invoke down --all` removes them"] if scripts else []),

@@ -1,4 +1,4 @@
-"""Completion at the press of Tab, in the shells themselves, as the README sets it up."""
+"""Complete tasks and flags with Tab in bash and zsh, set up as docs/configuration.md says."""
 
 import re
 import shutil
@@ -16,16 +16,16 @@ PROGRAMS = str(Path(sys.executable).parent)
 
 @pytest.fixture(params=SHELLS)
 def shell(request, monkeypatch, tmp_path):
-    """A shell in the repository's folder, set up by the README's own lines."""
+    """Start a shell in the repository's folder, set up with the documented lines."""
     if not shutil.which(request.param):
         pytest.fail(
             f"{request.param} is not installed: `sudo apt-get install {request.param}`, then run this again.",
             pytrace=False,
         )
     monkeypatch.chdir(ROOT)
-    readme = (ROOT / "README.md").read_text()
+    document = (ROOT / "docs" / "configuration.md").read_text()
     [block] = re.findall(
-        rf"^```{request.param}\n([^`]*--print-completion-script [^`]*)```", readme, re.MULTILINE
+        rf"^```{request.param}\n([^`]*--print-completion-script [^`]*)```", document, re.MULTILINE
     )
     shell = Terminal(
         SHELLS[request.param], PATH=f"{PROGRAMS}:/usr/bin:/bin", PS1="ready> ", HOME=str(tmp_path)

@@ -79,7 +79,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def name_everything(project: Project, name: str) -> None:
-    ec2, efs, stands = project.client("ec2"), project.client("efs"), cluster_state.load_state(project)
+    ec2, efs, stands = project.ec2, project.efs, cluster_state.load_state(project)
     things = [
         stands.vpc["VpcId"],
         stands.uqle["InstanceId"],

@@ -1,4 +1,4 @@
-"""Taking away is complete: nothing is left but what the README says is left on purpose."""
+"""Teardown is complete: only what docs/costs.md lists as left on purpose remains."""
 
 import fnmatch
 import re
@@ -28,7 +28,7 @@ STEPS = [
     "create-instance",
     "handover",
 ]
-README = (ROOT / "README.md").read_text()
+COSTS = (ROOT / "docs" / "costs.md").read_text()
 HOLD_NOTHING = {"sts", "servicequotas", "service-quotas", "pricing"}  # services in which nothing is ever made
 SIGNED = {
     "elasticfilesystem": "efs",
@@ -38,8 +38,8 @@ SIGNED = {
 
 
 def left_on_purpose() -> Iterator[tuple[str, str]]:
-    """Give the kinds and names of the README's table of what is left."""
-    table = README.split("Left on purpose:")[1].split("\n## ")[0]
+    """Return the kinds and names in the table of what is left on purpose."""
+    table = COSTS.split("## Left on purpose\n")[1].split("\n## ")[0]
     for what in re.findall(r"^\| (?!what|---)([^|]+) \|", table, re.MULTILINE):
         kind = next(kind for kind in ("log group", "bucket", "key pair", "secret") if kind in what)
         names = [name.replace("...", "*") for name in re.findall(r"`([^`]+)`", what)] or ["*"]
@@ -47,7 +47,7 @@ def left_on_purpose() -> Iterator[tuple[str, str]]:
 
 
 def is_on_purpose(thing: Thing) -> bool:
-    """Say whether the README's table has the thing; what is in a bucket of the table goes with it."""
+    """Return whether the table lists the thing; it covers the objects in a bucket that it lists."""
     kind = {"object": "bucket", "secret to be deleted": "secret"}.get(thing.kind, thing.kind)
     name = thing.id.removeprefix("s3://").split("/")[0] if thing.kind == "object" else thing.id
     return any(kind == left and fnmatch.fnmatch(name, pattern) for left, pattern in left_on_purpose())

@@ -12,16 +12,18 @@ from typing import Any
 import jmespath
 import pytest
 import yaml
-
-from sandbox import Thing, inventory, record
 from sandbox.calls import client
 from sandbox.published import PCLUSTER, UBUNTU_IMAGE, image_id
+
+from sandbox import Thing, inventory, record
 from tests.conftest import REGION, SMALL_CLUSTER, lay_network, make_cluster, run_fleet
 
 DATA = Path(__file__).parent
 CLUSTER = "pcluster-ubuntu"
 PRIVATE_KEY = ".ssh/pcluster-ubuntu.pem"  # in the home folder
-ARTIFACTS = f"parallelcluster/{PCLUSTER}/clusters/{CLUSTER}-0123456789abcdef"  # pcluster's folder in its bucket
+ARTIFACTS = (
+    f"parallelcluster/{PCLUSTER}/clusters/{CLUSTER}-0123456789abcdef"  # pcluster's folder in its bucket
+)
 BUCKET_OF_PCLUSTER = "parallelcluster-a886058fcd5cd5a8-v1-do-not-delete"
 # A stand-in for ssh that logs its arguments. It fails once the secret is named, because no Slurm answers here.
 SSH = """#!/bin/sh
@@ -64,7 +66,9 @@ def disconnected(ec2, cloudformation) -> dict[str, str]:
     tags = ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"][0]["Tags"]
     ec2.delete_tags(Resources=[network["vpc"]], Tags=tags)  # the recorded ones follow
     artifacts = f"Parameters:\n  ArtifactS3RootDirectory: {{Type: String, Default: {ARTIFACTS}}}\n"
-    cluster = make_cluster(CLUSTER, network, cloudformation, SMALL_CLUSTER.replace("Parameters:\n", artifacts, 1))
+    cluster = make_cluster(
+        CLUSTER, network, cloudformation, SMALL_CLUSTER.replace("Parameters:\n", artifacts, 1)
+    )
     private_key = Path.home() / PRIVATE_KEY
     private_key.parent.mkdir()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", private_key], check=True)
@@ -146,7 +150,9 @@ def test_the_first_launch_after_a_disconnect_succeeds(disconnected, invoke):
 
 def test_up_keeps_what_exists(connected, invoke):
     before = inventory(REGION)
-    files = {path: yaml.safe_load(path.read_text()) for path in map(Path, ("config-parameters.json", "config.yml"))}
+    files = {
+        path: yaml.safe_load(path.read_text()) for path in map(Path, ("config-parameters.json", "config.yml"))
+    }
     run(invoke, "up", "--yes")
     after = inventory(REGION)
     assert before <= after
