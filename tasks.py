@@ -525,9 +525,7 @@ def ssh(c: Context, uqle: bool = False) -> None:
     command = pcluster.build_command("ssh", "--cluster-name", p.cluster, "-i", private, region=p.region)
     if uqle:
         address = (
-            "<from connect-uqle>"
-            if c.config.run.dry
-            else uqle_instance.get_public_address(p.ec2, p.cluster)
+            "<from connect-uqle>" if c.config.run.dry else uqle_instance.get_public_address(p.ec2, p.cluster)
         )
         command = shlex.join(["ssh", "-i", private, f"ubuntu@{address}"])
     answer = run_command(c, p, command, interactive=True, pty=sys.stdin.isatty())
@@ -840,9 +838,7 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
             kept = str(refused)
     if all and not skip_for_dry_run(c, "delete the boot scripts, the secret and its policy"):
         gone = script_bucket.delete_scripts(p.s3, p.bucket, p.cluster, p.account)
-        gone += jwt_secret.delete_secret_and_policy(
-            p.secretsmanager, p.iam, p.secret, p.policy
-        )
+        gone += jwt_secret.delete_secret_and_policy(p.secretsmanager, p.iam, p.secret, p.policy)
         echo_lines(f"Deleted {each}." for each in gone)
     if not c.config.run.dry:
         echo_lines(["Left:", *(f"  {each}" for each in status.list_leftovers(p))])

@@ -112,7 +112,9 @@ class Project:
         """
         ssh_from = flag or get_setting(self.settings, "ssh_from") or self.filled_values.get("SSH_FROM")
         if not ssh_from:
-            raise ClusterError("No address may use SSH yet. Pass --ssh-from 203.0.113.7/32, with your own address.")
+            raise ClusterError(
+                "No address may use SSH yet. Pass --ssh-from 203.0.113.7/32, with your own address."
+            )
         faults = parameters.validate_value("SSH_FROM", ssh_from)
         if faults:
             raise ClusterError(f"{faults[0]}.")

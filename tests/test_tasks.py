@@ -72,9 +72,7 @@ def test_a_secret_that_was_made_anew_is_filled_in_anew(filled, project, invoke):
     said(invoke("create-jwt-key"))
     said(invoke("fill-parameters"))
     assert (
-        values()["SLURM_JWT_KEY"]
-        == jwt_secret.find_secret_arn(project.secretsmanager, project.secret)
-        != old
+        values()["SLURM_JWT_KEY"] == jwt_secret.find_secret_arn(project.secretsmanager, project.secret) != old
     )
 
 

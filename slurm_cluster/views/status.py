@@ -256,11 +256,7 @@ def list_leftovers(p: Project) -> list[str]:
             else []
         ),
         *(f"bucket {name}: pcluster's own, for all clusters of its region" for name in buckets),
-        *(
-            [f"key pair {p.key_pair}: costs nothing"]
-            if key_pair.find_key_pair(p.ec2, p.key_pair)
-            else []
-        ),
+        *([f"key pair {p.key_pair}: costs nothing"] if key_pair.find_key_pair(p.ec2, p.key_pair) else []),
         *([f"{scripts} boot scripts in {p.bucket}: `invoke down --all` removes them"] if scripts else []),
         *([f"secret {p.secret}: costs; `invoke down --all` removes it"] if secret else []),
         *(
