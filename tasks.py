@@ -234,7 +234,7 @@ def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> 
         return
     values = parameters.read_parameters(p.parameter_file) if files.exists(p.parameter_file) else {}
     parameters.refuse_other_cluster(values, p.cluster, p.parameter_file)
-    found = {"SSH_FROM": p.ssh_from(ssh_from), **p.found_parameters()}
+    found = {"SSH_FROM": p.get_ssh_from(ssh_from), **p.found_parameters()}
     stands = stack.find_stack(p.cloudformation, p.cluster) is not None
     values, found, said = script_bucket.reconcile_script_uris(values, found, p.cluster, stands)
     if jwt_secret.is_cluster_secret(str(values.get(parameters.KEY_PARAMETER, "")), p.secret) and not stands:
@@ -396,7 +396,7 @@ def create_instance(c: Context) -> None:
     from slurm_cluster.aws import uqle_instance
 
     p = get_project(c)
-    settings = p.uqle_settings()
+    settings = p.get_uqle_settings()
     if skip_for_dry_run(
         c,
         f"launch a {settings.instance_type} that mounts the file system of {p.cluster} at {settings.mount_point}",
@@ -449,11 +449,11 @@ def handover(c: Context, with_key: bool = False) -> None:
     if skip_for_dry_run(c, f"write {p.handover_file} for the UQLE machine"):
         return
     found = stack.require_cluster(p.cloudformation, p.cluster)
-    head_node, mount_point = stack.get_output(found, "HeadNodePrivateDnsName"), p.uqle_settings().mount_point
-    key = p.jwt_key() if with_key else None
+    head_node, mount_point = stack.get_output(found, "HeadNodePrivateDnsName"), p.get_uqle_settings().mount_point
+    key = p.read_jwt_key() if with_key else None
     uqle_env.write_uqle_env(p.handover_file, head_node, mount_point, key)
     where = (
-        f"in SLURM_JWT_KEY of {p.parameter_file}" if p.literal_key else f"secret {p.given_secret or p.secret}"
+        f"in SLURM_JWT_KEY of {p.parameter_file}" if p.literal_key else f"secret {p.custom_secret_arn or p.secret}"
     )
     machine = uqle_instance.find_instance(p.ec2, p.cluster)
     echo_lines(
@@ -484,7 +484,7 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
     p = get_project(c)
     if skip_for_dry_run(c, f"run a job of user {user} through the REST API of {p.cluster}"):
         return
-    key = p.jwt_key()
+    key = p.read_jwt_key()
     if url:
         output.echo_lines(smoke_job.run_smoke_job(url, key, user, seconds=seconds), "the job", c.quiet)
         return
@@ -492,7 +492,7 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
         stack.require_cluster(p.cloudformation, p.cluster),
         key_pair.get_private_key_path(p.key_pair),
     )
-    machine = ssh.find_jump_host(p.ec2, found, p.uqle_settings().mount_point)
+    machine = ssh.find_jump_host(p.ec2, found, p.get_uqle_settings().mount_point)
 
     def read(path: str) -> str:
         return ssh.read_remote_file(
@@ -660,7 +660,7 @@ def rotate_jwt_key(c: Context) -> None:
         key_pair.get_private_key_path(p.key_pair),
     )
     through, manager = ssh.find_head_node_host(p.ec2, found), p.secretsmanager
-    old, secret = p.jwt_key(), p.given_secret or jwt_secret.find_secret_arn(manager, p.secret) or p.secret
+    old, secret = p.read_jwt_key(), p.custom_secret_arn or jwt_secret.find_secret_arn(manager, p.secret) or p.secret
     key_rotation.check_root_access(through, private)
     new = key_rotation.put_new_key(manager, secret)
     echo(f"Put a new key into {secret}; the head node takes it ...")
@@ -773,7 +773,7 @@ def remove_network(p: Project, quiet: bool) -> None:
     ec2, cloudformation = p.ec2, p.cloudformation
     with files.acquire_lock(p.temp_config.parent, "configure"):
         wizard.claim_proven_vpc(ec2, cloudformation, p.temp_config)
-    found = network.find_network(ec2, cloudformation, p.cluster, p.wizards_subnet)
+    found = network.find_network(ec2, cloudformation, p.cluster, p.wizard_subnet)
     if not found:
         echo(network.explain_no_network(ec2, p.cluster, p.public_subnet))
         echo_lines(
@@ -862,7 +862,7 @@ def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
 
     p = get_project(c)
     if not c.config.run.dry:
-        p.ssh_from(ssh_from)
+        p.get_ssh_from(ssh_from)
         output.confirm(
             f"Make the cluster {p.cluster} in {p.region}, which costs money from its network on?", yes
         )

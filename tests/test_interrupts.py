@@ -54,7 +54,7 @@ def test_waiting_until_an_instance_is_terminated(cluster, project, ec2, monkeypa
     place = project.place()
     script = uqle_instance.render_user_data(place, "/shared")
     uqle_instance.launch_instance(
-        ec2, place, project.uqle_settings(), uqle_instance.get_ubuntu_image_id(project.ssm), script
+        ec2, place, project.get_uqle_settings(), uqle_instance.get_ubuntu_image_id(project.ssm), script
     )
     stuck(monkeypatch, "shutting-down")
     assert interrupted("disconnect-uqle", "shutting-down, to be terminated")[-1] == SENTENCE

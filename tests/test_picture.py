@@ -64,7 +64,7 @@ def launch(project, ec2, script=None):
     place = project.place()
     image = uqle_instance.get_ubuntu_image_id(project.ssm)
     script = uqle_instance.render_user_data(place, "/shared") if script is None else script
-    return uqle_instance.launch_instance(ec2, place, project.uqle_settings(), image, script)
+    return uqle_instance.launch_instance(ec2, place, project.get_uqle_settings(), image, script)
 
 
 def test_where_nothing_stands_everything_is_missing(project):

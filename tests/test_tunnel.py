@@ -203,7 +203,7 @@ def test_the_way_is_through_the_uqle_machine_and_else_through_the_head_node(proj
     assert ssh.find_jump_host(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
     image = uqle_instance.get_ubuntu_image_id(project.ssm)
     identifier = uqle_instance.launch_instance(
-        ec2, project.place(), project.uqle_settings(), image, "#!/bin/sh\n"
+        ec2, project.place(), project.get_uqle_settings(), image, "#!/bin/sh\n"
     )
     address = uqle_instance.get_public_address(ec2, "pcluster-ubuntu")
     assert address != found["PublicIpAddress"]

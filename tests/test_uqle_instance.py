@@ -15,7 +15,7 @@ def place(cluster, project):
 
 @pytest.fixture
 def settings(project):
-    return project.uqle_settings()
+    return project.get_uqle_settings()
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def list_resources(p: Project) -> list[Resource]:
         lambda: key_pair.find_key_pair(p.ec2, p.key_pair),
         lambda: cluster_state.load_state(p),
         lambda: script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account),
-        lambda: jwt_secret.find_secret_arn(p.secretsmanager, p.given_secret or p.secret),
+        lambda: jwt_secret.find_secret_arn(p.secretsmanager, p.custom_secret_arn or p.secret),
         lambda: fleet.get_fleet_status(p.dynamodb, p.cluster),
     )
     private = (
@@ -55,9 +55,9 @@ def list_resources(p: Project) -> list[Resource]:
         if key_pair.get_private_key_path(p.key_pair).exists()
         else "its private half is not here"
     )
-    own_scripts = script_bucket.has_custom_scripts(p.given(), p.bucket)
+    own_scripts = script_bucket.has_custom_scripts(p.filled_values, p.bucket)
     where = {"where": "where config-parameters.json says" if own_scripts else f"in s3://{p.bucket}"}
-    key = f"in {p.parameter_file}" if p.literal_key else (p.given_secret or p.secret) if secret else ""
+    key = f"in {p.parameter_file}" if p.literal_key else (p.custom_secret_arn or p.secret) if secret else ""
     return [
         Resource(
             "key pair", p.key_pair if pair else "", {"private half": private}, "", "invoke create-key-pair"
