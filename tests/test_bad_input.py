@@ -118,10 +118,13 @@ BROKEN = {
 
 
 def sentence(error: BaseException) -> str:
-    """Give what an expected failure says, which is a sentence of one line, and not longer than a person reads."""
+    """Give what an expected failure says: a line, or a line for each fault, and not longer than a person reads."""
     said = str(error)
-    assert "\n" not in said
-    assert said.isprintable()
+    first, *faults = said.split("\n")
+    assert first.endswith(":" if faults else (".", ")"))
+    assert all(fault.startswith("  ") for fault in faults[:-1])
+    assert len(faults) != 2  # one fault is on the first line
+    assert said.replace("\n", "").isprintable()
     assert said.endswith((".", ")"))
     assert len(said) < 2500
     return said
@@ -364,7 +367,8 @@ def test_a_broken_invoke_yaml_is_a_sentence_and_not_invokes_traceback(tmp_path):
 def test_a_mistyped_setting_is_refused_and_those_that_there_are_are_named():
     for variable in ("INVOKE_CLUSTER", "INVOKE_UQLE", "INVOKE_CLUSTERNAME", "INVOKE_uqle_volume"):
         with pytest.raises(
-            ClusterError, match=rf"{variable} is not a setting; there are cluster_name, .*uqle_mount_point"
+            ClusterError,
+            match=rf"{variable} is not a setting\. The settings are cluster_name, .*uqle_mount_point",
         ):
             validate_environment({variable: "x"})
     validate_environment(

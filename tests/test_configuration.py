@@ -89,7 +89,7 @@ def test_whatever_a_value_is_it_stands_in_the_yaml_as_it_was_given_or_is_refused
         config, sentence = None, str(refused)
     if config is None:
         assert f"{name} is " in sentence or sentence.endswith(
-            f"another value of {name}: use plain characters."
+            f"another value of {name}. Use plain characters."
         )
     else:
         assert not value or any(value in leaf for leaf in leaves(config))

@@ -85,9 +85,14 @@ def test_all_missing_and_unknown_names_are_named_at_once():
     }
     with pytest.raises(ClusterError) as error:
         parameters.validate_parameters(values, set(GOOD), FILE)
-    assert "AWS_REGION is missing; SSH_FROM is missing; REGION is not a name that the template knows" in str(
-        error.value
-    )
+    assert str(error.value).splitlines() == [
+        "config-parameters.json:",
+        "  AWS_REGION is missing, and must be the name of a region, such as eu-west-2.",
+        "  SSH_FROM is missing, and must be one CIDR, such as 203.0.113.7/32, or one prefix list, "
+        "such as pl-0123456789abcdef0.",
+        "  REGION is not in the template.",
+        "Correct the file. `invoke fill-parameters` fills in the results of the earlier steps.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,7 @@ def test_all_missing_and_unknown_names_are_named_at_once():
         ('{"A": "1", "A": "2"}', "has the key A twice"),
         ('{\t"A": "1"\n\t,"B": "2"}', "`chevron` cannot read"),
         ('{"A": "\\ud800"}', "chevron"),
-        ('{"A": 1e3}', "read otherwise by `chevron`"),
+        ('{"A": 1e3}', "`chevron` reads other values"),
         ("[" * 3000 + "]" * 3000, "chevron"),
         ('\ufeff{"A": "1"}', "is not JSON"),
     ],
@@ -142,8 +147,8 @@ def test_filling_fills_what_is_absent_empty_or_a_placeholder_and_keeps_the_rest(
     assert (filled["PUBLIC_SUBNET"], filled["SLURM_JWT_KEY"], filled["OTHER"]) == ("mine", "my own key", "x")
     assert list(filled)[: len(parameters.RULES)] == list(parameters.RULES)
     assert kept == [
-        'PUBLIC_SUBNET stays "mine"; found was "theirs": --overwrite replaces it.',
-        "SLURM_JWT_KEY stays as it was: --overwrite replaces it.",
+        'Kept PUBLIC_SUBNET "mine", and not "theirs". --overwrite replaces it.',
+        "Kept SLURM_JWT_KEY. --overwrite replaces it.",
     ]
 
 
@@ -172,5 +177,5 @@ def test_what_was_taken_away_is_forgotten_and_the_rest_kept():
 def test_parameters_of_another_cluster_are_refused():
     parameters.refuse_other_cluster(GOOD, "one", FILE)
     parameters.refuse_other_cluster({"CLUSTER_NAME": "<name>"}, "two", FILE)
-    with pytest.raises(ClusterError, match="is of the cluster one, and this command is about two"):
+    with pytest.raises(ClusterError, match="is for the cluster one, and this command is for two"):
         parameters.refuse_other_cluster(GOOD, "two", FILE)

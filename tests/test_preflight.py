@@ -61,7 +61,9 @@ def test_a_file_that_is_no_configuration_is_refused(project, text):
 
 def test_a_configuration_of_another_region_is_refused(project, config):
     config["Region"] = "us-east-1"
-    with pytest.raises(ClusterError, match="is for us-east-1, not eu-west-2"):
+    with pytest.raises(
+        ClusterError, match='Region in config.yml is "us-east-1", and this command is for eu-west-2'
+    ):
         check(project, config)
 
 

@@ -89,7 +89,7 @@ def test_a_secret_of_the_persons_own_is_kept_and_read(network, upload, cluster, 
 
 
 def test_the_configuration_of_one_cluster_makes_no_other(filled, invoke):
-    assert "is of another cluster than second" in said(
+    assert "is for another cluster than second" in said(
         invoke("create-cluster", INVOKE_CLUSTER_NAME="second"), 1
     )
 
@@ -159,7 +159,7 @@ def test_a_cluster_name_that_cannot_be_is_refused_by_every_task(invoke):
 
 def test_the_files_of_one_cluster_are_not_taken_for_another(filled, invoke):
     for task in (["fill-parameters"], ["render"]):
-        assert "is of the cluster pcluster-ubuntu" in said(invoke(*task, INVOKE_CLUSTER_NAME="second"), 1)
+        assert "is for the cluster pcluster-ubuntu" in said(invoke(*task, INVOKE_CLUSTER_NAME="second"), 1)
 
 
 def test_nothing_is_lost_without_a_yes(cluster, invoke):

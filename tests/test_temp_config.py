@@ -30,17 +30,25 @@ def test_the_four_values_of_the_readmes_table_are_read():
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("Region: eu-west-2", "Region:", "no text at Region"),
-        ("Region: eu-west-2", "Region: [eu-west-2]", "no text at Region"),
-        ("{KeyName: k}", "{KeyName: 7}", "no text at HeadNode / Ssh / KeyName"),
+        ("Region: eu-west-2", "Region:", "Region is missing, and must be the name of a region"),
+        ("Region: eu-west-2", "Region: [eu-west-2]", "Region is not text, and must be the name of a region"),
+        ("Region: eu-west-2", "Region: London", 'Region is "London", and must be the name of a region'),
+        (
+            "{KeyName: k}",
+            "{KeyName: 7}",
+            "HeadNode / Ssh / KeyName is not text, and must be the name of an EC2",
+        ),
         (
             "[subnet-0fedcba9876543210]",
             "[]",
-            "no text at Scheduling / SlurmQueues / first / Networking / SubnetIds / first",
+            "Scheduling / SlurmQueues / first / Networking / SubnetIds / first is missing, and must be the id",
+        ),
+        (
+            "[subnet-0fedcba9876543210]",
+            "subnet-0fedcba9876543210",
+            "Scheduling / SlurmQueues / first / Networking / SubnetIds / first is missing, and must be the id",
         ),
         ("HeadNode:", "HeadNode: [", "is not YAML"),
-        (GOOD, "", "no text at Region"),
-        (GOOD, "- 1", "no text at Region"),
     ],
 )
 def test_a_value_that_is_not_there_is_named_by_its_place(old, new, named):
@@ -49,6 +57,37 @@ def test_a_value_that_is_not_there_is_named_by_its_place(old, new, named):
         temp_config.read_temp_config(FILE)
     assert "temp-config.yml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "7"])
+def test_all_faults_are_listed_one_a_line(text):
+    FILE.write_text(text)
+    with pytest.raises(ClusterError) as error:
+        temp_config.read_temp_config(FILE)
+    assert str(error.value).splitlines() == [
+        "temp-config.yml:",
+        "  Region is missing, and must be the name of a region, such as eu-west-2.",
+        "  HeadNode / Ssh / KeyName is missing, and must be the name of an EC2 key pair: "
+        "1 to 255 printable ASCII characters.",
+        "  HeadNode / Networking / SubnetId is missing, and must be the id of a subnet, "
+        "such as subnet-0123456789abcdef0.",
+        "  Scheduling / SlurmQueues / first / Networking / SubnetIds / first is missing, and must be "
+        "the id of a subnet, such as subnet-0123456789abcdef0.",
+        "Correct the file, or run `invoke configure` again.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("comment", "is_from_wizard"),
+    [
+        ("", True),
+        ("# This network was there before the cluster: no task of ours takes it away.\n", False),  # version 1
+        ("# This network was there before the cluster. No task deletes it.\n", False),
+    ],
+)
+def test_the_comment_tells_an_existing_network_from_the_wizards(comment, is_from_wizard):
+    FILE.write_text(comment + GOOD)
+    assert temp_config.is_from_wizard(FILE) == is_from_wizard
 
 
 def test_a_file_that_is_not_there_is_told_how_to_make():

@@ -1,5 +1,6 @@
-"""config-parameters.json: the values that the template needs, by name."""
+"""config-parameters.json: the values for the template, by name."""
 
+import functools
 import ipaddress
 import json
 import re
@@ -15,184 +16,198 @@ from slurm_cluster.errors import ClusterError
 REGION = r"[a-z]{2}(-[a-z]+)+-\d+"
 RESOURCE_ID = r"([0-9a-f]{8}|[0-9a-f]{17})"
 SUBNET = rf"subnet-{RESOURCE_ID}"
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html: what a name has, and what it must not begin
-# with, end in or look like: other things of S3 have such names.
+# The prefixes, suffixes and the form of an IP address that S3 reserves, then the allowed characters.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 BUCKET = (
-    r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)(/|$))(?!\d+\.\d+\.\d+\.\d+(/|$))"
+    r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)(/|$))"
+    r"(?!\d+\.\d+\.\d+\.\d+(/|$))"
     r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
-OBJECT_KEY = r"(?:(?!['\"\\])[!-~]){1,1024}"  # of an object, as far as YAML and shells take it between quotes
+OBJECT_KEY = r"(?:(?!['\"\\])[!-~]){1,1024}"  # safe between quotes in YAML and in a shell
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOST = rf"(?=.{{1,253}}(:|/)){LABEL}(\.{LABEL})*(:\d{{1,5}})?"
-SECRET_ARN = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,512}"
-# Slurm's longest table is <cluster>_assoc_usage_month_table, and MariaDB's names have at most 64 characters. ParallelCluster has
-# the same limit with its own accounting: https://docs.aws.amazon.com/parallelcluster/latest/ug/Scheduling-v3.html
+KEY_ARN = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,512}"
+# MariaDB allows 64 characters, and Slurm's longest table name is <cluster>_assoc_usage_month_table.
+# ParallelCluster has the same limit for its own accounting:
+# https://docs.aws.amazon.com/parallelcluster/latest/ug/Scheduling-v3.html
 CLUSTER_NAME = r"[a-zA-Z][a-zA-Z0-9-]{0,39}"
-WIDE_PREFIX = 8  # a network of fewer bits than this is a good part of the internet
+WIDE_PREFIX = 8  # bits; a network with a shorter prefix is much of the internet
+KEY_PARAMETER = "SLURM_JWT_KEY"
 
 
 class Rule(NamedTuple):
     """What a value may be.
 
     Args:
-        allowed: in words.
-        pattern: as a regular expression for all of it.
-        may_be_empty: the template has a section that then falls away.
-
+        allowed: the rule in words.
+        pattern: a regular expression for the whole value.
     """
 
     allowed: str
     pattern: str
-    may_be_empty: bool = False
 
 
+ONE_LINE = Rule("text of one line", r"[^\n\r]+")  # for a parameter that only the user's template has
+SUBNET_ID = Rule("the id of a subnet, such as subnet-0123456789abcdef0", SUBNET)
 SCRIPT = Rule(
     "an s3:// URI of a bucket and a key, or an https:// URI, without spaces and quotes",
     rf"s3://{BUCKET}/{OBJECT_KEY}|https://{HOST}/{OBJECT_KEY}",
 )
 RULES = {
-    "AWS_REGION": Rule("the name of a region, as eu-west-2", REGION),
+    "AWS_REGION": Rule("the name of a region, such as eu-west-2", REGION),
     "SSH_KEY_PAIR": Rule(
-        "the name of an EC2 key pair, 1 to 255 printable ASCII characters", r"(?! )[ -~]{1,255}(?<! )"
+        "the name of an EC2 key pair: 1 to 255 printable ASCII characters", r"(?! )[ -~]{1,255}(?<! )"
     ),
-    "PRIVATE_SUBNET": Rule("the id of a subnet, as subnet-0123456789abcdef0", SUBNET),
-    "PUBLIC_SUBNET": Rule("the id of a subnet, as subnet-0123456789abcdef0", SUBNET),
+    "PRIVATE_SUBNET": SUBNET_ID,
+    "PUBLIC_SUBNET": SUBNET_ID,
     "CUSTOM_BOOT_ACTION_START": SCRIPT,
     "CUSTOM_BOOT_ACTION_CONFIGURED": SCRIPT,
     "SLURM_JWT_KEY": Rule(
         "the ARN of a secret, or a key of 32 to 1024 characters without spaces",
-        rf"{SECRET_ARN}|(?!arn:)[!-~]{{32,1024}}",
+        rf"{KEY_ARN}|(?!arn:)[!-~]{{32,1024}}",
     ),
     "SLURM_JWT_POLICY": Rule(
         "the ARN of a managed policy, or empty",
-        r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/([!-~]+/)?[\w+=,.@-]{1,128}",
-        True,
+        r"(arn:aws[a-z-]*:iam::(\d{12}|aws):policy/([!-~]+/)?[\w+=,.@-]{1,128})?",
     ),
-    "BOOTSTRAP_BUCKET": Rule("the name of a bucket, or empty", BUCKET, True),
-    "CLUSTER_NAME": Rule("a letter, then letters, digits and hyphens, 40 characters at most", CLUSTER_NAME),
+    "BOOTSTRAP_BUCKET": Rule("the name of a bucket, or empty", rf"({BUCKET})?"),
+    "CLUSTER_NAME": Rule(
+        "a letter, then letters, digits and hyphens: at most 40 characters in all", CLUSTER_NAME
+    ),
     "SSH_FROM": Rule(
-        "one CIDR, as 203.0.113.7/32, or one prefix list, as pl-0123456789abcdef0",
+        "one CIDR, such as 203.0.113.7/32, or one prefix list, such as pl-0123456789abcdef0",
         rf"pl-{RESOURCE_ID}|[0-9./]+",
     ),
 }
 WIDE_WARNING = (
-    "is the whole internet, or a good part of it: anybody there may knock at the SSH port of the head node and the UQLE machine; "
-    "name your own address, as 203.0.113.7/32."
+    "is all or much of the internet. "
+    "Anyone there can try to log in by SSH to the head node and the UQLE machine. "
+    "Use your own address, such as 203.0.113.7/32."
 )
 LITERAL_KEY_WARNING = (
-    "ParallelCluster then keeps it in config.yml, in its bucket and in its logs; "
-    "`invoke create-jwt-key` keeps it in Secrets Manager."
+    "config.yml, and ParallelCluster's bucket and logs, then contain it. "
+    "`invoke create-jwt-key` stores a key in Secrets Manager instead."
 )
-KEY_PARAMETER = "SLURM_JWT_KEY"
 
 
 def read_parameters(path: Path) -> dict[str, Any]:
-    """Read config-parameters.json as far as both JSON and chevron, which reads YAML, read it alike.
+    """Read config-parameters.json, if `chevron`, which reads it as YAML, reads the same from it.
 
     Args:
         path: the file.
 
     Returns:
-        What it holds; the values are not checked.
+        The values, not validated.
 
     Raises:
-        ClusterError: it is not there, is not one JSON object, names a key twice, or `chevron` would read something else.
-
+        ClusterError: the file does not exist, is not one JSON object, has a key twice, or `chevron` cannot
+            read it or reads other values.
     """
     if not files.exists(path):
         raise ClusterError(
-            f"{path} is not here: run `invoke fill-parameters`, or copy config-parameters.example.json."
+            f"{path} does not exist. Run `invoke fill-parameters`, or copy config-parameters.example.json."
         )
     text = files.read_text(path)
     try:
-        values = json.loads(text, object_pairs_hook=reject_duplicates)
-        as_chevron_reads_it = yaml.safe_load(text)
-        json.dumps(values, ensure_ascii=False).encode()  # as chevron prints it
+        values = json.loads(text, object_pairs_hook=functools.partial(build_object, path))
+        yaml_values = yaml.safe_load(text)
+        json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate cannot be rendered
     except json.JSONDecodeError as error:
         raise ClusterError(
             f"{path} is not JSON, line {error.lineno} column {error.colno}: {error.msg}."
         ) from error
-    except DuplicateKeyError as error:
-        raise ClusterError(f"{path} has the key {sanitize(str(error))} twice: keep one.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = getattr(error, "problem", None) or type(error).__name__
         raise ClusterError(
-            f"{path} is JSON that `chevron` cannot read, as it reads YAML ({reason}): "
-            "use spaces instead of tabs, and plain characters instead of escapes."
+            f"`chevron` cannot read {path}, because it reads JSON as YAML ({reason}). "
+            "Use spaces instead of tabs, and plain characters instead of escapes."
         ) from error
     if not isinstance(values, dict):
         raise ClusterError(f"{path} must hold one JSON object, as config-parameters.example.json does.")
-    if values != as_chevron_reads_it:
-        raise ClusterError(f"{path} is read otherwise by `chevron`, as YAML: write its values as plain text.")
+    if values != yaml_values:
+        raise ClusterError(
+            f"`chevron` reads other values from {path}, because it reads JSON as YAML. "
+            "Write the values as plain text."
+        )
     return values
 
 
-class DuplicateKeyError(ValueError):
-    """A key stands twice in an object; both JSON and YAML would take the last one in silence."""
-
-
-def reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its pairs, where no key stands twice."""
+def build_object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Refuse duplicate keys, because JSON and YAML would silently use the last one."""
     keys = [key for key, _ in pairs]
     for key in keys:
         if keys.count(key) > 1:
-            raise DuplicateKeyError(key)
+            raise ClusterError(f"{path} has the key {sanitize(key)} twice. Keep one.")
     return dict(pairs)
 
 
 def filter_filled(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the values that a person or a step filled in: neither empty nor a placeholder."""
+    """Return the values that are neither empty nor a placeholder."""
     return {
         name: value for name, value in values.items() if value not in ("", None) and not is_placeholder(value)
     }
 
 
 def is_placeholder(value: object) -> bool:
-    """Say whether a value still has the form `<...>` of the example."""
+    """Return whether a value still has the form `<...>` of the example."""
     return isinstance(value, str) and value.startswith("<") and value.endswith(">")
 
 
 def validate_parameters(values: Mapping[str, Any], names: set[str], path: Path) -> None:
-    """Refuse values that the template does not take.
+    """Refuse values that the template cannot use.
 
     Args:
-        values: what the file holds.
-        names: what the template needs.
-        path: the file, for the message.
+        values: the values in the file.
+        names: the names in the template.
+        path: the file, for messages.
 
     Raises:
-        ClusterError: names are missing or unknown, or values are empty, placeholders or of another form; it names all.
-
+        ClusterError: names are missing or unknown, or values are wrong; it lists all of them.
     """
-    faults = [f"{name} is missing" for name in sorted(names - values.keys())]
-    faults += [
-        f"{sanitize(name)} is not a name that the template knows" for name in sorted(values.keys() - names)
-    ]
-    faults += [
-        fault for name, value in values.items() if name in names for fault in validate_value(name, value)
-    ]
+    faults = [fault for name in sorted(names) for fault in validate_value(name, values.get(name))]
+    faults += [f"{sanitize(name)} is not in the template" for name in sorted(values.keys() - names)]
     if faults:
-        raise ClusterError(
-            f"{path}: {'; '.join(faults)}. `invoke fill-parameters` fills in what the steps before it made."
-        )
+        hint = "Correct the file. `invoke fill-parameters` fills in the results of the earlier steps."
+        raise ClusterError(format_faults(path, faults, hint))
 
 
 def validate_value(name: str, value: object) -> list[str]:
-    """Say what is wrong with one value, if anything is, and what is allowed; the key's value is not repeated."""
-    rule = RULES.get(name, Rule("text of one line", r"[^\n\r]+"))
-    if value == "":
-        return [] if rule.may_be_empty else [f"{name} is empty, and must be {rule.allowed}"]
-    if is_placeholder(value):
-        return [f"{name} is still the placeholder of the example, and must be {rule.allowed}"]
-    shown = "not of that form" if name == KEY_PARAMETER else shorten(value)
-    fits = isinstance(value, str) and re.fullmatch(rule.pattern, value, re.ASCII)
-    if not fits or (name == "SSH_FROM" and not is_ssh_source(str(value))):
-        return [f"{name} is {shown}, and must be {rule.allowed}"]
-    return []
+    """Return what is wrong with a value and what is allowed; an empty list if it is valid.
+
+    Args:
+        name: the name of the parameter.
+        value: its value.
+
+    Returns:
+        Sentences that begin with the name, without a period. They never contain the value of SLURM_JWT_KEY.
+    """
+    fault = find_fault(name, value)
+    return [f"{name} {fault}"] if fault else []
+
+
+def find_fault(name: str, value: object) -> str:
+    """Return what is wrong with a value and what is allowed, to follow its name; empty if it is valid.
+
+    Args:
+        name: the name of the parameter.
+        value: its value, or None if it is missing.
+    """
+    rule = RULES.get(name, ONE_LINE)
+    if not isinstance(value, str):
+        problem = "is missing" if value is None else "is not text"
+    elif is_placeholder(value):
+        problem = "is still a placeholder"
+    elif re.fullmatch(rule.pattern, value, re.ASCII) and (name != "SSH_FROM" or is_ssh_source(value)):
+        return ""
+    elif not value:
+        problem = "is empty"
+    else:
+        problem = "is invalid" if name == KEY_PARAMETER else f"is {shorten(value)}"
+    return f"{problem}, and must be {rule.allowed}"
 
 
 def is_ssh_source(value: str) -> bool:
-    """Say whether a security group rule may have it as source: one IPv4 network without host bits, or a prefix list."""
+    """Return whether a value is a prefix list or an IPv4 network without host bits."""
     if value.startswith("pl-"):
         return True
     try:
@@ -202,88 +217,97 @@ def is_ssh_source(value: str) -> bool:
 
 
 def shorten(value: object) -> str:
-    """Give a value as the file has it, cut to what fits into a sentence."""
+    """Return a value as JSON, for a message: at most 60 characters."""
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def sanitize(name: str) -> str:
-    """Give a name or a URI that somebody made up as it fits into a sentence."""
+    """Return a name or a URI for a message: unchanged if it is plain, else quoted and shortened."""
     return name if re.fullmatch(r"[\w.:/-]{1,200}", name, re.ASCII) else shorten(name)
 
 
+def format_faults(path: Path, faults: list[str], hint: str) -> str:
+    """Return the message about a file: one fault in a line with the hint, several in a line each.
+
+    Args:
+        path: the file.
+        faults: sentences without a period.
+        hint: a sentence that says what to do.
+    """
+    if len(faults) == 1:
+        return f"{path}: {faults[0]}. {hint}"
+    return "\n".join([f"{path}:", *(f"  {fault}." for fault in faults), hint])
+
+
 def is_wide_range(source: str) -> bool:
-    """Say whether a source of a rule is the whole internet, or a good part of it."""
+    """Return whether the source of a rule is all or much of the internet."""
     return not source.startswith("pl-") and ipaddress.IPv4Network(source).prefixlen < WIDE_PREFIX
 
 
 def is_literal_key(value: str) -> bool:
-    """Say whether SLURM_JWT_KEY is the key itself, and not the ARN of its secret."""
+    """Return whether SLURM_JWT_KEY is the key itself, and not the ARN of its secret."""
     return not value.startswith("arn:")
 
 
 def merge_parameters(
     values: Mapping[str, Any], found: Mapping[str, str], *, overwrite: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Fill in what was found, and keep what a person wrote.
+    """Fill in the results of the earlier steps, and keep what a person wrote.
 
     Args:
-        values: what the file holds so far.
-        found: what the steps before made.
-        overwrite: replace also what a person wrote.
+        values: the values in the file.
+        found: the results of the earlier steps.
+        overwrite: whether to replace also what a person wrote.
 
     Returns:
-        The new values, in the order of the example, and a sentence for each value that was kept although another was found.
-
+        The new values, in the order of the example; and a sentence for each value that was kept although the
+        earlier steps have another one.
     """
     kept = {} if overwrite else filter_filled(values)
-    differing = [name for name in kept if name in found and kept[name] != found[name]]
-    names = [*RULES, *(name for name in values if name not in RULES)]
-    filled = {name: (dict(values) | dict(found) | kept).get(name, "") for name in names}
-    return filled, [
-        f"{name} stays {'as it was' if name == KEY_PARAMETER else shorten(kept[name])}"
-        f"{'' if name == KEY_PARAMETER else f'; found was {shorten(found[name])}'}: --overwrite replaces it."
-        for name in differing
-    ]
+    merged = {**dict.fromkeys(RULES, ""), **values, **found, **kept}
+    differing = [name for name in kept if merged[name] != found.get(name, merged[name])]
+    shown = {name: f" {shorten(kept[name])}, and not {shorten(found[name])}" for name in differing}
+    shown[KEY_PARAMETER] = ""
+    return merged, [f"Kept {name}{shown[name]}. --overwrite replaces it." for name in differing]
 
 
 def refuse_other_cluster(values: Mapping[str, Any], cluster: str, path: Path) -> None:
-    """Refuse parameters that were filled in for a cluster of another name.
+    """Refuse parameters that were filled in for another cluster.
 
     Raises:
-        ClusterError: they were.
+        ClusterError: CLUSTER_NAME is another name.
     """
     filled = filter_filled(values).get("CLUSTER_NAME", cluster)
     if filled != cluster:
         raise ClusterError(
-            f"{path} is of the cluster {sanitize(str(filled))}, and this command is about {cluster}: "
-            "work in another folder, or set cluster_name or INVOKE_CLUSTER_NAME."
+            f"{path} is for the cluster {sanitize(str(filled))}, and this command is for {cluster}. "
+            "Work in another folder, or set cluster_name or INVOKE_CLUSTER_NAME."
         )
 
 
-def clear_values(path: Path, gone: Collection[str]) -> None:
-    """Empty the values that name what was taken away, so that the next filling puts others there."""
+def clear_values(path: Path, deleted: Collection[str]) -> None:
+    """Empty the values that name deleted resources, so that fill-parameters fills in new ones."""
     if files.exists(path):
         values = read_parameters(path)
-        kept = {name: "" if value in gone else value for name, value in values.items()}
+        kept = {name: "" if value in deleted else value for name, value in values.items()}
         if kept != values:
             write_parameters(path, kept)
 
 
 def write_parameters(path: Path, values: Mapping[str, Any]) -> None:
-    """Write config-parameters.json, for its owner's eyes alone: it may hold the key."""
+    """Write config-parameters.json. Only its owner may read it, because it may hold the key."""
     files.write_file(path, json.dumps(values, indent=2) + "\n", mode=0o600)
 
 
 def validate_cluster_name(name: object) -> str:
-    """Give the name of the settings back when it is one.
+    """Return the cluster's name from the settings.
 
     Raises:
-        ClusterError: AWS ParallelCluster would refuse it.
+        ClusterError: AWS ParallelCluster does not allow it.
             https://docs.aws.amazon.com/parallelcluster/latest/ug/pcluster.create-cluster-v3.html
-
     """
-    faults = validate_value("CLUSTER_NAME", name)
-    if faults:
-        raise ClusterError(f"cluster_name, of invoke.yaml or INVOKE_CLUSTER_NAME: {faults[0]}.")
+    fault = find_fault("CLUSTER_NAME", name)
+    if fault:
+        raise ClusterError(f"cluster_name in invoke.yaml, or INVOKE_CLUSTER_NAME, {fault}.")
     return str(name)

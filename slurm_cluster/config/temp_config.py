@@ -1,31 +1,35 @@
-"""temp-config.yml: what the wizard of `pcluster configure` wrote of the network that it made, or we of one that was there."""
+"""temp-config.yml: the network that `pcluster configure` created, or an existing one."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
 from slurm_cluster import files
-from slurm_cluster.config import parameters
+from slurm_cluster.config.cluster_config import find_value
+from slurm_cluster.config.parameters import find_fault, format_faults
 from slurm_cluster.errors import ClusterError
 
-PATHS: dict[str, list[str | int]] = {
-    "region": ["Region"],
-    "key_pair": ["HeadNode", "Ssh", "KeyName"],
-    "public_subnet": ["HeadNode", "Networking", "SubnetId"],
-    "private_subnet": ["Scheduling", "SlurmQueues", 0, "Networking", "SubnetIds", 0],
-}
-EXISTING_NETWORK = "# This network was there before the cluster: no task of ours takes it away.\n"
-PARAMETER_OF = {
-    "region": "AWS_REGION",
-    "key_pair": "SSH_KEY_PAIR",
-    "public_subnet": "PUBLIC_SUBNET",
-    "private_subnet": "PRIVATE_SUBNET",
+EXISTING_NETWORK = "# This network was there before the cluster"  # files of older versions have it too
+
+
+class Place(NamedTuple):
+    """Where a value is in the file, and which parameter of config-parameters.json it becomes."""
+
+    parameter: str
+    path: list[str | int]
+
+
+PLACES = {
+    "region": Place("AWS_REGION", ["Region"]),
+    "key_pair": Place("SSH_KEY_PAIR", ["HeadNode", "Ssh", "KeyName"]),
+    "public_subnet": Place("PUBLIC_SUBNET", ["HeadNode", "Networking", "SubnetId"]),
+    "private_subnet": Place("PRIVATE_SUBNET", ["Scheduling", "SlurmQueues", 0, "Networking", "SubnetIds", 0]),
 }
 
 
 class TempConfig(NamedTuple):
-    """What the other steps take from temp-config.yml."""
+    """The values that the other steps read from temp-config.yml."""
 
     region: str
     key_pair: str
@@ -37,59 +41,35 @@ def read_temp_config(path: Path) -> TempConfig:
     """Read temp-config.yml.
 
     Raises:
-        ClusterError: it is not there, is not YAML, or one of the four values is missing, or is not of its form.
-
+        ClusterError: it does not exist or is not YAML, or values are missing or wrong; it lists all of them.
     """
     if not files.exists(path):
-        raise ClusterError(f"{path} is not here: `invoke configure` writes it.")
-    whole = files.read_yaml(path)
-    return TempConfig(
-        **{name: get_text(whole, place, PARAMETER_OF[name], path) for name, place in PATHS.items()}
-    )
+        raise ClusterError(f"{path} does not exist. Run `invoke configure` to write it.")
+    tree = files.read_yaml(path)
+    values = {name: find_value(tree, *place.path) for name, place in PLACES.items()}
+    faults = []
+    for name, place in PLACES.items():
+        fault = find_fault(place.parameter, values[name])
+        if fault:
+            keys = ["first" if isinstance(key, int) else key for key in place.path]
+            faults.append(f"{' / '.join(keys)} {fault}")
+    if faults:
+        raise ClusterError(format_faults(path, faults, "Correct the file, or run `invoke configure` again."))
+    return TempConfig(**values)
 
 
 def write_temp_config(path: Path, values: TempConfig) -> None:
-    """Write the file for a network that was there before, with the four values in the wizard's places."""
+    """Write the file for an existing network, with the four values where the wizard writes them."""
     queue = {"Name": "queue1", "Networking": {"SubnetIds": [values.private_subnet]}}
-    whole = {
+    tree = {
         "Region": values.region,
         "HeadNode": {"Networking": {"SubnetId": values.public_subnet}, "Ssh": {"KeyName": values.key_pair}},
         "Scheduling": {"Scheduler": "slurm", "SlurmQueues": [queue]},
     }
-    files.write_file(path, EXISTING_NETWORK + yaml.safe_dump(whole, sort_keys=False))
+    text = yaml.safe_dump(tree, sort_keys=False)
+    files.write_file(path, f"{EXISTING_NETWORK}. No task deletes it.\n{text}")
 
 
 def is_from_wizard(path: Path) -> bool:
-    """Say whether the wizard made the network, and not somebody before the cluster."""
+    """Return whether the wizard created the network; False for an existing network, or without the file."""
     return files.exists(path) and EXISTING_NETWORK not in files.read_text(path)
-
-
-def get_text(tree: Any, place: list[str | int], parameter: str, path: Path) -> str:
-    """Give the text at a place of a tree of mappings and lists.
-
-    Args:
-        tree: the whole of the file.
-        place: the names, and numbers in lists, that lead there.
-        parameter: of config-parameters.json, for which it is.
-        path: the file, for messages.
-
-    Raises:
-        ClusterError: there is no text, or not of the form that the parameter has.
-
-    """
-    for step in place:
-        if isinstance(tree, dict):
-            tree = tree.get(step)
-        elif isinstance(tree, list) and isinstance(step, int):
-            tree = tree[step] if step < len(tree) else None
-        else:
-            tree = None
-    where = " / ".join("first" if isinstance(step, int) else step for step in place)
-    if not (isinstance(tree, str) and tree):
-        raise ClusterError(
-            f"{path} has no text at {where}: make it again with `invoke configure`, or fill it in."
-        )
-    if parameters.validate_value(parameter, tree):
-        shown, allowed = parameters.shorten(tree), parameters.RULES[parameter].allowed
-        raise ClusterError(f"{path} has {shown} at {where}, which must be {allowed}.")
-    return tree

@@ -1,4 +1,4 @@
-"""config.yml: the template with the parameters filled in, as the `chevron` command does it."""
+"""config.template.yml: the cluster's configuration, before chevron fills in the parameters."""
 
 import re
 from collections.abc import Mapping
@@ -9,13 +9,29 @@ import chevron
 import yaml
 
 from slurm_cluster import files
-from slurm_cluster.config import parameters
+from slurm_cluster.config import cluster_config, parameters
 from slurm_cluster.errors import ClusterError
+
+PLACEHOLDER = "PLACEHOLDER"  # a value that YAML cannot misread
 
 
 def find_names(template: str) -> set[str]:
-    """Give the names that a template needs: in mustache, three braces, or two with #, ^ or &."""
+    """Return the names of a template's parameters: in three braces, or in two with #, ^ or &."""
     return set(re.findall(r"{{[{#^&]\s*(\w+)\s*}}", template))
+
+
+def parse_template(template_file: Path) -> cluster_config.ClusterConfig:
+    """Return the cluster of a template, with PLACEHOLDER as the value of every parameter.
+
+    Raises:
+        ClusterError: the template cannot be read, or does not render to YAML.
+    """
+    template = files.read_text(template_file)
+    try:
+        tree = yaml.safe_load(chevron.render(template, dict.fromkeys(find_names(template), PLACEHOLDER)))
+    except (yaml.YAMLError, chevron.ChevronError) as error:
+        raise ClusterError(f"{template_file} does not render to YAML. Correct the template.") from error
+    return cluster_config.parse(tree)
 
 
 def render_template(template_file: Path, values: Mapping[str, Any], parameter_file: Path) -> str:
@@ -23,64 +39,66 @@ def render_template(template_file: Path, values: Mapping[str, Any], parameter_fi
 
     Args:
         template_file: config.template.yml.
-        values: what config-parameters.json holds.
-        parameter_file: its name, for messages.
+        values: the values in config-parameters.json.
+        parameter_file: config-parameters.json, for messages.
 
     Returns:
         The configuration, as YAML.
 
     Raises:
-        ClusterError: a value is missing, unknown, empty, a placeholder or not of its form, or would not be in the YAML what
-            it is in the file.
-
+        ClusterError: a value is missing, unknown or wrong, or YAML would read another value.
     """
     template = files.read_text(template_file)
     parameters.validate_parameters(values, find_names(template), parameter_file)
+    parse_template(template_file)
     rendered: str = chevron.render(template, values)
     if not is_unchanged(template, values, list(values)):
-        harmless = {name: "x" if value else "" for name, value in values.items()}
-        wrong = [
-            name for name in values if not is_unchanged(template, {**harmless, name: values[name]}, [name])
-        ]
+        safe = {name: PLACEHOLDER if value else "" for name, value in values.items()}
+        wrong = [name for name in values if not is_unchanged(template, {**safe, name: values[name]}, [name])]
         raise ClusterError(
-            f"{parameter_file}: YAML would read another value of {', '.join(wrong)}: use plain characters."
+            f"{parameter_file}: YAML would read another value of {', '.join(wrong)}. Use plain characters."
         )
     return rendered
 
 
 def is_unchanged(template: str, values: Mapping[str, str], names: list[str]) -> bool:
-    """Say whether the YAML holds exactly these values in exactly their places, by comparing with unmistakable ones."""
+    """Return whether the YAML has exactly these values in their places, by rendering safe markers instead."""
     markers = {name: f"MARKER-{name}-END" for name in names if values[name]}
     try:
         actual = yaml.safe_load(chevron.render(template, values))
     except yaml.YAMLError:
         return False
     marked = yaml.safe_load(chevron.render(template, {**values, **markers}))
-    return bool(replace_markers(marked, {marker: values[name] for name, marker in markers.items()}) == actual)
+    expected = replace_markers(marked, {marker: values[name] for name, marker in markers.items()})
+    return bool(expected == actual)
 
 
-def replace_markers(tree: Any, by: Mapping[str, str]) -> Any:
-    """Put values in the places of their markers, everywhere in a tree."""
+def replace_markers(tree: Any, values: Mapping[str, str]) -> Any:
+    """Return a tree with its markers replaced.
+
+    Args:
+        tree: parsed YAML.
+        values: the values by marker.
+    """
     if isinstance(tree, dict):
-        return {key: replace_markers(branch, by) for key, branch in tree.items()}
+        return {key: replace_markers(branch, values) for key, branch in tree.items()}
     if isinstance(tree, list):
-        return [replace_markers(branch, by) for branch in tree]
+        return [replace_markers(branch, values) for branch in tree]
     if isinstance(tree, str):
-        for marker, value in by.items():
+        for marker, value in values.items():
             tree = tree.replace(marker, value)
     return tree
 
 
 def list_warnings(values: Mapping[str, str]) -> list[str]:
-    """Say what is allowed and yet dangerous.
+    """Return a warning for each value that is valid but dangerous.
 
     Args:
-        values: checked parameters.
-
+        values: validated parameters.
     """
-    found = []
+    warnings = []
     if parameters.is_wide_range(values["SSH_FROM"]):
-        found.append(f"SSH_FROM, {values['SSH_FROM']}, {parameters.WIDE_WARNING}")
+        warnings.append(f"SSH_FROM, {values['SSH_FROM']}, {parameters.WIDE_WARNING}")
     if parameters.is_literal_key(values["SLURM_JWT_KEY"]):
-        found.append(f"SLURM_JWT_KEY is the key itself: {parameters.LITERAL_KEY_WARNING}")
-    return found
+        warnings.append(f"SLURM_JWT_KEY is the key itself: {parameters.LITERAL_KEY_WARNING}")
+    return warnings

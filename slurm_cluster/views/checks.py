@@ -8,13 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
-from slurm_cluster import files
 from slurm_cluster.aws import key_pair, permissions, uqle_instance
 from slurm_cluster.aws.clients import format_error
 from slurm_cluster.config import parameters
+from slurm_cluster.config.template import PLACEHOLDER, parse_template
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -85,14 +84,8 @@ def find_images(ec2: EC2Client, ssm: SSMClient) -> str:
 
 
 def list_instance_types(template: Path) -> list[str]:
-    """Give the instance types that the template names, in its order: the head node's comes first."""
-    text = files.read_text(template)
-    lines = [
-        line.split(":", 1)[1].strip()
-        for line in text.splitlines()
-        if line.strip().startswith("InstanceType:")
-    ]
-    return list(dict.fromkeys(yaml.safe_load(line) for line in lines if "{{" not in line))
+    """Return the instance types in the template, the head node's first."""
+    return [name for name in parse_template(template).instance_types if name != PLACEHOLDER]
 
 
 def find_common_zones(ec2: EC2Client, types: list[str]) -> str:

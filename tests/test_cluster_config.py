@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from slurm_cluster.config import cluster_config, template
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.views.checks import list_instance_types
+from tests.conftest import ROOT
+from tests.test_configuration import rendered
+from tests.test_parameters import GOOD
+
+SCRIPTS = [GOOD["CUSTOM_BOOT_ACTION_START"], GOOD["CUSTOM_BOOT_ACTION_CONFIGURED"]]
+
+
+def test_the_rendered_template_is_parsed():
+    config = cluster_config.parse(rendered())
+    assert (config.region, config.os) == ("eu-west-2", "ubuntu2404")
+    assert config.head_node == cluster_config.NodeConfig(
+        "the head node", ["t3.xlarge"], SCRIPTS, ["s3://bucket/one/*"]
+    )
+    assert config.queues == [
+        cluster_config.NodeConfig("queue queue1", ["t3.large"], SCRIPTS, ["s3://bucket/one/*"])
+    ]
+    assert config.instance_types == ["t3.xlarge", "t3.large"]
+
+
+def test_several_instance_types_and_sequences_of_scripts_are_parsed():
+    queue = {
+        "Name": "q",
+        "ComputeResources": [
+            {"InstanceType": "a.large"},
+            {"Instances": [{"InstanceType": "b.large"}, {"InstanceType": "c.large"}]},
+        ],
+        "CustomActions": {"OnNodeStart": {"Sequence": [{"Script": "s3://b/1"}, {"Script": "s3://b/2"}]}},
+        "Iam": {"S3Access": [{"BucketName": "b"}, {"BucketName": "c", "KeyName": "d/*"}]},
+    }
+    [node] = cluster_config.parse({"Scheduling": {"SlurmQueues": [queue]}}).queues
+    assert node == cluster_config.NodeConfig(
+        "queue q", ["a.large", "b.large", "c.large"], ["s3://b/1", "s3://b/2"], ["s3://b/*", "s3://c/d/*"]
+    )
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        None,
+        "text",
+        [],
+        {"Region": 7, "Image": [], "HeadNode": "x", "Scheduling": {"SlurmQueues": "abc"}},
+        {"HeadNode": {"InstanceType": 7, "CustomActions": [1], "Iam": {"S3Access": ["x"]}}},
+        {"HeadNode": {"CustomActions": {"OnNodeStart": "x", "OnNodeConfigured": {"Script": 7}}}},
+    ],
+)
+def test_what_is_missing_or_of_another_type_is_empty(tree):
+    head_node = cluster_config.NodeConfig("the head node", [], [], [])
+    assert cluster_config.parse(tree) == cluster_config.ClusterConfig("", "", head_node, [])
+
+
+def test_the_instance_types_of_a_changed_template_are_listed_without_parameters(tmp_path):
+    changed = tmp_path / "config.template.yml"
+    text = (ROOT / "config.template.yml").read_text()
+    changed.write_text(text.replace("t3.xlarge", "'{{{ HEAD_NODE_TYPE }}}'"))
+    assert list_instance_types(changed) == ["t3.large"]
+
+
+def test_a_broken_template_is_reported_as_such_and_not_as_the_parameters_fault(tmp_path):
+    broken = tmp_path / "config.template.yml"
+    for text in "Region: [", "{{# OPEN }}":
+        broken.write_text(text)
+        with pytest.raises(ClusterError, match=r"config.template.yml does not render to YAML"):
+            list_instance_types(broken)
+    names = "\n".join(f"{name}: '{{{{{{ {name} }}}}}}'" for name in GOOD)
+    broken.write_text(f"{names}\nRegion: [")
+    with pytest.raises(ClusterError, match=r"config.template.yml does not render to YAML"):
+        template.render_template(broken, GOOD, Path("config-parameters.json"))
