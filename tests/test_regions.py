@@ -44,7 +44,7 @@ def test_two_files_that_contradict_each_other_are_refused():
     TEMP_CONFIG.write_text(GOOD)
     PARAMETERS.write_text(json.dumps({"AWS_REGION": "us-east-1"}))
     with pytest.raises(
-        ClusterError, match=r"us-east-1 in config-parameters.json and Region is eu-west-2 in temp-config.yml"
+        ClusterError, match=r"us-east-1 in config-parameters.json, and Region is eu-west-2 in temp-config.yml"
     ):
         resolved()
 

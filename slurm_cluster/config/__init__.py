@@ -1,1 +1,1 @@
-"""What a person's files and settings say."""
+"""The files and settings that a user writes."""

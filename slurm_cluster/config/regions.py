@@ -1,4 +1,4 @@
-"""The region that everything happens in."""
+"""The AWS region."""
 
 import os
 import re
@@ -13,46 +13,40 @@ from slurm_cluster.errors import ClusterError
 
 
 def resolve_region(parameter_file: Path, temp_config_file: Path) -> str:
-    """Give the region: of config-parameters.json, else temp-config.yml, else the environment, else the AWS profile.
+    """Return the region in config-parameters.json, else temp-config.yml, else the environment or AWS profile.
 
     Args:
-        parameter_file: config-parameters.json, which need not be there.
-        temp_config_file: temp-config.yml, which need not be there.
+        parameter_file: config-parameters.json, which may be missing.
+        temp_config_file: temp-config.yml, which may be missing.
 
     Raises:
-        ClusterError: the two files contradict each other, none of them names a region, or what is named is not one.
-
+        ClusterError: the files have different regions, no region is set, or its name is invalid.
     """
-    filled = (
-        parameters.filter_filled(parameters.read_parameters(parameter_file)).get("AWS_REGION")
-        if files.exists(parameter_file)
-        else None
-    )
-    configured = (
-        temp_config.read_temp_config(temp_config_file).region if files.exists(temp_config_file) else None
-    )
+    filled = configured = None
+    if files.exists(parameter_file):
+        filled = parameters.filter_filled(parameters.read_parameters(parameter_file)).get("AWS_REGION")
+    if files.exists(temp_config_file):
+        configured = temp_config.read_temp_config(temp_config_file).region
     if filled and configured and filled != configured:
         raise ClusterError(
-            f"AWS_REGION is {parameters.sanitize(str(filled))} in {parameter_file} and Region is {configured} in "
-            f"{temp_config_file}: correct the one that is wrong, or move it away."
+            f"AWS_REGION is {parameters.sanitize(str(filled))} in {parameter_file}, "
+            f"and Region is {configured} in {temp_config_file}. Correct one, or move that file away."
         )
     region = filled or configured or os.environ.get("AWS_REGION") or get_profile_region()
     if not region:
-        raise ClusterError(
-            "No AWS region is set: run `aws configure`, or set AWS_REGION, as in AWS_REGION=eu-west-2."
-        )
+        raise ClusterError("No AWS region is set. Run `aws configure`, or set AWS_REGION to one.")
     if not (isinstance(region, str) and re.fullmatch(parameters.REGION, region, re.ASCII)):
         raise ClusterError(
-            f"The region is {parameters.shorten(region)}, which is not the name of one, as eu-west-2 is."
+            f"The region is {parameters.shorten(region)}, and must be a name such as eu-west-2."
         )
     return region
 
 
 def get_profile_region() -> str | None:
-    """Give the region of AWS_DEFAULT_REGION or the profile."""
+    """Return the region in AWS_DEFAULT_REGION or in the AWS profile."""
     try:
         return boto3.Session().region_name
     except ProfileNotFound as error:
         raise ClusterError(
-            f"{error}: correct AWS_PROFILE, or add the profile with `aws configure`."
+            f"{error}. Correct AWS_PROFILE, or add the profile with `aws configure`."
         ) from error

@@ -1,7 +1,8 @@
-"""The settings of invoke.yaml and of INVOKE_ variables: which there are, and each as what it has to be."""
+"""The settings in invoke.yaml and INVOKE_ variables."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,17 +12,14 @@ from slurm_cluster.errors import ClusterError
 
 FILES = ("temp_config", "parameter_file", "config_file", "handover_file")
 UQLE = ("instance_type", "volume_gib", "mount_point")
-TOP_LEVEL_NAMES = ("cluster_name", "key_pair", "ssh_from", "quiet", *FILES, "uqle")
-SETTING_NAMES = (
-    *TOP_LEVEL_NAMES[:-1],
-    *(f"uqle_{name}" for name in UQLE),
-)  # as variables have them, after INVOKE_
+TOP_LEVEL_NAMES = ("cluster_name", "key_pair", "ssh_from", "quiet", *FILES)
+SETTING_NAMES = (*TOP_LEVEL_NAMES, *(f"uqle_{name}" for name in UQLE))
 INVOKE_SECTIONS = ("run", "runners", "sudo", "tasks", "timeouts")
-MAX_NAME_BYTES = 255  # bytes that file systems take
+MAX_NAME_BYTES = 255  # the limit of file systems
 
 
 class Files(NamedTuple):
-    """The files of the current folder that the steps read and write."""
+    """The files in the current folder that the steps read and write."""
 
     temp_config: Path
     parameter_file: Path
@@ -30,104 +28,101 @@ class Files(NamedTuple):
 
 
 def validate_settings_file(path: Path) -> None:
-    """Refuse an invoke.yaml from which invoke itself, which reads it next, would make a traceback.
+    """Refuse an invoke.yaml that would end in a traceback of invoke, which reads it next.
 
     Args:
         path: invoke.yaml.
 
     Raises:
-        ClusterError: it is not YAML, has settings that there are not, or one that is not text.
+        ClusterError: it is not YAML, a setting is unknown or missing, or has the wrong type.
     """
-    found = files.read_yaml(path)
-    if not isinstance(found, dict):
-        raise ClusterError(
-            f"{path} holds no settings: it must have lines as `cluster_name: pcluster-ubuntu`."
-        )
-    refuse_unknown(
-        [*find_unknown(found, (*TOP_LEVEL_NAMES, *INVOKE_SECTIONS)), *find_unknown(found.get("uqle"), UQLE)],
-        path,
-    )
-    for name in found.keys() & {*INVOKE_SECTIONS}:
-        if not isinstance(found[name], dict):
-            raise ClusterError(f"{name} in {path} is invoke's own, and must have settings below it.")
-    if not isinstance(found.get("quiet", False), bool):
-        raise ClusterError(f"quiet in {path} is {str(found['quiet'])[:60]!r}, and must be true or false.")
-    texts = [name for name in found if name in TOP_LEVEL_NAMES and name not in ("quiet", "uqle")]
-    for place in [*((name,) for name in texts), *(("uqle", name) for name in UQLE)]:
-        get_setting(found, *place)
+    settings = files.read_yaml(path)
+    if not isinstance(settings, dict):
+        raise ClusterError(f"{path} has no settings. Write lines such as `cluster_name: pcluster-ubuntu`.")
+    unknown = find_unknown(settings, (*TOP_LEVEL_NAMES, "uqle", *INVOKE_SECTIONS))
+    refuse_unknown([*unknown, *find_unknown(settings.get("uqle"), UQLE)], path)
+    for name in INVOKE_SECTIONS:
+        if not isinstance(settings.get(name, {}), dict):
+            raise ClusterError(f"{name} in {path} is a section of invoke itself, and must contain settings.")
+    if not isinstance(settings.get("quiet", False), bool):
+        raise ClusterError(f"quiet in {path} is {str(settings['quiet'])[:60]!r}, and must be true or false.")
+    texts = [(name,) for name in TOP_LEVEL_NAMES if name in settings and name != "quiet"]
+    for setting in [*texts, *(("uqle", name) for name in UQLE)]:
+        get_setting(settings, *setting)
 
 
 def validate_environment(environment: Mapping[str, str]) -> None:
-    """Refuse INVOKE_ variables that nothing reads: who mistypes one would work on the default cluster without knowing it.
+    """Refuse unknown INVOKE_ variables: with a mistyped name, a task would change the default cluster.
 
     Args:
         environment: the variables of the process.
 
     Raises:
-        ClusterError: names those that there are.
+        ClusterError: it lists the unknown variables, and the settings.
     """
-    ours = [name.upper() for name in SETTING_NAMES]
-    others = tuple(f"{name.upper()}_" for name in INVOKE_SECTIONS)
-    names = [name.removeprefix("INVOKE_") for name in environment if name.startswith("INVOKE_")]
-    refuse_unknown(
-        [f"INVOKE_{name}" for name in names if name not in (*ours, "DEBUG") and not name.startswith(others)]
-    )
+    variables = {"INVOKE_DEBUG", *(f"INVOKE_{name.upper()}" for name in SETTING_NAMES)}
+    sections = tuple(f"INVOKE_{name.upper()}_" for name in INVOKE_SECTIONS)
+    ours = [name for name in environment if name.startswith("INVOKE_") and not name.startswith(sections)]
+    refuse_unknown([name for name in ours if name not in variables])
 
 
-def find_unknown(found: object, names: Collection[str]) -> list[str]:
-    """Give the keys of a mapping that are no names of settings."""
-    return [repr(key)[:60] for key in found if key not in names] if isinstance(found, dict) else []
+def find_unknown(settings: object, names: Collection[str]) -> list[str]:
+    """Return the keys of a mapping that are not names of settings."""
+    return [repr(key)[:60] for key in settings if key not in names] if isinstance(settings, dict) else []
 
 
-def refuse_unknown(wrong: list[str], path: Path | None = None) -> None:
-    """Refuse names of settings that there are not.
+def refuse_unknown(unknown: list[str], path: Path | None = None) -> None:
+    """Refuse names that are not settings.
 
     Raises:
-        ClusterError: names those that there are.
+        ClusterError: it lists them, and the settings.
     """
-    if wrong:
+    if unknown:
+        place = f" in {path}" if path else ""
         raise ClusterError(
-            f"{', '.join(wrong)}{f' in {path}' if path else ''} is not a setting; there are {', '.join(SETTING_NAMES)}."
+            f"{', '.join(unknown)}{place} is not a setting. The settings are {', '.join(SETTING_NAMES)}."
         )
 
 
-def get_setting(settings: Mapping[str, Any], *place: str) -> str:
-    """Give a setting, which is text; one that is left empty in the file is empty text.
+def get_setting(settings: Mapping[str, Any], *path: str) -> str:
+    """Return a setting; empty text if its value is left out in the file.
+
+    Args:
+        settings: all settings.
+        path: the setting's name, after its section if it has one.
 
     Raises:
-        ClusterError: it is missing, or something else than text.
+        ClusterError: the setting is missing, or is not text.
     """
     value: Any = settings
+    name = ".".join(path)
     try:
-        for name in place:
-            value = value[name]
+        for key in path:
+            value = value[key]
     except (KeyError, TypeError, IndexError, AttributeError):
-        raise ClusterError(
-            f"{'.'.join(place)} is missing in the settings: invoke.yaml has it by default."
-        ) from None
+        raise ClusterError(f"The setting {name} is missing. Add it to invoke.yaml.") from None
     if value is not None and not isinstance(value, str):
-        raise ClusterError(f"{'.'.join(place)} is {str(value)[:60]!r}, and must be text: put it in quotes.")
+        raise ClusterError(f"The setting {name} is {str(value)[:60]!r}, and must be text. Put it in quotes.")
     return value or ""
 
 
 def get_file_paths(settings: Mapping[str, Any]) -> Files:
-    """Give the files that the steps read and write.
+    """Return the files that the steps read and write.
 
     Raises:
-        ClusterError: one of them cannot be the name of a file, or two are the same file.
+        ClusterError: a setting cannot be the name of a file, or two settings name the same file.
     """
-    paths = [get_path(settings, name) for name in FILES]
-    for name, other in zip(FILES[1:], paths[1:], strict=True):
-        first = FILES[[each.absolute() for each in paths].index(other.absolute())]
-        if first != name:
-            raise ClusterError(f"{first} and {name} are both {other}: give each a file of its own.")
-    return Files(*paths)
+    paths = Files(*(get_path(settings, name) for name in FILES))
+    for (name, path), (other_name, other) in itertools.combinations(paths._asdict().items(), 2):
+        if path.absolute() == other.absolute():
+            raise ClusterError(f"{name} and {other_name} are both {other}. Choose two different files.")
+    return paths
 
 
 def get_path(settings: Mapping[str, Any], name: str) -> Path:
-    """Give a setting that is the name of a file."""
-    given = get_setting(settings, name)
-    too_long = any(len(part.encode(errors="replace")) > MAX_NAME_BYTES for part in given.split("/"))
-    if not given.isprintable() or too_long or given.endswith("/") or Path(given).name in ("", ".."):
-        raise ClusterError(f"{name} is {given[:60]!r}, and must be the name of a file, as in invoke.yaml.")
-    return Path(given)
+    """Return a setting that is the name of a file."""
+    text = get_setting(settings, name)
+    is_too_long = any(len(part.encode(errors="replace")) > MAX_NAME_BYTES for part in text.split("/"))
+    if not text.isprintable() or is_too_long or text.endswith("/") or Path(text).name in ("", ".."):
+        raise ClusterError(f"The setting {name} is {text[:60]!r}, and must be the name of a file.")
+    return Path(text)

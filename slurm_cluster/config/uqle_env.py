@@ -1,4 +1,4 @@
-"""What UQLE has to be told: where Slurm is, its port, its key, and where the shared file system is mounted."""
+"""The values that UQLE needs: Slurm's URL and port, the JWT key, and the mount point of the shared files."""
 
 from __future__ import annotations
 
@@ -16,24 +16,22 @@ PORT = 8082
 
 
 def get_slurm_url(head_node: str) -> str:
-    """Give the Slurm URL.
+    """Return the Slurm URL.
 
     Args:
-        head_node: its private DNS name, which resolves inside the VPC alone.
-
+        head_node: the head node's private DNS name, which only resolves inside the VPC.
     """
     return f"http://{head_node}:{PORT}"
 
 
 def write_uqle_env(path: Path, head_node: str, mount_point: str, key: str | None) -> None:
-    """Write the file for the UQLE machine, for its owner's eyes alone.
+    """Write the values for the UQLE machine. Only the file's owner may read it.
 
     Args:
         path: uqle.env.
         head_node: the head node's private DNS name.
-        mount_point: of the shared file system on the UQLE machine.
+        mount_point: where the UQLE machine mounts the shared file system.
         key: the JWT key, exactly as Slurm has it; None leaves it out.
-
     """
     lines = [f"SLURM_URL={get_slurm_url(head_node)}", f"SLURM_PORT={PORT}", f"SHARED_MOUNT={mount_point}"]
     if key is not None:
@@ -50,16 +48,16 @@ def format_summary(
     key_pair: str,
     machine: InstanceTypeDef | None,
 ) -> list[str]:
-    """Say what the person notes, and how the file gets to the UQLE machine.
+    """Return the values to note, and the command that copies the file to the UQLE machine.
 
     Args:
         path: uqle.env.
         head_node: the head node's private DNS name.
-        mount_point: of the shared file system on the UQLE machine.
+        mount_point: where the UQLE machine mounts the shared file system.
         key: where the JWT key is, in words.
-        with_key: whether the file holds it.
-        key_pair: the name of the key pair that opens the machine.
-        machine: the UQLE instance, where there is one.
+        with_key: whether the file contains the key.
+        key_pair: the name of the machine's key pair.
+        machine: the UQLE instance, if there is one.
     """
     lines = [
         f"Slurm URL      {get_slurm_url(head_node)}",
@@ -69,12 +67,7 @@ def format_summary(
         f"Wrote {path}, {'with' if with_key else 'without'} the key.",
     ]
     if machine is None or not machine.get("PublicIpAddress"):
-        return [*lines, "There is no UQLE machine yet: `invoke connect-uqle` makes it."]
-    copy = [
-        "scp",
-        "-i",
-        str(get_private_key_path(key_pair)),
-        str(path),
-        f"ubuntu@{machine['PublicIpAddress']}:",
-    ]
-    return [*lines, "Copy it to the UQLE machine with", f"  {shlex.join(copy)}"]
+        return [*lines, "There is no UQLE machine yet. Run `invoke connect-uqle` to launch it."]
+    private_key, target = str(get_private_key_path(key_pair)), f"ubuntu@{machine['PublicIpAddress']}:"
+    command = shlex.join(["scp", "-i", private_key, str(path), target])
+    return [*lines, "Copy it to the UQLE machine with", f"  {command}"]
