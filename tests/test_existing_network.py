@@ -122,7 +122,7 @@ def test_a_network_that_nodes_cannot_boot_in_is_refused_with_all_reasons_and_no_
         "no DNS support",
         "no DNS hostnames",
         "no route to an internet gateway",
-        "no route out, as a NAT gateway",
+        "no outbound internet access, such as a NAT gateway",
     ):
         assert reason in printed
     assert not FILE.exists()
@@ -132,7 +132,7 @@ def test_compute_nodes_without_public_addresses_need_more_than_an_internet_gatew
     ec2.replace_route(
         RouteTableId=office["table"], DestinationCidrBlock="0.0.0.0/0", GatewayId=office["gateway"]
     )
-    with pytest.raises(ClusterError, match="gives no public addresses"):
+    with pytest.raises(ClusterError, match="assigns no public addresses"):
         existing_network.check_subnets(ec2, office["public"], office["private"])
     ec2.modify_subnet_attribute(SubnetId=office["private"], MapPublicIpOnLaunch={"Value": True})
     assert existing_network.check_subnets(ec2, office["public"], office["private"]) == office["vpc"]
@@ -141,7 +141,7 @@ def test_compute_nodes_without_public_addresses_need_more_than_an_internet_gatew
 def test_subnets_that_are_not_there_or_not_together_or_not_two_are_named(office, ec2):
     with pytest.raises(ClusterError, match="--compute-subnet is subnet-00000000, which is not a subnet"):
         existing_network.check_subnets(ec2, office["public"], "subnet-00000000")
-    with pytest.raises(ClusterError, match="Name --head-node-subnet too"):
+    with pytest.raises(ClusterError, match="Pass --head-node-subnet too"):
         existing_network.check_subnets(ec2, "", office["private"])
     vpc = ec2.create_vpc(CidrBlock="10.6.0.0/16")["Vpc"]["VpcId"]
     foreign = ec2.create_subnet(VpcId=vpc, CidrBlock="10.6.0.0/24")["Subnet"]["SubnetId"]
@@ -156,5 +156,5 @@ def test_it_needs_the_key_pair_as_the_wizard_does(office, ec2, invoke):
 
 def test_the_file_of_another_network_is_kept(office, network, invoke):
     before = FILE.read_text()
-    assert "names another network" in configure(invoke, office, status=1)
+    assert "is for another network" in configure(invoke, office, status=1)
     assert FILE.read_text() == before == yaml.safe_dump(yaml.safe_load(before))
