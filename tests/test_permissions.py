@@ -293,7 +293,10 @@ def test_who_has_both_policies_lacks_nothing(person):
     for path in permissions.FILES:
         arn = person.create_policy(PolicyName=path.stem, PolicyDocument=path.read_text())["Policy"]["Arn"]
         person.attach_user_policy(UserName="person", PolicyArn=arn)
-    assert told() == [("PASS", "all of permissions.json"), ("PASS", "all of permissions-pcluster.json")]
+    assert told() == [
+        ("PASS", "everything in iam/permissions.json is allowed"),
+        ("PASS", "everything in iam/permissions-pcluster.json is allowed"),
+    ]
     assert {result for result, _ in told(cluster_name="second")} == {
         "WARN"
     }  # the policies are for one cluster
@@ -303,7 +306,8 @@ def test_what_is_missing_is_named(person):
     lacking = json.loads((ROOT / "iam" / "permissions.json").read_text())
     lacking["Statement"] = [each for each in lacking["Statement"] if each["Sid"] != "Scripts"]
     person.put_user_policy(UserName="person", PolicyName="some", PolicyDocument=json.dumps(lacking))
-    assert told()[0] == ("WARN", "s3:DeleteObject, s3:GetObject, s3:PutObject missing of permissions.json")
+    actions = "s3:DeleteObject, s3:GetObject, s3:PutObject"
+    assert told()[0] == ("WARN", f"{actions} missing; iam/permissions.json lists what is needed")
 
 
 def test_an_account_that_does_not_tell_is_unknown(account):

@@ -223,7 +223,7 @@ def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster,
         ec2.describe_instances(InstanceIds=[stopped])["Reservations"][0]["Instances"][0]["State"]["Name"]
         == "stopped"
     )
-    assert "Going on to cost: the NAT gateway, the head node" in printed
+    assert "Still billed: the NAT gateway, the head node" in printed
     assert "There is no running UQLE machine." in said(invoke("pause", "--quiet"))
     again = said(invoke("resume", "--quiet"))
     assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "RUNNING"
