@@ -33,7 +33,7 @@ def connected_cluster() -> Iterator[Path]:
         The folder of the cluster's files.
 
     """
-    stacks.SECONDS = 0
+    stacks.SECONDS_PER_RESOURCE = 0
     with emulated_aws(), tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         go_up(Path(folder))
         yield Path(folder)
@@ -53,7 +53,7 @@ def run(command: str, folder: Path) -> None:
 
 def calls(command: str, folder: Path) -> int:
     """Count the calls to AWS that a command makes."""
-    with faults.recorded() as recorded:
+    with faults.collect_calls() as recorded:
         run(command, folder)
     return len(recorded)
 
@@ -64,9 +64,9 @@ def late(seconds: float) -> Iterator[None]:
 
     def delay(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         time.sleep(seconds)
-        return Moto.aws(environ, start_response)
+        return Moto.app(environ, start_response)
 
-    with faults.injected(delay, then=delay):
+    with faults.inject(delay, then=delay):
         yield
 
 

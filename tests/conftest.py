@@ -11,7 +11,7 @@ import yaml
 import sandbox
 from sandbox import stacks
 from sandbox.api_calls import client
-from sandbox.public_images import PCLUSTER, UBUNTU_IMAGE, image_id
+from sandbox.public_images import PCLUSTER_VERSION, UBUNTU_IMAGE, get_image_id
 from slurm_cluster.aws import clients
 from slurm_cluster.project import Project
 from tests.walker import Walker
@@ -51,8 +51,8 @@ def own_session() -> Iterator[None]:
 def account(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty account, in which nothing takes time."""
     sandbox.reset()
-    monkeypatch.setattr(stacks, "SECONDS", 0)
-    monkeypatch.setattr(stacks, "DELETION", 0)
+    monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 0)
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 0)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def lay_network(
     }
     cloudformation.create_stack(
         StackName=f"parallelclusternetworking-pubpriv-{began}",
-        TemplateURL=f"{host}/parallelcluster/{PCLUSTER}/templates/networking/public-private-{PCLUSTER}.cfn.json",
+        TemplateURL=f"{host}/parallelcluster/{PCLUSTER_VERSION}/templates/networking/public-private-{PCLUSTER_VERSION}.cfn.json",
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
     )
     stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][
@@ -153,9 +153,9 @@ def make_cluster(
             {"ParameterKey": "VpcId", "ParameterValue": network["vpc"]},
             {"ParameterKey": "SubnetId", "ParameterValue": network["public"]},
             {"ParameterKey": "ClusterName", "ParameterValue": name},
-            {"ParameterKey": "ImageId", "ParameterValue": image_id(REGION, UBUNTU_IMAGE)},
+            {"ParameterKey": "ImageId", "ParameterValue": get_image_id(REGION, UBUNTU_IMAGE)},
         ],
-        Tags=[{"Key": "parallelcluster:version", "Value": PCLUSTER}],
+        Tags=[{"Key": "parallelcluster:version", "Value": PCLUSTER_VERSION}],
     )
     summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
     ids = {summary["LogicalResourceId"]: summary["PhysicalResourceId"] for summary in summaries}

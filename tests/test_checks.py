@@ -56,9 +56,7 @@ def test_quotas_that_are_too_small_fail_and_untold_ones_are_unknown(project):
     class Quotas:
         def get_service_quota(self, ServiceCode, QuotaCode):  # noqa: N803 - boto3's names
             if QuotaCode == "L-0263D0A3":
-                return project.service_quotas.get_service_quota(
-                    ServiceCode="no-such", QuotaCode="L-1"
-                )
+                return project.service_quotas.get_service_quota(ServiceCode="no-such", QuotaCode="L-1")
             return {"Quota": {"Value": 5.0 if QuotaCode == "L-1216C47A" else 50.0}}
 
     assert [check.result for check in checks.check_quotas(Quotas())] == ["FAIL", "PASS", "UNKNOWN"]

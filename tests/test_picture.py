@@ -207,9 +207,7 @@ def test_a_stopped_machine_has_no_address_and_says_why(connected, project, ec2, 
 def test_nothing_in_names_and_tags_can_run(connected, network, project, ec2):
     for thing in (network["vpc"], network["public"], network["private"], connected):
         ec2.create_tags(Resources=[thing], Tags=[{"Key": "Name", "Value": HOSTILE}])
-    project.efs.tag_resource(
-        ResourceId=project.place().file_system, Tags=[{"Key": "Name", "Value": HOSTILE}]
-    )
+    project.efs.tag_resource(ResourceId=project.place().file_system, Tags=[{"Key": "Name", "Value": HOSTILE}])
     page = read(project)
     assert page.text.count(HOSTILE) >= 5
     assert not {"script", "img", "iframe", "object", "link", "a"} & {tag for tag, _ in page.tags}
