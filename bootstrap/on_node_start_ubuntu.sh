@@ -1,22 +1,26 @@
 #!/bin/bash
-# Runs on every node, as root, before ParallelCluster configures it (OnNodeStart).
-# On the head node it writes the key of the REST API's tokens, which slurmctld needs from its first start on; on other nodes
-# it does nothing. Safe to run again: a key that is as it should be is left alone, another one is replaced.
+# OnNodeStart script: runs as root on every node, before ParallelCluster configures the node.
+# On the head node, it writes the JWT key file, which slurmctld needs at its first start. On other nodes, it
+# does nothing. Safe to run again: a correct key file is kept, any other is replaced.
 #
 # usage: on_node_start_ubuntu.sh [KEY]
-#   KEY: the ARN of the secret that holds the key, or the key itself; for the head node alone.
-# environment: TRIES and PAUSE, how often the secret is asked for, and the seconds between.
-# exit status, by cause, as CloudFormation shows nothing else of a head node; the last line of the output names the cause:
-#   0 done              64 the argument is missing          65 the key is too short
-#   77 the secret cannot be read          73 the key cannot be written          78 this is not a node of ParallelCluster
+#   KEY: the ARN of the secret that holds the JWT key, or the key itself. Only the head node needs it.
+# environment: TRIES: number of attempts to read the secret; PAUSE: seconds between attempts.
+# exit status (CloudFormation shows nothing else of a head node; the last line of the output names the cause):
+#   0   success
+#   64  the argument is missing
+#   65  the key is too short
+#   73  the key file cannot be written
+#   77  the secret cannot be read
+#   78  this machine is not a ParallelCluster node
 set -o errexit -o nounset -o pipefail
-exec 2>&1 # what a head node writes to stderr is dropped
+exec 2>&1 # ParallelCluster discards the standard error of a head node's scripts
 
 CFNCONFIG=/etc/parallelcluster/cfnconfig
-KEY_FILE=/var/spool/slurm.state/jwt_hs256.key # config.template.yml names it to slurmctld
-TRIES=${TRIES:-30}                            # a new role takes a while to be let in
+KEY_FILE=/var/spool/slurm.state/jwt_hs256.key # config.template.yml passes this path to slurmctld
+TRIES=${TRIES:-30}                            # a new IAM role needs some time to take effect
 PAUSE=${PAUSE:-5}
-cfn_node_type='' cfn_region='' # cfnconfig sets them
+cfn_node_type='' cfn_region='' # set by cfnconfig
 
 log() { echo "[$(basename "$0")] $*"; }
 die() {
@@ -25,24 +29,28 @@ die() {
 }
 
 main() {
-  [ -r $CFNCONFIG ] || die 78 "$CFNCONFIG is not there: this is not a node of ParallelCluster"
+  [ -r $CFNCONFIG ] || die 78 "$CFNCONFIG does not exist: this is not a ParallelCluster node"
   # shellcheck source=/dev/null
   source $CFNCONFIG
   if [ "$cfn_node_type" != HeadNode ]; then
-    log "${cfn_node_type:-a node without a type}: nothing to do"
+    log "nothing to do on this node type: ${cfn_node_type:-unknown}"
     return
   fi
-  [ -n "${1:-}" ] || die 64 "the argument is missing: the key, or the ARN of its secret"
+  [ -n "${1:-}" ] || die 64 "the argument is missing: pass the JWT key, or the ARN of its secret"
   local key=$1
   case $key in
-    arn:*) key=$(read_secret "$1") || die 77 "the secret $1 cannot be read, tried $TRIES times: see what aws says above" ;;
+    arn:*)
+      key=$(read_secret "$1") \
+        || die 77 "cannot read the secret $1 (tried $TRIES times): see the aws error above"
+      ;;
   esac
-  [ ${#key} -ge 32 ] || die 65 "the key has ${#key} characters, and must have 32 or more"
-  write_key "$key" || die 73 "$KEY_FILE cannot be written: $(df -h --output=avail /var/spool | tail -n 1) are free there"
+  [ ${#key} -ge 32 ] || die 65 "the key has ${#key} characters: use a key of at least 32"
+  write_key "$key" \
+    || die 73 "cannot write $KEY_FILE: free disk space is $(df -h --output=avail /var/spool | tail -n 1)"
   log "the key is in $KEY_FILE"
 }
 
-read_secret() { # ARN: prints the secret, and nothing else; what aws complains of goes to the log
+read_secret() { # ARN: prints only the secret; the errors of aws go to the log
   local try secret
   for ((try = 1; try <= TRIES; try++)); do
     if secret=$(/usr/local/bin/aws secretsmanager get-secret-value --region "$cfn_region" --secret-id "$1" \
@@ -55,14 +63,19 @@ read_secret() { # ARN: prints the secret, and nothing else; what aws complains o
   return 1
 }
 
-# The whole file is the key: no newline. It is made as a new file, slurm's from the start, so that a full disk or a kill never
-# leaves half a key in its place; && because errexit does not hold within an || list.
+# Write the key without a newline, because Slurm uses the whole file as the key. Write it to a new file, owned
+# by slurm from the start, and then move that, so that a full disk or a kill cannot leave half a key.
+# The commands are joined by &&, because errexit has no effect on the left of ||.
 write_key() { # KEY
   local new=$KEY_FILE.new
   install -d -o slurm -g slurm -m 0700 "$(dirname $KEY_FILE)" \
     && install -o slurm -g slurm -m 0600 /dev/null $new \
     && printf %s "$1" >$new \
-    && if cmp -s $new $KEY_FILE && [ "$(stat -c %U:%a $KEY_FILE)" = slurm:600 ]; then rm $new; else mv $new $KEY_FILE; fi \
+    && if cmp -s $new $KEY_FILE && [ "$(stat -c %U:%a $KEY_FILE)" = slurm:600 ]; then
+      rm $new
+    else
+      mv $new $KEY_FILE
+    fi \
     && return
   rm -f $new
   return 1

@@ -1,11 +1,16 @@
 #!/bin/bash
-# The user data of the UQLE machine (Ubuntu 24.04): cloud-init runs it once, as root, at the first boot.
-# It installs Docker with compose, and mounts the cluster's file system, now and at each boot.
-# What it says is on the console and in /var/log/cloud-init-output.log. Safe to run again.
-# By hand: put the two values in, then give the file to the EC2 launch wizard as user data.
+# User data of the UQLE instance (Ubuntu 24.04): cloud-init runs it once, as root, at the first boot.
+# It installs Docker with Compose, and mounts the cluster's file system, now and at each boot.
+# The output is on the console and in /var/log/cloud-init-output.log. Safe to run again.
+# To use it by hand: fill in the two values, then paste the file into the EC2 launch wizard as user data.
 #
-# environment: WAIT, the seconds that the packages may take to come, and then the mount; PAUSE, those between two attempts.
-# exit status: 0 done; 69 a package cannot be installed; 73 a file cannot be written; 75 the file system is not mounted
+# environment: WAIT: seconds to keep trying, first to install the packages, then to mount.
+#   PAUSE: seconds between attempts.
+# exit status:
+#   0   success
+#   69  a package cannot be installed
+#   73  a file cannot be written
+#   75  the file system cannot be mounted
 set -o errexit -o nounset -o pipefail
 exec 2>&1
 
@@ -13,7 +18,8 @@ FILE_SYSTEM='{{{ FILE_SYSTEM }}}' # fs-....efs.<region>.amazonaws.com
 MOUNT_POINT='{{{ MOUNT_POINT }}}'
 # https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-nfs-mount-settings.html
 OPTIONS=nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport,_netdev
-# A boot goes on without the share; Docker waits for the attempt, because a container started before it would never see the share.
+# nofail: the machine boots even if the mount fails. Docker starts after the mount attempt, because a
+# container that starts before the mount never sees the share.
 OPTIONS+=,nofail,x-systemd.before=docker.service
 WAIT=${WAIT:-600}
 PAUSE=${PAUSE:-10}
@@ -24,7 +30,7 @@ die() {
   exit "$1"
 }
 
-retry() { # COMMAND...: until it succeeds, but no longer than WAIT
+retry() { # COMMAND...: until it succeeds, for at most WAIT seconds
   local end=$((SECONDS + WAIT))
   until "$@"; do
     ((SECONDS + PAUSE < end)) || return 1
@@ -37,16 +43,17 @@ install_packages() {
   apt-get update -q && apt-get install -q -y -o DPkg::Lock::Timeout=300 nfs-common docker.io docker-compose-v2
 }
 
-is_mounted() { # findmnt reads a list, so that a server that is away does not hold it up
+is_mounted() { # findmnt reads the mount table, so it does not hang when the file server is down
   findmnt --mountpoint "$MOUNT_POINT" >/dev/null
 }
 
-# While the share is not mounted, nothing can be written in its place, not even by root: a container's files would be lost in it.
-make_mount_point() {
+# The immutable flag stops everyone, even root, from writing to the folder while the share is not mounted.
+# Otherwise a container could write files there, and the share would hide them later.
+create_mount_point() {
   is_mounted || { mkdir -p "$MOUNT_POINT" && chattr +i "$MOUNT_POINT"; }
 }
 
-write_fstab() { # as a new file, so that a kill never leaves half of it
+write_fstab() { # to a new file, so that a kill cannot leave half of it
   local line="$FILE_SYSTEM:/ $MOUNT_POINT nfs4 $OPTIONS 0 0"
   grep -qxF "$line" /etc/fstab && return
   { grep -vF " $MOUNT_POINT nfs4 " /etc/fstab || true; } >/etc/fstab.new \
@@ -58,11 +65,13 @@ mount_share() {
 }
 
 main() {
-  make_mount_point || die 73 "$MOUNT_POINT cannot be made, or not be protected"
-  write_fstab || die 73 "/etc/fstab cannot be written"
-  retry install_packages || die 69 "nfs-common and Docker cannot be installed, tried for $WAIT s: see what apt-get says above"
+  create_mount_point || die 73 "cannot create or protect $MOUNT_POINT"
+  write_fstab || die 73 "cannot write /etc/fstab"
+  retry install_packages \
+    || die 69 "cannot install nfs-common and Docker (tried for $WAIT s): see the apt-get error above"
   usermod --append --groups docker ubuntu
-  retry mount_share || die 75 "$FILE_SYSTEM is not mounted at $MOUNT_POINT, tried for $WAIT s: see what mount says above"
+  retry mount_share \
+    || die 75 "cannot mount $FILE_SYSTEM at $MOUNT_POINT (tried for $WAIT s): see the mount error above"
   log "$FILE_SYSTEM is mounted at $MOUNT_POINT, and Docker is installed"
 }
 

@@ -329,7 +329,7 @@ def test_settings_of_any_kind_are_taken_or_refused_in_a_sentence(changed, uqle):
             isinstance(path, Path)
             for path in (p.temp_config, p.parameter_file, p.config_file, p.handover_file)
         ]
-        for ask in (lambda: p.key_pair, p.ssh_from, p.uqle_settings, lambda: p.region):
+        for ask in (lambda: p.key_pair, p.get_ssh_from, p.get_uqle_settings, lambda: p.region):
             refusal(ask)
 
 

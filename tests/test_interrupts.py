@@ -8,6 +8,7 @@ from sandbox import faults, fleet, stacks
 from sandbox.api_calls import client
 from sandbox.rehearsal import INVOKE
 from slurm_cluster.aws import uqle_instance
+from slurm_cluster.steps.uqle import find_launch_target
 from tests.conftest import REGION, make_cluster, run_fleet
 from tests.terminal import CTRL_C, Terminal
 
@@ -51,10 +52,10 @@ def test_deleting_the_network(network, slow):
 
 
 def test_waiting_until_an_instance_is_terminated(cluster, project, ec2, monkeypatch):
-    place = project.place()
+    place = find_launch_target(project)
     script = uqle_instance.render_user_data(place, "/shared")
     uqle_instance.launch_instance(
-        ec2, place, project.uqle_settings(), uqle_instance.get_ubuntu_image_id(project.ssm), script
+        ec2, place, project.get_uqle_settings(), uqle_instance.get_ubuntu_image_id(project.ssm), script
     )
     stuck(monkeypatch, "shutting-down")
     assert interrupted("disconnect-uqle", "shutting-down, to be terminated")[-1] == SENTENCE

@@ -5,17 +5,18 @@ from botocore.exceptions import ClientError
 
 from slurm_cluster.aws import uqle_instance
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.steps.uqle import find_launch_target
 from tests.conftest import make_cluster
 
 
 @pytest.fixture
 def place(cluster, project):
-    return project.place()
+    return find_launch_target(project)
 
 
 @pytest.fixture
 def settings(project):
-    return project.uqle_settings()
+    return project.get_uqle_settings()
 
 
 @pytest.fixture

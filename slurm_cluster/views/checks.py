@@ -144,7 +144,7 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
     ec2 = project.ec2
     yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
     yield attempt_check("images", lambda: find_images(ec2, project.ssm))
-    types = sorted({*list_instance_types(template), project.uqle_settings().instance_type})
+    types = sorted({*list_instance_types(template), project.get_uqle_settings().instance_type})
     yield attempt_check("instance types", lambda: find_common_zones(ec2, types))
     yield from check_quotas(project.service_quotas)
     yield from check_permissions(project)
@@ -170,7 +170,7 @@ def check_permissions(project: Project) -> Iterator[Check]:
 def check_ssh_source(project: Project) -> Check:
     """Look at who may reach SSH."""
     try:
-        ssh_from = project.ssh_from()
+        ssh_from = project.get_ssh_from()
     except ClusterError as error:
         return Check("SSH from", "WARN", str(error))
     if parameters.is_wide_range(ssh_from):

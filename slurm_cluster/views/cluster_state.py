@@ -62,7 +62,7 @@ def load_state(p: Project) -> ClusterState:
         lambda: stack.find_resource_id(cloudformation, p.cluster, "ComputeSecurityGroup") or "",
         lambda: security_groups.list_cluster_instances(ec2, p.cluster),
         lambda: uqle_instance.find_instance(ec2, p.cluster) or {},
-        lambda: network.find_network(ec2, cloudformation, p.cluster, p.wizards_subnet),
+        lambda: network.find_network(ec2, cloudformation, p.cluster, p.wizard_subnet),
         lambda: network.find_vpc_of_subnet(ec2, p.public_subnet) if p.public_subnet else None,
     )
     living = [node for node in nodes if node["State"]["Name"] in uqle_instance.LIVE_STATES]

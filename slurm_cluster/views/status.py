@@ -42,12 +42,12 @@ class Resource(NamedTuple):
 def list_resources(p: Project) -> list[Resource]:
     """Look at each part, in the order in which the steps make them."""
     for service in SERVICES:  # before the threads: a session makes one at a time
-        p.client(service)
+        getattr(p, service)
     pair, s, scripts, secret, fleet_status = clients.run_concurrently(
         lambda: key_pair.find_key_pair(p.ec2, p.key_pair),
         lambda: cluster_state.load_state(p),
         lambda: script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account),
-        lambda: jwt_secret.find_secret_arn(p.secretsmanager, p.given_secret or p.secret),
+        lambda: jwt_secret.find_secret_arn(p.secretsmanager, p.custom_secret_arn or p.secret),
         lambda: fleet.get_fleet_status(p.dynamodb, p.cluster),
     )
     private = (
@@ -55,9 +55,9 @@ def list_resources(p: Project) -> list[Resource]:
         if key_pair.get_private_key_path(p.key_pair).exists()
         else "its private half is not here"
     )
-    own_scripts = script_bucket.has_custom_scripts(p.given(), p.bucket)
+    own_scripts = script_bucket.has_custom_scripts(p.filled_values, p.bucket)
     where = {"where": "where config-parameters.json says" if own_scripts else f"in s3://{p.bucket}"}
-    key = f"in {p.parameter_file}" if p.literal_key else (p.given_secret or p.secret) if secret else ""
+    key = f"in {p.parameter_file}" if p.literal_key else (p.custom_secret_arn or p.secret) if secret else ""
     return [
         Resource(
             "key pair", p.key_pair if pair else "", {"private half": private}, "", "invoke create-key-pair"
@@ -256,11 +256,7 @@ def list_leftovers(p: Project) -> list[str]:
             else []
         ),
         *(f"bucket {name}: pcluster's own, for all clusters of its region" for name in buckets),
-        *(
-            [f"key pair {p.key_pair}: costs nothing"]
-            if key_pair.find_key_pair(p.ec2, p.key_pair)
-            else []
-        ),
+        *([f"key pair {p.key_pair}: costs nothing"] if key_pair.find_key_pair(p.ec2, p.key_pair) else []),
         *([f"{scripts} boot scripts in {p.bucket}: `invoke down --all` removes them"] if scripts else []),
         *([f"secret {p.secret}: costs; `invoke down --all` removes it"] if secret else []),
         *(

@@ -1,10 +1,9 @@
-"""The tests that boot nodes: `tests/nodes/run` runs them, and a plain `pytest` passes them over."""
+"""Fixtures and hooks of the node tests. `tests/nodes/run` runs them; a plain `pytest` ignores this folder."""
 
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
@@ -12,70 +11,74 @@ import pytest
 
 import sandbox
 from slurm_cluster.aws import jwt_secret
-from tests.nodes.cluster import (
-    CLUSTER,
+from tests.nodes.support.cluster import (
+    CLUSTER_ADDRESSES,
+    CLUSTER_NAME,
+    DEBIAN_SUITES,
     PACKAGES,
-    SINGLE,
-    SUITES,
+    REGION,
+    SINGLE_HEAD_ADDRESSES,
+    Cluster,
     ComputeNode,
     HeadNode,
-    RestApi,
-    Secret,
-    root,
+    KeySecret,
+    get_root_file_system,
 )
-from tests.nodes.machine import NETWORK, Completed
+from tests.nodes.support.machine import NETWORK_PREFIX
+from tests.nodes.support.rest_api import RestApi
 
-HERE = Path(__file__).parent  # where `run` has pytest look for its settings
+HERE = Path(__file__).parent  # the rootdir of pytest in `run`
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     return None if config.rootpath == HERE else True
 
 
-GROUPS = ["uqle", "installed"]  # the longest, which begin first
-WAITED_FOR = [
-    "rebooted",
-    "rebooting",
-    "machine",
-]  # while these boot, the tests that do without them have their turn
+LONGEST_GROUPS = ["uqle", "installed_layers"]  # start first
+SLOW_FIXTURES = ["rebooted_machine", "reboot", "virtual_machine"]  # tests that do not need them run first
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one worker run all tests that share what boots: a cluster, a disk, or else what their file has."""
+    """Group the tests that share a booted machine or a disk, so that one worker runs them, and sort."""
 
-    def order(item: pytest.Item) -> tuple[bool, ...]:
+    def get_sort_key(item: pytest.Item) -> tuple[bool, ...]:
         [group] = next(item.iter_markers("xdist_group")).args
-        return *(group != longest for longest in GROUPS), *(name in item.fixturenames for name in WAITED_FOR)
+        slow = [name in item.fixturenames for name in SLOW_FIXTURES]
+        return *(group != longest for longest in LONGEST_GROUPS), *slow
 
     for item in items:
-        suite = (
-            item.callspec.params.get("cluster")
-            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-            else None
-        )
         if not item.get_closest_marker("xdist_group"):
-            disk = "installed" if "installed" in item.fixturenames else None
-            item.add_marker(pytest.mark.xdist_group(suite or disk or item.path.stem))
-    items.sort(key=order)
+            item.add_marker(pytest.mark.xdist_group(choose_group(item)))
+    items.sort(key=get_sort_key)
+
+
+def choose_group(item: pytest.Item) -> str:
+    """Return the group of a test: its cluster, else the installed disk, else its file."""
+    parameters = (
+        item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    )
+    if "cluster" in parameters:
+        return str(parameters["cluster"])
+    return "installed_layers" if "installed_layers" in item.fixturenames else item.path.stem
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show the times that tests took down."""
+    """Print the measured times."""
     reports = [report for state in ("passed", "failed") for report in terminalreporter.getreports(state)]
     for line in (value for report in reports for name, value in report.user_properties if name == "speed"):
         terminalreporter.write_line(str(line))
 
 
 @pytest.fixture(scope="session")
-def aws() -> Iterator[dict[str, str]]:
-    """The emulated AWS, and the environment in which a node's aws reaches it over the network."""
+def aws_environment() -> Iterator[dict[str, str]]:
+    """The environment in which a node's aws command reaches the emulated AWS, over the network."""
     with sandbox.emulated_aws():
         port = urlsplit(os.environ["AWS_ENDPOINT_URL"]).port
-        forward = [f"TCP-LISTEN:{port},bind={NETWORK}.1,fork,reuseaddr", f"TCP:127.0.0.1:{port}"]
-        with subprocess.Popen(["socat", *forward]) as process:
+        listen = f"TCP-LISTEN:{port},bind={NETWORK_PREFIX}.1,fork,reuseaddr"
+        with subprocess.Popen(["socat", listen, f"TCP:127.0.0.1:{port}"]) as process:
             yield {
-                "AWS_ENDPOINT_URL": f"http://{NETWORK}.1:{port}",
+                "AWS_ENDPOINT_URL": f"http://{NETWORK_PREFIX}.1:{port}",
                 "AWS_ACCESS_KEY_ID": "sandbox",
                 "AWS_SECRET_ACCESS_KEY": "sandbox",
                 "AWS_EC2_METADATA_DISABLED": "true",
@@ -84,77 +87,73 @@ def aws() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def secret(aws: dict[str, str]) -> Secret:
-    """The key as `invoke create-jwt-key` makes it, in the emulated AWS."""
-    manager = boto3.client("secretsmanager", region_name="eu-west-2")
-    arn, _ = jwt_secret.ensure_secret(manager, "pcluster-ubuntu-eu-west-2-slurm-jwt-key", "pcluster-ubuntu")
-    return Secret(arn, manager.get_secret_value(SecretId=arn)["SecretString"], aws)
+def key_secret(aws_environment: dict[str, str]) -> KeySecret:
+    """The secret that `invoke create-jwt-key` creates, in the emulated AWS."""
+    client = boto3.client("secretsmanager", region_name=REGION)
+    arn, _ = jwt_secret.ensure_secret(client, f"{CLUSTER_NAME}-{REGION}-slurm-jwt-key", CLUSTER_NAME)
+    return KeySecret(arn, client.get_secret_value(SecretId=arn)["SecretString"], aws_environment)
 
 
-class Cluster(NamedTuple):
-    """A head node and a compute node, booted as ParallelCluster boots them, with what the scripts said."""
-
-    head: HeadNode
-    compute: ComputeNode
-    said: dict[str, Completed]
-    rest: RestApi
-
-
-@pytest.fixture(scope="session", params=SUITES)
-def cluster(request: pytest.FixtureRequest, secret: Secret) -> Iterator[Cluster]:
-    layers = [root(request.param)]
-    head = HeadNode(CLUSTER, layers)
+@pytest.fixture(scope="session", params=DEBIAN_SUITES)
+def cluster(request: pytest.FixtureRequest, key_secret: KeySecret) -> Iterator[Cluster]:
+    """A cluster that booted as in ParallelCluster."""
+    layers = [get_root_file_system(request.param)]
+    results = {}
+    head_node = HeadNode(CLUSTER_ADDRESSES, layers)
     try:
-        said = {"head, start": head.action("OnNodeStart", secret.arn, **secret.environment)}
-        head.configure()
-        said["head, configured"] = head.action("OnNodeConfigured")
-        compute = ComputeNode(CLUSTER, layers, head)
+        results["head node, OnNodeStart"] = head_node.run_custom_action(
+            "OnNodeStart", key_secret.arn, **key_secret.environment
+        )
+        head_node.configure()
+        results["head node, OnNodeConfigured"] = head_node.run_custom_action("OnNodeConfigured")
+        compute_node = ComputeNode(CLUSTER_ADDRESSES, layers, head_node)
         try:
-            said["compute, start"] = compute.action("OnNodeStart")
-            compute.configure()
-            said["compute, configured"] = compute.action("OnNodeConfigured")
-            yield Cluster(head, compute, said, RestApi(head, secret.key))
+            results["compute node, OnNodeStart"] = compute_node.run_custom_action("OnNodeStart")
+            compute_node.configure()
+            results["compute node, OnNodeConfigured"] = compute_node.run_custom_action("OnNodeConfigured")
+            yield Cluster(head_node, compute_node, results, RestApi(head_node.address, key_secret.key))
         finally:
-            compute.destroy()
+            compute_node.destroy()
     finally:
-        head.destroy()
+        head_node.destroy()
 
 
 @pytest.fixture
-def new_head() -> Iterator[HeadNode]:
-    """A head node of its own, at the moment of OnNodeStart."""
-    head = HeadNode(SINGLE, [root(SUITES[0])])
-    yield head
-    head.destroy()
+def new_head_node() -> Iterator[HeadNode]:
+    """A head node before OnNodeStart."""
+    head_node = HeadNode(SINGLE_HEAD_ADDRESSES, [get_root_file_system(DEBIAN_SUITES[0])])
+    yield head_node
+    head_node.destroy()
 
 
 @pytest.fixture
-def configured_head(new_head: HeadNode) -> HeadNode:
-    """A head node of its own, at the moment of OnNodeConfigured."""
-    assert new_head.action("OnNodeStart").returncode == 0
-    new_head.configure()
-    return new_head
+def configured_head_node(new_head_node: HeadNode) -> HeadNode:
+    """A head node before OnNodeConfigured."""
+    assert new_head_node.run_custom_action("OnNodeStart").returncode == 0
+    new_head_node.configure()
+    return new_head_node
 
 
 @pytest.fixture(scope="session")
-def installed() -> Iterator[list[Path]]:
-    """The disk of a head node at the moment of OnNodeConfigured, with the packages that it installs: more nodes start from it."""
-    head = HeadNode(SINGLE, [root(SUITES[0])])
+def installed_layers() -> Iterator[list[Path]]:
+    """The disk of a head node before OnNodeConfigured, with the packages installed. Other nodes use it."""
+    base = get_root_file_system(DEBIAN_SUITES[0])
+    head_node = HeadNode(SINGLE_HEAD_ADDRESSES, [base])
     try:
-        head.action("OnNodeStart")
-        head.configure()
-        head.run("apt-get", "update")
-        head.run("apt-get", "install", "--yes", *PACKAGES["HeadNode"])
-        head.power_off()
-        head.unplug()
-        yield [head.upper, root(SUITES[0])]
+        head_node.run_custom_action("OnNodeStart")
+        head_node.configure()
+        head_node.run("apt-get", "update")
+        head_node.run("apt-get", "install", "--yes", *PACKAGES["HeadNode"])
+        head_node.power_off()
+        head_node.disconnect()
+        yield [head_node.upper, base]
     finally:
-        head.destroy()
+        head_node.destroy()
 
 
 @pytest.fixture
-def installed_head(installed: list[Path]) -> Iterator[HeadNode]:
-    """A head node of its own, at the moment of OnNodeConfigured, which has its packages."""
-    head = HeadNode(SINGLE, installed)
-    yield head
-    head.destroy()
+def installed_head_node(installed_layers: list[Path]) -> Iterator[HeadNode]:
+    """A head node before OnNodeConfigured, with the packages installed."""
+    head_node = HeadNode(SINGLE_HEAD_ADDRESSES, installed_layers)
+    yield head_node
+    head_node.destroy()

@@ -1,11 +1,13 @@
-"""The boot scripts, killed at any moment and run again, end as a run that nobody disturbed."""
+"""A boot script that is killed at any moment and run again has the same result as an undisturbed run."""
 
 import pytest
 
-from tests.nodes.cluster import KEY, KEY_FILE, SCRIPTS, SINGLE, HeadNode, RestApi
-from tests.nodes.machine import wait_for
+from tests.nodes.support.cluster import KEY, KEY_FILE, SCRIPTS_FOLDER, SINGLE_HEAD_ADDRESSES, HeadNode
+from tests.nodes.support.machine import wait_until
+from tests.nodes.support.rest_api import RestApi
 
-# Bash reads it before a script: it counts the commands, and kills the script and its children before one of them.
+# Bash sources this file before a script. It counts the commands of the script, and kills the script and its
+# children before the command with the number KILL_AT.
 KILLER = """
 case $0 in *on_node_*)
   set -o functrace
@@ -16,71 +18,73 @@ esac
 MOMENTS = [f"{percent} %" for percent in range(5, 100, 10)]
 
 
-def run_until(node, command, action="OnNodeConfigured"):
-    """Run the script, and kill it before one of its commands; 0 is none."""
-    node.write("/root/killer", KILLER)
-    return node.action(action, BASH_ENV="/root/killer", KILL_AT=str(command))
+def run_and_kill(node, command_number, action="OnNodeConfigured"):
+    """Run a script and kill it before this command. 0 runs the whole script."""
+    node.write_file("/root/killer", KILLER)
+    return node.run_custom_action(action, BASH_ENV="/root/killer", KILL_AT=str(command_number))
+
+
+def read_command_count(node):
+    return int(node.get_path("/root/commands").read_text())
 
 
 @pytest.fixture(scope="module")
-def undisturbed(installed):
-    """How many commands a whole run has, and what it makes of the node."""
-    node = HeadNode(SINGLE, installed)
+def undisturbed_run(installed_layers):
+    """The number of commands in an undisturbed run, and the state of the node after it."""
+    node = HeadNode(SINGLE_HEAD_ADDRESSES, installed_layers)
     try:
-        assert run_until(node, 0).returncode == 0
-        return int(node.path("/root/commands").read_text()), node.state()
+        assert run_and_kill(node, 0).returncode == 0
+        return read_command_count(node), node.read_state()
     finally:
         node.destroy()
 
 
-def test_a_start_that_is_killed_before_any_of_its_commands_is_made_good_by_the_next(new_head):
-    state = "stat -c '%n %U:%G %a' /var/spool/slurm.state /var/spool/slurm.state/*"
-    assert run_until(new_head, 0, "OnNodeStart").returncode == 0
-    commands, undisturbed = (
-        int(new_head.path("/root/commands").read_text()),
-        new_head.enter("bash", "-c", state).stdout,
-    )
+def test_rerun_start_after_kill_at_any_command(new_head_node):
+    list_state = "stat -c '%n %U:%G %a' /var/spool/slurm.state /var/spool/slurm.state/*"
+    assert run_and_kill(new_head_node, 0, "OnNodeStart").returncode == 0
+    commands = read_command_count(new_head_node)
+    expected_state = new_head_node.nsenter("bash", "-c", list_state).stdout
     assert commands > 15
-    for command in range(1, commands):
-        new_head.enter("rm", "-rf", "/var/spool/slurm.state")
-        assert run_until(new_head, command, "OnNodeStart").returncode != 0
-        assert new_head.action("OnNodeStart").returncode == 0
-        assert new_head.enter("bash", "-c", state).stdout == undisturbed
-        assert new_head.path(KEY_FILE).read_text() == KEY
+    for command_number in range(1, commands):
+        new_head_node.nsenter("rm", "-rf", "/var/spool/slurm.state")
+        assert run_and_kill(new_head_node, command_number, "OnNodeStart").returncode != 0
+        assert new_head_node.run_custom_action("OnNodeStart").returncode == 0
+        assert new_head_node.nsenter("bash", "-c", list_state).stdout == expected_state
+        assert new_head_node.get_path(KEY_FILE).read_text() == KEY
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_is_made_good_by_the_next(undisturbed, installed_head, moment):
-    commands, state = undisturbed
-    killed = run_until(installed_head, commands * int(moment.split()[0]) // 100)
+def test_rerun_configured_after_kill(undisturbed_run, installed_head_node, moment):
+    commands, expected_state = undisturbed_run
+    killed = run_and_kill(installed_head_node, commands * int(moment.split()[0]) // 100)
     assert killed.returncode != 0, killed.stdout
-    again = installed_head.action("OnNodeConfigured")
-    assert again.returncode == 0, again.stdout
-    assert installed_head.state() == state
-    rest = RestApi(installed_head, KEY)
-    assert rest.get(f"/slurm/{rest.version()}/diag")
+    second_run = installed_head_node.run_custom_action("OnNodeConfigured")
+    assert second_run.returncode == 0, second_run.stdout
+    assert installed_head_node.read_state() == expected_state
+    rest_api = RestApi(installed_head_node.address, KEY)
+    assert rest_api.get(f"/slurm/{rest_api.find_newest_version()}/diag")
 
 
-def test_a_run_that_is_killed_while_it_installs_and_again_is_made_good_by_the_next(
-    undisturbed, configured_head
-):
-    configured_head.copy_script("on_node_configured_ubuntu.sh")
+def test_rerun_configured_after_kills_during_installation(undisturbed_run, configured_head_node):
+    _, expected_state = undisturbed_run
+    script = "on_node_configured_ubuntu.sh"
+    configured_head_node.copy_script(script)
     for package in "libdbi-perl", "mariadb-server":
-        configured_head.enter(
-            "systemd-run", "--quiet", "--collect", "--unit=action", f"{SCRIPTS}/on_node_configured_ubuntu.sh"
-        )
-        listed = ("dpkg-query", "--show", "--showformat", "${db:Status-Status}", package)
-        wait_for(
-            lambda listed=listed: configured_head.enter(*listed, check=False).stdout == "unpacked",
-            60,
-            f"{package} is unpacked",
-        )
-        configured_head.enter("systemctl", "kill", "--signal=KILL", "action")
-        wait_for(
-            lambda: configured_head.enter("systemctl", "is-active", "action", check=False).returncode,
+        start = "systemd-run", "--quiet", "--collect", "--unit=action", f"{SCRIPTS_FOLDER}/{script}"
+        configured_head_node.nsenter(*start)
+        wait_until_unpacked(configured_head_node, package)
+        configured_head_node.nsenter("systemctl", "kill", "--signal=KILL", "action")
+        is_active = "systemctl", "is-active", "action"
+        wait_until(
+            lambda query=is_active: configured_head_node.nsenter(*query, check=False).returncode,
             10,
-            "it ends",
+            "the script has ended",
         )
-    again = configured_head.action("OnNodeConfigured")
-    assert again.returncode == 0, again.stdout
-    assert configured_head.state() == undisturbed[1]
+    last_run = configured_head_node.run_custom_action("OnNodeConfigured")
+    assert last_run.returncode == 0, last_run.stdout
+    assert configured_head_node.read_state() == expected_state
+
+
+def wait_until_unpacked(node, package):
+    query = ("dpkg-query", "--show", "--showformat", "${db:Status-Status}", package)
+    wait_until(lambda: node.nsenter(*query, check=False).stdout == "unpacked", 60, f"{package} is unpacked")

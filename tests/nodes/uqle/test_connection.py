@@ -1,7 +1,7 @@
-"""The README's "connecting", for real: the UQLE machine reaches Slurm through the security groups, by what `handover` says.
+"""The README's chapter on connecting: the UQLE machine reaches Slurm with the values that `handover` prints.
 
-The nodes boot in the places of the emulated AWS's: with its addresses, behind its groups, from the configuration that
-`invoke up` rendered and the scripts that it uploaded. They share a folder of the file server, which the UQLE machine mounts.
+The nodes have the addresses, security groups, configuration and boot scripts that `invoke up` creates in the
+emulated AWS. They share a folder of the file server, which the UQLE machine mounts.
 """
 
 import shlex
@@ -9,59 +9,61 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodes.cluster import REPOSITORY
+from tests.nodes.support.cluster import REPOSITORY
 
 pytestmark = pytest.mark.xdist_group("uqle")
 
-# What the UQLE API does: it reads its environment, has Slurm run a job, and takes the result from its own mount point.
-JOB = """
+# Like the UQLE API: read the environment, run a job on Slurm, and read the result from the own mount point.
+VERIFY_ON_UQLE_MACHINE = """
 import os
 from pathlib import Path
-from slurm_cluster.verification import verify
+from slurm_cluster.slurm.smoke_job import run_smoke_job
 environment = dict(line.split("=", 1) for line in Path("uqle.env").read_text().splitlines())
 def read(path):
     return Path(environment["SHARED_MOUNT"] + path.removeprefix("/shared")).read_text()
-for line in verify(environment["SLURM_URL"], environment["SLURM_JWT_KEY"], read_output=read):
+for line in run_smoke_job(environment["SLURM_URL"], environment["SLURM_JWT_KEY"], read_output=read):
     print(line)
 """
 
 
 @pytest.fixture(scope="module")
-def uqle(machine, connected, person):
-    """The UQLE machine, with uqle.env on it, copied as `handover` says."""
-    said = person.invoke("handover", "--with-key")
-    [copy] = [line.strip() for line in said.splitlines() if line.strip().startswith("scp ")]
-    person.run(*shlex.split(copy))
-    return machine
+def uqle_machine(virtual_machine, connected_cluster, operator):
+    """The UQLE machine with uqle.env, copied by the command that `handover` prints."""
+    output = operator.run_task("handover", "--with-key")
+    [copy] = [line.strip() for line in output.splitlines() if line.strip().startswith("scp ")]
+    operator.run(*shlex.split(copy))
+    return virtual_machine
 
 
-def test_the_private_name_of_the_head_node_resolves_to_it_on_the_uqle_machine(uqle, connected, person):
-    [url] = [
-        line.removeprefix("SLURM_URL=") for line in (person.folder / "uqle.env").read_text().splitlines()[:1]
+def test_resolve_head_node_name(uqle_machine, connected_cluster, operator):
+    """The private DNS name in uqle.env is that of the head node."""
+    first_line = (operator.folder / "uqle.env").read_text().splitlines()[0]
+    assert first_line.startswith("SLURM_URL=")
+    name = first_line.removeprefix("SLURM_URL=http://").removesuffix(":8082")
+    assert uqle_machine.run_shell(f"getent hosts {name}").split() == [
+        connected_cluster.head_node.address,
+        name,
     ]
-    name = url.removeprefix("http://").removesuffix(":8082")
-    assert uqle.shell(f"getent hosts {name}").split() == [connected.head.address, name]
 
 
-def test_uqle_runs_a_job_by_the_values_of_uqle_env_and_reads_its_output_under_its_own_mount_point(
-    uqle, connected, person
-):
-    machine = next(each for each in person.invoke("handover").split() if each.startswith("ubuntu@")).rstrip(
-        ":"
-    )
-    person.invoke("handover", "--with-key")
-    key = ["-i", person.private_key]
-    Path(person.folder, "job.py").write_text(JOB)
-    person.run("scp", *key, "-r", str(REPOSITORY / "slurm_cluster"), "job.py", f"{machine}:")
-    said = person.run("ssh", *key, machine, "python3 job.py").stdout
-    links = [line.split()[0] for line in said.splitlines() if not line.startswith("job")]
-    assert links == ["route", "slurmrestd", "token", "partition", "submit", "output", "accounting"], said
-    assert "/shared/verify-slurm.txt, read on another machine" in said
-    assert connected.compute.name in said
-    assert uqle.shell("stat -c '%U %u' /shared/verify-slurm.txt").split()[1] == "401"
+def test_run_job_from_uqle_machine(uqle_machine, connected_cluster, operator):
+    """The values of uqle.env are enough to run a job and to read its output."""
+    words = operator.run_task("handover").split()
+    login = next(word for word in words if word.startswith("ubuntu@")).rstrip(":")
+    operator.run_task("handover", "--with-key")
+    identity = ["-i", operator.private_key]
+    Path(operator.folder, "job.py").write_text(VERIFY_ON_UQLE_MACHINE)
+    operator.run("scp", *identity, "-r", str(REPOSITORY / "slurm_cluster"), "job.py", f"{login}:")
+    output = operator.run("ssh", *identity, login, "python3 job.py").stdout
+    steps = [line.split()[0] for line in output.splitlines() if not line.startswith("job")]
+    assert steps == ["route", "slurmrestd", "token", "partition", "submit", "output", "accounting"], output
+    assert "/shared/verify-slurm.txt, read on another machine" in output
+    assert connected_cluster.compute_node.name in output
+    assert uqle_machine.run_shell("stat -c '%U %u' /shared/verify-slurm.txt").split()[1] == "401"
 
 
-def test_verify_goes_through_the_uqle_machine_by_itself(uqle, connected, person):
-    said = person.invoke("verify")
-    assert "read on another machine" in said
-    assert "COMPLETED, exit status 0" in said
+def test_verify_through_uqle_machine(uqle_machine, connected_cluster, operator):
+    """Without options, `verify` connects through the UQLE machine."""
+    output = operator.run_task("verify")
+    assert "read on another machine" in output
+    assert "COMPLETED, exit status 0" in output

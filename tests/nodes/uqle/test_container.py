@@ -1,21 +1,18 @@
-"""The user data on a node without a kernel of its own: Docker and compose, which it installs, with the shared folder.
+"""The user data on a machine in nspawn, with real Docker and Compose, which it installs.
 
-The share is a folder that a stand-in of `mount.nfs4` binds, because this machine's kernel may lack NFS: the real one is in
-`test_virtual_machine`.
+The host's kernel may lack NFS, so a stub of `mount.nfs4` mounts a folder. `test_virtual_machine` uses NFS.
 """
 
 import pytest
 
 from slurm_cluster.aws import uqle_instance
-from tests.nodes.cluster import root
-from tests.nodes.machine import NETWORK, Machine
+from tests.nodes.support.cluster import CLUSTER_NAME, REGION, get_root_file_system
+from tests.nodes.support.machine import NETWORK_PREFIX, Machine
 
-PLACE = uqle_instance.LaunchTarget(
-    "pcluster-ubuntu", "eu-west-2", "stack", "sg-1", "subnet-1", "fs-0123456789abcdef0"
-)
+PLACE = uqle_instance.LaunchTarget(CLUSTER_NAME, REGION, "stack", "sg-1", "subnet-1", "fs-0123456789abcdef0")
 
-SCRIPT = "/var/lib/cloud/instance/scripts/part-001"
-STAND_IN = """#!/bin/sh
+USER_DATA = "/var/lib/cloud/instance/scripts/part-001"
+MOUNT_STUB = """#!/bin/sh
 # mount.nfs4 SOURCE FOLDER [-o OPTIONS]
 exec mount --internal-only --bind /srv/share "$2"
 """
@@ -31,7 +28,7 @@ services:
     volumes: ["/shared/data:/data"]
     depends_on: [server]
 """
-IMAGE = """
+IMPORT_IMAGE = """
 set -o errexit
 mkdir -p /tmp/image/bin /tmp/image/tmp
 cp /bin/busybox /tmp/image/bin
@@ -40,8 +37,8 @@ tar --create --directory /tmp/image . | docker import - test
 """
 
 
-class DockerHost(Machine):
-    """A machine in which containers can run as on one with a kernel of its own."""
+class DockerMachine(Machine):
+    """A machine in nspawn that may run containers."""
 
     options = (
         "--capability=all",
@@ -57,57 +54,54 @@ def share(tmp_path):
 
 
 @pytest.fixture
-def node(share):
-    node = DockerHost("uqle", f"{NETWORK}.40", [root("uqle") / "root"], {"/srv/share": share})
+def machine(share):
+    layers = [get_root_file_system("uqle") / "root"]
+    machine = DockerMachine("uqle", f"{NETWORK_PREFIX}.40", layers, {"/srv/share": share})
     try:
-        node.write("/etc/resolv.conf", "")
-        node.write("/etc/cloud/cloud-init.disabled", "")  # the test does what it would do
-        for unit in "systemd-networkd", "systemd-networkd-wait-online", "systemd-networkd.socket":
-            name = unit if "." in unit else f"{unit}.service"
-            node.path(f"/etc/systemd/system/{name}").symlink_to("/dev/null")
-        node.boot()
-        node.enter("useradd", "--create-home", "ubuntu")
-        node.enter("dpkg-divert", "--local", "--rename", "--add", "/usr/sbin/mount.nfs4")
-        node.write("/usr/sbin/mount.nfs4", STAND_IN, mode=0o755)
-        node.write(SCRIPT, uqle_instance.render_user_data(PLACE, "/shared"), mode=0o755)
-        yield node
+        machine.write_file("/etc/resolv.conf", "")
+        machine.write_file("/etc/cloud/cloud-init.disabled", "")  # the tests run the user data themselves
+        for unit in "networkd.service", "networkd-wait-online.service", "networkd.socket":
+            machine.get_path(f"/etc/systemd/system/systemd-{unit}").symlink_to("/dev/null")
+        machine.boot()
+        machine.nsenter("useradd", "--create-home", "ubuntu")
+        machine.nsenter("dpkg-divert", "--local", "--rename", "--add", "/usr/sbin/mount.nfs4")
+        machine.write_file("/usr/sbin/mount.nfs4", MOUNT_STUB, mode=0o755)
+        machine.write_file(USER_DATA, uqle_instance.render_user_data(PLACE, "/shared"), mode=0o755)
+        yield machine
     finally:
-        node.destroy()
+        machine.destroy()
 
 
-def test_docker_and_compose_run_two_services_that_share_the_folder(node, share):
-    assert node.path("/bin/sh").readlink().name == "dash"
-    done = node.run(SCRIPT, check=False)
-    assert done.returncode == 0, done.stdout
-    assert (
-        f"{PLACE.file_system}.efs.{PLACE.region}.amazonaws.com is mounted at /shared, and Docker is installed"
-        in done.stdout
-    )
-    node.write("/srv/compose.yaml", COMPOSE)
-    node.run("bash", "-c", IMAGE)
-    command = "cd /srv && mkdir -p /shared/data && docker compose up --quiet-pull --exit-code-from client"
-    node.run("bash", "-c", command)
-    assert (
-        (share / "data/page").read_text() == (share / "data/fetched").read_text() == "written by the server\n"
-    )
+def test_run_compose_services_on_share(machine, share):
+    assert machine.get_path("/bin/sh").readlink().name == "dash"
+    result = machine.run(USER_DATA, check=False)
+    assert result.returncode == 0, result.stdout
+    file_system = f"{PLACE.file_system}.efs.{PLACE.region}.amazonaws.com"
+    assert f"{file_system} is mounted at /shared, and Docker is installed" in result.stdout
+    machine.write_file("/srv/compose.yaml", COMPOSE)
+    machine.run("bash", "-c", IMPORT_IMAGE)
+    compose_up = "docker compose up --quiet-pull --exit-code-from client"
+    machine.run("bash", "-c", f"cd /srv && mkdir -p /shared/data && {compose_up}")
+    page, fetched_page = (share / "data/page").read_text(), (share / "data/fetched").read_text()
+    assert page == fetched_page == "written by the server\n"
 
 
-def test_a_package_that_is_not_to_be_had_is_named_and_the_mount_point_takes_no_files(node, share):
-    node.path("/srv/packages/Packages").write_text("")
-    done = node.run(SCRIPT, check=False, WAIT="2", PAUSE="1")
-    assert done.returncode == 69
-    assert done.stdout.splitlines()[-1].endswith(
-        "nfs-common and Docker cannot be installed, tried for 2 s: see what apt-get says above"
-    )
-    assert node.run("bash", "-c", "echo lost >/shared/file", check=False).returncode != 0
-    assert list(node.path("/shared").iterdir()) == list(share.iterdir()) == []
+def test_report_missing_package(machine, share):
+    """The mount point stays protected from writes."""
+    machine.get_path("/srv/packages/Packages").write_text("")
+    result = machine.run(USER_DATA, check=False, WAIT="2", PAUSE="1")
+    assert result.returncode == 69
+    message = "cannot install nfs-common and Docker (tried for 2 s): see the apt-get error above"
+    assert result.stdout.splitlines()[-1].endswith(message)
+    assert machine.run("bash", "-c", "echo lost >/shared/file", check=False).returncode != 0
+    assert list(machine.get_path("/shared").iterdir()) == list(share.iterdir()) == []
 
 
-def test_a_script_that_was_killed_ends_in_the_same_state_when_it_runs_again(node, share):
+def test_rerun_after_kills(machine, share):
     for seconds in "0.5", "3", "8":
-        node.run("timeout", "--signal=KILL", seconds, SCRIPT, check=False)
-        node.enter("dpkg", "--configure", "-a", check=False)
-    done = node.run(SCRIPT, check=False)
-    assert done.returncode == 0, done.stdout
-    assert node.path("/etc/fstab").read_text().count(" /shared nfs4 ") == 1
-    assert node.enter("systemctl", "is-active", "docker").stdout.strip() == "active"
+        machine.run("timeout", "--signal=KILL", seconds, USER_DATA, check=False)
+        machine.nsenter("dpkg", "--configure", "-a", check=False)
+    result = machine.run(USER_DATA, check=False)
+    assert result.returncode == 0, result.stdout
+    assert machine.get_path("/etc/fstab").read_text().count(" /shared nfs4 ") == 1
+    assert machine.nsenter("systemctl", "is-active", "docker").stdout.strip() == "active"

@@ -1,104 +1,96 @@
-"""What the security groups allow on the network between the machines, and nothing else; the ways of `verify` through them."""
+"""The security groups allow only the intended connections, and `verify` works through them."""
 
 import socket
 
 import pytest
 
 from slurm_cluster.aws import security_groups
-from tests.nodes.machine import host
-from tests.nodes.uqle.network import PERSON, Stranger
+from tests.nodes.support.machine import run_on_host
+from tests.nodes.support.network import OPERATOR_ADDRESS, NetworkInterface
 
-pytestmark = [
-    pytest.mark.xdist_group("uqle"),
-    pytest.mark.usefixtures("rebooting"),
-]  # none of it goes through that machine
+# `reboot`: the UQLE machine reboots meanwhile, because these tests do not need it.
+pytestmark = [pytest.mark.xdist_group("uqle"), pytest.mark.usefixtures("reboot")]
 
-
-LONG = 30  # seconds in which something comes back even while machines boot beside it
+LONG_TIMEOUT = 30  # seconds for an expected answer, because other machines boot at the same time
+TIMED_OUT = "timed out"
 
 
-def status_from(namespace: str, url: str, seconds: int = 3) -> str:
-    """Give the HTTP status that a machine of the network gets, or why it gets none."""
-    curl = [
-        "curl",
-        "--silent",
-        "--max-time",
-        str(seconds),
-        "--output",
-        "/dev/null",
-        "--write-out",
-        "%{http_code}",
-    ]
-    curl += ["--noproxy", "*"]
-    where = ["ip", "netns", "exec", namespace] if namespace else []
-    done = host(*where, *curl, url, check=False)
-    return {0: done.stdout, 28: "nothing comes back"}.get(done.returncode, done.stdout)
+def get_status(namespace: str, url: str, timeout: int = 3) -> str:
+    """Return the HTTP status of a request from a network namespace, or that it timed out."""
+    curl = ["curl", "--silent", "--max-time", str(timeout), "--output", "/dev/null"]
+    curl += ["--write-out", "%{http_code}", "--noproxy", "*"]
+    prefix = ["ip", "netns", "exec", namespace] if namespace else []
+    result = run_on_host(*prefix, *curl, url, check=False)
+    return TIMED_OUT if result.returncode == 28 else result.stdout
 
 
-def test_what_the_groups_allow_and_nothing_else_gets_through(account, connected):
-    stranger = Stranger(account.network, account.uqle["SubnetId"])
+def test_allow_only_members(account, connected_cluster):
+    url, head_node = connected_cluster.rest_api_url, connected_cluster.head_node
+    interface = NetworkInterface(account.network, account.uqle_instance["SubnetId"])
     try:
-        assert status_from(stranger.namespace, connected.url) == "nothing comes back"
-        assert status_from("", connected.url) == "nothing comes back"  # the person, who may reach SSH alone
-        # The same machine gets through as soon as it is a member: it is the group that kept it out.
-        stranger.join(account.head_group)
-        assert status_from(stranger.namespace, connected.url, LONG) == "401"
-        listening = connected.head.enter("ss", "-ltnH", f"src {connected.head.address} or src 0.0.0.0").stdout
+        assert get_status(interface.namespace, url) == TIMED_OUT
+        assert get_status("", url) == TIMED_OUT  # the operator, who may only use SSH
+        # As a member, the same interface connects: so it was the security group that blocked it.
+        interface.join_security_group(account.head_group_id)
+        assert get_status(interface.namespace, url, LONG_TIMEOUT) == "401"
+        listening = head_node.nsenter("ss", "-ltnH", f"src {head_node.address} or src 0.0.0.0").stdout
         assert listening.count(":8082") == 1
     finally:
-        stranger.remove()
+        interface.delete()
 
 
-def test_without_the_groups_rule_even_the_uqle_machine_does_not_get_through(account, connected, uqle_network):
-    namespace = f"m{uqle_network}"
-    assert status_from(namespace, connected.url, LONG) == "401"
-    assert security_groups.remove_self_rule(account.ec2, account.head_group)
-    account.network.filter()
+def test_block_uqle_machine_without_inbound_rule(account, connected_cluster, uqle_address):
+    namespace, url = f"m{uqle_address}", connected_cluster.rest_api_url
+    assert get_status(namespace, url, LONG_TIMEOUT) == "401"
+    assert security_groups.remove_self_rule(account.ec2, account.head_group_id)
+    account.network.apply_security_groups()
     try:
-        assert status_from(namespace, connected.url) == "nothing comes back"
+        assert get_status(namespace, url) == TIMED_OUT
     finally:
-        security_groups.add_self_rule(account.ec2, account.head_group)
-        account.network.filter()
-    assert status_from(namespace, connected.url, LONG) == "401"
+        security_groups.add_self_rule(account.ec2, account.head_group_id)
+        account.network.apply_security_groups()
+    assert get_status(namespace, url, LONG_TIMEOUT) == "401"
 
 
-def test_ssh_is_for_the_person_alone(account, connected):
-    def greets(source: str, seconds: int) -> bool:
+def test_allow_ssh_only_from_operator(account, connected_cluster):
+    server = connected_cluster.head_node.address, 22
+
+    def is_ssh_reachable(source: str, timeout: int) -> bool:
         try:
-            with socket.create_connection(
-                (connected.head.address, 22), timeout=seconds, source_address=(source, 0)
-            ) as ssh:
-                return ssh.recv(4) == b"SSH-"
+            with socket.create_connection(server, timeout=timeout, source_address=(source, 0)) as connection:
+                return connection.recv(4) == b"SSH-"
         except TimeoutError:
             return False
 
-    other = "198.51.100.8"
-    host("ip", "address", "add", f"{other}/32", "dev", "lo")
+    other_address = "198.51.100.8"
+    run_on_host("ip", "address", "add", f"{other_address}/32", "dev", "lo")
     try:
-        assert greets(PERSON, LONG)
-        assert not greets(other, 3)
+        assert is_ssh_reachable(OPERATOR_ADDRESS, LONG_TIMEOUT)
+        assert not is_ssh_reachable(other_address, 3)
     finally:
-        host("ip", "address", "delete", f"{other}/32", "dev", "lo")
+        run_on_host("ip", "address", "delete", f"{other_address}/32", "dev", "lo")
 
 
-def test_verify_takes_the_url_of_a_port_that_is_reached_and_says_of_another_what_to_do(
-    connected, person, uqle_network, aws
-):
-    task = person.command("verify", "--url", connected.url)
-    aws = aws | dict.fromkeys(
-        ("no_proxy", "NO_PROXY"), "*"
-    )  # which is no longer at an address of this machine
-    said = person.run("nsenter", f"--net=/run/netns/m{uqle_network}", *task, **aws).stdout
-    assert "COMPLETED, exit status 0" in said
-    said = person.invoke("verify", "--url", connected.url, check=False)
-    assert "No route: nothing comes back" in said
-    assert "leave --url out for a tunnel" in said
+def test_verify_with_url(connected_cluster, operator, uqle_address, aws_environment):
+    """`verify --url` works where the URL can be reached. Elsewhere the error suggests the tunnel."""
+    url = connected_cluster.rest_api_url
+    command = operator.build_task_command("verify", "--url", url)
+    namespace = f"--net=/run/netns/m{uqle_address}"
+    # The emulated AWS is not on localhost there, so it needs an exception from the proxy.
+    environment = aws_environment | dict.fromkeys(("no_proxy", "NO_PROXY"), "*")
+    output = operator.run("nsenter", namespace, *command, **environment).stdout
+    assert "COMPLETED, exit status 0" in output
+    output = operator.run_task("verify", "--url", url, check=False)
+    assert "No route: nothing comes back" in output
+    assert "leave --url out for a tunnel" in output
 
 
-def test_verify_goes_through_the_head_node_where_no_uqle_machine_runs(account, connected, person):
-    account.ec2.stop_instances(InstanceIds=[account.uqle["InstanceId"]])
+def test_verify_through_head_node(account, connected_cluster, operator):
+    """Without a running UQLE machine, `verify` connects through the head node."""
+    instance_id = account.uqle_instance["InstanceId"]
+    account.ec2.stop_instances(InstanceIds=[instance_id])
     try:
-        assert "COMPLETED, exit status 0" in person.invoke("verify")
+        assert "COMPLETED, exit status 0" in operator.run_task("verify")
     finally:
-        account.ec2.start_instances(InstanceIds=[account.uqle["InstanceId"]])
-        account.network.open_gateway()  # to another public address
+        account.ec2.start_instances(InstanceIds=[instance_id])
+        account.network.forward_public_addresses()  # the instance has a new public address

@@ -1,47 +1,50 @@
-"""The user data on the machine's twin, whose packets to the file server go nowhere at its first boot."""
+"""The user data on the machine's clone, which cannot reach the file server at its first boot."""
 
 import pytest
 
-from tests.nodes.uqle.virtual_machine import cloud_init, is_mounted, no_file_can_be_written
+from tests.nodes.support.virtual_machine import (
+    is_share_mounted,
+    is_share_write_protected,
+    read_cloud_init_status,
+)
 
-pytestmark = [
-    pytest.mark.xdist_group("uqle"),
-    pytest.mark.usefixtures("rebooting"),
-]  # while the other one boots again
+# `reboot`: the other machine reboots meanwhile.
+pytestmark = [pytest.mark.xdist_group("uqle"), pytest.mark.usefixtures("reboot")]
 
 
 @pytest.fixture(scope="module")
-def lonely(booting):
-    """The twin, which found no file server when its user data came to mount; it is tried for half a minute."""
-    yield from booting.booted_twin()
+def clone_without_server(first_boot):
+    """The clone after its first boot: its user data tried for half a minute to mount, and failed."""
+    yield from first_boot.wait_for_clone()
 
 
-def test_without_the_server_the_first_boot_ends_and_the_failure_is_seen(lonely, account):
-    status = cloud_init(lonely)
+def test_first_boot_reports_failed_mount(clone_without_server, account):
+    status = read_cloud_init_status(clone_without_server)
     assert status["status"] == "error"
     assert "1 failures (part-001)" in str(status["errors"])
-    said = f"[uqle_instance] ERROR: {account.file_server} is not mounted at /shared, tried for 30 s: see what mount says above"
-    assert said in lonely.console
-    assert (
-        lonely.shell("systemctl is-active multi-user.target ssh docker", check=False).split()[0] == "active"
+    message = (
+        f"cannot mount {account.file_system_name} at /shared (tried for 30 s): see the mount error above"
     )
+    assert f"[uqle_instance] ERROR: {message}" in clone_without_server.console
+    is_active = "systemctl is-active multi-user.target ssh docker"
+    assert clone_without_server.run_shell(is_active, check=False).split()[0] == "active"
 
 
-def test_without_the_server_the_script_ends_with_the_status_of_its_cause(lonely):
-    log = lonely.run("/bin/cat", "/var/log/cloud-init.log").stdout
+def test_exit_with_mount_status(clone_without_server):
+    log = clone_without_server.run("/bin/cat", "/var/log/cloud-init.log").stdout
     assert "Exit code: 75" in log
 
 
-def test_without_the_server_nothing_is_written_to_the_local_disk_in_its_place(lonely):
-    assert not is_mounted(lonely)
-    assert no_file_can_be_written(lonely)
+def test_protect_mount_point_without_server(clone_without_server):
+    """Nothing can be written to the local disk instead of the share."""
+    assert not is_share_mounted(clone_without_server)
+    assert is_share_write_protected(clone_without_server)
 
 
-def test_run_again_when_the_server_is_there_the_script_mounts_the_share(
-    lonely, booting, account, file_server
-):
-    booting.network.join(account.head_group)
-    assert "is mounted at /shared" in lonely.shell("/var/lib/cloud/instance/scripts/part-001", timeout=300)
-    lonely.shell("echo at last >/shared/late && sync /shared/late")
+def test_rerun_mounts_when_server_is_reachable(clone_without_server, first_boot, account, file_server):
+    first_boot.clone_interface.join_security_group(account.head_group_id)
+    user_data = "/var/lib/cloud/instance/scripts/part-001"
+    assert "is mounted at /shared" in clone_without_server.run_shell(user_data, timeout=300)
+    clone_without_server.run_shell("echo at last >/shared/late && sync /shared/late")
     assert (file_server.share / "late").read_text() == "at last\n"
-    assert lonely.shell("grep -c ' /shared ' /etc/fstab") == "1"
+    assert clone_without_server.run_shell("grep -c ' /shared ' /etc/fstab") == "1"
