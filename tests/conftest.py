@@ -11,14 +11,14 @@ import yaml
 import sandbox
 from sandbox import stacks
 from sandbox.api_calls import client
-from sandbox.public_images import PCLUSTER_VERSION, UBUNTU_IMAGE, get_image_id
+from sandbox.public_images import PCLUSTER_VERSION
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import clients
 from slurm_cluster.project import Project
 from tests.walker import Walker
 
 ROOT = Path(__file__).parent.parent
 REGION = "eu-west-2"
-SMALL_CLUSTER = Path(__file__).with_name("small_cluster.cfn.yaml").read_text()
 SETTINGS = yaml.safe_load((ROOT / "invoke.yaml").read_text())
 
 
@@ -140,26 +140,6 @@ def lay_network(
 def cluster(network: dict[str, str], cloudformation: Any, ec2: Any) -> dict[str, str]:
     """A stack with the logical ids, outputs and tags by which a cluster of ParallelCluster is known, made in a second."""
     return make_cluster("pcluster-ubuntu", network, cloudformation)
-
-
-def make_cluster(
-    name: str, network: dict[str, str], cloudformation: Any, template: str = SMALL_CLUSTER
-) -> dict[str, str]:
-    """Make the stack of a small cluster."""
-    stack = cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=template,
-        Parameters=[
-            {"ParameterKey": "VpcId", "ParameterValue": network["vpc"]},
-            {"ParameterKey": "SubnetId", "ParameterValue": network["public"]},
-            {"ParameterKey": "ClusterName", "ParameterValue": name},
-            {"ParameterKey": "ImageId", "ParameterValue": get_image_id(REGION, UBUNTU_IMAGE)},
-        ],
-        Tags=[{"Key": "parallelcluster:version", "Value": PCLUSTER_VERSION}],
-    )
-    summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
-    ids = {summary["LogicalResourceId"]: summary["PhysicalResourceId"] for summary in summaries}
-    return {"stack": stack["StackId"], "group": ids.get("HeadNodeSecurityGroup", "")}
 
 
 def run_fleet(name: str) -> None:

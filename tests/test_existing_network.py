@@ -5,10 +5,11 @@ import pytest
 import yaml
 
 from sandbox import list_resources
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.config import temp_config
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.steps import existing_network
-from tests.conftest import REGION, make_cluster
+from tests.conftest import REGION
 from tests.test_tasks import said
 
 FILE = Path("temp-config.yml")

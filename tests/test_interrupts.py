@@ -7,9 +7,10 @@ import pytest
 from sandbox import faults, fleet, stacks
 from sandbox.api_calls import client
 from sandbox.rehearsal import INVOKE
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import uqle_instance
 from slurm_cluster.steps.uqle import find_launch_target
-from tests.conftest import REGION, make_cluster, run_fleet
+from tests.conftest import REGION, run_fleet
 from tests.terminal import CTRL_C, Terminal
 
 SENTENCE = "Stopped. What was begun goes on in AWS; the same command takes it up again."

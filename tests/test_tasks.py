@@ -10,9 +10,10 @@ import pytest
 
 from sandbox import list_resources, resource_types, stacks
 from sandbox.api_calls import client
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import fleet, jwt_secret, security_groups
 from slurm_cluster.steps.uqle import find_launch_target
-from tests.conftest import REGION, ROOT, make_cluster, run_fleet
+from tests.conftest import REGION, ROOT, run_fleet
 
 
 def said(answer: subprocess.CompletedProcess[str], status: int = 0) -> str:

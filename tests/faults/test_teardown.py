@@ -9,8 +9,9 @@ import pytest
 from sandbox import Resource, faults, list_resources, resource_types, stacks
 from sandbox.api_calls import client
 from sandbox.inventory import LISTINGS
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import stack
-from tests.conftest import REGION, ROOT, make_cluster
+from tests.conftest import REGION, ROOT
 from tests.faults.account import CLUSTER, FROM, Base, build, stand
 from tests.state import difference, of_account, picture
 

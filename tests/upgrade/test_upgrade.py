@@ -12,11 +12,12 @@ from typing import Any
 import jmespath
 import pytest
 import yaml
-from sandbox.api_calls import client
 
 from sandbox import Resource, list_resources, record
+from sandbox.api_calls import client
 from sandbox.public_images import PCLUSTER_VERSION, UBUNTU_IMAGE, get_image_id
-from tests.conftest import REGION, SMALL_CLUSTER, lay_network, make_cluster, run_fleet
+from sandbox.small_cluster import TEMPLATE, make_cluster
+from tests.conftest import REGION, lay_network, run_fleet
 
 DATA = Path(__file__).parent
 CLUSTER = "pcluster-ubuntu"
@@ -64,9 +65,7 @@ def disconnected(ec2, cloudformation) -> dict[str, str]:
     tags = ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"][0]["Tags"]
     ec2.delete_tags(Resources=[network["vpc"]], Tags=tags)  # the recorded ones follow
     artifacts = f"Parameters:\n  ArtifactS3RootDirectory: {{Type: String, Default: {ARTIFACTS}}}\n"
-    cluster = make_cluster(
-        CLUSTER, network, cloudformation, SMALL_CLUSTER.replace("Parameters:\n", artifacts, 1)
-    )
+    cluster = make_cluster(CLUSTER, network, cloudformation, TEMPLATE.replace("Parameters:\n", artifacts, 1))
     private_key = Path.home() / PRIVATE_KEY
     private_key.parent.mkdir()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", private_key], check=True)
