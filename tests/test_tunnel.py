@@ -12,6 +12,8 @@ import pytest
 from slurm_cluster.aws import stack, uqle_instance
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import ssh
+from slurm_cluster.steps import access
+from slurm_cluster.steps.uqle import find_launch_target
 
 HEAD_NODE = "ip-10-0-0-10.eu-west-2.compute.internal"
 STAND_IN = """
