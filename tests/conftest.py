@@ -11,14 +11,14 @@ import yaml
 import sandbox
 from sandbox import stacks
 from sandbox.api_calls import client
-from sandbox.public_images import PCLUSTER, UBUNTU_IMAGE, image_id
+from sandbox.public_images import PCLUSTER_VERSION
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import clients
 from slurm_cluster.project import Project
 from tests.walker import Walker
 
 ROOT = Path(__file__).parent.parent
 REGION = "eu-west-2"
-SMALL_CLUSTER = Path(__file__).with_name("small_cluster.cfn.yaml").read_text()
 SETTINGS = yaml.safe_load((ROOT / "invoke.yaml").read_text())
 
 
@@ -51,8 +51,8 @@ def own_session() -> Iterator[None]:
 def account(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty account, in which nothing takes time."""
     sandbox.reset()
-    monkeypatch.setattr(stacks, "SECONDS", 0)
-    monkeypatch.setattr(stacks, "DELETION", 0)
+    monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 0)
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 0)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def lay_network(
     }
     cloudformation.create_stack(
         StackName=f"parallelclusternetworking-pubpriv-{began}",
-        TemplateURL=f"{host}/parallelcluster/{PCLUSTER}/templates/networking/public-private-{PCLUSTER}.cfn.json",
+        TemplateURL=f"{host}/parallelcluster/{PCLUSTER_VERSION}/templates/networking/public-private-{PCLUSTER_VERSION}.cfn.json",
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
     )
     stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][
@@ -140,26 +140,6 @@ def lay_network(
 def cluster(network: dict[str, str], cloudformation: Any, ec2: Any) -> dict[str, str]:
     """A stack with the logical ids, outputs and tags by which a cluster of ParallelCluster is known, made in a second."""
     return make_cluster("pcluster-ubuntu", network, cloudformation)
-
-
-def make_cluster(
-    name: str, network: dict[str, str], cloudformation: Any, template: str = SMALL_CLUSTER
-) -> dict[str, str]:
-    """Make the stack of a small cluster."""
-    stack = cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=template,
-        Parameters=[
-            {"ParameterKey": "VpcId", "ParameterValue": network["vpc"]},
-            {"ParameterKey": "SubnetId", "ParameterValue": network["public"]},
-            {"ParameterKey": "ClusterName", "ParameterValue": name},
-            {"ParameterKey": "ImageId", "ParameterValue": image_id(REGION, UBUNTU_IMAGE)},
-        ],
-        Tags=[{"Key": "parallelcluster:version", "Value": PCLUSTER}],
-    )
-    summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
-    ids = {summary["LogicalResourceId"]: summary["PhysicalResourceId"] for summary in summaries}
-    return {"stack": stack["StackId"], "group": ids.get("HeadNodeSecurityGroup", "")}
 
 
 def run_fleet(name: str) -> None:

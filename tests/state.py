@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.api_calls import client
-from sandbox.inventory import details
+from sandbox.inventory import describe_resources
 from tests.conftest import REGION
 
 DIFFERS = "|".join(  # from run to run
@@ -41,7 +41,7 @@ def picture() -> list[str]:
     """Give the state as lines, which can be compared."""
     things = [
         f"{thing.kind} {json.dumps([thing.id, thing.detail, readable(told)], sort_keys=True, default=plain)}"
-        for thing, told in details(REGION).items()
+        for thing, told in describe_resources(REGION).items()
     ]
     files = [f"file {path.name} {oct(path.stat().st_mode)} {text(path)}" for path in all_files()]
     return sorted(normal(line) for line in [*things, *keys(), *files])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox import inventory
+from sandbox import list_resources
 from sandbox.api_calls import client
 from tests.conftest import REGION, ROOT
 from tests.state import normal
@@ -94,7 +94,7 @@ def decided(folder: Path = Path()) -> dict[str, Any]:
     version = {"PolicyArn": policy["Arn"], "VersionId": policy["DefaultVersionId"]}
     keys = ("InstanceType", "ImageId", "KeyName", "MetadataOptions", "Tags")
     found = {
-        "account": sorted(tuple(map(normal, thing)) for thing in inventory(REGION)),
+        "account": sorted(tuple(map(normal, thing)) for thing in list_resources(REGION)),
         "instance": {key: instance[key] for key in keys}
         | {"groups": len(instance["SecurityGroups"]), "public": "PublicIpAddress" in instance},
         "user data": b64decode(ec2.describe_instance_attribute(**attribute)["UserData"]["Value"]).decode(),

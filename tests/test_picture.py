@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from sandbox.small_cluster import make_cluster
 from scripts import screenshots
 from slurm_cluster.aws import security_groups, uqle_instance
 from slurm_cluster.steps.uqle import find_launch_target
 from slurm_cluster.views import picture
 from slurm_cluster.views.connectivity import CREATE_INSTANCE
-from tests.conftest import make_cluster
 
 HOSTILE = "\"'><script>alert(1)</script><svg onload=alert(2)>&amp;{{ 7*7 }}</title></style>"
 
@@ -251,9 +251,9 @@ def test_what_differs_from_run_to_run_is_made_the_same_and_stays_distinct():
         "sg-1111111111aaaaaaa x-HeadNodeSecurityGroup-ABCDEFGHIJKL sg-2222222222b sg-1111111111aaaaaaa fs-12345678 10.0.0.8",
         "sg-9999999999aaaaaaa x-HeadNodeSecurityGroup-ZYXWVUTSRQPO sg-8888888888b sg-9999999999aaaaaaa fs-87654321 10.0.0.7",
     ]
-    first, second = map(screenshots.normalised, runs)
+    first, second = map(screenshots.normalize, runs)
     assert first == second
     one, _, other, again, *_ = first.split()
     assert one == again != other
     kept = "203.0.113.7/32 10.0.0.0/16 10.0.16.0/20 8082"
-    assert screenshots.normalised(kept) == kept
+    assert screenshots.normalize(kept) == kept

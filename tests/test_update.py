@@ -26,7 +26,7 @@ def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(
     project,
     monkeypatch,
 ):
-    monkeypatch.setattr(stacks, "DELETION", 1)  # pcluster looks again at what it deletes
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)  # pcluster looks again at what it deletes
     said(invoke("create-cluster"))
     said(invoke("fill-parameters", "--ssh-from", "198.51.100.1/32", "--overwrite"))  # a new home address
     said(invoke("render"))
@@ -65,7 +65,7 @@ def test_an_update_that_was_left_is_watched_to_its_end_before_another_is_begun(c
         if next(looks) == 2:
             stack.status = "UPDATE_COMPLETE"
 
-    monkeypatch.setattr(stacks.Stacks, "settle", settle)
+    monkeypatch.setattr(stacks.SandboxCloudFormationBackend, "finish_operations", settle)
     CONFIG.write_text(json.dumps({"Region": REGION}))
     printed = said(invoke("update-cluster"), 1)
     assert (

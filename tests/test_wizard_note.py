@@ -228,8 +228,11 @@ def test_the_network_of_another_person_survives_an_interrupted_wizard(ec2, cloud
         of_a.append(named(client("ec2", "eu-west-2"), started()))
         invoke.kill()
 
-    with faults.injected(
-        faults.killing(make_network_of_a, after=False), then=faults.closed, only="CreateVpc", at=1
+    with faults.inject(
+        faults.kill_caller(make_network_of_a, after=False),
+        then=faults.close_connection,
+        only="CreateVpc",
+        at=1,
     ):
         assert invoke("configure").returncode == -9
     [vpc] = of_a

@@ -61,16 +61,16 @@ class Walk(NamedTuple):
 
     """
 
-    calls: list[record.Call]
+    calls: list[record.RecordedCall]
     decided: dict[str, Any]
     said: dict[str, str]
     seen: set[bytes]
     files: dict[str, tuple[int, bytes]]
     key: str
     private: str
-    doors: list[exposure.Door]
-    machines: dict[str, exposure.Machine]
-    buckets: dict[str, exposure.Bucket]
+    doors: list[exposure.OpenPort]
+    machines: dict[str, exposure.MachineProtection]
+    buckets: dict[str, exposure.BucketProtection]
     encrypted: dict[str, bool]
     tags: dict[str, dict[str, str]]
     templates: dict[str, dict[str, Any]]
@@ -103,11 +103,13 @@ def walk(folder: Path) -> Walk:
             f"{task}: {answer.stdout}{answer.stderr[-3000:]}"
         )
 
-    with record.kept() as calls:
+    with record.record_calls() as calls:
         for task in UP:
             if task in FAILING:
-                with faults.injected(
-                    faults.lost, then=faults.refusing("AccessDeniedException"), only=FAILING[task]
+                with faults.inject(
+                    faults.lose_response,
+                    then=faults.fail_with_error("AccessDeniedException"),
+                    only=FAILING[task],
                 ):
                     step(task, status=None)
             step(task)
@@ -127,10 +129,10 @@ def walk(folder: Path) -> Walk:
         with unrecorded(calls):
             stands = (
                 *(
-                    exposure.table(REGION),
-                    exposure.machines_of(REGION),
-                    exposure.buckets(REGION),
-                    exposure.file_systems(REGION),
+                    exposure.list_open_ports(REGION),
+                    exposure.check_machines(REGION),
+                    exposure.check_buckets(REGION),
+                    exposure.check_file_systems(REGION),
                 ),
                 *(tags(), templates()),
             )
@@ -169,7 +171,7 @@ def templates() -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def unrecorded(calls: list[record.Call]) -> Iterator[None]:
+def unrecorded(calls: list[record.RecordedCall]) -> Iterator[None]:
     """Leave out of the record what happens within: it is this module that asks."""
     before = len(calls)
     yield

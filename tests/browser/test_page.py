@@ -66,7 +66,7 @@ PAGES = ["real", "hostile", "nothing"]
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The page after the path in the emulated AWS, the same with hostile names and tags, and an empty account."""
     texts, settings = {}, yaml.safe_load((screenshots.ROOT / "invoke.yaml").read_text())
-    with screenshots.walked() as project:
+    with screenshots.create_cluster() as project:
         texts["real"] = picture.render_page(project)
         name_everything(project, HOSTILE)
         texts["hostile"] = picture.render_page(project)

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import sandbox
 from sandbox.api_calls import client
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import key_pair
-from tests.conftest import REGION, lay_network, make_cluster, run_fleet
+from tests.conftest import REGION, lay_network, run_fleet
 from tests.walker import Walker
 
 FROM = "--ssh-from 203.0.113.7/32"

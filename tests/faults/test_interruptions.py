@@ -62,14 +62,20 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "closed, then throttled": Kind(lambda _: [faults.closed, faults.throttled], survives=True),
-    "broken, then its answer lost": Kind(lambda _: [faults.broken, faults.lost], survives=True),
-    "closed from then on": Kind(lambda _: [faults.closed], faults.closed),
-    "throttled from then on": Kind(lambda _: [faults.throttled], faults.throttled),
-    "broken from then on": Kind(lambda _: [faults.broken], faults.broken),
-    "its answer lost and AWS away": Kind(lambda _: [faults.lost], faults.closed),
-    "killed before": Kind(lambda invoke: [faults.killing(invoke.kill, after=False)], faults.closed),
-    "killed after": Kind(lambda invoke: [faults.killing(invoke.kill, after=True)], faults.closed),
+    "closed, then throttled": Kind(lambda _: [faults.close_connection, faults.throttle], survives=True),
+    "broken, then its answer lost": Kind(
+        lambda _: [faults.fail_with_500, faults.lose_response], survives=True
+    ),
+    "closed from then on": Kind(lambda _: [faults.close_connection], faults.close_connection),
+    "throttled from then on": Kind(lambda _: [faults.throttle], faults.throttle),
+    "broken from then on": Kind(lambda _: [faults.fail_with_500], faults.fail_with_500),
+    "its answer lost and AWS away": Kind(lambda _: [faults.lose_response], faults.close_connection),
+    "killed before": Kind(
+        lambda invoke: [faults.kill_caller(invoke.kill, after=False)], faults.close_connection
+    ),
+    "killed after": Kind(
+        lambda invoke: [faults.kill_caller(invoke.kill, after=True)], faults.close_connection
+    ),
 }
 
 
@@ -88,7 +94,7 @@ def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(
 ):
     build(case.base, invoke)
     before = picture()
-    with faults.recorded() as calls:
+    with faults.collect_calls() as calls:
         assert invoke(*case.task.split()).returncode == 0
     undisturbed = picture()
     moments = range(1, len(calls) + 1)
@@ -131,10 +137,10 @@ def disturbed(invoke: Walker, kind: Kind, at: int, *task: str, **environment: st
     """Run a task whose calls go wrong from one of them on, and see that they did."""
     patience = {} if kind.survives else {"AWS_MAX_ATTEMPTS": "1"}
     expected = kind.faults(invoke)
-    each = faults.first(*expected, *([kind.then] * 1000 if kind.then else []))
-    with faults.injected(each, at, then=each) as injection:
+    each = faults.use_in_turn(*expected, *([kind.then] * 1000 if kind.then else []))
+    with faults.inject(each, at, then=each) as injection:
         walked = invoke(*task, **environment, **patience)
-    assert len(injection.met) >= len(expected), f"{len(injection.met)} faults at call {at}"
+    assert len(injection.failed_calls) >= len(expected), f"{len(injection.failed_calls)} faults at call {at}"
     return walked
 
 

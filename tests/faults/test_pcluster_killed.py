@@ -164,12 +164,15 @@ def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_
     expected = undisturbed(moment.task, invoke)
     build(BASES[moment.task], invoke)
     record_property("injected", 1)
-    fault = faults.killing(moment.victim(invoke), after=moment.after)
-    with faults.injected(
-        fault, moment.at, then=faults.closed if moment.victim is all_of_it else None, only=moment.call
+    fault = faults.kill_caller(moment.victim(invoke), after=moment.after)
+    with faults.inject(
+        fault,
+        moment.at,
+        then=faults.close_connection if moment.victim is all_of_it else None,
+        only=moment.call,
     ) as met:
         first = invoke(*moment.task.split())
-    assert met.met
+    assert met.failed_calls
     assert first.returncode == moment.ends, first
     again = invoke(*moment.task.split())
     if moment.task == "configure" and again.returncode:
@@ -209,9 +212,11 @@ def test_an_update_that_is_killed_and_run_again_ends_as_an_undisturbed_one(invok
     record_property("injected", len(UPDATE))
     for (call, after), address in zip(UPDATE, addresses * 2, strict=True):
         render(address)
-        with faults.injected(faults.killing(invoke.kill, after=after), then=faults.closed, only=call) as met:
+        with faults.inject(
+            faults.kill_caller(invoke.kill, after=after), then=faults.close_connection, only=call
+        ) as met:
             assert invoke("update-cluster").returncode == -9
-        assert met.met
+        assert met.failed_calls
         found = difference(expected[address], updated(address, invoke))
         assert not found, "\n".join(found)
         record_property("survived", 1)

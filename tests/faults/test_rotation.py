@@ -24,7 +24,7 @@ STOPPED = "not yet on the head node (stop here)"
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_next_run_reaches_the_head_node_with_another_key(kind, invoke, asked, record_property):  # noqa: F811
     build(BASE, invoke)
-    with faults.recorded() as calls:
+    with faults.collect_calls() as calls:
         assert STOPPED in invoke("rotate-jwt-key", **TAKEN).printed
     assert [call.name for call in calls].count("PutSecretValue") == 1
     undisturbed = picture()
