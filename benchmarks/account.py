@@ -14,7 +14,7 @@ import boto3
 
 from sandbox import emulated_aws, faults, stacks
 from sandbox.api_calls import Environ, Moto, StartResponse
-from tests.conftest import make_cluster
+from sandbox.small_cluster import make_cluster
 
 ROOT = Path(__file__).parent.parent
 CLUSTER = "pcluster-ubuntu"

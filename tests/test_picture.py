@@ -5,11 +5,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from sandbox.small_cluster import make_cluster
 from scripts import screenshots
 from slurm_cluster.aws import security_groups, uqle_instance
 from slurm_cluster.views import picture
 from slurm_cluster.views.connectivity import CREATE_INSTANCE
-from tests.conftest import make_cluster
 
 HOSTILE = "\"'><script>alert(1)</script><svg onload=alert(2)>&amp;{{ 7*7 }}</title></style>"
 

@@ -3,9 +3,9 @@ import time
 import pytest
 
 from sandbox import resource_types, stacks
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import node_log, stack
 from slurm_cluster.errors import ClusterError
-from tests.conftest import make_cluster
 
 
 def test_a_cluster_that_is_not_there_is_told_with_those_that_are(cloudformation, network):

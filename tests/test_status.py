@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import fleet, uqle_instance
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.views import cluster_state, status
-from tests.conftest import SETTINGS, make_cluster
+from tests.support import SETTINGS
 
 
 def found(project):

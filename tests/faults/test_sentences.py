@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sandbox import faults
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import stack
-from tests.conftest import make_cluster
 
 DENIED = (
     "You are not authorized to perform this operation. User: arn:aws:iam::123456789012:user/eve is not authorized to perform: "

@@ -12,11 +12,13 @@ from typing import Any
 import jmespath
 import pytest
 import yaml
-from sandbox.calls import client
-from sandbox.published import PCLUSTER, UBUNTU_IMAGE, image_id
 
-from sandbox import Thing, inventory, record
-from tests.conftest import REGION, SMALL_CLUSTER, lay_network, make_cluster, run_fleet
+from sandbox import Thing, inventory, record, small_cluster
+from sandbox.api_calls import client
+from sandbox.public_images import PCLUSTER, UBUNTU_IMAGE, image_id
+from sandbox.small_cluster import make_cluster, start_fleet
+from tests.support import REGION
+from tests.support.prepared_account import prepare_network
 
 DATA = Path(__file__).parent
 CLUSTER = "pcluster-ubuntu"
@@ -62,12 +64,12 @@ def disconnected(ec2, cloudformation) -> dict[str, str]:
     Returns:
         The ids, by the names of their placeholders.
     """
-    network = lay_network(ec2, cloudformation)
+    network = prepare_network(ec2, cloudformation)
     tags = ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"][0]["Tags"]
     ec2.delete_tags(Resources=[network["vpc"]], Tags=tags)  # the recorded ones follow
     artifacts = f"Parameters:\n  ArtifactS3RootDirectory: {{Type: String, Default: {ARTIFACTS}}}\n"
     cluster = make_cluster(
-        CLUSTER, network, cloudformation, SMALL_CLUSTER.replace("Parameters:\n", artifacts, 1)
+        CLUSTER, network, cloudformation, small_cluster.TEMPLATE.replace("Parameters:\n", artifacts, 1)
     )
     private_key = Path.home() / PRIVATE_KEY
     private_key.parent.mkdir()
@@ -119,7 +121,7 @@ def count(calls: list[record.Call], operation: str) -> int:
 
 
 def test_status_finds_everything(connected, invoke):
-    run_fleet(CLUSTER)
+    start_fleet(CLUSTER)
     found = json.loads(run(invoke, "status", "--json"))
     ids = {part["id"] for part in found["parts"]}
     assert "" not in ids, found
