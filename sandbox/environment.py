@@ -14,11 +14,16 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import ThreadedMotoServer
 
 # Most of these give moto what it lacks, by being imported.
-from sandbox import (
+from sandbox import (  # noqa: F401
     api_calls,
+    ec2,
     faults,
+    fleet,
+    moto_patches,
+    policies,
     public_images,
     record,
+    resource_types,
 )
 
 DEFAULT_REGION = "eu-west-2"

@@ -1,4 +1,5 @@
-"""The path from an AWS account to a Slurm cluster with a REST API and a connected UQLE machine: plain functions, no state.
+"""From an AWS account to a Slurm cluster with a REST API and a connected UQLE machine.
 
-What exists in AWS is found by stack, logical id, name or tag; what a person writes is found in the current folder.
+No state is kept here: what exists in AWS is found by stack, logical id, name or tag, and the user's files are in the
+current folder.
 """

@@ -1,4 +1,4 @@
-"""What the tasks share: a step whose expected failures are sentences, its dry run, and the commands that it runs."""
+"""The command line: task classes, outside commands, and the one place that turns errors into `Exit`."""
 
 from __future__ import annotations
 
@@ -9,35 +9,38 @@ import os
 import re
 import shlex
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from invoke import Context, Exit, Failure, Local, Result, Task
+from invoke.exceptions import Exit, Failure
+from invoke.runners import Local, Result
+from invoke.tasks import Task
 
 from slurm_cluster.config.settings import validate_environment, validate_settings_file
-from slurm_cluster.errors import ClusterError
-from slurm_cluster.output import Progress, echo, fold, live_progress
+from slurm_cluster.errors import ClusterError, CommandError
+from slurm_cluster.output import Progress, fold, live_progress
+from slurm_cluster.project import ROOT, Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
 
-    from slurm_cluster.project import Project
+    from invoke.context import Context
 
-ROOT = Path(__file__).parent.parent
-gc.set_threshold(
-    100_000
-)  # AWS's descriptions of its services are a million small things to read, and none of them is garbage
-atexit.register(
-    gc.freeze
-)  # nor when the task ends: Python would look at each once more, for a fifth of a second
-try:  # here, because invoke reads the file itself as soon as the tasks are loaded
+STOPPED = "Stopped. AWS continues what it has started. Run the same command again to keep watching."
+COMMAND_WIDTH = 80  # columns
+
+# boto3's descriptions of AWS's services are a million small objects, none of which is garbage. Without these
+# two lines, Python would look at each of them several times, and once more for 0.2 s when the task ends.
+gc.set_threshold(100_000)
+atexit.register(gc.freeze)
+
+try:  # at import: invoke reads the file itself as soon as the tasks are loaded, and would end in a traceback
     validate_settings_file(ROOT / "invoke.yaml")
-except ClusterError as refused:
-    raise Exit(str(refused), code=1) from None
+except ClusterError as error:
+    raise Exit(str(error), code=1) from None
 
 
 class Step(Task):  # type: ignore[type-arg]
-    """A task whose expected failures are one sentence and status 1, never a traceback."""
+    """A task whose expected failures are one sentence and an exit status, never a traceback."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task."""
@@ -45,19 +48,15 @@ class Step(Task):  # type: ignore[type-arg]
             validate_environment(os.environ)
             return super().__call__(*args, **kwargs)
         except KeyboardInterrupt:
-            raise Exit(
-                "Stopped. What was begun goes on in AWS; the same command takes it up again.", code=130
-            ) from None
-        except BrokenPipeError:  # the reader of a pipe left, as `head` does
+            raise Exit(fold(STOPPED, sys.stderr), code=130) from None
+        except BrokenPipeError:  # the reader of the pipe has ended, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=1) from None
-        except Exit as told:
-            raise Exit(told.message and fold(told.message, sys.stderr), code=told.code) from None
-        except Failure:
+        except (Exit, Failure):
             raise
+        except ClusterError as error:
+            raise Exit(fold(str(error), sys.stderr), code=error.status) from None
         except Exception as error:
-            if isinstance(error, ClusterError):
-                raise Exit(fold(str(error), sys.stderr), code=1) from None
             from botocore.exceptions import BotoCoreError, ClientError
 
             from slurm_cluster.aws.clients import format_error
@@ -68,17 +67,14 @@ class Step(Task):  # type: ignore[type-arg]
 
 
 class LongStep(Step):
-    """A step that takes longer than a moment: it shows how far it is, unless the setting `quiet` or its flag --quiet is given."""
+    """A task that shows progress, unless --quiet or the setting `quiet` is given."""
 
-    def __init__(self, *args: Any, help: dict[str, str] | None = None, **kwargs: Any) -> None:  # noqa: A002 - invoke's name
-        super().__init__(
-            *args,
-            help={**(help or {}), "quiet": "show no progress (default: quiet in invoke.yaml)"},
-            **kwargs,
-        )
+    def __init__(self, *args: Any, help: dict[str, str] | None = None, **kwargs: Any) -> None:  # noqa: A002 - invoke's
+        quiet = {"quiet": "show no progress (default: quiet in invoke.yaml)"}
+        super().__init__(*args, **{**kwargs, "help": {**(help or {}), **quiet}})
 
     def argspec(self, body: Callable[..., Any]) -> inspect.Signature:
-        """Give the arguments, among them --quiet."""
+        """Return the arguments of the task, with --quiet."""
         signature = super().argspec(body)
         quiet = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False)
         return signature.replace(parameters=[*signature.parameters.values(), quiet])
@@ -90,8 +86,11 @@ class LongStep(Step):
         return super().__call__(c, *args, **kwargs)
 
 
-class Interruptible(Local):
-    """An outside command that Ctrl-C ends, and with it the task; invoke alone would go on as if the command had failed."""
+class InterruptibleCommand(Local):
+    """An outside command that Ctrl-C ends, and with it the task.
+
+    invoke alone would go on as if the command had failed.
+    """
 
     interrupted = False
 
@@ -101,84 +100,91 @@ class Interruptible(Local):
         super().send_interrupt(interrupt)
 
     def generate_result(self, **kwargs: Any) -> Result:
-        """Give what came of the command, when it has ended."""
+        """Return the result of the command when it has ended.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C ended it.
+        """
         if self.interrupted:
             raise KeyboardInterrupt
         return super().generate_result(**kwargs)
 
 
 def get_project(c: Context) -> Project:
-    """Give what the settings, the files of the current folder and the AWS account say; one for a task and all it calls."""
-    from slurm_cluster.project import Project
+    """Return the project of a task: its settings, the files of the current folder, and its clients of AWS."""
 
-    if "project" not in vars(c):
-        c._set(project=Project(c.config))
-    return c.project
+    def run(command: str, **options: Any) -> Result:
+        return run_command(c, command, project.region, **options)
 
-
-def skip_for_dry_run(c: Context, what: str) -> bool:
-    """With --dry, say what would be done, and that nothing is to be; every task that changes anything begins here."""
-    if c.config.run.dry:
-        echo(f"would {what}")
-    return bool(c.config.run.dry)
+    settings = cast("Mapping[str, Any]", c.config)
+    project = Project(settings, run, dry_run=bool(c.config.run.dry))
+    return project
 
 
-def run_command(c: Context, p: Project, command: str, *, interactive: bool = False, **kwargs: Any) -> Any:
-    """Run an outside command, shown before it runs, with this environment's programs first and the region told.
+def run_command(
+    c: Context, command: str, region: str, *, hide: bool = False, interactive: bool = False, **options: Any
+) -> Result:
+    """Print an outside command, then run it with this environment's programs first on PATH.
 
     Args:
         c: the task's context.
-        p: for the region.
         command: as a person would type it.
-        interactive: it is one that a person works in, to which Ctrl-C belongs.
-        kwargs: those of invoke's run.
+        region: the AWS region that the command gets in its environment.
+        hide: whether to keep its output from the terminal.
+        interactive: whether a person works in it; Ctrl-C then belongs to the command.
+        options: further options of invoke's `run`.
 
     Returns:
-        Its result; None with --dry.
+        The result; an empty one in a dry run.
+
+    Raises:
+        CommandError: it asked something that its watcher could not answer, or took too long.
     """
     print(format_command(command), flush=True)
-    c.config.runners.local = Local if interactive else Interruptible
-    env = {"PATH": get_search_path(), "AWS_REGION": p.region, "AWS_DEFAULT_REGION": p.region}
     if c.config.run.dry:
-        return None
-    with live_progress(c.quiet or not kwargs.get("hide")) as update:
+        return Result()
+    c.config.runners.local = Local if interactive else InterruptibleCommand
+    environment = {"PATH": get_search_path(), "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+    with live_progress(c.config.quiet or not hide) as update:
         if update:
             update(Progress(command.split()[0]))
-        return c.run(command, env=env, echo=False, warn=True, **kwargs)
+        try:
+            return c.run(command, env=environment, echo=False, warn=True, hide=hide, **options) or Result()
+        except Failure as failure:
+            raise CommandError(
+                str(failure.reason or f"it took longer than {options.get('timeout')} s")
+            ) from None
 
 
 def format_command(command: str) -> str:
-    """Give a command in lines of 80 columns, as a shell would take them."""
+    """Return a command in lines of 80 columns that a shell takes as one command."""
     parts: list[str] = []
     for word in map(shlex.quote, shlex.split(command)):
         if parts and re.fullmatch(r"-\S+", parts[-1]) and not word.startswith("-"):
-            parts[-1] += f" {word}"  # a flag keeps its value
+            parts[-1] += f" {word}"  # a flag stays beside its value
         else:
             parts.append(word)
     lines = ["$"]
     for part in parts:
-        if len(f"{lines[-1]} {part}") > 78:  # and the two characters that go on to the next line
+        if len(f"{lines[-1]} {part} \\") > COMMAND_WIDTH:
             lines.append("   ")
         lines[-1] += f" {part}"
     return " \\\n".join(lines)
 
 
-def echo_lines(lines: Iterable[str]) -> None:
-    """Print lines as they come."""
-    for line in lines:
-        echo(line)
-
-
 def get_search_path() -> str:
-    """Give the PATH with this environment's programs first."""
-    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    """Return the PATH with this environment's programs first."""
+    return f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', '')}"  # noqa: PTH120 - not resolved
 
 
 def run_module(c: Context, *arguments: str) -> None:
-    """Run a module of this repository in the current folder, and pass its status on."""
+    """Run a module of this repository in the current folder, and pass its exit status on.
+
+    Raises:
+        Exit: with that status, if it is not 0.
+    """
     command = shlex.join([sys.executable, "-m", *arguments])
-    answer = c.run(
-        command, env={"PYTHONPATH": str(ROOT), "PATH": get_search_path()}, warn=True, pty=sys.stdin.isatty()
-    )
-    if answer.failed:
-        raise Exit(code=answer.exited)
+    environment = {"PYTHONPATH": str(ROOT), "PATH": get_search_path()}
+    result = c.run(command, env=environment, warn=True, pty=sys.stdin.isatty())
+    if result and result.failed:
+        raise Exit(code=result.exited)

@@ -4,7 +4,20 @@ import re
 
 
 class ClusterError(Exception):
-    """An expected failure: one sentence that says what is wrong, and what to do next."""
+    """An expected failure: one sentence that says what is wrong, and what to do next.
+
+    Args:
+        message: the sentence.
+        status: the exit status of the task.
+    """
+
+    def __init__(self, message: str, *, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class CommandError(ClusterError):
+    """An outside command was given up before it ended: it asked something unforeseen, or took too long."""
 
 
 class NetworkInUseError(ClusterError):

@@ -170,7 +170,7 @@ def live_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
         yield update
 
 
-def echo_lines(lines: Iterable[str], waiting: str, quiet: bool = False) -> None:
+def echo_lines(lines: Iterable[str], waiting: str = "", quiet: bool = False) -> None:
     """Print lines as they come; on a terminal a clock runs between them.
 
     Args:
@@ -178,7 +178,7 @@ def echo_lines(lines: Iterable[str], waiting: str, quiet: bool = False) -> None:
         waiting: what is waited for.
         quiet: no clock.
     """
-    with live_progress(quiet) as update:
+    with live_progress(quiet or not waiting) as update:
         if update:
             update(Progress(waiting))
         for each in lines:

@@ -1,9 +1,10 @@
-"""One person's work on one cluster: the settings, the files of the current folder, and typed clients of AWS."""
+"""One user's work on one cluster: the settings, the files of the current folder, and the clients of AWS."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slurm_cluster import files
@@ -28,13 +29,28 @@ if TYPE_CHECKING:
     from slurm_cluster.aws.uqle_instance import InstanceSettings
 
 
+ROOT = Path(__file__).parent.parent
+TEMPLATE = ROOT / "config.template.yml"
+
+
 class CommandResult(Protocol):
     """The result of an outside command, as invoke returns it."""
 
-    ok: bool
-    exited: int
-    stdout: str
-    stderr: str
+    @property
+    def ok(self) -> bool:
+        """Whether its exit status is 0."""
+
+    @property
+    def exited(self) -> int:
+        """Its exit status."""
+
+    @property
+    def stdout(self) -> str:
+        """Its standard output."""
+
+    @property
+    def stderr(self) -> str:
+        """Its standard error."""
 
 
 def refuse_to_run(command: str, **options: object) -> CommandResult:
@@ -85,7 +101,7 @@ class Project:
 
     @property
     def filled_values(self) -> dict[str, Any]:
-        """The values in config-parameters.json, without empty ones and placeholders; empty if there is no file."""
+        """The values in config-parameters.json, if it exists, without empty ones and placeholders."""
         if not files.exists(self.parameter_file):
             return {}
         return parameters.filter_filled(parameters.read_parameters(self.parameter_file))
@@ -105,7 +121,7 @@ class Project:
         return str(name)
 
     def get_ssh_from(self, flag: str = "") -> str:
-        """Return the address range that may use SSH: from the flag, else the settings, else config-parameters.json.
+        """Return the address range that may use SSH, from the flag, the settings or config-parameters.json.
 
         Raises:
             ClusterError: there is none, or a security group rule cannot have it as its source.
@@ -148,8 +164,12 @@ class Project:
         """Return the settings of the UQLE machine, validated."""
         from slurm_cluster.aws.uqle_instance import validate_settings
 
-        names = ("instance_type", "volume_gib", "mount_point")
-        return validate_settings(*(get_setting(self.settings, "uqle", name) for name in names), self.key_pair)
+        return validate_settings(
+            get_setting(self.settings, "uqle", "instance_type"),
+            get_setting(self.settings, "uqle", "volume_gib"),
+            get_setting(self.settings, "uqle", "mount_point"),
+            self.key_pair,
+        )
 
     # --- The JWT key ------------------------------------------------------------------------------------
 

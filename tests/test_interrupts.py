@@ -9,6 +9,7 @@ from sandbox.api_calls import client
 from sandbox.rehearsal import INVOKE
 from sandbox.small_cluster import make_cluster, start_fleet
 from slurm_cluster.aws import uqle_instance
+from slurm_cluster.steps.uqle import find_launch_target
 from tests.support import REGION
 from tests.support.terminal import CTRL_C, Terminal
 
@@ -52,7 +53,7 @@ def test_deleting_the_network(network, slow):
 
 
 def test_waiting_until_an_instance_is_terminated(cluster, project, ec2, monkeypatch):
-    place = project.place()
+    place = find_launch_target(project)
     script = uqle_instance.render_user_data(place, "/shared")
     uqle_instance.launch_instance(
         ec2, place, project.get_uqle_settings(), uqle_instance.get_ubuntu_image_id(project.ssm), script

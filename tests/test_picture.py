@@ -8,6 +8,7 @@ import pytest
 from sandbox.small_cluster import make_cluster
 from scripts import screenshots
 from slurm_cluster.aws import security_groups, uqle_instance
+from slurm_cluster.steps.uqle import find_launch_target
 from slurm_cluster.views import picture
 from slurm_cluster.views.connectivity import CREATE_INSTANCE
 
@@ -61,7 +62,7 @@ def connected(cluster, project, ec2):
 
 
 def launch(project, ec2, script=None):
-    place = project.place()
+    place = find_launch_target(project)
     image = uqle_instance.get_ubuntu_image_id(project.ssm)
     script = uqle_instance.render_user_data(place, "/shared") if script is None else script
     return uqle_instance.launch_instance(ec2, place, project.get_uqle_settings(), image, script)
@@ -126,7 +127,7 @@ def test_the_network_settings_are_the_instances(connected, cluster, network, pro
 
 
 def test_the_file_system_settings_are_those_of_the_user_data_and_the_mount_target(connected, project):
-    page, file_system = read(project), project.place().file_system
+    page, file_system = read(project), find_launch_target(project).file_system
     target = project.efs.describe_mount_targets(FileSystemId=file_system)["MountTargets"][0]
     assert row(page, "File system")[0].startswith(file_system)
     assert row(page, "Mount point") == ["/shared"]
@@ -141,7 +142,7 @@ def test_the_file_system_settings_are_those_of_the_user_data_and_the_mount_targe
 
 
 def test_the_console_wizards_own_user_data_is_read_too(cluster, project, ec2):
-    file_system = project.place().file_system
+    file_system = find_launch_target(project).file_system
     launch(
         project,
         ec2,
@@ -207,7 +208,9 @@ def test_a_stopped_machine_has_no_address_and_says_why(connected, project, ec2, 
 def test_nothing_in_names_and_tags_can_run(connected, network, project, ec2):
     for thing in (network["vpc"], network["public"], network["private"], connected):
         ec2.create_tags(Resources=[thing], Tags=[{"Key": "Name", "Value": HOSTILE}])
-    project.efs.tag_resource(ResourceId=project.place().file_system, Tags=[{"Key": "Name", "Value": HOSTILE}])
+    project.efs.tag_resource(
+        ResourceId=find_launch_target(project).file_system, Tags=[{"Key": "Name", "Value": HOSTILE}]
+    )
     page = read(project)
     assert page.text.count(HOSTILE) >= 5
     assert not {"script", "img", "iframe", "object", "link", "a"} & {tag for tag, _ in page.tags}

@@ -12,6 +12,7 @@ from sandbox import inventory, resource_types, stacks
 from sandbox.api_calls import client
 from sandbox.small_cluster import make_cluster, start_fleet
 from slurm_cluster.aws import fleet, jwt_secret, security_groups
+from slurm_cluster.steps.uqle import find_launch_target
 from tests.support import REGION, ROOT
 from tests.support.task_runner import get_output as said
 
@@ -190,7 +191,7 @@ def test_connecting_without_the_key_pair_changes_nothing_and_says_what_to_do(clu
     assert "EC2 has no key pair pcluster-ubuntu in this region: `invoke create-key-pair`" in " ".join(
         said(invoke("connect-uqle"), 1).split()
     )
-    assert not security_groups.has_self_rule(ec2, project.place().group)
+    assert not security_groups.has_self_rule(ec2, find_launch_target(project).group)
 
 
 def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster, ec2, project, invoke):

@@ -12,6 +12,8 @@ import pytest
 from slurm_cluster.aws import stack, uqle_instance
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import ssh
+from slurm_cluster.steps import access
+from slurm_cluster.steps.uqle import find_launch_target
 
 HEAD_NODE = "ip-10-0-0-10.eu-west-2.compute.internal"
 STAND_IN = """
@@ -200,13 +202,13 @@ def test_the_way_is_through_the_uqle_machine_and_else_through_the_head_node(proj
     stands = stack.require_cluster(cloudformation, project.cluster)
     head_node = stack.get_output(stands, "HeadNodeInstanceID")
     [found] = ec2.describe_instances(InstanceIds=[head_node])["Reservations"][0]["Instances"]
-    assert ssh.find_jump_host(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
+    assert access.find_jump_host(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
     image = uqle_instance.get_ubuntu_image_id(project.ssm)
     identifier = uqle_instance.launch_instance(
-        ec2, project.place(), project.get_uqle_settings(), image, "#!/bin/sh\n"
+        ec2, find_launch_target(project), project.get_uqle_settings(), image, "#!/bin/sh\n"
     )
     address = uqle_instance.get_public_address(ec2, "pcluster-ubuntu")
     assert address != found["PublicIpAddress"]
-    assert ssh.find_jump_host(ec2, stands, "/data") == (f"ubuntu@{address}", "/data")
+    assert access.find_jump_host(ec2, stands, "/data") == (f"ubuntu@{address}", "/data")
     ec2.stop_instances(InstanceIds=[identifier])
-    assert ssh.find_jump_host(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")
+    assert access.find_jump_host(ec2, stands, "/data") == (f"ubuntu@{found['PublicIpAddress']}", "/shared")

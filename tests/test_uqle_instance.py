@@ -6,11 +6,12 @@ from botocore.exceptions import ClientError
 from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import uqle_instance
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.steps.uqle import find_launch_target
 
 
 @pytest.fixture
 def place(cluster, project):
-    return project.place()
+    return find_launch_target(project)
 
 
 @pytest.fixture

@@ -1,49 +1,39 @@
-"""The `pcluster` command line: what it says, turned into sentences."""
+"""The `pcluster` command line: its commands, and its answers as sentences."""
+
+from __future__ import annotations
 
 import json
 import re
 import shlex
 import textwrap
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from slurm_cluster import errors
 from slurm_cluster.errors import ClusterError
 
+if TYPE_CHECKING:
+    from slurm_cluster.project import CommandResult
+
 NO_CHANGES = "No changes found in your cluster configuration."
 DRY_RUN_SUCCEEDED = "Request would have succeeded, but DryRun flag is set."
 NEEDS_STOPPED_FLEET = "Stop the compute fleet|compute nodes must be stopped"
-STOP_FLEET = "`invoke pause` stops the fleet: run this again a minute later, and then `invoke resume`."
-
-
-class Answer(Protocol):
-    """What is left of a command that ended, as invoke gives it."""
-
-    ok: bool
-    stdout: str
-    stderr: str
+STOP_FLEET = "`invoke pause` stops the fleet. Run this again a minute later, then `invoke resume`."
+FINDING_KINDS = ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
+WIDTH = 78  # columns of a finding, which is indented by two
 
 
 def build_command(*arguments: str, region: str = "") -> str:
-    """Give a command line of pcluster.
+    """Return a command line of pcluster.
 
     Args:
-        arguments: of pcluster.
-        region: told, because pcluster does not notice a wrong default; empty for the wizard, which asks for it.
-
+        arguments: pcluster's arguments.
+        region: always passed, as pcluster does not notice a wrong default; empty for the wizard, which asks.
     """
     return shlex.join(["pcluster", *arguments, *(["--region", region] if region else [])])
 
 
 def parse_json(stdout: str) -> dict[str, Any]:
-    """Give what pcluster answered.
-
-    Args:
-        stdout: its standard output, which ends in a JSON object.
-
-    Returns:
-        The object; empty where it answered none.
-
-    """
+    """Return the JSON object that ends pcluster's standard output; an empty one if there is none."""
     start = stdout.find("{")
     try:
         parsed = json.loads(stdout[start:]) if start >= 0 else {}
@@ -53,55 +43,51 @@ def parse_json(stdout: str) -> dict[str, Any]:
 
 
 def list_findings(stdout: str) -> list[str]:
-    """Give what pcluster found in the configuration, the errors first, each wrapped to 80 columns."""
-    said = parse_json(stdout)
-    kinds = ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
-    lines = [
-        f"{each.get('level', 'ERROR')} {each.get('type') or each.get('parameter', '')}: {each.get('message', '')}"
-        for kind in kinds
-        for each in said.get(kind) or []
-    ]
-    lines.sort(key=lambda line: not line.startswith("ERROR"))
-    return [
-        textwrap.fill(" ".join(line.split()), 78, subsequent_indent="    ", break_long_words=False)
-        for line in lines
-    ]
+    """Return pcluster's findings about the configuration, errors first, each folded to 80 columns."""
+    answer = parse_json(stdout)
+    findings = [finding for kind in FINDING_KINDS for finding in answer.get(kind) or []]
+    lines = sorted(map(format_finding, findings), key=lambda line: not line.startswith("ERROR"))
+    return [textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False) for line in lines]
+
+
+def format_finding(finding: dict[str, str]) -> str:
+    """Return one finding as one line."""
+    subject = finding.get("type") or finding.get("parameter", "")
+    return " ".join(f"{finding.get('level', 'ERROR')} {subject}: {finding.get('message', '')}".split())
 
 
 def has_no_changes(stdout: str) -> bool:
-    """Say whether an update was refused because there is nothing to update."""
+    """Return whether pcluster refused an update because there is nothing to update."""
     return str(parse_json(stdout).get("message", "")).endswith(NO_CHANGES)
 
 
 def check_dry_run(stdout: str, stderr: str) -> list[str]:
-    """Take the answer of a dry run, which exits 1 when it succeeds.
-
-    Returns:
-        Warnings.
+    """Return the warnings of a dry run, which exits with 1 when it succeeds.
 
     Raises:
-        ClusterError: pcluster would refuse the configuration.
-
+        ClusterError: pcluster refuses the configuration.
     """
     if parse_json(stdout).get("message") == DRY_RUN_SUCCEEDED:
         return list_findings(stdout)
     raise ClusterError(format_refusal(stdout, stderr))
 
 
-def check_result(answer: Answer) -> None:
-    """Take the answer of a command.
+def check_result(result: CommandResult) -> None:
+    """Check the result of a command.
 
     Raises:
         ClusterError: pcluster refused it.
     """
-    if not answer.ok:
-        raise ClusterError(format_refusal(answer.stdout, answer.stderr))
+    if not result.ok:
+        raise ClusterError(format_refusal(result.stdout, result.stderr))
 
 
 def format_refusal(stdout: str, stderr: str) -> str:
-    """Say why pcluster refused, all of its findings below the first line."""
-    message = parse_json(stdout).get("message") or " ".join((stderr or stdout).split()) or "it said nothing"
-    found = list_findings(stdout)
-    stopped = STOP_FLEET if re.search(NEEDS_STOPPED_FLEET, stdout) else ""
-    advised = [each for each in (stopped, errors.find_hint(" ".join([message, *found]))) if each]
-    return "\n  ".join([f"pcluster refused: {message}", *found, *advised])
+    """Return why pcluster refused, with its findings and a hint below the first line."""
+    message = (
+        parse_json(stdout).get("message") or " ".join((stderr or stdout).split()) or "it printed nothing"
+    )
+    findings = list_findings(stdout)
+    stop_fleet = STOP_FLEET if re.search(NEEDS_STOPPED_FLEET, stdout) else ""
+    hints = [hint for hint in (stop_fleet, errors.find_hint(" ".join([message, *findings]))) if hint]
+    return "\n  ".join([f"pcluster refused: {message}", *findings, *hints])

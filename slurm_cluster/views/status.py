@@ -42,7 +42,7 @@ class Resource(NamedTuple):
 def list_resources(p: Project) -> list[Resource]:
     """Look at each part, in the order in which the steps make them."""
     for service in SERVICES:  # before the threads: a session makes one at a time
-        p.client(service)
+        getattr(p, service)
     pair, s, scripts, secret, fleet_status = clients.run_concurrently(
         lambda: key_pair.find_key_pair(p.ec2, p.key_pair),
         lambda: cluster_state.load_state(p),

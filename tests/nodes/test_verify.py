@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from slurm_cluster.slurm import rest_client
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.slurm import rest_client
 from slurm_cluster.slurm.smoke_job import run_smoke_job
 from tests.nodes.support.cluster import DEBIAN_SUITES
 from tests.nodes.support.machine import NETWORK_PREFIX, wait_until

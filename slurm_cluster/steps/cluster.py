@@ -1,0 +1,112 @@
+"""README, Creating the cluster: create, update and delete it with `pcluster`, and show its progress."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurm_cluster.aws import security_groups, shared_storage, stack
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.output import confirm, echo, echo_lines, show_progress
+from slurm_cluster.steps import pcluster, preflight
+
+if TYPE_CHECKING:
+    from slurm_cluster.project import Project
+
+
+def build_configuration_command(p: Project, action: str, *more: str) -> str:
+    """Return the command by which pcluster creates or updates the cluster from config.yml."""
+    arguments = ["--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster]
+    return pcluster.build_command(action, *arguments, *more, region=p.region)
+
+
+def create_cluster(p: Project) -> None:
+    """Create the cluster of config.yml, or watch a creation that is in progress.
+
+    Raises:
+        ClusterError: config.yml is refused, or the creation failed. The message has the reason.
+    """
+    dry_run = build_configuration_command(p, "create-cluster", "--dryrun", "true")
+    create = build_configuration_command(p, "create-cluster")
+    if p.dry_run:
+        p.run(dry_run)
+        p.run(create)
+        return
+    found = stack.find_stack_to_resume(p.cloudformation, p.cluster)
+    if found and found["StackStatus"] in stack.STABLE_STATUSES:
+        echo(f"The cluster {p.cluster} exists already: {found['StackStatus']}.")
+        return
+    if not found:
+        preflight.check_configuration(p.config_file, p.cluster, p.region, p.s3)
+        result = p.run(dry_run, hide=True)
+        echo_lines(pcluster.check_dry_run(result.stdout, result.stderr))
+        pcluster.check_result(p.run(create, hide=True))
+        found = stack.wait_until_listed(p.cloudformation, p.cluster)
+    if show_progress(stack.watch_stack(p.cloudformation, found["StackId"]), p.quiet) != "CREATE_COMPLETE":
+        reason = stack.explain_failed_creation(p.cloudformation, p.logs, p.cluster, found["StackId"])
+        raise ClusterError(reason)
+    echo(f"Created the cluster {p.cluster}.")
+
+
+def update_cluster(p: Project) -> None:
+    """Update the cluster to config.yml.
+
+    Raises:
+        ClusterError: config.yml is refused, or the update failed and was rolled back.
+    """
+    command = build_configuration_command(p, "update-cluster")
+    if p.dry_run:
+        p.run(command)
+        return
+    found = stack.find_stack(p.cloudformation, p.cluster)
+    if found and found["StackStatus"] in stack.UPDATING_STATUSES:  # an earlier run was stopped
+        show_progress(stack.watch_stack(p.cloudformation, found["StackId"]))
+    found = stack.require_cluster(p.cloudformation, p.cluster)
+    preflight.check_configuration(p.config_file, p.cluster, p.region, p.s3)
+    last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
+    result = p.run(command, hide=True)
+    if pcluster.has_no_changes(result.stdout):
+        echo(f"The cluster {p.cluster} matches {p.config_file} already: nothing to do.")
+        return
+    pcluster.check_result(result)
+    progress = stack.watch_stack(p.cloudformation, found["StackId"], last_event)
+    if show_progress(progress, p.quiet) != "UPDATE_COMPLETE":
+        reasons = stack.list_failures(p.cloudformation, found["StackId"])
+        message = f"The cluster {p.cluster} was not updated. Its previous configuration is still in place."
+        raise ClusterError("\n  ".join([message, *reasons]))
+    echo(f"Updated the cluster {p.cluster} to {p.config_file}.")
+
+
+def delete_cluster(p: Project, yes: bool) -> None:
+    """Delete the cluster and the data on its file system.
+
+    Args:
+        p: the project.
+        yes: do not ask.
+
+    Raises:
+        ClusterError: the user did not confirm, a machine is in the cluster's groups, or the deletion failed.
+    """
+    command = pcluster.build_command("delete-cluster", "--cluster-name", p.cluster, region=p.region)
+    if p.dry_run:
+        p.run(command)
+        return
+    found = stack.find_stack(p.cloudformation, p.cluster)
+    if not found:
+        echo(f"There is no cluster {p.cluster} in {p.region}.")
+        return
+    security_groups.refuse_foreign_members(p.cloudformation, p.ec2, p.cluster)
+    last_event = ""
+    if found["StackStatus"] != "DELETE_IN_PROGRESS":
+        consequence = shared_storage.describe_deletion(p.cloudformation, p.efs, found)
+        confirm(f"Delete the cluster {p.cluster} in {p.region}? {consequence}", yes, name=p.cluster)
+        last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
+        result = p.run(command, hide=True)
+        if stack.find_stack(p.cloudformation, p.cluster):  # else it is deleted, whatever pcluster answered
+            pcluster.check_result(result)
+    progress = stack.watch_stack(p.cloudformation, found["StackId"], last_event)
+    if show_progress(progress, p.quiet) != "DELETE_COMPLETE":
+        reasons = stack.list_failures(p.cloudformation, found["StackId"])
+        raise ClusterError(
+            "\n  ".join([f"The cluster {p.cluster} was not deleted. Run this again.", *reasons])
+        )
+    echo(f"Deleted the cluster {p.cluster}.")

@@ -1,0 +1,92 @@
+"""README, Creating the cluster configuration file: the boot scripts, the JWT key and the parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurm_cluster import files
+from slurm_cluster.aws import jwt_secret, script_bucket, stack
+from slurm_cluster.config import parameters, temp_config
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.output import echo, echo_lines
+
+if TYPE_CHECKING:
+    from slurm_cluster.project import Project
+
+
+def upload_bootstrap(p: Project) -> None:
+    """Upload the boot scripts to a private bucket."""
+    scripts = ", ".join(script_bucket.SCRIPTS.values())
+    if p.skip_for_dry_run(f"upload {scripts} to s3://slurm-cluster-bootstrap-.../{p.cluster}/"):
+        return
+    if script_bucket.ensure_bucket(p.s3, p.bucket, p.account, p.region):
+        echo(f"Created the bucket {p.bucket}.")
+    uploaded = script_bucket.upload_scripts(p.s3, script_bucket.FOLDER, p.bucket, p.cluster, p.account)
+    echo_lines(f"Uploaded {uri}" for uri in uploaded)
+    if not uploaded:
+        echo(f"The boot scripts are already in s3://{p.bucket}/{p.cluster}/: nothing to do.")
+
+
+def create_jwt_key(p: Project) -> None:
+    """Create the secret with a random JWT key, and the policy to read it."""
+    if p.skip_for_dry_run(f"create the secret {p.secret} with a random key, and a policy to read it"):
+        return
+    secret, is_new = jwt_secret.ensure_secret(p.secretsmanager, p.secret, p.cluster)
+    changed = jwt_secret.ensure_policy(p.iam, p.policy, secret)
+    echo(f"{'Created a new key' if is_new else 'Kept the key'} in {secret}.")
+    echo(f"{'Wrote' if changed else 'Kept'} the policy {p.policy}.")
+
+
+def fill_parameters(p: Project, ssh_from: str, overwrite: bool) -> None:
+    """Write config-parameters.json from what the previous steps created.
+
+    Args:
+        p: the project.
+        ssh_from: the address range that may use SSH; empty for the one in the settings or the file.
+        overwrite: replace values that are already in the file.
+    """
+    sources = "<from configure>, <from upload-bootstrap> and <from create-jwt-key>"
+    if p.skip_for_dry_run(f"write {p.parameter_file}, with {sources}"):
+        return
+    values = parameters.read_parameters(p.parameter_file) if files.exists(p.parameter_file) else {}
+    parameters.refuse_other_cluster(values, p.cluster, p.parameter_file)
+    found = {"SSH_FROM": p.get_ssh_from(ssh_from), **find_parameters(p)}
+    exists = stack.find_stack(p.cloudformation, p.cluster) is not None
+    values, found, late = script_bucket.reconcile_script_uris(values, found, p.cluster, exists)
+    if not exists and jwt_secret.is_cluster_secret(str(values.get(parameters.KEY_PARAMETER, "")), p.secret):
+        values = {**values, parameters.KEY_PARAMETER: ""}  # a secret that was created again has another ARN
+    filled, kept = parameters.merge_parameters(values, found, overwrite=overwrite)
+    parameters.write_parameters(p.parameter_file, filled)
+    echo_lines([*late, *kept, f"Wrote {p.parameter_file}: {len(parameters.filter_filled(filled))} values."])
+
+
+def find_parameters(p: Project) -> dict[str, str]:
+    """Return the parameters that the previous steps created.
+
+    Raises:
+        ClusterError: one of these steps has not been run.
+    """
+    network = temp_config.read_temp_config(p.temp_config)
+    found = {
+        "AWS_REGION": network.region,
+        "SSH_KEY_PAIR": network.key_pair,
+        "PRIVATE_SUBNET": network.private_subnet,
+        "PUBLIC_SUBNET": network.public_subnet,
+        "CLUSTER_NAME": p.cluster,
+    }
+    if not script_bucket.has_custom_scripts(p.filled_values, p.bucket):
+        scripts = script_bucket.get_script_uris(script_bucket.FOLDER, p.bucket, p.cluster)
+        if script_bucket.find_missing_objects(p.s3, list(scripts.values())):
+            raise ClusterError(
+                f"The boot scripts are not in s3://{p.bucket}. Run `invoke upload-bootstrap` first."
+            )
+        found |= {**scripts, "BOOTSTRAP_BUCKET": p.bucket}
+    if not p.literal_key and not p.custom_secret_arn:
+        secret = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
+        if not secret or not jwt_secret.policy_exists(p.iam, p.policy):
+            raise ClusterError(
+                "The secret with the JWT key, or the policy to read it, does not exist. "
+                "Run `invoke create-jwt-key` first."
+            )
+        found |= {"SLURM_JWT_KEY": secret, "SLURM_JWT_POLICY": p.policy}
+    return found

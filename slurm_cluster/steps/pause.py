@@ -1,0 +1,58 @@
+"""README, Pausing: stop and start the compute fleet and the UQLE machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurm_cluster.aws import fleet, stack, uqle_instance
+from slurm_cluster.output import echo, echo_lines, show_progress
+from slurm_cluster.steps import pcluster
+from slurm_cluster.views import status
+
+if TYPE_CHECKING:
+    from slurm_cluster.project import Project
+
+
+def pause(p: Project) -> None:
+    """Stop the compute fleet and the UQLE machine, and print what is still billed."""
+    request_fleet_status(p, "STOP_REQUESTED")
+    if p.skip_for_dry_run("stop the UQLE machine"):
+        return
+    stopped = uqle_instance.stop_instance(p.ec2, p.cluster)
+    show_progress(fleet.watch_fleet(p.dynamodb, p.cluster, "STOPPED"), p.quiet)
+    show_progress(uqle_instance.watch_instances(p.ec2, stopped, "stopped"), p.quiet)
+    echo("The compute fleet is stopped.")
+    echo(f"Stopped {', '.join(stopped)}." if stopped else "There is no running UQLE machine.")
+    echo_lines(status.list_paused_costs())
+
+
+def resume(p: Project) -> None:
+    """Start the compute fleet and the UQLE machine."""
+    request_fleet_status(p, "START_REQUESTED")
+    if p.skip_for_dry_run("start the UQLE machine"):
+        return
+    show_progress(uqle_instance.start_instance(p.ec2, p.cluster), p.quiet)
+    show_progress(fleet.watch_fleet(p.dynamodb, p.cluster, "RUNNING"), p.quiet)
+    echo("The compute fleet is running.")
+    machine = uqle_instance.find_instance(p.ec2, p.cluster)
+    if machine:
+        echo(f"The UQLE machine {machine['InstanceId']} is running at {machine.get('PublicIpAddress')}.")
+    else:
+        echo("There is no UQLE machine.")
+
+
+def request_fleet_status(p: Project, requested: str) -> None:
+    """Ask pcluster to stop or start the compute fleet.
+
+    Args:
+        p: the project.
+        requested: STOP_REQUESTED or START_REQUESTED.
+
+    Raises:
+        ClusterError: there is no such cluster, or pcluster refused.
+    """
+    if not p.dry_run:
+        stack.require_cluster(p.cloudformation, p.cluster)
+    arguments = ["--cluster-name", p.cluster, "--status", requested]
+    command = pcluster.build_command("update-compute-fleet", *arguments, region=p.region)
+    pcluster.check_result(p.run(command, hide=True))

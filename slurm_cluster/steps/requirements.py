@@ -1,0 +1,44 @@
+"""README, Requirements: the preflight checks and the key pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slurm_cluster.aws import key_pair
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.output import echo
+from slurm_cluster.project import TEMPLATE
+from slurm_cluster.views import checks
+
+if TYPE_CHECKING:
+    from slurm_cluster.project import Project
+
+
+def check(p: Project) -> None:
+    """Check everything that the steps need, and print the results.
+
+    Raises:
+        ClusterError: a check failed.
+    """
+    failed = False
+    for result in checks.run_checks(p, TEMPLATE):
+        echo(f"{result.result:7} {result.name}: {result.detail}")
+        failed |= result.result == "FAIL"
+    if failed:
+        raise ClusterError("Fix what failed, then run this again.")
+
+
+def create_key_pair(p: Project, public_key: str) -> None:
+    """Create the key pair, or import a public key.
+
+    Args:
+        p: the project.
+        public_key: the path of a public key to import; empty to create a pair.
+    """
+    path = key_pair.get_private_key_path(p.key_pair)
+    if public_key:
+        if not p.skip_for_dry_run(f"import {public_key} as the key pair {p.key_pair}, and link {path} to it"):
+            echo(key_pair.import_key_pair(p.ec2, p.key_pair, Path(public_key).expanduser()))
+    elif not p.skip_for_dry_run(f"create the key pair {p.key_pair}, with its private key in {path}"):
+        echo(key_pair.create_key_pair(p.ec2, p.key_pair))

@@ -1,0 +1,38 @@
+"""README, Changing the JWT key: put a new one into the secret and onto the running head node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurm_cluster import files
+from slurm_cluster.aws import jwt_secret, key_pair, script_bucket, stack
+from slurm_cluster.output import echo
+from slurm_cluster.slurm import key_rotation, ssh
+from slurm_cluster.steps.access import find_head_node_login
+
+if TYPE_CHECKING:
+    from slurm_cluster.project import Project
+
+
+def rotate_jwt_key(p: Project) -> None:
+    """Replace the JWT key, and verify that Slurm accepts the new one and refuses the old one.
+
+    Raises:
+        ClusterError: it is a literal key, the head node cannot be reached, or Slurm refuses the new key.
+    """
+    if p.skip_for_dry_run(f"put a new key into the secret of {p.cluster}, and install it on the head node"):
+        return
+    key_rotation.refuse_literal_key(p.literal_key, p.parameter_file)
+    cluster = stack.require_cluster(p.cloudformation, p.cluster)
+    head_node = stack.get_output(cluster, "HeadNodePrivateDnsName")
+    login, identity_file = find_head_node_login(p.ec2, cluster), key_pair.get_private_key_path(p.key_pair)
+    old_key = p.read_jwt_key()
+    secret = p.custom_secret_arn or jwt_secret.find_secret_arn(p.secretsmanager, p.secret) or p.secret
+    script = files.read_text(script_bucket.FOLDER / script_bucket.SCRIPTS["CUSTOM_BOOT_ACTION_START"])
+    key_rotation.check_root_access(login, identity_file)
+    new_key = key_rotation.put_new_key(p.secretsmanager, secret)
+    echo(f"Put a new key into {secret}. Installing it on the head node ...")
+    key_rotation.install_key(login, identity_file, secret, script)
+    with ssh.open_tunnel(login, identity_file, head_node) as url:
+        echo(key_rotation.verify_rotation(url, new_key, old_key))
+    echo("UQLE still has the old key. Run `invoke handover --with-key`, then copy the file to it again.")

@@ -1,0 +1,159 @@
+"""README, Creating the VPC: run the wizard of `pcluster configure`, and delete its network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurm_cluster import errors, files, output
+from slurm_cluster.aws import key_pair, network
+from slurm_cluster.config import parameters, temp_config
+from slurm_cluster.errors import ClusterError, CommandError
+from slurm_cluster.output import echo, echo_lines
+from slurm_cluster.project import TEMPLATE
+from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_note
+from slurm_cluster.views import checks
+
+if TYPE_CHECKING:
+    from slurm_cluster.project import Project
+
+WIZARD_SECONDS = 3600
+LOCK = "configure"  # the task that the message names if another one holds the folder
+
+
+def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
+    """Create the network with the wizard, or use an existing one.
+
+    Args:
+        p: the project.
+        head_node_subnet: the id of an existing public subnet; empty for the wizard.
+        compute_subnet: with it, the id of an existing subnet for the compute nodes.
+    """
+    if head_node_subnet or compute_subnet:
+        wanted = temp_config.TempConfig(p.region, p.key_pair, head_node_subnet, compute_subnet)
+        if not p.skip_for_dry_run(f"write {p.temp_config} for {head_node_subnet} and {compute_subnet}"):
+            echo(existing_network.use_existing_network(p.ec2, p.temp_config, p.cluster, wanted))
+        return
+    command = pcluster.build_command("configure", "-c", str(p.temp_config))
+    if p.dry_run:
+        p.run(command)
+        return
+    with files.acquire_lock(p.temp_config.parent, LOCK):
+        wizard_note.claim_proven_vpc(p.ec2, p.cloudformation, p.temp_config)
+        if files.exists(p.temp_config):
+            check_configured_network(p)
+            return
+        check_ready(p)
+        run_wizard(p, command)
+
+
+def check_configured_network(p: Project) -> None:
+    """Print that the network of temp-config.yml exists.
+
+    Raises:
+        ClusterError: it does not.
+    """
+    subnet = temp_config.read_temp_config(p.temp_config).public_subnet
+    if network.find_vpc_of_subnet(p.ec2, subnet) is None:
+        raise ClusterError(
+            f"{p.temp_config} names {subnet}, which is not in {p.region}. "
+            "Move the file away, then run this again."
+        )
+    echo(f"{p.temp_config} exists, and so does its network: nothing to do.")
+
+
+def check_ready(p: Project) -> None:
+    """Refuse to start the wizard where it would fail, or create a second network. List unclaimed VPCs.
+
+    Raises:
+        ClusterError: there is no key pair, or the cluster has a network, or may have one.
+    """
+    key_pair.require_key_pair(p.ec2, p.key_pair)
+    network.refuse_second_network(p.ec2, p.cluster)
+    unproven = wizard_note.find_unproven_vpcs(p.ec2, p.cloudformation, p.temp_config)
+    wizard_note.refuse_unproven_vpcs(unproven, p.temp_config, p.cluster, p.region)
+    list_unclaimed_vpcs(p)
+
+
+def list_unclaimed_vpcs(p: Project) -> None:
+    """Print the VPCs of wizards that no cluster claims, with the commands to claim or delete them."""
+    vpcs = network.find_unclaimed_vpcs(p.ec2, p.cloudformation)
+    echo_lines(network.describe_unclaimed_vpcs(vpcs, p.cluster, p.region))
+
+
+def run_wizard(p: Project, command: str) -> None:
+    """Run the wizard, answer its prompts, and claim its VPC.
+
+    Raises:
+        ClusterError: it did not finish. The message names the VPC that it left.
+    """
+    answers = wizard.get_answers(p.region, p.key_pair, checks.list_instance_types(TEMPLATE))
+    screen = wizard.WizardScreen(
+        p.cloudformation, lambda stack_id: wizard_note.record_stack(p.temp_config, stack_id), p.quiet
+    )
+    reason, status = "", 1
+    with wizard_note.track_vpc(p.ec2, p.cloudformation, p.temp_config, p.cluster) as claimed:
+        try:
+            result = p.run(
+                command,
+                watchers=[wizard.PromptAnswerer(answers)],
+                pty=True,
+                fallback=False,
+                in_stream=False,
+                out_stream=screen,
+                timeout=WIZARD_SECONDS,
+            )
+            reason = errors.find_hint(result.stdout)
+        except KeyboardInterrupt:
+            reason, status = "it was stopped", 130
+        except CommandError as error:
+            reason = str(error)
+    if files.exists(p.temp_config):  # pcluster exits with 0 even if it did not finish
+        echo(f"Created the network {', '.join(claimed)}. {p.temp_config} names its subnets.")
+        return
+    lines = [f"The wizard did not finish{f': {reason}' if reason else ''}".rstrip(".") + "."]
+    if claimed:
+        lines.append(f"It left {claimed[0]}: `invoke delete-network` deletes it.")
+    else:
+        unproven = wizard_note.find_unproven_vpcs(p.ec2, p.cloudformation, p.temp_config)
+        lines += network.describe_unclaimed_vpcs(unproven, p.cluster, p.region)
+    raise ClusterError("\n".join(lines), status=status)
+
+
+def delete_network(p: Project) -> None:
+    """Delete the network that the wizard created for the cluster.
+
+    Raises:
+        NetworkInUseError: something else is in it.
+        ClusterError: the cluster is in it, or a stack was not deleted.
+    """
+    if p.skip_for_dry_run(f"delete the network of {p.cluster}"):
+        return
+    with files.acquire_lock(p.temp_config.parent, LOCK):
+        wizard_note.claim_proven_vpc(p.ec2, p.cloudformation, p.temp_config)
+    found = network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
+    if not found:
+        echo(network.explain_no_network(p.ec2, p.cluster, p.public_subnet))
+        list_unclaimed_vpcs(p)
+        return
+    network.refuse_network_in_use(p.ec2, p.cloudformation, p.efs, p.cluster, found)
+    network.claim_vpc(p.ec2, found.vpc, p.cluster)  # so that the next run finds it, if this one is stopped
+    for name in found.stacks:
+        progress = network.delete_wizard_stack(p.cloudformation, name)
+        if output.show_progress(progress, p.quiet) != "DELETE_COMPLETE":
+            raise ClusterError(
+                f"The stack {name} was not deleted. See its events in CloudFormation, then run this again."
+            )
+    forget_subnets(
+        p
+    )  # before the VPC is deleted: if this run is stopped in between, the next one still finds the VPC
+    network.delete_vpc(p.ec2, found.vpc)
+    echo(f"Deleted the network {found.vpc}.")
+
+
+def forget_subnets(p: Project) -> None:
+    """Remove deleted subnets from the user's files, so that the next network takes their place."""
+    missing = network.find_missing_subnets(p.ec2, p.subnets)
+    parameters.clear_values(p.parameter_file, missing)
+    if files.exists(p.temp_config) and p.public_subnet in missing:
+        p.temp_config.unlink(missing_ok=True)
+        echo(f"Removed {p.temp_config}, which named the deleted subnets.")

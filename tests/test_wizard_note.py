@@ -1,0 +1,261 @@
+import os
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sandbox import faults
+from sandbox.api_calls import client
+from slurm_cluster import files
+from slurm_cluster.aws import network
+from slurm_cluster.aws.network import find_unclaimed_vpcs
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.project import Project
+from slurm_cluster.steps import vpc as vpc_step
+from slurm_cluster.steps import wizard, wizard_note
+from tests.support import SETTINGS
+from tests.support.prepared_account import prepare_network
+
+
+def test_it_does_not_start_without_the_key_pair_or_beside_a_network_of_the_clusters_own(project, network):
+    other = Project({**SETTINGS, "cluster_name": "one", "key_pair": "nobodys"})
+    Path("temp-config.yml").unlink()
+    with pytest.raises(ClusterError, match="invoke create-key-pair"):
+        vpc_step.check_ready(other)
+    vpc_step.check_ready(Project({**SETTINGS, "cluster_name": "one", "key_pair": "pcluster-ubuntu"}))
+    with pytest.raises(ClusterError, match=network["vpc"]):
+        vpc_step.check_ready(project)
+
+
+def test_a_network_that_exists_needs_no_wizard_and_one_that_is_gone_is_named(project, network, capsys):
+    vpc_step.check_configured_network(project)
+    assert "nothing to do" in capsys.readouterr().out
+    text = Path("temp-config.yml").read_text()
+    Path("temp-config.yml").write_text(text.replace(network["public"], "subnet-00000000"))
+    with pytest.raises(ClusterError, match="subnet-00000000, which is not in eu-west-2"):
+        vpc_step.check_configured_network(project)
+
+
+def named(ec2, name):
+    """Make a VPC of that name; of none where it is empty."""
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    if name:
+        ec2.create_tags(Resources=[vpc], Tags=[{"Key": "Name", "Value": name}])
+    return vpc
+
+
+def started(seconds=0):
+    """Give a name as a wizard that was started now, or these seconds later, gives it."""
+    moment = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    return f"ParallelClusterVPC-{moment.strftime(network.TIMESTAMP)}"
+
+
+TEMP_CONFIG, NOTE = Path("temp-config.yml"), Path("temp-config.yml.begun")
+
+
+def start(ec2, cloudformation):
+    """Start a wizard for the cluster `one` that is killed: nothing of its end is run."""
+    wizard_note.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one").__enter__()
+
+
+def lay_unclaimed(ec2, cloudformation, began=None):
+    """Make a network as a wizard does that has not finished, and return its VPC and the id of its stack."""
+    began = began or started().removeprefix("ParallelClusterVPC-")
+    laid = prepare_network(ec2, cloudformation, began=began)
+    ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
+    TEMP_CONFIG.unlink()
+    stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][
+        0
+    ]
+    return laid["vpc"], stack["StackId"]
+
+
+def test_the_vpc_of_the_stack_that_the_wizard_printed_is_claimed_when_it_is_stopped(ec2, cloudformation):
+    def stopped():
+        with wizard_note.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
+            vpc, stack_id = lay_unclaimed(ec2, cloudformation)
+            named(ec2, started())
+            claimed.append((vpc, made))
+            for part in (f"Stack Name: x (id: {stack_id[:20]}", f"{stack_id[20:]})\r\n"):
+                wizard.WizardScreen.write(screen, part)
+            raise KeyboardInterrupt
+
+    claimed: list = []
+    screen = wizard.WizardScreen(cloudformation, partial(wizard_note.record_stack, TEMP_CONFIG), quiet=True)
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    [(vpc, made)] = claimed
+    assert made == [vpc] == network.list_cluster_vpcs(ec2, "one")
+    assert not NOTE.exists()
+
+
+def test_the_vpc_of_the_printed_stack_is_claimed_by_the_next_run_after_a_kill(ec2, cloudformation):
+    start(ec2, cloudformation)
+    vpc, stack_id = lay_unclaimed(ec2, cloudformation)
+    wizard.WizardScreen(cloudformation, partial(wizard_note.record_stack, TEMP_CONFIG), quiet=True).write(
+        f"Stack Name: x (id: {stack_id})\r\n"
+    )
+    assert network.list_cluster_vpcs(ec2, "one") == []
+    assert (
+        wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+        == [vpc]
+        == network.list_cluster_vpcs(ec2, "one")
+    )
+    assert wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+
+
+@pytest.mark.parametrize("name", [started, lambda: ""])
+def test_a_vpc_that_is_only_as_new_as_the_wizard_is_listed_and_never_claimed(name, ec2, cloudformation):
+    start(ec2, cloudformation)
+    vpc = named(ec2, name())
+    assert wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+    assert network.list_cluster_vpcs(ec2, "one") == []
+    assert [found.id for found in wizard_note.find_unproven_vpcs(ec2, cloudformation, TEMP_CONFIG)] == [vpc]
+    assert NOTE.exists()
+
+
+def test_the_note_stays_until_the_person_tags_the_vpc(ec2, cloudformation):
+    start(ec2, cloudformation)
+    vpc = named(ec2, started())
+    ec2.create_tags(Resources=[vpc], Tags=[{"Key": "slurm-cluster", "Value": "one"}])
+    wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+    assert not NOTE.exists()
+
+
+def test_a_lookup_that_finds_nothing_keeps_the_note_for_the_next_task(
+    ec2, cloudformation, network_of_nobody, monkeypatch
+):
+    start_before(ec2, cloudformation, network_of_nobody)
+    Path("other.yml").rename(TEMP_CONFIG)
+    with monkeypatch.context() as patched:
+        patched.setattr(network, "find_vpc_of_subnet", lambda *_: None)
+        assert wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+    assert NOTE.exists()
+    assert (
+        wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+        == [network_of_nobody]
+        == network.list_cluster_vpcs(ec2, "one")
+    )
+    assert not NOTE.exists()
+
+
+def start_before(ec2, cloudformation, vpc):
+    """Leave the note of a wizard that was started before a VPC existed."""
+    start(ec2, cloudformation)
+    note = wizard_note.read_note(TEMP_CONFIG)
+    wizard_note.write_note(
+        TEMP_CONFIG, note._replace(vpcs=tuple(other for other in note.vpcs if other != vpc))
+    )
+
+
+def test_a_network_that_existed_before_the_wizard_is_not_claimed_by_its_file(
+    ec2, cloudformation, network_of_nobody
+):
+    start(ec2, cloudformation)
+    Path("other.yml").rename(TEMP_CONFIG)
+    assert wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+    assert network.list_cluster_vpcs(ec2, "one") == []
+
+
+def test_a_vpc_that_carries_another_clusters_tag_keeps_it(ec2, cloudformation, network_of_nobody):
+    start_before(ec2, cloudformation, network_of_nobody)
+    Path("other.yml").rename(TEMP_CONFIG)
+    ec2.create_tags(Resources=[network_of_nobody], Tags=[{"Key": "slurm-cluster", "Value": "two"}])
+    wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+    assert network.list_cluster_vpcs(ec2, "two") == [network_of_nobody]
+
+
+def test_a_wizard_that_finished_claims_the_network_that_its_file_names_and_no_other(ec2, cloudformation):
+    with wizard_note.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
+        laid = prepare_network(ec2, cloudformation)
+        ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
+        named(ec2, started())
+    assert made == [laid["vpc"]] == network.list_cluster_vpcs(ec2, "one")
+
+
+def test_a_broken_note_is_a_sentence(ec2, cloudformation):
+    for text in ("", "[]", "{}", '{"cluster": "one"}'):
+        NOTE.write_text(text)
+        with pytest.raises(
+            ClusterError, match=r"temp-config.yml.begun is not a note of `invoke configure`: remove it"
+        ):
+            wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+
+
+def test_unclaimed_vpcs_are_listed_with_age_nat_gateway_and_commands(ec2, cloudformation, invoke, key_pair):
+    """By configure, status and down; the printed commands do what they say."""
+    vpc, _ = lay_unclaimed(ec2, cloudformation, began="20261124000000")
+    [gateway] = [each["NatGatewayId"] for each in ec2.describe_nat_gateways()["NatGateways"]]
+    tag = f"aws ec2 create-tags --region eu-west-2 --resources {vpc} --tags Key=slurm-cluster,Value=pcluster-ubuntu"
+    stack = "parallelclusternetworking-pubpriv-20261124000000"
+    delete = (
+        f"aws cloudformation delete-stack --region eu-west-2 --stack-name {stack} && "
+        f"aws cloudformation wait stack-delete-complete --region eu-west-2 --stack-name {stack} && "
+        f"aws ec2 delete-vpc --region eu-west-2 --vpc-id {vpc}"
+    )
+    for task in ("status", "down --yes --all", "delete-network", "configure"):
+        printed = invoke(*task.split()).printed
+        for expected in (
+            f"{vpc} ParallelClusterVPC-20261124000000, created 2026-11-24 00:00 UTC, ",
+            gateway,
+            tag,
+            delete,
+        ):
+            assert expected in printed, (task, printed)
+    assert ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"]
+    run_aws(delete)
+    assert "ParallelClusterVPC-20261124000000" not in invoke("status").printed
+
+
+def run_aws(command):
+    """Run a printed command in a shell, with this environment's aws."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(command, shell=True, env=environment, check=True, capture_output=True)  # noqa: S602 - printed by us
+
+
+def test_a_vpc_with_a_cluster_in_it_is_not_listed(ec2, cloudformation, cluster, network):
+    ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
+    assert find_unclaimed_vpcs(ec2, cloudformation) == []
+
+
+def test_the_network_of_another_person_survives_an_interrupted_wizard(ec2, cloudformation, invoke, key_pair):
+    """B's wizard is killed before its own VPC exists, at the moment at which A's wizard makes one."""
+    of_a = []
+
+    def make_network_of_a():
+        of_a.append(named(client("ec2", "eu-west-2"), started()))
+        invoke.kill()
+
+    with faults.injected(
+        faults.killing(make_network_of_a, after=False), then=faults.closed, only="CreateVpc", at=1
+    ):
+        assert invoke("configure").returncode == -9
+    [vpc] = of_a
+    refused = invoke("configure")
+    assert refused.returncode == 1
+    assert f"--resources {vpc} --tags Key=slurm-cluster,Value=pcluster-ubuntu" in refused.printed
+    assert "If none is yours, remove temp-config.yml.begun" in refused.printed
+    assert vpc in invoke("delete-network").printed
+    assert invoke("down", "--yes", "--all").returncode == 0
+    assert [tag["Key"] for tag in ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["Tags"]] == ["Name"]
+    NOTE.unlink()
+    assert invoke("configure").returncode == 0
+    assert ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"]
+
+
+@pytest.fixture
+def network_of_nobody(ec2, cloudformation):
+    laid = prepare_network(ec2, cloudformation)
+    ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
+    Path("temp-config.yml").rename("other.yml")
+    return laid["vpc"]
+
+
+def test_two_wizards_are_never_at_work_in_one_folder(account, invoke):
+    with files.acquire_lock(Path(), "configure"):
+        answer = invoke("configure")
+    assert answer.returncode == 1
+    assert "`invoke configure` is at work in" in answer.stderr
