@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from invoke.context import Context
 
-STOPPED = "Stopped. AWS continues what it has started. Run the same command again to keep watching."
+STOPPED = "Stopped. AWS continues. Run the same command again to keep watching."
 COMMAND_WIDTH = 80  # columns
 
 # boto3's descriptions of AWS's services are a million small objects, none of which is garbage. Without these
@@ -149,11 +149,11 @@ def run_command(
         if update:
             update(Progress(command.split()[0]))
         try:
-            return c.run(command, env=environment, echo=False, warn=True, hide=hide, **options) or Result()
+            result = c.run(command, env=environment, echo=False, warn=True, hide=hide, **options)
         except Failure as failure:
-            raise CommandError(
-                str(failure.reason or f"it took longer than {options.get('timeout')} s")
-            ) from None
+            reason = str(failure.reason or f"it took longer than {options.get('timeout')} s")
+            raise CommandError(reason) from None
+    return Result() if result is None else result  # not `or`: a failed result is false
 
 
 def format_command(command: str) -> str:
@@ -186,5 +186,5 @@ def run_module(c: Context, *arguments: str) -> None:
     command = shlex.join([sys.executable, "-m", *arguments])
     environment = {"PYTHONPATH": str(ROOT), "PATH": get_search_path()}
     result = c.run(command, env=environment, warn=True, pty=sys.stdin.isatty())
-    if result and result.failed:
+    if result is not None and result.failed:
         raise Exit(code=result.exited)

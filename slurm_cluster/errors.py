@@ -11,7 +11,7 @@ class ClusterError(Exception):
         status: the exit status of the task.
     """
 
-    def __init__(self, message: str, *, status: int = 1) -> None:
+    def __init__(self, message: str = "", *, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
 

@@ -110,7 +110,7 @@ def test_one_that_the_wizard_made_for_somebody_else_stands_too(network, ec2, inv
 def test_the_clusters_own_network_is_taken_up_again_where_the_file_was_lost(network, ec2, invoke):
     FILE.unlink()
     configure(invoke, network)
-    assert f"The network {network['vpc']} is gone" in said(invoke("delete-network"))
+    assert f"Deleted the network {network['vpc']}" in said(invoke("delete-network"))
 
 
 def test_a_network_that_nodes_cannot_boot_in_is_refused_with_all_reasons_and_no_file(office, ec2, invoke):

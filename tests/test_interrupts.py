@@ -13,7 +13,7 @@ from slurm_cluster.steps.uqle import find_launch_target
 from tests.support import REGION
 from tests.support.terminal import CTRL_C, Terminal
 
-SENTENCE = "Stopped. What was begun goes on in AWS; the same command takes it up again."
+SENTENCE = "Stopped. AWS continues. Run the same command again to keep watching."
 
 
 def interrupted(task, when):
@@ -143,7 +143,7 @@ def test_the_wizard_says_what_it_leaves(key_pair, ec2, slow):
     told = " ".join(line.strip() for line in lines[-2:])  # which a terminal folds
     assert (
         told
-        == f"The wizard did not finish, as it was stopped. {vpc} is left: `invoke delete-network` removes it."
+        == f"The wizard did not finish: it was stopped. It left {vpc}: `invoke delete-network` deletes it."
     )
 
 

@@ -177,12 +177,12 @@ def test_connecting_disconnecting_and_connecting_again(cluster, ec2, invoke):
     first = said(invoke("connect-uqle"))
     again = said(invoke("connect-uqle"))
     [identifier] = re.findall(r"Launched (i-\w+)", first)
-    assert f"The UQLE instance {identifier} is running." in again
+    assert f"The UQLE machine {identifier} exists already and is running." in again
     assert "m6i.large" in said(invoke("create-instance", INVOKE_UQLE_INSTANCE_TYPE="m6i.large"))
     assert identifier in said(invoke("delete-cluster", "--yes"), 1)
     assert "ubuntu@203.0.113." in said(invoke("ssh", "--uqle"), 255)
     assert f"Terminated {identifier}." in said(invoke("disconnect-uqle"))
-    assert "There is no UQLE instance." in said(invoke("disconnect-uqle"))
+    assert "There is no UQLE machine." in said(invoke("disconnect-uqle"))
     assert identifier not in said(invoke("connect-uqle"))
 
 
@@ -206,7 +206,7 @@ def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster,
         == "stopped"
     )
     assert "Going on to cost: the NAT gateway, the head node" in printed
-    assert "No UQLE instance runs." in said(invoke("pause", "--quiet"))
+    assert "There is no running UQLE machine." in said(invoke("pause", "--quiet"))
     again = said(invoke("resume", "--quiet"))
     assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "RUNNING"
     assert re.search(rf"{stopped} runs at 203\.0\.113\.\d+", again)
@@ -251,7 +251,7 @@ def test_a_cluster_that_failed_says_why_and_can_be_taken_away(filled, invoke, mo
     assert "was not created" in printed
     assert "Failed with exit status 69" in printed
     assert "ROLLBACK_COMPLETE: `invoke delete-cluster` first" in said(invoke("create-cluster"), 1)
-    assert "is gone" in said(invoke("delete-cluster", "--yes"))
+    assert "Deleted the cluster" in said(invoke("delete-cluster", "--yes"))
 
 
 def test_a_wizard_that_fails_leaves_a_vpc_that_delete_network_removes(key_pair, ec2, invoke, monkeypatch):
@@ -262,9 +262,9 @@ def test_a_wizard_that_fails_leaves_a_vpc_that_delete_network_removes(key_pair, 
 
     monkeypatch.setattr(Cloud, "create_subnet", refuse)
     printed = said(invoke("configure"), 1)
-    [vpc] = re.findall(r"(vpc-\w+) is left: `invoke delete-network` removes it", printed)
+    [vpc] = re.findall(r"It left (vpc-\w+): `invoke delete-network` deletes it", printed)
     assert vpc in said(invoke("configure"), 1)
-    assert f"The network {vpc} is gone" in said(invoke("delete-network"))
+    assert f"Deleted the network {vpc}" in said(invoke("delete-network"))
     assert [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]] == []
 
 

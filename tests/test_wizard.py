@@ -45,5 +45,5 @@ def test_a_refused_answer_ends_it():
 
 
 def test_an_unforeseen_question_ends_it():
-    with pytest.raises(ResponseNotAccepted, match="an unforeseen question: Your favourite colour"):
+    with pytest.raises(ResponseNotAccepted, match="an unknown prompt: Your favourite colour"):
         answers("Your favourite colour [blue]: ")

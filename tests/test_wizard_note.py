@@ -180,7 +180,7 @@ def test_a_broken_note_is_a_sentence(ec2, cloudformation):
     for text in ("", "[]", "{}", '{"cluster": "one"}'):
         NOTE.write_text(text)
         with pytest.raises(
-            ClusterError, match=r"temp-config.yml.begun is not a note of `invoke configure`: remove it"
+            ClusterError, match=r"temp-config.yml.begun is not a note of `invoke configure`. Remove it"
         ):
             wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
 
