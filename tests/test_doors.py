@@ -8,9 +8,9 @@ from sandbox import exposure
 from slurm_cluster.config import template
 from slurm_cluster.project import Project
 from slurm_cluster.views import checks
-from tests.conftest import REGION, ROOT, SETTINGS
-from tests.test_parameters import GOOD
-from tests.walk import SSH_FROM
+from tests.support import REGION, ROOT, SETTINGS
+from tests.support.recorded_walk import SSH_FROM
+from tests.support.valid_files import GOOD_PARAMETERS as GOOD
 
 pytestmark = pytest.mark.xdist_group("walk")
 

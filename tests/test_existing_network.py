@@ -9,8 +9,8 @@ from sandbox.small_cluster import make_cluster
 from slurm_cluster.config import temp_config
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.steps import existing_network
-from tests.conftest import REGION
-from tests.test_tasks import said
+from tests.support import REGION
+from tests.support.task_runner import get_output as said
 
 FILE = Path("temp-config.yml")
 

@@ -7,11 +7,11 @@ import pytest
 from sandbox import faults, fleet, stacks
 from sandbox.api_calls import client
 from sandbox.rehearsal import INVOKE
-from sandbox.small_cluster import make_cluster
+from sandbox.small_cluster import make_cluster, start_fleet
 from slurm_cluster.aws import uqle_instance
 from slurm_cluster.steps.uqle import find_launch_target
-from tests.conftest import REGION, run_fleet
-from tests.terminal import CTRL_C, Terminal
+from tests.support import REGION
+from tests.support.terminal import CTRL_C, Terminal
 
 SENTENCE = "Stopped. AWS continues. Run the same command again to keep watching."
 
@@ -63,7 +63,7 @@ def test_waiting_until_an_instance_is_terminated(cluster, project, ec2, monkeypa
 
 
 def test_pausing_and_resuming(cluster, monkeypatch):
-    run_fleet("pcluster-ubuntu")
+    start_fleet("pcluster-ubuntu")
     monkeypatch.setattr(fleet, "NEXT_STATUS", {})
     assert interrupted("pause", "STOP_REQUESTED, to be STOPPED")[-1] == SENTENCE
     assert interrupted("resume", "START_REQUESTED, to be RUNNING")[-1] == SENTENCE
@@ -73,7 +73,7 @@ def test_taking_everything_away_stops_at_each_part(
     cluster, network, ec2, cloudformation, invoke, slow, monkeypatch
 ):
     """Ctrl-C ends `down` at once, with status 130, and nothing after the part that it interrupts is done."""
-    run_fleet("pcluster-ubuntu")
+    start_fleet("pcluster-ubuntu")
     for task in ("upload-bootstrap", "create-jwt-key", "connect-uqle"):
         assert invoke(*task.split()).returncode == 0
     with monkeypatch.context() as patched:

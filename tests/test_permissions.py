@@ -13,8 +13,8 @@ from sandbox.record import RecordedCall
 from slurm_cluster.aws import permissions
 from slurm_cluster.project import Project
 from slurm_cluster.views import checks
-from tests.conftest import REGION, ROOT, SETTINGS
-from tests.walk import Walk
+from tests.support import REGION, ROOT, SETTINGS
+from tests.support.recorded_walk import RecordedWalk
 
 pytestmark = pytest.mark.xdist_group("walk")
 
@@ -176,7 +176,7 @@ def resource_of(service: str, given: dict) -> str:
     return f"arn:aws:{service}:{REGION}:{'' if service == 'ssm' else ACCOUNT}:{kind}{name}" if name else "*"
 
 
-def of_tasks(walked: Walk) -> set[Need]:
+def of_tasks(walked: RecordedWalk) -> set[Need]:
     return {
         need
         for call in walked.calls
@@ -185,7 +185,7 @@ def of_tasks(walked: Walk) -> set[Need]:
     }
 
 
-def of_pcluster(walked: Walk) -> set[Need]:
+def of_pcluster(walked: RecordedWalk) -> set[Need]:
     """Give what the command line of pcluster calls, and CloudFormation in the name of whoever asks for a stack."""
     others = [call for call in walked.calls if "app/slurm-cluster" not in call.user_agent]
     return {

@@ -13,7 +13,7 @@ from invoke.parser import Parser, ParserContext
 from sandbox import rehearsal
 from scripts import readme_outputs
 from slurm_cluster.config import parameters, settings
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 README = (ROOT / "README.md").read_text()
 DOCS = {

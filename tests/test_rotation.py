@@ -1,9 +1,6 @@
 """With a stand-in for ssh on PATH, which takes down what it was asked; on real nodes, `tests/nodes/uqle` has a key changed."""
 
 import json
-import os
-import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,30 +8,10 @@ import pytest
 from slurm_cluster.aws import jwt_secret, script_bucket
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import key_rotation
-from tests.test_slurm_rest import KEY, Slurmrestd
+from tests.support.slurmrestd import KEY, Slurmrestd, served
 
 THROUGH, SECRET = "ubuntu@203.0.113.7", "arn:aws:secretsmanager:eu-west-2:123456789012:secret:a-key-AbCdEf"
 OTHER = KEY.upper()
-STAND_IN = """
-import json, os, sys
-line, ends = sys.argv[-1], json.loads(os.environ.get("STAND_IN_ENDS", "{}"))
-with open(os.environ["STAND_IN_LOG"], "a") as log:
-    print(json.dumps([sys.argv[1:], sys.stdin.read()]), file=log)
-status, said = next((end for start, end in ends.items() if line.startswith(start)), (0, ""))
-print(said, file=sys.stderr if status == 255 else sys.stdout)
-sys.exit(status)
-"""
-
-
-@pytest.fixture
-def asked(tmp_path, monkeypatch):
-    """What ssh was asked: its arguments, and what it had to read."""
-    Path(tmp_path, "ssh").write_text(f"#!{sys.executable}\n{STAND_IN}")
-    Path(tmp_path, "ssh").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("STAND_IN_LOG", str(tmp_path / "log"))
-    log = tmp_path / "log"
-    return lambda: [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 @pytest.fixture
@@ -46,10 +23,8 @@ def stands(cluster, key_pair, project):
 
 @pytest.fixture
 def slurmrestd(tmp_path):
-    with Slurmrestd(tmp_path) as server:
-        threading.Thread(target=server.serve_forever).start()
+    with served(Slurmrestd(tmp_path)) as server:
         yield server
-        server.shutdown()
 
 
 def test_the_head_node_runs_the_boot_scripts_own_step_with_the_arn_and_then_starts_slurm_again(asked):

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from sandbox import list_resources, public_images, stacks
 from sandbox.api_calls import client
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 REGION = "eu-west-2"
 PERSONS = {

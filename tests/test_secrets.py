@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 
 from sandbox import faults
 from slurm_cluster.aws import jwt_secret
-from tests.test_bad_input import run
-from tests.walk import CLUSTER
+from tests.support.in_process import run_task as run
+from tests.support.recorded_walk import CLUSTER
 
 pytestmark = pytest.mark.xdist_group("walk")
 MAY_TELL = {

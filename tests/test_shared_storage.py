@@ -10,8 +10,9 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
+from sandbox import small_cluster
 from sandbox.rehearsal import INVOKE
-from sandbox.small_cluster import TEMPLATE, make_cluster
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import shared_storage, stack
 
 
@@ -30,7 +31,7 @@ def efs(project):
 @pytest.fixture
 def kept(network, cloudformation):
     """A cluster whose file system outlives it, with all by which it is reached."""
-    template = yaml.load(TEMPLATE, AsJson)  # noqa: S506 - a safe loader with one tag more
+    template = yaml.load(small_cluster.TEMPLATE, AsJson)  # noqa: S506 - a safe loader with one tag more
     for kind in "FileSystem", "MountTarget", "HeadNodeSecurityGroup":
         template["Resources"][kind]["DeletionPolicy"] = "Retain"
     return make_cluster("pcluster-ubuntu", network, cloudformation, json.dumps(template))

@@ -8,7 +8,7 @@ from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import fleet, uqle_instance
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.views import cluster_state, status
-from tests.conftest import SETTINGS
+from tests.support import SETTINGS
 
 
 def found(project):

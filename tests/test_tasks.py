@@ -10,30 +10,11 @@ import pytest
 
 from sandbox import list_resources, resource_types, stacks
 from sandbox.api_calls import client
-from sandbox.small_cluster import make_cluster
+from sandbox.small_cluster import make_cluster, start_fleet
 from slurm_cluster.aws import fleet, jwt_secret, security_groups
 from slurm_cluster.steps.uqle import find_launch_target
-from tests.conftest import REGION, ROOT, run_fleet
-
-
-def said(answer: subprocess.CompletedProcess[str], status: int = 0) -> str:
-    """Give what a task printed, which ended with the status and without a traceback."""
-    assert answer.returncode == status, answer.stdout + answer.stderr
-    assert "Traceback" not in answer.stdout + answer.stderr
-    return answer.stdout + answer.stderr
-
-
-@pytest.fixture
-def upload(invoke):
-    said(invoke("upload-bootstrap"))
-
-
-@pytest.fixture
-def filled(network, upload, invoke):
-    """Everything that create-cluster needs."""
-    said(invoke("create-jwt-key"))
-    said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"))
-    said(invoke("render"))
+from tests.support import REGION, ROOT
+from tests.support.task_runner import get_output as said
 
 
 def values():
@@ -214,7 +195,7 @@ def test_connecting_without_the_key_pair_changes_nothing_and_says_what_to_do(clu
 
 
 def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster, ec2, project, invoke):
-    run_fleet("pcluster-ubuntu")
+    start_fleet("pcluster-ubuntu")
     dynamodb = project.dynamodb
     said(invoke("connect-uqle"))
     printed = said(invoke("pause"))

@@ -7,8 +7,8 @@ from moto.cloudformation.models import cloudformation_backends
 
 from sandbox import stacks
 from slurm_cluster.aws import security_groups
-from tests.conftest import REGION
-from tests.test_tasks import filled, said, upload  # noqa: F401 - fixtures
+from tests.support import REGION
+from tests.support.task_runner import get_output as said
 
 pytestmark = pytest.mark.xdist_group("update")  # which is begun early, as all groups are: it takes a minute
 CONFIG = Path("config.yml")
@@ -21,10 +21,7 @@ def change(old, new):
 
 
 def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(
-    filled,  # noqa: F811
-    invoke,
-    project,
-    monkeypatch,
+    filled, invoke, project, monkeypatch
 ):
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)  # pcluster looks again at what it deletes
     said(invoke("create-cluster"))

@@ -1,16 +1,14 @@
 """Every interruption is harmless: a task that a fault stopped, run again, ends where an undisturbed one ends."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
 
 from sandbox import faults
-from sandbox.api_calls import client
-from tests.conftest import REGION
-from tests.faults.account import FROM, Base, build
-from tests.state import difference, of_account, picture
-from tests.walker import Walked, Walker
+from tests.support.account_state import difference, of_account, picture
+from tests.support.disturbed_task import KINDS, Kind, disturbed, keys
+from tests.support.prepared_account import FROM, Base, build
+from tests.support.task_runner import TaskRunner
 
 
 class Case(NamedTuple):
@@ -45,38 +43,6 @@ CASES = [
         Base(network=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}")),
     ),
 ]
-
-
-class Kind(NamedTuple):
-    """A way in which calls go wrong.
-
-    Args:
-        faults: what meets the call and those after it, one each; they take what kills the task.
-        then: what meets each call after these, when AWS stays away.
-        survives: whether the task gets over it by itself, as boto3 asks again, three times in all.
-    """
-
-    faults: Callable[[Walker], list[faults.Fault]]
-    then: faults.Fault | None = None
-    survives: bool = False
-
-
-KINDS = {
-    "closed, then throttled": Kind(lambda _: [faults.close_connection, faults.throttle], survives=True),
-    "broken, then its answer lost": Kind(
-        lambda _: [faults.fail_with_500, faults.lose_response], survives=True
-    ),
-    "closed from then on": Kind(lambda _: [faults.close_connection], faults.close_connection),
-    "throttled from then on": Kind(lambda _: [faults.throttle], faults.throttle),
-    "broken from then on": Kind(lambda _: [faults.fail_with_500], faults.fail_with_500),
-    "its answer lost and AWS away": Kind(lambda _: [faults.lose_response], faults.close_connection),
-    "killed before": Kind(
-        lambda invoke: [faults.kill_caller(invoke.kill, after=False)], faults.close_connection
-    ),
-    "killed after": Kind(
-        lambda invoke: [faults.kill_caller(invoke.kill, after=True)], faults.close_connection
-    ),
-}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -115,7 +81,7 @@ def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(
     assert not losses, "\n".join(losses)
 
 
-def interrupt(case: Case, kind: Kind, at: int, invoke: Walker) -> list[str]:
+def interrupt(case: Case, kind: Kind, at: int, invoke: TaskRunner) -> list[str]:
     """Run a task with a fault and then without one; say what was wrong with either run."""
     held = keys()
     first = disturbed(invoke, kind, at, *case.task.split())
@@ -131,21 +97,3 @@ def interrupt(case: Case, kind: Kind, at: int, invoke: Walker) -> list[str]:
     if not kind.survives and first.returncode == 0:
         found.append(f"took no notice: {first}")
     return found
-
-
-def disturbed(invoke: Walker, kind: Kind, at: int, *task: str, **environment: str) -> Walked:
-    """Run a task whose calls go wrong from one of them on, and see that they did."""
-    patience = {} if kind.survives else {"AWS_MAX_ATTEMPTS": "1"}
-    expected = kind.faults(invoke)
-    each = faults.use_in_turn(*expected, *([kind.then] * 1000 if kind.then else []))
-    with faults.inject(each, at, then=each) as injection:
-        walked = invoke(*task, **environment, **patience)
-    assert len(injection.failed_calls) >= len(expected), f"{len(injection.failed_calls)} faults at call {at}"
-    return walked
-
-
-def keys() -> list[str]:
-    """Give what the account's secrets hold."""
-    manager = client("secretsmanager", REGION)
-    names = [each["Name"] for each in manager.list_secrets()["SecretList"]]
-    return [manager.get_secret_value(SecretId=name)["SecretString"] for name in names]

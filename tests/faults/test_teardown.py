@@ -11,9 +11,9 @@ from sandbox.api_calls import client
 from sandbox.inventory import LISTINGS
 from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import stack
-from tests.conftest import REGION, ROOT
-from tests.faults.account import CLUSTER, FROM, Base, build, stand
-from tests.state import difference, of_account, picture
+from tests.support import REGION, ROOT
+from tests.support.account_state import difference, of_account, picture
+from tests.support.prepared_account import CLUSTER, FROM, Base, build, stand
 
 pytestmark = pytest.mark.whole
 

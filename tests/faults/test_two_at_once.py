@@ -7,10 +7,10 @@ import pytest
 
 from sandbox import faults
 from sandbox.api_calls import client
-from tests.conftest import REGION
-from tests.faults.account import FROM, Base, build, stand
-from tests.state import difference, of_account, picture
-from tests.walker import Walker
+from tests.support import REGION
+from tests.support.account_state import difference, of_account, picture
+from tests.support.prepared_account import FROM, Base, build, stand
+from tests.support.task_runner import TaskRunner
 
 pytestmark = pytest.mark.whole
 
@@ -33,7 +33,7 @@ TWICE = [  # a task, what stands before it, and the call at which both are held 
 
 @pytest.fixture(scope="session")
 def another(emulated_aws):
-    started = Walker()
+    started = TaskRunner()
     yield started
     started.close()
 

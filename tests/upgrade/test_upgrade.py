@@ -13,11 +13,12 @@ import jmespath
 import pytest
 import yaml
 
-from sandbox import Resource, list_resources, record
+from sandbox import Resource, list_resources, record, small_cluster
 from sandbox.api_calls import client
 from sandbox.public_images import PCLUSTER_VERSION, UBUNTU_IMAGE, get_image_id
-from sandbox.small_cluster import TEMPLATE, make_cluster
-from tests.conftest import REGION, lay_network, run_fleet
+from sandbox.small_cluster import make_cluster, start_fleet
+from tests.support import REGION
+from tests.support.prepared_account import prepare_network
 
 DATA = Path(__file__).parent
 CLUSTER = "pcluster-ubuntu"
@@ -61,11 +62,13 @@ def disconnected(ec2, cloudformation) -> dict[str, str]:
     Returns:
         The ids, by the names of their placeholders.
     """
-    network = lay_network(ec2, cloudformation)
+    network = prepare_network(ec2, cloudformation)
     tags = ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"][0]["Tags"]
     ec2.delete_tags(Resources=[network["vpc"]], Tags=tags)  # the recorded ones follow
     artifacts = f"Parameters:\n  ArtifactS3RootDirectory: {{Type: String, Default: {ARTIFACTS}}}\n"
-    cluster = make_cluster(CLUSTER, network, cloudformation, TEMPLATE.replace("Parameters:\n", artifacts, 1))
+    cluster = make_cluster(
+        CLUSTER, network, cloudformation, small_cluster.TEMPLATE.replace("Parameters:\n", artifacts, 1)
+    )
     private_key = Path.home() / PRIVATE_KEY
     private_key.parent.mkdir()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", private_key], check=True)
@@ -116,7 +119,7 @@ def count(calls: list[record.RecordedCall], operation: str) -> int:
 
 
 def test_status_finds_everything(connected, invoke):
-    run_fleet(CLUSTER)
+    start_fleet(CLUSTER)
     found = json.loads(run(invoke, "status", "--json"))
     ids = {part["id"] for part in found["parts"]}
     assert "" not in ids, found

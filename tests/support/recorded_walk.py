@@ -21,9 +21,9 @@ from sandbox import exposure, faults, record
 from sandbox.api_calls import client
 from sandbox.rehearsal import INVOKE
 from slurm_cluster.aws import jwt_secret, node_log
-from tests import test_by_hand
-from tests.conftest import REGION, ROOT
-from tests.test_slurm_rest import Slurmrestd, served
+from tests.support import REGION, ROOT
+from tests.support.account_state import read_decisions
+from tests.support.slurmrestd import Slurmrestd, served
 
 CLUSTER = "pcluster-ubuntu"
 SSH_FROM = "203.0.113.7/32"
@@ -41,7 +41,7 @@ FAILING = {
 READ_LOG = f"from slurm_cluster.aws import clients, node_log; assert node_log.read_head_node_log(clients.make_client('logs', '{REGION}'), '{CLUSTER}')"
 
 
-class Walk(NamedTuple):
+class RecordedWalk(NamedTuple):
     """What there was to see.
 
     Args:
@@ -76,7 +76,7 @@ class Walk(NamedTuple):
     templates: dict[str, dict[str, Any]]
 
 
-def walk(folder: Path) -> Walk:
+def record_walk(folder: Path) -> RecordedWalk:
     """Walk the path, and back.
 
     Args:
@@ -115,7 +115,7 @@ def walk(folder: Path) -> Walk:
             step(task)
             if task == "connect-uqle handover":
                 with unrecorded(calls):
-                    decided = test_by_hand.decided(places["PWD"])
+                    decided = read_decisions(places["PWD"])
         key = next(call.arguments["SecretString"] for call in calls if call.operation == "CreateSecret")
         server = Slurmrestd(shared)
         server.key = key
@@ -148,7 +148,7 @@ def walk(folder: Path) -> Walk:
         step("create-jwt-key")
         step("down --yes --all")
     private = (places["HOME"] / ".ssh" / f"{CLUSTER}.pem").read_text()
-    return Walk(calls, decided, said, seen, files, key, private, *stands)
+    return RecordedWalk(calls, decided, said, seen, files, key, private, *stands)
 
 
 def tags() -> dict[str, dict[str, str]]:
@@ -164,10 +164,10 @@ def templates() -> dict[str, dict[str, Any]]:
     cloudformation = client("cloudformation", REGION)
     names = [stack["StackName"] for stack in cloudformation.describe_stacks()["Stacks"]]
     found = {name: cloudformation.get_template(StackName=name)["TemplateBody"] for name in names}
-    return {
-        name: yaml.load(body, yaml.BaseLoader) if isinstance(body, str) else body
-        for name, body in found.items()
-    }
+    for name, body in found.items():
+        if isinstance(body, str):
+            found[name] = yaml.load(body, yaml.BaseLoader)  # noqa: S506 - it makes only text, lists and dicts
+    return found
 
 
 @contextmanager
