@@ -209,7 +209,7 @@ def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster,
     assert "There is no running UQLE machine." in said(invoke("pause", "--quiet"))
     again = said(invoke("resume", "--quiet"))
     assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "RUNNING"
-    assert re.search(rf"{stopped} runs at 203\.0\.113\.\d+", again)
+    assert re.search(rf"{stopped} is running at 203\.0\.113\.\d+", again)
     assert again == said(invoke("resume", INVOKE_QUIET="1"))
 
 

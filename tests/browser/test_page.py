@@ -71,7 +71,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         name_everything(project, HOSTILE)
         texts["hostile"] = picture.render_page(project)
     with sandbox.emulated_aws():
-        texts["nothing"] = picture.render_page(Project({**settings, "cluster_name": "a" * 60}))
+        texts["nothing"] = picture.render_page(Project({**settings, "cluster_name": "a" * 40}))
     folder = tmp_path_factory.mktemp("pages")
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
