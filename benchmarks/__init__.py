@@ -1,12 +1,12 @@
-"""Compare the tasks with what a person would use instead: `make bench` writes the table in docs/benchmarks.md.
+"""Compare the slow parts of this repository with what a user would use instead. `make bench` runs this.
 
-Every figure is a ratio of two medians of one run on one machine. The rivals take turns, round for round, so that whatever
-else the machine does falls on both of them.
+Each row compares two medians of one run on one machine. The compared commands take turns, so that other load
+on the machine affects both.
 
 - `comparisons`: the rows of the table;
-- `measure`: hyperfine, which takes the times;
-- `account`: the emulated AWS with a cluster in it, which the rows that speak to AWS share;
-- `connect-uqle.sh`, `pcluster-alone.sh`: the rivals that are more than one command.
+- `measure`: times commands with hyperfine;
+- `account`: an emulated AWS with a cluster, for the comparisons that need one;
+- `connect-uqle.sh`, `pcluster-alone.sh`: compared procedures of more than one command.
 
-What is measured on nodes that boot is in `tests/nodes`, with the marker `speed`: it needs root.
+`tests/nodes` measures booted nodes, in the tests with the marker `speed`. It needs root.
 """

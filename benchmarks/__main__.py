@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...]` measures, writes results.json, and from it the table in docs/benchmarks.md."""
+"""`python -m benchmarks [NAME...]` measures, then writes results.json and the table in docs/benchmarks.md."""
 
 import datetime
 import json
@@ -12,40 +12,55 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.account import ROOT, connected_cluster
-from benchmarks.comparisons import ALONE, IN_AWS, Comparison, Row
+from benchmarks.comparisons import WITH_CLUSTER, WITHOUT_CLUSTER, Comparison, Row
 
 RESULTS = Path(__file__).with_name("results.json")
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 START, END = "<!-- benchmarks -->\n", "<!-- end of benchmarks -->"
+NAMES = [*WITHOUT_CLUSTER, *WITH_CLUSTER]
+HEADER = """\
+| measured | compared with | ratio | medians | limit | reason for the limit |
+| --- | --- | --- | --- | --- | --- |"""
 
 
-def main(wanted: list[str]) -> int:
-    """Measure what is wanted, or everything, and write it down.
+def main(names: list[str]) -> int:
+    """Measure the named comparisons, or all of them, and save the results.
 
     Returns:
-        How many comparisons could not be made. What misses its limit is shown as that, and no failure.
+        The number of comparisons that failed. A missed limit is no failure; the table shows it.
 
     """
-    unknown = set(wanted) - {*ALONE, *IN_AWS}
+    unknown = [name for name in names if name not in NAMES]
     if unknown:
-        print(
-            f"There is no comparison {', '.join(unknown)}, but {', '.join([*ALONE, *IN_AWS])}.",
-            file=sys.stderr,
-        )
+        print(f"Unknown comparison {', '.join(unknown)}. Use {', '.join(NAMES)}.", file=sys.stderr)
         return 1
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    failed = []
-    for name, rows in measured(wanted or [*ALONE, *IN_AWS]):
+    failures = 0
+    for name, rows in run_comparisons(names or NAMES):
         if not rows:
-            failed.append(name)
+            failures += 1
             continue
-        print(f"{name}\n{table(rows)}", flush=True)
-        write_down(name, rows)
-    return len(failed)
+        print(f"{name}\n{format_rows(rows)}", flush=True)
+        save_rows(name, rows)
+    return failures
 
 
-def attempted(comparison: Comparison, folder: Path) -> list[Row]:
-    """Make a comparison; when it fails say why, and give nothing: the others are made all the same."""
+def run_comparisons(names: list[str]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield the rows of each comparison; none if it failed."""
+    if "nodes" in names and os.geteuid():
+        print("Skipping nodes: booting machines needs root.", file=sys.stderr)
+        names = [name for name in names if name != "nodes"]
+    for name in [name for name in WITHOUT_CLUSTER if name in names]:
+        with tempfile.TemporaryDirectory() as folder:
+            yield name, run_comparison(WITHOUT_CLUSTER[name], Path(folder))
+    if WITH_CLUSTER.keys() & names:
+        with connected_cluster() as cluster_folder:
+            for name in [name for name in WITH_CLUSTER if name in names]:
+                yield name, run_comparison(WITH_CLUSTER[name], cluster_folder)
+
+
+def run_comparison(comparison: Comparison, folder: Path) -> list[Row]:
+    """Return the rows of a comparison; if it fails, print why and return none."""
     try:
         return list(comparison(folder))
     except (subprocess.CalledProcessError, RuntimeError) as error:
@@ -53,50 +68,37 @@ def attempted(comparison: Comparison, folder: Path) -> list[Row]:
         return []
 
 
-def write_down(name: str, rows: list[Row]) -> None:
-    """Put the rows of a comparison in the place of those that were measured before."""
-    told = json.loads(RESULTS.read_text())["rows"] | {name: [row._asdict() for row in rows]}
+def save_rows(name: str, rows: list[Row]) -> None:
+    """Replace the rows of a comparison in results.json, and the table in the document."""
+    saved = json.loads(RESULTS.read_text())["rows"] | {name: [row._asdict() for row in rows]}
     results = {
         "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}, {datetime.date.today()}",
-        "rows": {name: told[name] for name in [*ALONE, *IN_AWS] if name in told},
+        "rows": {name: saved[name] for name in NAMES if name in saved},
     }
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     before, _, rest = DOCUMENT.read_text().partition(START)
-    DOCUMENT.write_text(f"{before}{START}{shown(results)}{END}{rest.partition(END)[2]}")
+    DOCUMENT.write_text(f"{before}{START}{format_results(results)}{END}{rest.partition(END)[2]}")
 
 
-def measured(names: list[str]) -> Iterator[tuple[str, list[Row]]]:
-    """Give the rows of each comparison."""
-    if "nodes" in names and os.geteuid():
-        print("nodes is left out: machines are booted for it, which needs root.", file=sys.stderr)
-        names = [name for name in names if name != "nodes"]
-    for name in [name for name in ALONE if name in names]:
-        with tempfile.TemporaryDirectory() as folder:
-            yield name, attempted(ALONE[name], Path(folder))
-    if IN_AWS.keys() & names:
-        with connected_cluster() as folder:
-            for name in [name for name in IN_AWS if name in names]:
-                yield name, attempted(IN_AWS[name], folder)
-
-
-def table(rows: list[Row]) -> str:
-    """Give rows as a table."""
-    lines = []
-    for row in rows:
-        ratio = row.median / row.rival
-        bound = (
-            "none" if row.limit is None else f"{row.limit:.2f}{'' if ratio <= row.limit else ', **missed**'}"
-        )
-        medians = f"{row.median:.3g} against {row.rival:.3g} {row.unit}"
-        lines.append(f"| {row.what} | {row.against} | {ratio:.2f} | {medians} | {bound} | {row.source} |")
-    return "\n".join(lines)
-
-
-def shown(results: dict[str, Any]) -> str:
+def format_results(results: dict[str, Any]) -> str:
     """Return the table of the results, as docs/benchmarks.md shows it."""
-    head = "| measured | compared with | ratio | medians | limit | reason for the limit |\n| --- | --- | --- | --- | --- | --- |"
     rows = [Row(**row) for rows in results["rows"].values() for row in rows]
-    return f"{head}\n{table(rows)}\n\nMeasured on {results['machine']}.\n"
+    return f"{HEADER}\n{format_rows(rows)}\n\nMeasured on {results['machine']}.\n"
+
+
+def format_rows(rows: list[Row]) -> str:
+    """Return rows of the table."""
+    return "\n".join(format_row(row) for row in rows)
+
+
+def format_row(row: Row) -> str:
+    """Return one row of the table."""
+    ratio, limit = row.median / row.other_median, "none"
+    if row.limit is not None:
+        limit = f"{row.limit:.2f}" if ratio <= row.limit else f"{row.limit:.2f}, **missed**"
+    medians = f"{row.median:.3g} against {row.other_median:.3g} {row.unit}"
+    cells = [row.measured, row.compared_with, f"{ratio:.2f}", medians, limit, row.reason]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

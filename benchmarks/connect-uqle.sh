@@ -1,6 +1,6 @@
 #!/bin/bash
-# The two steps of connecting by hand, with the aws command line: `invoke connect-uqle` is compared with this script.
-# It makes the calls that it needs and no others: nothing is looked up twice, and nothing is done when it is done already.
+# Connect a UQLE machine with the aws command line. The benchmark compares `invoke connect-uqle` with this script.
+# It makes only the necessary calls: it looks nothing up twice, and does not check whether a step is already done.
 #
 # usage: connect-uqle.sh CLUSTER KEY_PAIR USER_DATA
 #   USER_DATA: the boot script of the UQLE machine

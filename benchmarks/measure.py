@@ -1,4 +1,4 @@
-"""The times of commands, as hyperfine takes them."""
+"""Measure the times of commands with hyperfine."""
 
 import json
 import shlex
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """A command whose time is taken.
+    """A measured command.
 
-    Args:
+    Attributes:
         line: the command.
-        prepare: a command that is run before it each time, and not counted.
+        prepare: a command that runs before it each time, and is not measured.
 
     """
 
@@ -22,33 +22,33 @@ class Command(NamedTuple):
     prepare: str = "true"
 
 
-def shell(script: str) -> str:
-    """Give the command that runs a script of the shell and ends at its first failure."""
+def format_script(script: str) -> str:
+    """Return the command that runs a shell script and stops at its first error."""
     return shlex.join(["sh", "-ec", script])
 
 
-def medians(commands: list[Command], folder: Path, rounds: int, warm_up: int = 1) -> list[float]:
-    """Run the commands in turn, round for round.
+def measure_medians(commands: list[Command], folder: Path, rounds: int, warm_up: int = 1) -> list[float]:
+    """Run the commands in turn, several times.
 
     Args:
-        commands: what is run; a failure ends it all.
-        folder: where.
-        rounds: how many count.
-        warm_up: how many are run before, and do not count.
+        commands: the commands; an error in one stops the measurement.
+        folder: where they run.
+        rounds: how often each is measured.
+        warm_up: how often each runs before that.
 
     Returns:
-        The median of the seconds that each took.
+        The median time of each command, in seconds.
 
     """
-    taken = [one_round(commands, folder) for _ in range(warm_up + rounds)][warm_up:]
-    return [statistics.median(seconds) for seconds in zip(*taken, strict=True)]
+    times = [measure_round(commands, folder) for _ in range(warm_up + rounds)][warm_up:]
+    return [statistics.median(seconds) for seconds in zip(*times, strict=True)]
 
 
-def one_round(commands: list[Command], folder: Path) -> list[float]:
-    """Run each command once, and give the seconds that each took."""
-    turns = [word for command in commands for word in ("--prepare", command.prepare, command.line)]
-    with tempfile.NamedTemporaryFile(suffix=".json") as told:
-        how = ["--shell=none", "--style=none", "--runs=1", f"--export-json={told.name}"]
-        subprocess.run(["hyperfine", *how, *turns], cwd=folder, check=True, stdin=subprocess.DEVNULL)
-        results = json.loads(Path(told.name).read_text())["results"]
+def measure_round(commands: list[Command], folder: Path) -> list[float]:
+    """Run each command once, and return the time of each in seconds."""
+    arguments = [word for command in commands for word in ("--prepare", command.prepare, command.line)]
+    with tempfile.NamedTemporaryFile(suffix=".json") as output:
+        options = ["--shell=none", "--style=none", "--runs=1", f"--export-json={output.name}"]
+        subprocess.run(["hyperfine", *options, *arguments], cwd=folder, check=True, stdin=subprocess.DEVNULL)
+        results = json.loads(Path(output.name).read_text())["results"]
     return [result["median"] for result in results]

@@ -1,34 +1,39 @@
-"""An emulated AWS in which the real tools run unchanged: `python -m sandbox COMMAND...` runs COMMAND in it.
+"""An emulated AWS for the real tools: `python -m sandbox COMMAND...` runs COMMAND in it.
 
-moto keeps the state and answers the calls, on a port of this machine. This package adds what moto lacks for the life of a
-cluster, with real effects:
+moto keeps the state and answers the calls, on a port of this machine. This package adds what moto lacks for
+the life of a cluster:
 
-- `resource_types`: the CloudFormation resources that moto does not know, makes in part or never deletes;
-- `stacks`: the creation and deletion of a stack, which take time and can fail;
-- `ec2`: addresses, client tokens, and the refusal to delete what is in use;
-- `fleet`: the compute fleet, which stops and starts when it is asked to;
-- `moto_patches`: what S3 and IAM refuse;
-- `public_images`: what others publish in AWS, as images, parameters and templates;
-- `faults`: what goes wrong, when a test asks for it;
-- `policies`: what policies of IAM allow, and the simulation of it;
-- `inventory`: a list of everything in the account;
-- `exposure`: who may reach what in it, and how it is protected;
-- `record`: all calls, as they came over the wire;
-- `environment`: the way in, and the cutting off of every other way out.
+- `resource_types`: CloudFormation resources that moto does not know, creates only in part, or never deletes;
+- `stacks`: stacks that take time to create and delete, and that can fail;
+- `ec2`: addresses, client tokens, and errors for deleting what is in use;
+- `fleet`: the compute fleet, which stops and starts on request;
+- `moto_patches`: smaller corrections of S3 and IAM;
+- `public_images`: the public images, parameters and templates of other accounts;
+- `policies`: the evaluation and simulation of IAM policies;
+- `faults`: failing calls, for tests;
+- `inventory`: a list of all resources in the account;
+- `exposure`: the open ports, and how resources are protected;
+- `record`: a record of all calls;
+- `small_cluster`: a stack that looks like a cluster, created in a moment;
+- `environment`: starts the emulated AWS and blocks access to everything else;
+- `rehearsal`: the README's steps in the emulated AWS.
 
-What it leaves out: no machine boots (the head node is taken to have reported success), permissions, quotas and bucket
-policies are kept but not enforced, no metrics and logs come from machines, and what takes AWS minutes takes seconds here.
+Not emulated:
+
+- No machine boots. Every head node reports success, and no metrics or logs come from machines.
+- Permissions, quotas and bucket policies are stored, but not enforced.
+- What takes minutes in AWS takes seconds here.
 """
 
 import gc
 import os
 
-gc.set_threshold(100_000)  # moto knows a million things of AWS by heart, and none of them is garbage
-# First of all, the person's own AWS leaves this process: moto reads profiles as soon as it is imported.
+gc.set_threshold(100_000)  # moto loads a million small objects that are never freed
+# Remove the user's own AWS settings first: moto reads profiles on import.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]
 
 from sandbox.environment import emulated_aws, reset  # noqa: E402
-from sandbox.inventory import Inventory, Thing, inventory  # noqa: E402
+from sandbox.inventory import Inventory, Resource, list_resources  # noqa: E402
 
-__all__ = ["Inventory", "Thing", "emulated_aws", "inventory", "reset"]
+__all__ = ["Inventory", "Resource", "emulated_aws", "list_resources", "reset"]

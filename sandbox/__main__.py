@@ -1,4 +1,4 @@
-"""`python -m sandbox COMMAND...` runs a command in the emulated AWS; without one, a shell. Its status is passed on."""
+"""`python -m sandbox COMMAND...` runs a command in the emulated AWS, or a shell if none is given."""
 
 import os
 import subprocess
@@ -7,18 +7,18 @@ import sys
 from sandbox.environment import emulated_aws
 
 BANNER = """\
-This shell is in the emulated AWS: nothing here reaches a real account, costs money or boots.
-What it holds is gone when you leave, and so is its home folder. Leave it with `exit`."""
+This shell uses an emulated AWS. Nothing here reaches a real account, costs money or boots.
+All of it, the home folder included, is deleted when you leave. Type `exit` to leave."""
 
 
 def main(command: list[str]) -> int:
     """Run a command in the emulated AWS.
 
     Args:
-        command: the program and its arguments; when empty, the person's shell, with a banner.
+        command: the program and its arguments; if empty, the user's shell, with a banner.
 
     Returns:
-        The status of the command; 128 and the signal's number where a signal ended it, as shells have it.
+        The command's exit status; 128 plus the signal's number if a signal ended it, as in a shell.
 
     """
     with emulated_aws():

@@ -1,6 +1,7 @@
-"""Clients of the emulated AWS for the sandbox itself: a stack's resources are made by the calls that AWS would make.
+"""Clients of the emulated AWS for the sandbox itself.
 
-They go to moto past the network, and past the faults that are meant for the tools.
+CloudFormation creates a stack's resources by calls to other services. Here, these calls go to moto without
+the network, and do not meet the faults that tests inject into the calls of the tools.
 """
 
 import functools
@@ -15,18 +16,24 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
-Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class Moto:
-    """Where moto is, while it is up, and the way to it for the calls of the sandbox itself."""
+    """moto's server, while it runs.
 
-    aws: Wsgi
-    way: Wsgi
+    Attributes:
+        app: the server's own app, without faults and recording.
+        app_for_stacks: the app that answers the sandbox's own calls.
+
+    """
+
+    app: WsgiApp
+    app_for_stacks: WsgiApp
 
 
-def answered(request: AWSPreparedRequest, **_: Any) -> Any:
-    """Have moto answer a call, without the network."""
+def send_to_moto(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    """Return moto's response to a request, without the network."""
     headers = [
         (name, value.decode() if isinstance(value, bytes) else value)
         for name, value in request.headers.items()
@@ -34,24 +41,25 @@ def answered(request: AWSPreparedRequest, **_: Any) -> Any:
     body: Any = request.body
     body = body.read() if hasattr(body, "read") else body
     environ = EnvironBuilder(request.url, method=request.method, headers=headers, data=body).get_environ()
-    chunks, status, told = run_wsgi_app(Moto.way, environ, buffered=True)
-    return AWSResponse(request.url, int(status.split()[0]), told, MockRawResponse(b"".join(chunks)))  # type: ignore[arg-type]
+    chunks, status, response_headers = run_wsgi_app(Moto.app_for_stacks, environ, buffered=True)
+    raw_response = MockRawResponse(b"".join(chunks))
+    return AWSResponse(request.url, int(status.split()[0]), response_headers, raw_response)  # type: ignore[arg-type]
 
 
-def session(region: str) -> boto3.Session:
-    """Give a session whose calls are the sandbox's own."""
-    own = get_session()
-    own.register("before-send", answered)  # type: ignore[arg-type]
-    return boto3.Session(botocore_session=own, region_name=region)
+def create_session(region: str) -> boto3.Session:
+    """Return a session whose calls are the sandbox's own."""
+    botocore_session = get_session()
+    botocore_session.register("before-send", send_to_moto)  # type: ignore[arg-type]
+    return boto3.Session(botocore_session=botocore_session, region_name=region)
 
 
 @functools.cache
 def client(service: str, region: str) -> Any:
-    """Give a client of the emulated AWS, which is all that this process knows while it is up.
+    """Return a client of the emulated AWS.
 
     Args:
         service: its name in boto3.
-        region: the region that it speaks to.
+        region: the name of the region.
 
     """
-    return session(region).client(service)  # type: ignore[call-overload]
+    return create_session(region).client(service)  # type: ignore[call-overload]

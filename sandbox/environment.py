@@ -1,4 +1,4 @@
-"""The way into the emulated AWS, and the cutting off of every other way out."""
+"""Start the emulated AWS, and block access to every other AWS and every other host."""
 
 import functools
 import logging
@@ -13,7 +13,7 @@ from moto import settings
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import ThreadedMotoServer
 
-# Most of these give moto what it lacks, by being imported.
+# Most of these change moto when they are imported.
 from sandbox import (  # noqa: F401
     api_calls,
     ec2,
@@ -27,56 +27,55 @@ from sandbox import (  # noqa: F401
 )
 
 DEFAULT_REGION = "eu-west-2"
-PROGRAMS = Path(__file__).parent / "bin"  # an ssh that connects to nothing
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens on it
+PROGRAMS = Path(__file__).parent / "bin"  # an ssh and an scp that only fail
+BLOCKING_PROXY = "http://127.0.0.1:9"  # the discard port, on which nothing listens
 
-# As AWS does, and moto only when asked.
+# AWS always does both; moto does them only on request.
 settings.ENABLE_AMI_VALIDATION = True
 settings.ENABLE_KEYPAIR_VALIDATION = True
-settings.ec2_load_default_amis = lambda: False  # the images of this AWS are in `published`
-# moto looks through its folders at each call to find whose it is.
-DomainDispatcherApplication.get_backend_for_host = functools.cache(
-    DomainDispatcherApplication.get_backend_for_host
-)
+settings.ec2_load_default_amis = lambda: False  # `public_images` has the images
+# Without the cache, moto searches its folders at each call.
+find_backend = DomainDispatcherApplication.get_backend_for_host
+DomainDispatcherApplication.get_backend_for_host = functools.cache(find_backend)
 
 
 @contextmanager
 def emulated_aws() -> Iterator[None]:
-    """Run the emulated AWS, as the only AWS of this process and of those that it starts, while the context lasts."""
+    """Run the emulated AWS, as the only AWS of this process and of its child processes."""
     for name in "werkzeug", "moto", "botocore":
         logging.getLogger(name).setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
-    api_calls.Moto.aws, api_calls.Moto.way = server._server.app, record.way(faults.way_of_stacks, "stacks")
-    server._server.app = record.way(faults.way_of_tools, "tools")
-    before = dict(os.environ)
+    api_calls.Moto.app = server._server.app
+    api_calls.Moto.app_for_stacks = record.add_recording(faults.add_faults("stacks"), "stacks")
+    server._server.app = record.add_recording(faults.add_faults("tools"), "tools")
+    saved_environment = dict(os.environ)
     try:
         with tempfile.TemporaryDirectory(prefix="sandbox-home-") as home:
-            cut_off("http://{}:{}".format(*server.get_host_and_port()), home)
+            isolate_environment("http://{}:{}".format(*server.get_host_and_port()), home)
             reset()
             yield
     finally:
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(saved_environment)
         api_calls.client.cache_clear()
         server.stop()
 
 
-def cut_off(endpoint: str, home: str) -> None:
-    """Leave this process's environment no other AWS, and no other host, than the emulated one.
+def isolate_environment(endpoint: str, home: str) -> None:
+    """Set this process's environment so that only the emulated AWS can be reached.
 
     Args:
         endpoint: the URL of the emulated AWS.
-        home: the folder that stands in for the person's home.
+        home: the folder that replaces the user's home.
 
     """
-    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), NOWHERE) | {
-        "no_proxy": "127.0.0.1,localhost"
-    }
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), BLOCKING_PROXY)
+    proxies["no_proxy"] = "127.0.0.1,localhost"
     os.environ.update(
         AWS_ENDPOINT_URL=endpoint,
         AWS_ACCESS_KEY_ID="sandbox",
-        AWS_SECRET_ACCESS_KEY="sandbox",  # noqa: S106 - nobody's
+        AWS_SECRET_ACCESS_KEY="sandbox",  # noqa: S106 - not a real one
         AWS_DEFAULT_REGION=DEFAULT_REGION,
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
@@ -89,6 +88,6 @@ def cut_off(endpoint: str, home: str) -> None:
 
 
 def reset() -> None:
-    """Empty the emulated AWS, but for what others publish in it."""
+    """Delete everything in the emulated AWS except what other accounts publish."""
     urlopen(Request(f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()  # noqa: S310 - loopback
     public_images.publish_templates()

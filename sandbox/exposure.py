@@ -1,98 +1,133 @@
-"""Who may reach what: the doors that all security groups and their rules leave open, and how what stands is protected."""
+"""The ports that security groups open, and how machines, file systems and buckets are protected."""
 
 import json
 from typing import Any, NamedTuple
 
 import jmespath
 
-from sandbox.api_calls import client
-from sandbox.inventory import answer
+from sandbox.inventory import NAME_TAG, call, call_if_set
 
 
-class Door(NamedTuple):
-    """An open door.
+class OpenPort(NamedTuple):
+    """A port that one source can reach.
 
-    Args:
-        machine: what is reached: by its Name tag, or, where no machine runs yet, the launch template of such machines.
+    Attributes:
+        target: the Name tag of the machine or file system, or the launch template of machines to come.
         ports: as `tcp 22`, or `all`.
-        source: who may reach it: a network, a prefix list, or the members of a group by the group's name.
+        source: a network, a prefix list, or the name of a security group.
 
     """
 
-    machine: str
+    target: str
     ports: str
     source: str
 
 
-def table(region: str) -> list[Door]:
-    """Give every door that a rule opens to a machine, a file system, or a machine that a launch template makes.
+class MachineProtection(NamedTuple):
+    """How a machine is protected.
 
-    What is not in it is closed: a security group lets in nothing that no rule of it names.
+    Attributes:
+        http_tokens: whether the metadata service requires tokens: `required` or `optional`.
+        encrypted: whether all volumes are encrypted.
+
+    """
+
+    http_tokens: str
+    encrypted: bool
+
+
+class BucketProtection(NamedTuple):
+    """How a bucket is protected.
+
+    Attributes:
+        private: whether all public access is blocked.
+        encrypted: whether it is encrypted.
+        tls_only: whether it denies requests without TLS.
+
+    """
+
+    private: bool
+    encrypted: bool
+    tls_only: bool
+
+
+def list_open_ports(region: str) -> list[OpenPort]:
+    """Return every port that a rule opens to a machine, a file system, or the machines of a launch template.
+
+    All other ports are closed: a security group allows only what its rules name.
     https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html
 
     Args:
         region: the region's name.
 
     """
-    groups = {
-        each["GroupId"]: each for each in answer(region, "ec2", "describe_security_groups")["SecurityGroups"]
-    }
-    doors = set()
-    for machine, members in members_of_groups(region).items():
-        for permission in [each for member in members for each in groups[member]["IpPermissions"]]:
-            doors |= {Door(machine, ports(permission), source) for source in sources(permission, groups)}
-    return sorted(doors)
+    groups = call(region, "ec2", "describe_security_groups")["SecurityGroups"]
+    group_names = {group["GroupId"]: group["GroupName"] for group in groups}
+    permissions = {group["GroupId"]: group["IpPermissions"] for group in groups}
+    return sorted(
+        {
+            OpenPort(target, format_ports(permission), source)
+            for target, group_ids in find_groups(region).items()
+            for group_id in group_ids
+            for permission in permissions[group_id]
+            for source in list_sources(permission, group_names)
+        }
+    )
 
 
-def members_of_groups(region: str) -> dict[str, set[str]]:
-    """Give all that has security groups, and which: instances, mount targets, other interfaces, and launch templates."""
+def find_groups(region: str) -> dict[str, set[str]]:
+    """Return the ids of the security groups of all network interfaces and launch templates, by name."""
+    names = {instance["InstanceId"]: get_name(instance) for instance in list_instances(region)}
+    names |= load_mount_target_names(region)
     found: dict[str, set[str]] = {}
-    listed = answer(region, "ec2", "describe_instances")
-    names = {
-        each["InstanceId"]: name_of(each) for each in jmespath.search("Reservations[].Instances[]", listed)
-    }
-    names |= mount_targets(region)
-    for interface in answer(region, "ec2", "describe_network_interfaces")["NetworkInterfaces"]:
-        identifier = interface["NetworkInterfaceId"]
-        name = names.get(identifier) or names.get(
-            interface.get("Attachment", {}).get("InstanceId"), identifier
-        )
+    for interface in call(region, "ec2", "describe_network_interfaces")["NetworkInterfaces"]:
+        interface_id = interface["NetworkInterfaceId"]
+        instance_id = interface.get("Attachment", {}).get("InstanceId")
+        name = names.get(interface_id) or names.get(instance_id, interface_id)
         found.setdefault(name, set()).update(group["GroupId"] for group in interface["Groups"])
-    for name, data in launch_templates(region).items():
-        of_interfaces = [
-            group for each in data.get("NetworkInterfaces", []) for group in each.get("Groups", [])
-        ]
-        found[f"{name} (launch template)"] = {*of_interfaces, *data.get("SecurityGroupIds", [])}
+    for name, data in load_launch_templates(region).items():
+        interfaces = data.get("NetworkInterfaces", [])
+        group_ids = [group_id for interface in interfaces for group_id in interface.get("Groups", [])]
+        found[name] = {*group_ids, *data.get("SecurityGroupIds", [])}
     return found
 
 
-def mount_targets(region: str) -> dict[str, str]:
-    """Give the network interfaces of file systems, and whose each is."""
-    efs, found = client("efs", region), {}
-    for system in answer(region, "efs", "describe_file_systems")["FileSystems"]:
-        for target in efs.describe_mount_targets(FileSystemId=system["FileSystemId"])["MountTargets"]:
-            found[target["NetworkInterfaceId"]] = f"{name_of(system)} (file system)"
+def list_instances(region: str) -> list[dict[str, Any]]:
+    """Return all instances."""
+    reservations = call(region, "ec2", "describe_instances")["Reservations"]
+    return [instance for reservation in reservations for instance in reservation["Instances"]]
+
+
+def load_mount_target_names(region: str) -> dict[str, str]:
+    """Return the names of the file systems, by the network interfaces of their mount targets."""
+    names: dict[str, str] = {}
+    for file_system in call(region, "efs", "describe_file_systems")["FileSystems"]:
+        file_system_id = file_system["FileSystemId"]
+        targets = call(region, "efs", "describe_mount_targets", FileSystemId=file_system_id)["MountTargets"]
+        names |= {
+            target["NetworkInterfaceId"]: f"{get_name(file_system)} (file system)" for target in targets
+        }
+    return names
+
+
+def load_launch_templates(region: str) -> dict[str, dict[str, Any]]:
+    """Return the data of each launch template's newest version, by a name for its machines."""
+    found = {}
+    for template in call(region, "ec2", "describe_launch_templates")["LaunchTemplates"]:
+        arguments = {"LaunchTemplateId": template["LaunchTemplateId"], "Versions": ["$Latest"]}
+        versions = call(region, "ec2", "describe_launch_template_versions", **arguments)
+        data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+        found[f"{template['LaunchTemplateName']} (launch template)"] = data
     return found
 
 
-def launch_templates(region: str) -> dict[str, dict[str, Any]]:
-    """Give what each launch template in its newest version makes of a machine."""
-    ec2, found = client("ec2", region), {}
-    for each in answer(region, "ec2", "describe_launch_templates")["LaunchTemplates"]:
-        told = ec2.describe_launch_template_versions(
-            LaunchTemplateId=each["LaunchTemplateId"], Versions=["$Latest"]
-        )
-        found[each["LaunchTemplateName"]] = told["LaunchTemplateVersions"][0]["LaunchTemplateData"]
-    return found
+def get_name(resource: dict[str, Any]) -> str:
+    """Return the Name tag."""
+    return jmespath.search(NAME_TAG, resource) or "(no name)"
 
 
-def name_of(thing: dict[str, Any]) -> str:
-    """Give the Name tag."""
-    return next((tag["Value"] for tag in thing.get("Tags", []) if tag["Key"] == "Name"), "without a name")
-
-
-def ports(permission: dict[str, Any]) -> str:
-    """Say which ports a rule opens."""
+def format_ports(permission: dict[str, Any]) -> str:
+    """Return the ports that a rule opens."""
     protocol, first, last = permission["IpProtocol"], permission.get("FromPort"), permission.get("ToPort")
     if protocol == "-1":
         return "all"
@@ -101,104 +136,82 @@ def ports(permission: dict[str, Any]) -> str:
     return f"{protocol} {first}" if first == last else f"{protocol} {first}-{last}"
 
 
-def sources(permission: dict[str, Any], groups: dict[str, Any]) -> list[str]:
-    """Name those whom a rule lets in; a group by its name, of which the random end is left out."""
+def list_sources(permission: dict[str, Any], group_names: dict[str, str]) -> list[str]:
+    """Return the sources that a rule allows; a group by its name, without its random suffix."""
+    group_ids = [pair["GroupId"] for pair in permission.get("UserIdGroupPairs", [])]
     return [
-        *(each["CidrIp"] for each in permission.get("IpRanges", [])),
-        *(each["CidrIpv6"] for each in permission.get("Ipv6Ranges", [])),
-        *(each["PrefixListId"] for each in permission.get("PrefixListIds", [])),
-        *(
-            groups[each["GroupId"]]["GroupName"].rpartition("-")[0]
-            for each in permission.get("UserIdGroupPairs", [])
-        ),
+        *(ip_range["CidrIp"] for ip_range in permission.get("IpRanges", [])),
+        *(ip_range["CidrIpv6"] for ip_range in permission.get("Ipv6Ranges", [])),
+        *(prefix_list["PrefixListId"] for prefix_list in permission.get("PrefixListIds", [])),
+        *(group_names[group_id].rpartition("-")[0] for group_id in group_ids),
     ]
 
 
-class Machine(NamedTuple):
-    """How a machine, or one that a launch template makes, is protected.
-
-    Args:
-        metadata: whether its metadata service wants tokens: `required`, or `optional`.
-        encrypted: whether all its volumes are encrypted.
-
-    """
-
-    metadata: str
-    encrypted: bool
-
-
-def machines_of(region: str) -> dict[str, Machine]:
-    """Say of each machine, and of each launch template, how it is protected.
+def check_machines(region: str) -> dict[str, MachineProtection]:
+    """Return how each machine is protected, and how those of each launch template would be.
 
     Args:
         region: the region's name.
 
     """
-    volumes = answer(region, "ec2", "describe_volumes")["Volumes"]
+    volumes = call(region, "ec2", "describe_volumes")["Volumes"]
     found = {}
-    for each in jmespath.search("Reservations[].Instances[]", answer(region, "ec2", "describe_instances")):
-        own = [
+    for instance in list_instances(region):
+        attached = [
             volume
             for volume in volumes
-            if each["InstanceId"] in [a["InstanceId"] for a in volume["Attachments"]]
+            if instance["InstanceId"] in [attachment["InstanceId"] for attachment in volume["Attachments"]]
         ]
-        told = each.get("MetadataOptions", {}).get("HttpTokens", "optional")
-        found[name_of(each)] = Machine(told, bool(own) and all(volume["Encrypted"] for volume in own))
-    for name, data in launch_templates(region).items():
-        disks = [disk["Ebs"] for disk in data.get("BlockDeviceMappings", []) if "Ebs" in disk]
-        told = data.get("MetadataOptions", {}).get("HttpTokens", "optional")
-        found[f"{name} (launch template)"] = Machine(
-            told, bool(disks) and all(disk.get("Encrypted") for disk in disks)
+        found[get_name(instance)] = build_protection(instance, attached)
+    for name, data in load_launch_templates(region).items():
+        mappings = data.get("BlockDeviceMappings", [])
+        found[name] = build_protection(data, [mapping["Ebs"] for mapping in mappings if "Ebs" in mapping])
+    return found
+
+
+def build_protection(machine: dict[str, Any], volumes: list[dict[str, Any]]) -> MachineProtection:
+    """Return how a machine with these volumes is protected."""
+    http_tokens = machine.get("MetadataOptions", {}).get("HttpTokens", "optional")
+    return MachineProtection(
+        http_tokens, bool(volumes) and all(volume.get("Encrypted") for volume in volumes)
+    )
+
+
+def check_file_systems(region: str) -> dict[str, bool]:
+    """Return for each file system whether it is encrypted."""
+    file_systems = call(region, "efs", "describe_file_systems")["FileSystems"]
+    return {get_name(file_system): bool(file_system.get("Encrypted")) for file_system in file_systems}
+
+
+def check_buckets(region: str) -> dict[str, BucketProtection]:
+    """Return how each bucket is protected.
+
+    Args:
+        region: the region's name.
+
+    """
+    found = {}
+    for bucket in call(region, "s3", "list_buckets")["Buckets"]:
+        name = bucket["Name"]
+        access = call_if_set(region, "s3", "get_public_access_block", Bucket=name)
+        blocks = access.get("PublicAccessBlockConfiguration", {})
+        policy = call_if_set(region, "s3", "get_bucket_policy", Bucket=name).get("Policy", "")
+        encryption = call_if_set(region, "s3", "get_bucket_encryption", Bucket=name)
+        found[name] = BucketProtection(
+            private=bool(blocks) and all(blocks.values()),
+            encrypted="ServerSideEncryptionConfiguration" in encryption,
+            tls_only=is_tls_only(policy, name),
         )
     return found
 
 
-def file_systems(region: str) -> dict[str, bool]:
-    """Say of each file system whether it is encrypted."""
-    listed = answer(region, "efs", "describe_file_systems")["FileSystems"]
-    return {name_of(each): bool(each.get("Encrypted")) for each in listed}
-
-
-class Bucket(NamedTuple):
-    """How a bucket is protected: whether all public access is blocked, it is encrypted, and refuses requests without TLS."""
-
-    private: bool
-    encrypted: bool
-    tls_only: bool
-
-
-def buckets(region: str) -> dict[str, Bucket]:
-    """Say of each bucket how it is protected.
-
-    Args:
-        region: the region's name.
-
-    """
-    s3, found = client("s3", region), {}
-    for name in jmespath.search("Buckets[].Name", s3.list_buckets()):
-        block = optional(s3, "get_public_access_block", Bucket=name).get("PublicAccessBlockConfiguration", {})
-        policy = optional(s3, "get_bucket_policy", Bucket=name).get("Policy", "")
-        encrypted = "ServerSideEncryptionConfiguration" in optional(s3, "get_bucket_encryption", Bucket=name)
-        found[name] = Bucket(bool(block) and all(block.values()), encrypted, is_tls_only(policy, name))
-    return found
-
-
-def optional(s3: Any, operation: str, **arguments: str) -> dict[str, Any]:
-    """Give a setting of a bucket, or nothing where it has none."""
-    try:
-        told: dict[str, Any] = getattr(s3, operation)(**arguments)
-    except s3.exceptions.ClientError:
-        return {}
-    return told
-
-
 def is_tls_only(policy: str, bucket: str) -> bool:
-    """Say whether a bucket's policy denies everybody everything without TLS."""
+    """Return whether a bucket's policy denies all requests without TLS."""
     return any(
-        (each["Effect"], each["Principal"], each["Action"])
-        in (("Deny", "*", "s3:*"), ("Deny", {"AWS": "*"}, "s3:*"))
-        and each["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-        and {arn.rpartition(":")[2] for arn in each["Resource"]} >= {bucket, f"{bucket}/*"}
-        for each in json.loads(policy or '{"Statement": []}')["Statement"]
-        if "Condition" in each
+        statement["Effect"] == "Deny"
+        and statement["Principal"] in ("*", {"AWS": "*"})
+        and statement["Action"] == "s3:*"
+        and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+        and {arn.rpartition(":")[2] for arn in statement["Resource"]} >= {bucket, f"{bucket}/*"}
+        for statement in json.loads(policy or '{"Statement": []}')["Statement"]
     )

@@ -1,10 +1,11 @@
-"""Faults as AWS has them, and the way to it: a call fails before it takes effect, or takes effect and its answer is lost.
+"""Failing calls: a call fails before it takes effect, or takes effect and its response is lost.
 
-They meet the calls of the tools under test, or when asked those by which the sandbox makes a stack's resources:
+By default, faults are injected into the calls of the tools under test. With `source="stacks"`, they are
+injected into the calls by which the sandbox creates and deletes a stack's resources.
 
-    with faults.injected(faults.lost, at=3) as met:
-        ...                                         # the third call takes effect, and nobody hears of it
-    assert [call.name for call in met] == ["RunInstances"]
+    with faults.inject(faults.lose_response, at=3) as injection:
+        ...                                         # the third call takes effect, but its response is lost
+    assert [call.name for call in injection.failed_calls] == ["RunInstances"]
 """
 
 import io
@@ -14,20 +15,22 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs
 
-from sandbox.api_calls import Environ, Moto, StartResponse
+from sandbox.api_calls import Environ, Moto, StartResponse, WsgiApp
 
-Fault = Callable[[Environ, StartResponse], Iterable[bytes]]
+Fault = WsgiApp
+Source = Literal["tools", "stacks"]
 
 
 class Call(NamedTuple):
     """A call to AWS.
 
-    Args:
-        service: as it stands in the call's signature.
-        name: the operation, as RunInstances; where the protocol has none, the method and what it is about, as `PUT /b?policy`.
+    Attributes:
+        service: the service's name in the signature.
+        name: the operation, as `RunInstances`; the method and the path if the protocol has no operation, as
+            `PUT /bucket?policy`.
 
     """
 
@@ -35,191 +38,200 @@ class Call(NamedTuple):
     name: str
 
 
-# --- What can go wrong ------------------------------------------------------------------------------------------------
+# --- Faults ---
 
 
-def closed(environ: Environ, _: StartResponse) -> Iterable[bytes]:
+def close_connection(environ: Environ, _: StartResponse) -> Iterable[bytes]:
     """Close the connection before the call takes effect."""
     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)  # else the server waits for another call on it
     raise ConnectionResetError
 
 
-def lost(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Let the call take effect, and lose the answer."""
-    take_effect(environ)
-    return closed(environ, start_response)
+def lose_response(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Let the call take effect, then close the connection."""
+    apply_call(environ)
+    return close_connection(environ, start_response)
 
 
-def cut_off(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Let the call take effect, and pass on only the first half of the answer."""
+def truncate_response(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Let the call take effect, and send only the first half of its response."""
     head: list[Any] = []
-    whole = b"".join(Moto.aws(environ, lambda status, headers, *_: head.extend([status, headers])))
-    half, [status, headers] = whole[: len(whole) // 2], head
-    kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
-    start_response(status, [*kept, ("Content-Length", str(len(half)))])
+    body = b"".join(Moto.app(environ, lambda status, headers, *_: head.extend([status, headers])))
+    half, [status, headers] = body[: len(body) // 2], head
+    kept_headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
+    start_response(status, [*kept_headers, ("Content-Length", str(len(half)))])
     return [half]
 
 
-def broken(_: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer 500, as a service that is out of order; the call takes no effect."""
+def fail_with_500(_: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer 500; the call takes no effect."""
     start_response("500 Internal Server Error", [("Content-Length", "0")])
     return [b""]
 
 
-def refusing(code: str, message: str = "", status: int = 400) -> Fault:
-    """Give the fault by which AWS refuses a call with an error of its own; it takes no effect."""
-
-    def refuse(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        body, kind = error_body(called(environ).service, environ, code, message or f"{code} was injected.")
-        head = [("Content-Type", kind), ("Content-Length", str(len(body))), ("x-amzn-errortype", code)]
-        start_response(f"{status} {code}", head)
-        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
-
-    return refuse
-
-
-def throttled(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Refuse a call because there were too many, in the words of its service."""
-    words = {
+def throttle(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer with the service's error for too many calls; the call takes no effect."""
+    errors = {
         "s3": ("SlowDown", "Please reduce your request rate.", 503),
         "ec2": ("RequestLimitExceeded", "Limit exceeded.", 503),
     }
-    refuse = refusing(*words.get(called(environ).service, ("ThrottlingException", "Rate exceeded", 400)))
-    return refuse(environ, start_response)
+    error = errors.get(parse_call(environ).service, ("ThrottlingException", "Rate exceeded", 400))
+    return fail_with_error(*error)(environ, start_response)
 
 
-def killing(kill: Callable[[], object], *, after: bool) -> Fault:
-    """Give the fault by which the caller is killed, after the call took effect or before; the answer finds nobody."""
+def fail_with_error(code: str, message: str = "", status: int = 400) -> Fault:
+    """Return the fault that answers with an error of AWS; the call takes no effect."""
 
-    def die(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        service = parse_call(environ).service
+        body, content_type = format_error(service, environ, code, message or f"{code} was injected.")
+        headers = [
+            ("Content-Type", content_type),
+            ("Content-Length", str(len(body))),
+            ("x-amzn-errortype", code),
+        ]
+        start_response(f"{status} {code}", headers)
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+    return answer
+
+
+def kill_caller(kill: Callable[[], object], *, after: bool) -> Fault:
+    """Return the fault that kills the caller.
+
+    Args:
+        kill: kills it.
+        after: kill it after the call took effect, not before.
+
+    """
+
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if after:
-            take_effect(environ)
+            apply_call(environ)
         kill()
-        return closed(environ, start_response)
+        return close_connection(environ, start_response)
 
-    return die
-
-
-def first(*faults: Fault) -> Fault:
-    """Give the fault that is each of these once, one after the other, at the calls that it meets; then none."""
-    coming = iter(faults)
-    return lambda environ, start_response: next(coming, Moto.aws)(environ, start_response)
+    return answer
 
 
-def meeting(calls: int, seconds: float = 5) -> Fault:
-    """Give the fault by which calls are held until so many of them are there, and then take effect at the same moment."""
-    barrier = threading.Barrier(calls)
+def use_in_turn(*faults: Fault) -> Fault:
+    """Return the fault that is each of these once, in this order, and then none."""
+    remaining = iter(faults)
+    return lambda environ, start_response: next(remaining, Moto.app)(environ, start_response)
 
-    def meet(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+
+def hold_until(count: int, seconds: float = 5) -> Fault:
+    """Return the fault that holds calls until there are `count` of them, then lets them all through."""
+    barrier = threading.Barrier(count)
+
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         with suppress(threading.BrokenBarrierError):
             barrier.wait(seconds)
-        return Moto.aws(environ, start_response)
+        return Moto.app(environ, start_response)
 
-    return meet
+    return answer
 
 
-def take_effect(environ: Environ) -> None:
-    """Have AWS do what it is asked, and drop its answer."""
-    for _ in Moto.aws(environ, lambda *_: None):
+def apply_call(environ: Environ) -> None:
+    """Let a call take effect, and drop its response."""
+    for _ in Moto.app(environ, lambda *_: None):
         pass
 
 
-def error_body(service: str, environ: Environ, code: str, message: str) -> tuple[bytes, str]:
-    """Give an error in the form of the service's protocol, and its content type."""
+def format_error(service: str, environ: Environ, code: str, message: str) -> tuple[bytes, str]:
+    """Return an error in the format of the service's protocol, and its content type."""
     if "HTTP_X_AMZ_TARGET" in environ or service in ("lambda", "elasticfilesystem"):
         return json.dumps({"__type": code, "message": message}).encode(), "application/json"
     error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    whole = error if service == "s3" else f"<Response><Errors>{error}</Errors></Response>"
-    return whole.encode(), "text/xml"
+    document = error if service == "s3" else f"<Response><Errors>{error}</Errors></Response>"
+    return document.encode(), "text/xml"
 
 
-# --- Where it goes wrong ----------------------------------------------------------------------------------------------
+# --- Injection ---
 
 
 class Injection:
-    """A fault that waits for its call.
+    """A fault, and the calls that it applies to.
 
     Args:
-        fault: what is to go wrong.
-        at: which of the calls meets it, counted from 1; 0 meets none, and only counts.
-        then: what meets every call after that one; None lets them through.
-        only: which calls count, as a pattern for their names.
+        fault: what happens to one call.
+        at: the number of that call, counted from 1; with 0, calls are only recorded.
+        then: what happens to every later call; None if nothing does.
+        only: a regular expression; only calls with such names count.
+
+    Attributes:
+        calls: the calls that counted.
+        failed_calls: those of them that met `fault` or `then`.
 
     """
 
     def __init__(self, fault: Fault, at: int, then: Fault | None, only: str) -> None:
         self.fault, self.at, self.then, self.only = fault, at, then, only
         self.calls: list[Call] = []
-        self.met: list[Call] = []
+        self.failed_calls: list[Call] = []
         self.lock = threading.Lock()
 
-    def meet(self, call: Call) -> Fault | None:
-        """Count a call, and give the fault that it meets."""
+    def find_fault(self, call: Call) -> Fault | None:
+        """Count a call, and return the fault that it meets."""
         with self.lock:
             if not re.search(self.only, call.name):
                 return None
             self.calls.append(call)
-            count = len(self.calls)
-            meets = self.fault if count == self.at else self.then if 0 < self.at < count else None
-            if meets:
-                self.met.append(call)
-            return meets
+            number = len(self.calls)
+            fault = self.fault if number == self.at else self.then if 0 < self.at < number else None
+            if fault:
+                self.failed_calls.append(call)
+            return fault
 
 
-waiting: dict[str, Injection] = {}  # of the tools, and of the stacks
+injections: dict[Source, Injection] = {}
 
 
-def way_of_tools(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Let a call of the tools through to the emulated AWS, or have it meet its fault."""
-    return way("tools", environ, start_response)
+def add_faults(source: Source) -> WsgiApp:
+    """Return moto's app, to which the faults for the calls of one source are added."""
 
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        fault = None
+        if source in injections and "HTTP_AUTHORIZATION" in environ:
+            fault = injections[source].find_fault(parse_call(environ))
+        return (fault or Moto.app)(environ, start_response)
 
-def way_of_stacks(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Let a call through by which a stack makes or deletes a resource, or have it meet its fault."""
-    return way("stacks", environ, start_response)
-
-
-def way(whose: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Let a call through, or have it meet its fault."""
-    fault = (
-        waiting[whose].meet(called(environ)) if whose in waiting and "HTTP_AUTHORIZATION" in environ else None
-    )
-    return (fault or Moto.aws)(environ, start_response)
+    return answer
 
 
 @contextmanager
-def injected(
-    fault: Fault, at: int = 1, *, then: Fault | None = None, only: str = "", whose: str = "tools"
+def inject(
+    fault: Fault, at: int = 1, *, then: Fault | None = None, only: str = "", source: Source = "tools"
 ) -> Iterator[Injection]:
-    """Have a fault meet one call of those that are made while the context lasts.
+    """Inject a fault into one call.
 
     Args:
-        fault: what goes wrong.
-        at: at which call, counted from 1.
-        then: what goes wrong at each call after it; None: nothing.
-        only: count only calls with such names, a regular expression.
-        whose: the calls of the `tools`, or those by which `stacks` make their resources.
+        fault: what happens to it.
+        at: its number, counted from 1.
+        then: what happens to every later call; None if nothing does.
+        only: a regular expression; only calls with such names count.
+        source: whose calls count: those of the `tools`, or those by which `stacks` create their resources.
 
     Yields:
-        What was called, and which calls met it.
+        The injection, with the calls.
 
     """
-    waiting[whose] = Injection(fault, at, then, only)
+    injections[source] = Injection(fault, at, then, only)
     try:
-        yield waiting[whose]
+        yield injections[source]
     finally:
-        del waiting[whose]
+        del injections[source]
 
 
 @contextmanager
-def recorded() -> Iterator[list[Call]]:
-    """Record the calls of the tools that are made while the context lasts."""
-    with injected(closed, at=0) as injection:
+def collect_calls() -> Iterator[list[Call]]:
+    """Yield a list that collects the calls of the tools."""
+    with inject(close_connection, at=0) as injection:
         yield injection.calls
 
 
-def called(environ: Environ) -> Call:
-    """Say which call a request is."""
+def parse_call(environ: Environ) -> Call:
+    """Return the call that a request makes."""
     scope = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
     service = scope[1] if scope else ""
     if "HTTP_X_AMZ_TARGET" in environ:

@@ -1,11 +1,11 @@
-"""The compute fleet: the head node's daemon, which would take up what is asked of it."""
+"""The compute fleet's status, which the head node's daemon would change on request."""
 
 from typing import Any
 
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 
-TABLE = "parallelcluster-"  # and the cluster's name
-NEXT = {
+TABLE_PREFIX = "parallelcluster-"  # the cluster's name follows
+NEXT_STATUS = {
     "STOP_REQUESTED": "STOPPING",
     "STOPPING": "STOPPED",
     "START_REQUESTED": "STARTING",
@@ -13,18 +13,18 @@ NEXT = {
 }
 
 
-class Tables(DynamoDBBackend):
-    """One region's tables."""
+class SandboxDynamoDBBackend(DynamoDBBackend):
+    """The tables of one region."""
 
-    __module__ = DynamoDBBackend.__module__  # moto finds the addresses of a service by it
+    __module__ = DynamoDBBackend.__module__  # moto derives the service's URLs from it
 
     def get_item(self, table_name: str, *args: Any, **kwargs: Any) -> Any:
-        """Answer a look at the fleet, which has come one state further since the last one."""
+        """Return an item; a fleet's status moves to the next one each time it is read."""
         item = super().get_item(table_name, *args, **kwargs)
-        if item and table_name.startswith(TABLE) and "Data" in item.attrs:
+        if item and table_name.startswith(TABLE_PREFIX) and "Data" in item.attrs:
             status = item.attrs["Data"].value["status"]
-            status.value = NEXT.get(status.value, status.value)
+            status.value = NEXT_STATUS.get(status.value, status.value)
         return item
 
 
-dynamodb_backends.backend = Tables
+dynamodb_backends.backend = SandboxDynamoDBBackend

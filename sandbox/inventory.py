@@ -1,4 +1,4 @@
-"""A list of everything that stands in one region of the account, found by listing each service, not by anybody's tags."""
+"""All resources in one region of the account, found by listing each service, not by tags."""
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -9,16 +9,16 @@ from botocore.exceptions import ClientError
 
 from sandbox.api_calls import client
 
-Inventory = AbstractSet["Thing"]
+Inventory = AbstractSet["Resource"]
 
 
-class Thing(NamedTuple):
-    """One thing in the account.
+class Resource(NamedTuple):
+    """One resource in the account.
 
-    Args:
-        kind: what it is, in AWS's words.
+    Attributes:
+        kind: what it is, in AWS's terms.
         id: its id or name.
-        detail: what tells it from others of its kind to a reader: a name, a status.
+        detail: a name or a status, for the reader.
 
     """
 
@@ -28,16 +28,16 @@ class Thing(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """How things of a kind are listed.
+    """How to list the resources of one kind. Paths are JMESPath expressions.
 
-    Args:
-        kind: what they are.
-        service: whose call it is.
-        operation: the call.
-        items: where in its answer they stand, without those that are in every account.
-        id: what identifies one of them.
-        detail: what tells it from others.
-        arguments: of the call.
+    Attributes:
+        kind: the kind.
+        service: the service, as boto3 names it.
+        operation: the call that lists them.
+        items: the path of the resources in the response, without those that every account has.
+        id: the path of a resource's id.
+        detail: the path of its detail.
+        arguments: the arguments of the call.
 
     """
 
@@ -50,33 +50,33 @@ class Listing(NamedTuple):
     arguments: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
-class Part(NamedTuple):
-    """How a thing's parts are listed, by calls that take the thing.
+class ChildListing(NamedTuple):
+    """How to list the children of a resource.
 
-    Args:
-        whole: the kind of the thing.
-        argument: by which it is named in the call.
-        named: what of it is given.
-        listing: of the parts.
+    Attributes:
+        parent_kind: the resource's kind.
+        argument: the argument of the call that names the resource.
+        parent_key: the key in the resource's description with the value of that argument.
+        listing: how to list the children.
 
     """
 
-    whole: str
+    parent_kind: str
     argument: str
-    named: str
+    parent_key: str
     listing: Listing
 
 
-class Setting(NamedTuple):
-    """What another call tells of a thing, and the listing does not.
+class ExtraCall(NamedTuple):
+    """A call for what the listing does not return about a resource.
 
-    Args:
-        kind: of the thing.
-        service: whose call it is.
+    Attributes:
+        kind: the resource's kind.
+        service: the service, as boto3 names it.
         operation: the call.
-        argument: by which the thing is named in it.
-        told: where it stands in the answer.
-        arguments: others of the call.
+        argument: the argument of the call that names the resource.
+        key: the key in the response.
+        arguments: further arguments of the call.
 
     """
 
@@ -84,18 +84,16 @@ class Setting(NamedTuple):
     service: str
     operation: str
     argument: str
-    told: str
+    key: str
     arguments: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
-NAME = "Tags[?Key=='Name'].Value | [0]"
-ALL = {"IncludePlannedDeletion": True}
-LOCAL = {"Scope": "Local"}
-OWN = {"Owners": ["self"]}
-OWN_KEYS = "Aliases[?TargetKeyId && !starts_with(AliasName, 'alias/aws/')]"  # AWS's own, as for encrypted disks, cost nothing
+NAME_TAG = "Tags[?Key=='Name'].Value | [0]"
+WITH_DELETED = {"IncludePlannedDeletion": True}
+OWN_KEYS = "Aliases[?TargetKeyId && !starts_with(AliasName, 'alias/aws/')]"  # AWS's own keys cost nothing
 LISTINGS = [
-    Listing("VPC", "ec2", "describe_vpcs", "Vpcs[?!IsDefault]", "VpcId", NAME),
-    Listing("subnet", "ec2", "describe_subnets", "Subnets[?!DefaultForAz]", "SubnetId", NAME),
+    Listing("VPC", "ec2", "describe_vpcs", "Vpcs[?!IsDefault]", "VpcId", NAME_TAG),
+    Listing("subnet", "ec2", "describe_subnets", "Subnets[?!DefaultForAz]", "SubnetId", NAME_TAG),
     Listing("internet gateway", "ec2", "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
     Listing("NAT gateway", "ec2", "describe_nat_gateways", "NatGateways[?State!='deleted']", "NatGatewayId"),
     Listing("Elastic IP", "ec2", "describe_addresses", "Addresses", "AllocationId", "PublicIp"),
@@ -135,13 +133,13 @@ LISTINGS = [
         "describe_instances",
         "Reservations[].Instances[] | [?State.Name!='terminated']",
         "InstanceId",
-        NAME,
+        NAME_TAG,
     ),
     Listing("volume", "ec2", "describe_volumes", "Volumes", "VolumeId"),
     Listing(
         "snapshot", "ec2", "describe_snapshots", "Snapshots", "SnapshotId", arguments={"OwnerIds": ["self"]}
     ),
-    Listing("image", "ec2", "describe_images", "Images", "ImageId", arguments=OWN),
+    Listing("image", "ec2", "describe_images", "Images", "ImageId", arguments={"Owners": ["self"]}),
     Listing("key pair", "ec2", "describe_key_pairs", "KeyPairs", "KeyName"),
     Listing("launch template", "ec2", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateName"),
     Listing(
@@ -155,21 +153,28 @@ LISTINGS = [
     Listing("file system", "efs", "describe_file_systems", "FileSystems", "FileSystemId"),
     Listing("Lustre file system", "fsx", "describe_file_systems", "FileSystems", "FileSystemId"),
     Listing("hosted zone", "route53", "list_hosted_zones", "HostedZones", "Id", "Name"),
-    Listing("secret", "secretsmanager", "list_secrets", "SecretList[?!DeletedDate]", "Name", arguments=ALL),
+    Listing(
+        "secret",
+        "secretsmanager",
+        "list_secrets",
+        "SecretList[?!DeletedDate]",
+        "Name",
+        arguments=WITH_DELETED,
+    ),
     Listing(
         "secret to be deleted",
         "secretsmanager",
         "list_secrets",
         "SecretList[?DeletedDate]",
         "Name",
-        arguments=ALL,
+        arguments=WITH_DELETED,
     ),
     Listing("parameter", "ssm", "describe_parameters", "Parameters[?!starts_with(Name, '/aws/')]", "Name"),
     Listing("role", "iam", "list_roles", "Roles", "RoleName"),
     Listing("instance profile", "iam", "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
-    Listing("policy", "iam", "list_policies", "Policies", "PolicyName", arguments=LOCAL),
+    Listing("policy", "iam", "list_policies", "Policies", "PolicyName", arguments={"Scope": "Local"}),
     Listing("user", "iam", "list_users", "Users", "UserName"),
-    Listing("group of users", "iam", "list_groups", "Groups", "GroupName"),
+    Listing("user group", "iam", "list_groups", "Groups", "GroupName"),
     Listing("function", "lambda", "list_functions", "Functions", "FunctionName"),
     Listing("layer", "lambda", "list_layers", "Layers", "LayerName"),
     Listing("table", "dynamodb", "list_tables", "TableNames[].{Name: @}", "Name"),
@@ -180,7 +185,7 @@ LISTINGS = [
     Listing("event rule", "events", "list_rules", "Rules", "Name"),
     Listing("schedule", "scheduler", "list_schedules", "Schedules", "Name"),
     Listing("topic", "sns", "list_topics", "Topics", "TopicArn"),
-    Listing("queue of messages", "sqs", "list_queues", "QueueUrls[].{Url: @}", "Url"),
+    Listing("message queue", "sqs", "list_queues", "QueueUrls[].{Url: @}", "Url"),
     Listing("resource group", "resource-groups", "list_groups", "GroupIdentifiers", "GroupName"),
     Listing(
         "auto scaling group",
@@ -193,9 +198,11 @@ LISTINGS = [
     Listing("key", "kms", "list_aliases", OWN_KEYS, "TargetKeyId", "AliasName"),
     Listing("bucket", "s3", "list_buckets", "Buckets", "Name"),
 ]
-PARTS = [
-    Part("bucket", "Bucket", "Name", Listing("object", "s3", "list_object_versions", "Versions", "Key")),
-    Part(
+CHILD_LISTINGS = [
+    ChildListing(
+        "bucket", "Bucket", "Name", Listing("object", "s3", "list_object_versions", "Versions", "Key")
+    ),
+    ChildListing(
         "hosted zone",
         "HostedZoneId",
         "Id",
@@ -208,39 +215,39 @@ PARTS = [
             "Type",
         ),
     ),
-    Part(
+    ChildListing(
         "file system",
         "FileSystemId",
         "FileSystemId",
         Listing("mount target", "efs", "describe_mount_targets", "MountTargets", "MountTargetId"),
     ),
-    Part(
+    ChildListing(
         "event rule",
         "Rule",
         "Name",
-        Listing("rule's target", "events", "list_targets_by_rule", "Targets", "Id"),
+        Listing("rule target", "events", "list_targets_by_rule", "Targets", "Id"),
     ),
-    Part(
+    ChildListing(
         "role",
         "RoleName",
         "RoleName",
         Listing("attached policy", "iam", "list_attached_role_policies", "AttachedPolicies", "PolicyName"),
     ),
-    Part(
+    ChildListing(
         "role",
         "RoleName",
         "RoleName",
-        Listing("role's own policy", "iam", "list_role_policies", "PolicyNames[].{Name: @}", "Name"),
+        Listing("inline policy", "iam", "list_role_policies", "PolicyNames[].{Name: @}", "Name"),
     ),
-    Part(
+    ChildListing(
         "policy",
         "PolicyArn",
         "Arn",
-        Listing("policy's version", "iam", "list_policy_versions", "Versions", "VersionId"),
+        Listing("policy version", "iam", "list_policy_versions", "Versions", "VersionId"),
     ),
 ]
-SETTINGS = [
-    Setting(
+EXTRA_CALLS = [
+    ExtraCall(
         "VPC",
         "ec2",
         "describe_vpc_attribute",
@@ -248,22 +255,22 @@ SETTINGS = [
         "EnableDnsHostnames",
         {"Attribute": "enableDnsHostnames"},
     ),
-    Setting(
+    ExtraCall(
         "instance", "ec2", "describe_instance_attribute", "InstanceId", "UserData", {"Attribute": "userData"}
     ),
-    Setting("bucket", "s3", "get_bucket_policy", "Bucket", "Policy"),
-    Setting("bucket", "s3", "get_bucket_encryption", "Bucket", "ServerSideEncryptionConfiguration"),
-    Setting("bucket", "s3", "get_public_access_block", "Bucket", "PublicAccessBlockConfiguration"),
-    Setting("bucket", "s3", "get_bucket_versioning", "Bucket", "Status"),
-    Setting("bucket", "s3", "get_bucket_tagging", "Bucket", "TagSet"),
-    Setting("bucket", "s3", "get_bucket_lifecycle_configuration", "Bucket", "Rules"),
-    Setting("secret", "secretsmanager", "get_resource_policy", "SecretId", "ResourcePolicy"),
-    Setting("function", "lambda", "get_policy", "FunctionName", "Policy"),
+    ExtraCall("bucket", "s3", "get_bucket_policy", "Bucket", "Policy"),
+    ExtraCall("bucket", "s3", "get_bucket_encryption", "Bucket", "ServerSideEncryptionConfiguration"),
+    ExtraCall("bucket", "s3", "get_public_access_block", "Bucket", "PublicAccessBlockConfiguration"),
+    ExtraCall("bucket", "s3", "get_bucket_versioning", "Bucket", "Status"),
+    ExtraCall("bucket", "s3", "get_bucket_tagging", "Bucket", "TagSet"),
+    ExtraCall("bucket", "s3", "get_bucket_lifecycle_configuration", "Bucket", "Rules"),
+    ExtraCall("secret", "secretsmanager", "get_resource_policy", "SecretId", "ResourcePolicy"),
+    ExtraCall("function", "lambda", "get_policy", "FunctionName", "Policy"),
 ]
 
 
-def inventory(region: str) -> Inventory:
-    """List everything that stands in a region of the account, and what belongs to all regions.
+def list_resources(region: str) -> Inventory:
+    """Return all resources in a region, and those that belong to all regions.
 
     Args:
         region: the region's name.
@@ -272,83 +279,79 @@ def inventory(region: str) -> Inventory:
         A set, so that two inventories can be subtracted.
 
     """
-    return details(region).keys()
+    return describe_resources(region).keys()
 
 
-def details(region: str) -> dict[Thing, dict[str, Any]]:
-    """Give everything that stands in a region of the account, and all that AWS tells of it.
+def describe_resources(region: str) -> dict[Resource, dict[str, Any]]:
+    """Return all resources in a region, each with everything that AWS returns about it.
 
     Args:
         region: the region's name.
 
     """
-    found = {}
+    found: dict[Resource, dict[str, Any]] = {}
     for listing in LISTINGS:
-        for thing, item in listed(region, listing):
-            found[thing] = item
-            for part in [part for part in PARTS if part.whole == thing.kind]:
-                for of_thing, details_of_it in listed(
-                    region, part.listing, **{part.argument: item[part.named]}
-                ):
-                    found[Thing(of_thing.kind, f"{within(thing)}/{of_thing.id}", of_thing.detail)] = (
-                        details_of_it
-                    )
-            for setting in [setting for setting in SETTINGS if setting.kind == thing.kind]:
-                item[f"{setting.operation} {setting.told}"] = told(region, setting, thing)
-            if thing.kind == "security group":
-                rules = item["IpPermissions"]
-                found |= {
-                    Thing("inbound rule", thing.id, describe(rule, pair)): {}
-                    for rule in rules
-                    for pair in rule["UserIdGroupPairs"]
-                }
-                found |= {
-                    Thing("inbound rule", thing.id, describe(rule, ranges)): {}
-                    for rule in rules
-                    for ranges in rule["IpRanges"]
-                }
+        for resource, description in list_kind(region, listing):
+            found[resource] = description
+            for child in CHILD_LISTINGS:
+                if child.parent_kind == resource.kind:
+                    found |= list_children(region, child, resource, description)
+            for extra in EXTRA_CALLS:
+                if extra.kind == resource.kind:
+                    arguments = {extra.argument: resource.id, **extra.arguments}
+                    response = call_if_set(region, extra.service, extra.operation, **arguments)
+                    description[f"{extra.operation} {extra.key}"] = response.get(extra.key)
+            if resource.kind == "security group":
+                for rule in description["IpPermissions"]:
+                    for source in [*rule["UserIdGroupPairs"], *rule["IpRanges"]]:
+                        found[Resource("inbound rule", resource.id, format_rule(rule, source))] = {}
     return found
 
 
-def within(thing: Thing) -> str:
-    """Say where a thing's parts are, as AWS writes it."""
-    return f"s3://{thing.id}" if thing.kind == "bucket" else thing.id
+def list_kind(region: str, listing: Listing, **arguments: Any) -> Iterator[tuple[Resource, dict[str, Any]]]:
+    """Yield the resources of a listing, each with its description."""
+    response = call(region, listing.service, listing.operation, **listing.arguments, **arguments)
+    for description in jmespath.search(listing.items, response) or []:
+        names = [jmespath.search(path, description) for path in (listing.id, listing.detail)]
+        yield Resource(listing.kind, *[str(name) for name in names if name]), description
 
 
-def listed(region: str, listing: Listing, **arguments: Any) -> Iterator[tuple[Thing, dict[str, Any]]]:
-    """Give the things of a listing, and what it tells of each."""
-    whole = answer(region, listing.service, listing.operation, **listing.arguments, **arguments)
-    for item in jmespath.search(listing.items, whole) or []:
-        names = [jmespath.search(path, item) for path in (listing.id, listing.detail)]
-        yield Thing(listing.kind, *[str(name) for name in names if name]), item
+def list_children(
+    region: str, child: ChildListing, parent: Resource, parent_description: dict[str, Any]
+) -> Iterator[tuple[Resource, dict[str, Any]]]:
+    """Yield the children of a resource, each with its description."""
+    folder = f"s3://{parent.id}" if parent.kind == "bucket" else parent.id
+    arguments = {child.argument: parent_description[child.parent_key]}
+    for resource, description in list_kind(region, child.listing, **arguments):
+        yield resource._replace(id=f"{folder}/{resource.id}"), description
 
 
-def told(region: str, setting: Setting, thing: Thing) -> Any:
-    """Give what a call tells of a thing; None where it says that there is none of it."""
-    call = getattr(client(setting.service, region), setting.operation)
+def call(region: str, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
+    """Return the response of a call, with all pages."""
+    boto3_client = client(service, region)
+    response: dict[str, Any]
+    if boto3_client.can_paginate(operation):
+        response = boto3_client.get_paginator(operation).paginate(**arguments).build_full_result()
+    else:
+        response = getattr(boto3_client, operation)(**arguments)
+    return response
+
+
+def call_if_set(region: str, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
+    """Return the response of a call for a setting; empty if there is no such setting."""
     try:
-        return jmespath.search(setting.told, call(**{setting.argument: thing.id}, **setting.arguments))
+        return call(region, service, operation, **arguments)
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
-        return None
+        return {}
 
 
-def answer(region: str, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
-    """Give the whole answer of a listing, all of its pages."""
-    called = client(service, region)
-    if called.can_paginate(operation):
-        pages: dict[str, Any] = called.get_paginator(operation).paginate(**arguments).build_full_result()
-        return pages
-    whole: dict[str, Any] = getattr(called, operation)(**arguments)
-    return whole
-
-
-def describe(rule: dict[str, Any], source: dict[str, Any]) -> str:
-    """Say what a rule admits from where."""
+def format_rule(rule: dict[str, Any], source: dict[str, Any]) -> str:
+    """Return the ports that a rule opens, and to which source."""
     ports = (
-        "all traffic"
-        if rule["IpProtocol"] == "-1"
-        else f"{rule['IpProtocol']} {rule['FromPort']}-{rule['ToPort']}"
+        f"{rule['IpProtocol']} {rule['FromPort']}-{rule['ToPort']}"
+        if rule["IpProtocol"] != "-1"
+        else "all traffic"
     )
     return f"{ports} from {source.get('GroupId') or source['CidrIp']}"

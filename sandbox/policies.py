@@ -1,4 +1,4 @@
-"""IAM policies as IAM reads them, and the simulation of what they allow, which moto lacks."""
+"""The evaluation of IAM policies, and its simulation, which moto lacks."""
 
 import json
 import re
@@ -14,96 +14,99 @@ from moto.iam.responses import IamResponse
 Context = Mapping[str, str]
 
 
-def allows(documents: Iterable[Mapping[str, Any]], action: str, resource: str, context: Context) -> bool:
-    """Say whether policies together allow an action.
+def is_allowed(documents: Iterable[Mapping[str, Any]], action: str, resource: str, context: Context) -> bool:
+    """Return whether policies together allow an action.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 
     Args:
         documents: the policies.
         action: as `s3:GetObject`.
-        resource: its ARN; `*` where the action has none.
-        context: the keys of conditions, and their values.
+        resource: its ARN; `*` if the action has none.
+        context: the condition keys and their values.
 
     """
-    statements = [each for document in documents for each in listed(document["Statement"])]
-    effects = {each["Effect"] for each in statements if applies(each, action, resource, context)}
+    statements = [statement for document in documents for statement in as_list(document["Statement"])]
+    effects = {
+        statement["Effect"] for statement in statements if is_applicable(statement, action, resource, context)
+    }
     return "Allow" in effects and "Deny" not in effects
 
 
-def applies(statement: Mapping[str, Any], action: str, resource: str, context: Context) -> bool:
-    """Say whether a statement is about an action on a resource."""
+def is_applicable(statement: Mapping[str, Any], action: str, resource: str, context: Context) -> bool:
+    """Return whether a statement applies to an action on a resource."""
+    conditions = statement.get("Condition", {})
     return (
-        any(matches(pattern.lower(), action.lower()) for pattern in listed(statement["Action"]))
-        and any(matches(pattern, resource) for pattern in listed(statement["Resource"]))
-        and all(holds(operator, keys, context) for operator, keys in statement.get("Condition", {}).items())
+        any(is_match(pattern.lower(), action.lower()) for pattern in as_list(statement["Action"]))
+        and any(is_match(pattern, resource) for pattern in as_list(statement["Resource"]))
+        and all(is_condition_met(operator, keys, context) for operator, keys in conditions.items())
     )
 
 
-def holds(operator: str, keys: Mapping[str, Any], context: Context) -> bool:
-    """Say whether a condition holds; one about a key that the request does not have does not.
+def is_condition_met(operator: str, keys: Mapping[str, Any], context: Context) -> bool:
+    """Return whether a condition is met; it is not if the request lacks one of its keys.
 
     Raises:
-        KeyError: the operator is not one of those that are read here.
+        KeyError: the operator is not supported here.
 
     """
-    same = {"StringEquals": str.__eq__, "StringLike": matches, "ArnLike": matches}[operator]
+    is_equal = {"StringEquals": str.__eq__, "StringLike": is_match, "ArnLike": is_match}[operator]
     return all(
-        key in context and any(same(value, context[key]) for value in listed(values))
+        key in context and any(is_equal(value, context[key]) for value in as_list(values))
         for key, values in keys.items()
     )
 
 
-def matches(pattern: str, value: str) -> bool:
-    """Say whether a pattern of IAM, with * and ?, is that of a value."""
-    return (
-        re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), value, re.DOTALL)
-        is not None
-    )
+def is_match(pattern: str, value: str) -> bool:
+    """Return whether a value matches a pattern of IAM, with * and ?."""
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, value, re.DOTALL) is not None
 
 
-def listed(one_or_more: Any) -> list[Any]:
-    """Give a list, where IAM takes one thing without a list too."""
+def as_list(one_or_more: Any) -> list[Any]:
+    """Return a list; IAM also accepts a single value in place of a list."""
     return one_or_more if isinstance(one_or_more, list) else [one_or_more]
 
 
-def policies_of(iam: IAMBackend, arn: str) -> list[dict[str, Any]]:
-    """Give the policies of a user or role.
+def load_policies(iam: IAMBackend, arn: str) -> list[dict[str, Any]]:
+    """Return the policies of a user or role.
 
     Raises:
         NoSuchEntity: there is no such user or role.
 
     """
-    owner = next((each for each in [*iam.users.values(), *iam.roles.values()] if each.arn == arn), None)
-    if owner is None:
+    principal = next(
+        (found for found in [*iam.users.values(), *iam.roles.values()] if found.arn == arn), None
+    )
+    if principal is None:
         raise NoSuchEntity(f"Entity {arn} does not exist.")
-    versions = [
-        version
-        for policy in owner.managed_policies.values()
-        for version in policy.versions
-        if version.is_default
+    documents = [
+        *(
+            version.document
+            for policy in principal.managed_policies.values()
+            for version in policy.versions
+            if version.is_default
+        ),
+        *principal.policies.values(),
     ]
-    documents = [*(version.document for version in versions), *owner.policies.values()]
     return [
         json.loads(unquote(document)) if isinstance(document, str) else document for document in documents
     ]
 
 
 def simulate_principal_policy(self: Any) -> ActionResult:
-    """Say of each action whether the policies of a user or role allow it.
+    """Answer for each action whether the policies of a user or role allow it.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
     """
-    documents = policies_of(self.backend, self._get_param("PolicySourceArn"))
-    context = {
-        each["ContextKeyName"]: each["ContextKeyValues"][0]
-        for each in self._get_param("ContextEntries") or []
-    }
+    documents = load_policies(self.backend, self._get_param("PolicySourceArn"))
+    entries = self._get_param("ContextEntries") or []
+    context = {entry["ContextKeyName"]: entry["ContextKeyValues"][0] for entry in entries}
     results = [
         {
             "EvalActionName": action,
             "EvalResourceName": resource,
-            "EvalDecision": "allowed" if allows(documents, action, resource, context) else "implicitDeny",
+            "EvalDecision": "allowed" if is_allowed(documents, action, resource, context) else "implicitDeny",
         }
         for action in self._get_param("ActionNames")
         for resource in self._get_param("ResourceArns") or ["*"]

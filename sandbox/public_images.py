@@ -1,76 +1,85 @@
-"""What others publish in AWS, in each region: images, the parameter that names one, and the wizard's network template."""
+"""What other accounts publish in each region: images, an image's id, the network template."""
 
 import functools
 import hashlib
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from botocore.session import get_session
+from moto.ec2.models import EC2Backend
 from moto.ec2.models.amis import Ami
 from moto.s3.models import s3_backends
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
 
-PCLUSTER = version("aws-parallelcluster")
-IMAGES = {
-    f"aws-parallelcluster-{PCLUSTER}-ubuntu-2404-lts-hvm-x86_64-1": "247102896272",
-    "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-1": "099720109477",
+PCLUSTER_VERSION = version("aws-parallelcluster")
+UBUNTU_IMAGE = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-1"
+IMAGE_OWNERS = {  # the name of each image, and the account that publishes it
+    f"aws-parallelcluster-{PCLUSTER_VERSION}-ubuntu-2404-lts-hvm-x86_64-1": "247102896272",
+    UBUNTU_IMAGE: "099720109477",
 }
-UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
-UBUNTU_IMAGE = list(IMAGES)[1]
+UBUNTU_PARAMETER = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
 NETWORK_TEMPLATE = Path(__file__).with_name("networking.cfn.yaml")
-PUBLISHER = "000000000000"  # the account that AWS's own buckets belong to
+PUBLISHER_ACCOUNT = "000000000000"  # owns AWS's own buckets
 
 
-def image_id(region: str, name: str) -> str:
-    """Give the id of an image, which differs from region to region as in AWS."""
+def get_image_id(region: str, name: str) -> str:
+    """Return the id of an image; it differs between regions, as in AWS."""
     return f"ami-{hashlib.sha256(f'{region} {name}'.encode()).hexdigest()[:17]}"
 
 
-def images(ec2_backend: Any) -> dict[str, Ami]:
-    """Make the published images of one region's EC2."""
-    hvm = {
+def create_images(ec2: EC2Backend) -> dict[str, Ami]:
+    """Return the published images of one region, by id."""
+    attributes = {
         "virtualization_type": "hvm",
         "architecture": "x86_64",
         "root_device_type": "ebs",
         "hypervisor": "xen",
+        "owner_alias": "amazon",
+        "public": True,
     }
-    ids = {name: image_id(ec2_backend.region_name, name) for name in IMAGES}
+    ids = {name: get_image_id(ec2.region_name, name) for name in IMAGE_OWNERS}
     return {
-        ids[name]: Ami(
-            ec2_backend, ids[name], name=name, owner_id=owner, owner_alias="amazon", public=True, **hvm
-        )
-        for name, owner in IMAGES.items()
+        ids[name]: Ami(ec2, ids[name], name=name, owner_id=owner, **attributes)
+        for name, owner in IMAGE_OWNERS.items()
     }
 
 
-class Parameters(SimpleSystemManagerBackend):
-    """Systems Manager with Canonical's public parameter, which names the newest image of Ubuntu."""
+class SandboxSSMBackend(SimpleSystemManagerBackend):
+    """A Systems Manager with Canonical's public parameter, which holds the id of the newest Ubuntu image."""
 
-    __module__ = SimpleSystemManagerBackend.__module__  # moto finds the addresses of a service by it
+    __module__ = SimpleSystemManagerBackend.__module__  # moto derives the service's URLs from it
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
-        value = image_id(region_name, UBUNTU_IMAGE)
-        unset = dict.fromkeys(("description", "allowed_pattern", "keyid"))
-        told = {"data_type": "text", "version": 1, "last_modified_date": 0} | unset
-        self._parameters[UBUNTU].append(Parameter(account_id, UBUNTU, value, "String", **told))
+        parameter = Parameter(
+            account_id,
+            UBUNTU_PARAMETER,
+            get_image_id(region_name, UBUNTU_IMAGE),
+            "String",
+            description=None,
+            allowed_pattern=None,
+            keyid=None,
+            data_type="text",
+            version=1,
+            last_modified_date=0,
+        )
+        self._parameters[UBUNTU_PARAMETER].append(parameter)
 
 
-ssm_backends.backend = Parameters
+ssm_backends.backend = SandboxSSMBackend
 
 
 @functools.cache
-def regions() -> list[str]:
-    """Give the names of AWS's regions."""
+def list_regions() -> list[str]:
+    """Return the names of AWS's regions."""
     return get_session().get_available_regions("ec2")
 
 
 def publish_templates() -> None:
-    """Put the template of the wizard's network where it looks for it in every region, in buckets of another account."""
-    storage, template = s3_backends[PUBLISHER]["aws"], NETWORK_TEMPLATE.read_bytes()
-    key = f"parallelcluster/{PCLUSTER}/templates/networking/public-private-{PCLUSTER}.cfn.json"
-    for region in regions():
+    """Store the network template where `pcluster configure` reads it: in a bucket for each region."""
+    s3, template = s3_backends[PUBLISHER_ACCOUNT]["aws"], NETWORK_TEMPLATE.read_bytes()
+    folder = f"parallelcluster/{PCLUSTER_VERSION}/templates/networking"
+    for region in list_regions():
         bucket = f"{region}-aws-parallelcluster"
-        storage.create_bucket(bucket, region)
-        storage.put_object(bucket, key, template)
+        s3.create_bucket(bucket, region)
+        s3.put_object(bucket, f"{folder}/public-private-{PCLUSTER_VERSION}.cfn.json", template)

@@ -1,7 +1,7 @@
-"""A record of all calls that the emulated AWS was asked for while it was kept: by whom, what, with what, and the answer.
+"""A record of all calls to the emulated AWS: source, operation, arguments and response.
 
-with record.kept() as calls:
-...
+with record.record_calls() as calls:
+    ...
 assert "RunInstances" in {call.operation for call in calls}
 """
 
@@ -18,111 +18,116 @@ from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import get_service_router
 from moto.core.utils import get_service_model
 
-from sandbox import faults
-from sandbox.api_calls import Environ, StartResponse, Wsgi
+from sandbox.api_calls import Environ, StartResponse, WsgiApp
+from sandbox.faults import Source, parse_call
 
-# What boto3 calls a service whose calls are signed with another name
-SERVICES = {"elasticfilesystem": "efs", "monitoring": "cloudwatch", "servicequotas": "service-quotas"}
-records: list[list["Call"]] = []
+# Services whose name in a signature differs from that in boto3
+BOTO3_NAMES = {
+    "elasticfilesystem": "efs",
+    "monitoring": "cloudwatch",
+    "servicequotas": "service-quotas",
+}
 LOCK = threading.Lock()
 
 
-class Call:
-    """A call, as it came over the wire.
+class RecordedCall:
+    """A call, as it was sent.
 
     Args:
         environ: the request.
-        whose: `tools` or, where the sandbox makes a stack's resource, `stacks`.
-        body: of the request.
-        answer: of the response.
+        source: `tools`, or `stacks` if the sandbox made the call for a stack's resource.
+        request_body: the body of the request.
+        response_body: the body of the response.
 
     """
 
-    def __init__(self, environ: Environ, whose: str, body: bytes, answer: bytes) -> None:
+    def __init__(self, environ: Environ, source: Source, request_body: bytes, response_body: bytes) -> None:
         self.environ = {name: value for name, value in environ.items() if isinstance(value, str)}
-        self.whose, self.body, self.answer = whose, body, answer
-        self.agent: str = environ.get("HTTP_USER_AGENT", "")
+        self.source, self.request_body, self.response_body = source, request_body, response_body
+        self.user_agent: str = environ.get("HTTP_USER_AGENT", "")
 
-    def request(self) -> Request:
-        """Give the request, to be read once more."""
-        return Request(
-            {**self.environ, "CONTENT_LENGTH": str(len(self.body)), "wsgi.input": io.BytesIO(self.body)}
-        )
+    def build_request(self) -> Request:
+        """Return the request, as if it had not been read yet."""
+        body = {"CONTENT_LENGTH": str(len(self.request_body)), "wsgi.input": io.BytesIO(self.request_body)}
+        return Request({**self.environ, **body})
 
     @cached_property
     def service(self) -> str:
         """The service's name in boto3."""
-        signed = faults.called(self.request().environ).service
-        return SERVICES.get(signed, signed)
+        signed_name = parse_call(self.build_request().environ).service
+        return BOTO3_NAMES.get(signed_name, signed_name)
 
     @cached_property
     def _operation(self) -> tuple[OperationModel, dict[str, Any]]:
-        """The operation, and what stands in the path for it."""
-        named = faults.called(self.request().environ).name
-        if " " not in named:
-            return get_service_model(self.service).operation_model(named), {}
-        operation, in_path = get_service_router(self.service).match(self.request())
-        return operation, in_path
+        """The operation, and its arguments in the request's path."""
+        name = parse_call(self.build_request().environ).name
+        if " " not in name:
+            return get_service_model(self.service).operation_model(name), {}
+        operation, path_arguments = get_service_router(self.service).match(self.build_request())
+        return operation, path_arguments
 
     @property
     def operation(self) -> str:
-        """The operation, as RunInstances."""
+        """The operation, as `RunInstances`."""
         name: str = self._operation[0].name
         return name
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
-        """What the call was given, as boto3 has it."""
-        operation, in_path = self._operation
-        request, model = self.request(), get_service_model(self.service)
-        parser = PROTOCOL_PARSERS[determine_request_protocol(model, request.content_type)](
-            operation, map_type=dict
+        """The call's arguments, as boto3 takes them."""
+        operation, path_arguments = self._operation
+        request, model = self.build_request(), get_service_model(self.service)
+        parser = PROTOCOL_PARSERS[determine_request_protocol(model, request.content_type)]
+        arguments: dict[str, Any] = parser(operation, map_type=dict).parse(
+            {
+                "method": request.method,
+                "headers": request.headers,
+                "url_path": request.path,
+                "url_params": path_arguments,
+                "values": request.values,
+                "body": request.data,
+            }
         )
-        wire = {
-            "method": request.method,
-            "headers": request.headers,
-            "url_path": request.path,
-            "url_params": in_path,
-        }
-        whole: dict[str, Any] = parser.parse({**wire, "values": request.values, "body": request.data})
-        return whole
+        return arguments
 
     @property
-    def wire(self) -> list[bytes]:
-        """All that went over the wire: the address, the heads, the request and the answer."""
-        heads = "\n".join(
-            str(value) for name, value in self.environ.items() if name.startswith(("HTTP_", "PATH", "QUERY"))
-        )
-        return [heads.encode(), self.body, self.answer]
+    def sent_data(self) -> list[bytes]:
+        """All that was sent: the URL with the headers, the request's body and the response's."""
+        prefixes = ("HTTP_", "PATH", "QUERY")
+        head = "\n".join(value for name, value in self.environ.items() if name.startswith(prefixes))
+        return [head.encode(), self.request_body, self.response_body]
 
 
-def way(through: Wsgi, whose: str) -> Wsgi:
-    """Give a way to the emulated AWS that is written down."""
+records: list[list[RecordedCall]] = []
 
-    def recorded(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+
+def add_recording(app: WsgiApp, source: Source) -> WsgiApp:
+    """Return an app that adds each signed call to all active records."""
+
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if not records or "HTTP_AUTHORIZATION" not in environ:
-            return through(environ, start_response)
+            return app(environ, start_response)
         body = Request(environ).get_data(cache=False)
         environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         environ.pop("HTTP_TRANSFER_ENCODING", None)
-        answer = list(through(environ, start_response))
+        response = list(app(environ, start_response))
         with LOCK:
-            for each in records:
-                each.append(Call(environ, whose, body, b"".join(answer)))
-        return answer
+            for record in records:
+                record.append(RecordedCall(environ, source, body, b"".join(response)))
+        return response
 
-    return recorded
+    return answer
 
 
 @contextmanager
-def kept() -> Iterator[list[Call]]:
-    """Keep a record while the context lasts.
+def record_calls() -> Iterator[list[RecordedCall]]:
+    """Record all calls.
 
     Yields:
         The calls, in the order in which they were answered.
 
     """
-    calls: list[Call] = []
+    calls: list[RecordedCall] = []
     records.append(calls)
     try:
         yield calls

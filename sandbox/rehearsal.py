@@ -1,7 +1,7 @@
-"""The README's whole path in the emulated AWS, and back: what `make rehearse` runs.
+"""Run the README's steps in the emulated AWS, then remove everything again. `make rehearse` runs this.
 
-Each step is the task that a person runs, as a process of its own, in an empty folder. What it made is read from the
-emulated account, not from what the step says of itself.
+Each step is an `invoke` process in an empty folder, as a user would run it. The created resources are read
+from the emulated account, not from the output of the step.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from sandbox import Inventory, Thing, emulated_aws, inventory
+from sandbox import Inventory, Resource, emulated_aws, list_resources
 from sandbox.environment import DEFAULT_REGION
 
 ROOT = Path(__file__).parent.parent
@@ -23,27 +23,22 @@ INVOKE = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(RO
 class Step(NamedTuple):
     """A step of the README.
 
-    Args:
+    Attributes:
         task: the task and its flags.
-        makes: the kinds of things in the account without which it did not do what it says.
-        writes: the file that it leaves in the folder.
+        creates: the kinds of the resources that it has to create.
+        writes: the file that it has to write.
+
     """
 
     task: str
-    makes: frozenset[str] = frozenset()
+    creates: frozenset[str] = frozenset()
     writes: str = ""
 
 
 NETWORK = {"VPC", "subnet", "internet gateway", "NAT gateway", "Elastic IP", "route table", "stack"}
 CLUSTER = {
-    "stack",
-    "instance",
-    "security group",
-    "file system",
-    "role",
-    "launch template",
-    "dashboard",
-    "log group",
+    *("stack", "instance", "security group", "file system", "role"),
+    *("launch template", "dashboard", "log group"),
 }
 STEPS = [
     Step("create-key-pair", frozenset({"key pair"})),
@@ -59,120 +54,132 @@ STEPS = [
     Step("handover", writes="uqle.env"),
     Step("status"),
 ]
-BACK = "down --yes --all"
+TEARDOWN = Step("down --yes --all")
 LEFT_ON_PURPOSE = {
-    "key pair": "costs nothing; its private half in ~/.ssh is the only one",
-    "log group": "the nodes' logs, kept 180 days to look failures up",
-    "bucket": "pcluster's own, shared by all clusters of the region",
+    "key pair": "free; ~/.ssh has the only copy of its private key",
+    "log group": "the nodes' logs, kept for 180 days",
+    "bucket": "pcluster's own, shared by all clusters in the region",
     "object": "pcluster's own, a few kilobytes",
-    "secret to be deleted": "gone for good in 7 days, free until then",
+    "secret to be deleted": "free; AWS deletes it in 7 days",
 }
 
 
-def on_purpose(thing: Thing) -> bool:
-    """Say whether a thing is left on purpose: of buckets and what is in them, only pcluster's own."""
-    bucket = thing.id.removeprefix("s3://")
-    return thing.kind in LEFT_ON_PURPOSE and (
-        thing.kind not in ("bucket", "object") or bucket.startswith("parallelcluster-")
-    )
+class StepResult(NamedTuple):
+    """The result of a step.
 
+    Attributes:
+        task: the task and its flags.
+        seconds: how long it took.
+        changes: what it created and wrote.
+        error: what is wrong; empty if nothing is.
 
-class Done(NamedTuple):
-    """A step that was walked: the task, how long it took, what it made, and what is wrong with that."""
+    """
 
     task: str
     seconds: float
-    made: str
-    fault: str
+    changes: str
+    error: str
 
 
 def main() -> int:
-    """Walk the path, and say what came of it.
+    """Run all steps, then print the results.
 
     Returns:
-        0 when each step did what it says, and nothing is left that was not left on purpose.
+        0 if each step did what it has to, and everything was removed except what is left on purpose.
+
     """
-    began = time.monotonic()
+    start = time.monotonic()
     print(
         "Rehearsal in an emulated AWS: no account is used, nothing costs money, no machine boots.", flush=True
     )
+    results = []
     with emulated_aws(), tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
-        empty = inventory(DEFAULT_REGION)
-        before, walked = empty, []
+        initial = inventory = list_resources(DEFAULT_REGION)
         for step in STEPS:
-            done, before = walk(step, Path(folder), before)
-            walked.append(done)
-            if done.fault:
+            result, inventory = run_step(step, Path(folder), inventory)
+            results.append(result)
+            if result.error:
                 break
-        back, after = walk(Step(BACK), Path(folder), before)
-        walked.append(back)
-    left = after - empty
-    print(table(walked), flush=True)
-    print(leftovers(left))
-    faults = [f"{done.task}: {done.fault}" for done in walked if done.fault]
-    faults += [f"{thing.kind} {thing.id} is left" for thing in sorted(left) if not on_purpose(thing)]
-    print(
-        "\n".join(faults)
-        or f"\nEvery step did what it says, in {time.monotonic() - began:.0f} s, and nothing is left that costs."
-    )
-    return 1 if faults else 0
+        result, inventory = run_step(TEARDOWN, Path(folder), inventory)
+        results.append(result)
+    left = inventory - initial
+    print(format_results(results), flush=True)
+    print(format_left_resources(left))
+    errors = [f"{result.task}: {result.error}" for result in results if result.error]
+    errors += [
+        f"not removed: {resource.kind} {resource.id}"
+        for resource in sorted(left)
+        if not is_left_on_purpose(resource)
+    ]
+    if errors:
+        print(*errors, sep="\n")
+        return 1
+    print(f"\nAll steps succeeded in {time.monotonic() - start:.0f} s. Nothing is left that costs money.")
+    return 0
 
 
-def walk(step: Step, folder: Path, before: Inventory) -> tuple[Done, Inventory]:
+def run_step(step: Step, folder: Path, before: Inventory) -> tuple[StepResult, Inventory]:
     """Run a step, and compare the account before and after it.
 
     Args:
         step: the step.
-        folder: where it is run.
-        before: what the account held.
+        folder: the current folder of the process.
+        before: the inventory before the step.
 
     Returns:
-        What came of it, and what the account holds now.
+        The result, and the inventory after the step.
+
     """
     print(f"\n=== invoke {step.task}", flush=True)
-    began = time.monotonic()
+    start = time.monotonic()
     status = subprocess.run([*INVOKE, *step.task.split()], cwd=folder, stdin=subprocess.DEVNULL).returncode
-    seconds = time.monotonic() - began
-    after = inventory(DEFAULT_REGION)
-    made = Counter(thing.kind for thing in after - before)
-    gone = len(before - after)
-    absent = sorted(step.makes - made.keys())
-    fault = ""
+    seconds = time.monotonic() - start
+    after = list_resources(DEFAULT_REGION)
+    created = Counter(resource.kind for resource in after - before)
+    missing = sorted(step.creates - created.keys())
+    error = ""
     if status:
-        fault = f"ended with status {status}"
-    elif absent:
-        fault = f"made no {', no '.join(absent)}"
+        error = f"exit status {status}"
+    elif missing:
+        error = f"did not create: {', '.join(missing)}"
     elif step.writes and not (folder / step.writes).exists():
-        fault = f"did not write {step.writes}"
-    told = [step.writes] if step.writes else []
-    told += [f"{kind} ({count})" if count > 1 else kind for kind, count in sorted(made.items())]
-    told += [f"{gone} things taken away"] if step.task == BACK else []
-    return Done(step.task, seconds, ", ".join(told), fault), after
+        error = f"did not write {step.writes}"
+    changes = [step.writes] if step.writes else []
+    changes += [f"{kind} ({count})" if count > 1 else kind for kind, count in sorted(created.items())]
+    if step == TEARDOWN:
+        changes.append(f"{len(before - after)} resources deleted")
+    return StepResult(step.task, seconds, ", ".join(changes), error), after
 
 
-def table(walked: list[Done]) -> str:
-    """Give the steps as a table of 80 columns."""
-    lines = ["", f"{'step':30} {'time':>6}  what it made"]
-    for done in walked:
-        words = textwrap.wrap(done.fault or done.made or "nothing", 40)
-        lines.append(f"{done.task.split(' --')[0]:30} {done.seconds:5.1f}s  {words[0]}")
-        lines += [f"{'':39}{line}" for line in words[1:]]
+def is_left_on_purpose(resource: Resource) -> bool:
+    """Return whether the teardown keeps a resource; of buckets and objects, only pcluster's own."""
+    if resource.kind in ("bucket", "object"):
+        return resource.id.removeprefix("s3://").startswith("parallelcluster-")
+    return resource.kind in LEFT_ON_PURPOSE
+
+
+def format_results(results: list[StepResult]) -> str:
+    """Return a table of the results, 80 columns wide."""
+    lines = ["", f"{'step':30} {'time':>6}  created"]
+    for result in results:
+        first, *rest = textwrap.wrap(result.error or result.changes or "nothing", 40)
+        lines.append(f"{result.task.split(' --')[0]:30} {result.seconds:5.1f}s  {first}")
+        lines += [f"{'':39}{line}" for line in rest]
     return "\n".join(lines)
 
 
-def leftovers(left: Inventory) -> str:
-    """Say what was left on purpose, and why."""
-    kinds = Counter(thing.kind for thing in left if thing.kind in LEFT_ON_PURPOSE)
-    lines = [
-        f"  {count} {kind}{'s' if count > 1 else ''}: {LEFT_ON_PURPOSE[kind]}"
-        for kind, count in sorted(kinds.items())
-    ]
-    return "\n".join(["", "Left behind on purpose:", *lines])
+def format_left_resources(left: Inventory) -> str:
+    """Return what was left on purpose, and why."""
+    counts = Counter(resource.kind for resource in left if resource.kind in LEFT_ON_PURPOSE)
+    lines = ["", "Left on purpose:"]
+    for kind, count in sorted(counts.items()):
+        lines.append(f"  {count} {kind}{'s' if count > 1 else ''}: {LEFT_ON_PURPOSE[kind]}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        print("\nStopped: the emulated AWS is gone, and all that was in it.")
+        print("\nStopped. The emulated AWS and everything in it is deleted.")
         sys.exit(130)

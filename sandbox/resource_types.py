@@ -1,7 +1,8 @@
-"""The CloudFormation resource types that moto does not know, makes in part or never deletes.
+"""CloudFormation resource types that moto does not know, creates only in part, or never deletes.
 
-moto finds a type among the direct subclasses of CloudFormationModel and takes the one that was defined last, so these
-stand before its own. Each makes and deletes its resource by the calls of the service that AWS's CloudFormation makes too.
+moto looks for a type among the direct subclasses of CloudFormationModel and takes the one that was defined
+last. So these types take precedence over its own. Each creates and deletes its resource by the calls that
+CloudFormation makes in AWS.
 """
 
 import importlib
@@ -9,10 +10,9 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable
 from typing import Any
 
-from moto.awslambda.utils import get_backend as functions
+from moto.awslambda.utils import get_backend as get_lambda_backend
 from moto.cloudformation.models import Stack
 from moto.cloudformation.parsing import NULL_MODELS
 from moto.cloudwatch.responses import CloudWatchResponse
@@ -22,16 +22,26 @@ from moto.ec2.models.security_groups import SecurityGroup
 from moto.efs.models import FileSystem, MountTarget
 from moto.logs.models import LogGroup, logs_backends
 
-from sandbox.api_calls import client, session
+from sandbox.api_calls import client, create_session
+from sandbox.fleet import TABLE_PREFIX
 from sandbox.stacks import ResourceError
 
-TYPES: list[type] = []  # moto holds its subclasses only weakly
+RESOURCE_TYPES: list[type] = []  # keeps them alive: moto has only weak references to its subclasses
 
 
-class Resource:
-    """A resource that the call `make` creates, `path` identifies in the answer, and the call `unmake` deletes."""
+class StackResource:
+    """A resource of a stack, which is created and deleted by calls.
 
-    type = make = path = unmake = service = ""
+    Attributes:
+        kind: its type, without `AWS::`.
+        create_call: the call that creates it; empty if it exists in the stack only.
+        id_path: where the response has its id.
+        delete_call: the call that deletes it.
+        service: the service of these calls.
+
+    """
+
+    kind = create_call = id_path = delete_call = service = ""
     name = account = region = physical_resource_id = ""
 
     @classmethod
@@ -42,179 +52,210 @@ class Resource:
         account_id: str,
         region_name: str,
         **_: Any,
-    ) -> "Resource":
-        """Make it; whatever goes wrong fails the stack, and names the resource."""
+    ) -> "StackResource":
+        """Create the resource.
+
+        Raises:
+            ResourceError: it could not be created.
+
+        """
         self = cls()
         self.name, self.account, self.region = resource_name, account_id, region_name
         try:
             self.create(cloudformation_json.get("Properties", {}))
         except Exception as error:
-            raise ResourceError(resource_name, cls.type, str(error)) from error
+            raise ResourceError(resource_name, cls.kind, str(error)) from error
         return self
 
     def create(self, properties: dict[str, Any]) -> None:
-        """Make the call, and keep what it answers as the resource's attributes."""
-        self.properties = self.arguments(properties)
-        answer = self.call(self.make) if self.make else {}
-        *parents, identifier = self.path.split(".")
+        """Make the call, and keep its response as the resource's attributes."""
+        self.properties = self.build_arguments(properties)
+        response = self.call(self.create_call) if self.create_call else {}
+        *parents, identifier = self.id_path.split(".")
         for parent in parents:
-            answer = answer[parent][0] if parent == "Instances" else answer[parent]
-        self.attributes = answer
-        self.physical_resource_id = answer.get(identifier, self.name).removeprefix("/hostedzone/")
+            response = response[parent][0] if parent == "Instances" else response[parent]
+        self.attributes = response
+        self.physical_resource_id = response.get(identifier, self.name).removeprefix("/hostedzone/")
         self.properties[identifier] = self.physical_resource_id
-        self.made()
+        self.finish_creation()
 
     @classmethod
     def update_from_cloudformation_json(
         cls,
-        original_resource: "Resource",
+        original_resource: "StackResource",
         new_resource_name: str,
         account_id: str,
         region_name: str,
         **kwargs: Any,
-    ) -> "Resource":
-        """Replace it."""
+    ) -> "StackResource":
+        """Replace the resource."""
         original_resource.delete()
         definition = kwargs["cloudformation_json"]
         return cls.create_from_cloudformation_json(new_resource_name, definition, account_id, region_name)
 
-    def call(self, operation: str, **more: Any) -> Any:
-        """Make the call, with those properties of the resource that it takes."""
+    def call(self, operation: str, **extra: Any) -> Any:
+        """Make a call, with those properties of the resource that the call has as arguments."""
         service = client(self.service, self.region)
-        takes = service.meta.service_model.operation_model(
-            service.meta.method_to_api_mapping[operation]
-        ).input_shape.members
-        return getattr(service, operation)(
-            **{k: v for k, v in (self.properties | more).items() if k in takes}
-        )
+        model = service.meta.service_model.operation_model(service.meta.method_to_api_mapping[operation])
+        names = model.input_shape.members
+        arguments = {name: value for name, value in (self.properties | extra).items() if name in names}
+        return getattr(service, operation)(**arguments)
 
-    def arguments(self, properties: dict[str, Any]) -> dict[str, Any]:
-        """Turn the properties of the template into the arguments of the calls."""
+    def build_arguments(self, properties: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the calls for the properties in the template."""
         return dict(properties)
 
-    def made(self) -> None:
-        """Finish what the call left open: the tags."""
+    def finish_creation(self) -> None:
+        """Do what the call does not: tag the resource."""
         if self.service == "ec2" and self.properties.get("Tags"):
             self.call("create_tags", Resources=[self.physical_resource_id])
 
     def delete(self, *_: Any) -> None:
-        """Delete it."""
-        if self.unmake:
-            self.call(self.unmake)
+        """Delete the resource."""
+        if self.delete_call:
+            self.call(self.delete_call)
 
     def get_cfn_attribute(self, attribute: str) -> Any:
-        """Answer a template's GetAtt."""
-        return self.attributes[
-            "PrivateIpAddress" if attribute.endswith(("PrivateIp", "PrivateIpAddress")) else attribute
-        ]
+        """Return the value of a template's GetAtt."""
+        if attribute.endswith(("PrivateIp", "PrivateIpAddress")):
+            return self.attributes["PrivateIpAddress"]
+        return self.attributes[attribute]
 
     @classmethod
     def cloudformation_type(cls) -> str:
-        """Name the type."""
-        return f"AWS::{cls.type}"
+        """Return the type."""
+        return f"AWS::{cls.kind}"
 
     @classmethod
     def cloudformation_name_type(cls) -> str:
-        """Name the property that holds its name: none does."""
+        """Return the property with the resource's name: there is none."""
         return ""
 
     @classmethod
     def has_cfn_attr(cls, attr: str) -> bool:  # noqa: ARG003 - moto's signature
-        """Say whether it has the attribute; a wrong one fails when it is read."""
+        """Return True: reading an attribute that does not exist fails later."""
         return True
 
 
-def resource(
-    kind: str, make: str = "", path: str = "", unmake: str = "", service: str = "ec2", **methods: Any
+def define_resource_type(
+    kind: str,
+    create_call: str = "",
+    id_path: str = "",
+    delete_call: str = "",
+    service: str = "ec2",
+    **methods: Any,
 ) -> None:
     """Define a resource type.
 
     Args:
         kind: the type, without `AWS::`.
-        make: the call that creates it, by its name in boto3; none where only the stack knows of it.
-        path: where in the answer its id stands.
-        unmake: the call that deletes it.
-        service: whose calls these are.
-        methods: methods of Resource that it has in another form.
+        create_call: the call that creates it, by its name in boto3; empty if it exists in the stack only.
+        id_path: where the response has its id.
+        delete_call: the call that deletes it.
+        service: the service of these calls.
+        methods: methods that replace those of StackResource.
 
     """
-    table = {"make": make, "path": path, "unmake": unmake, "service": service, "__module__": "moto.sandbox"}
-    TYPES.append(type(kind, (Resource, CloudFormationModel), {"type": kind, **table, **methods}))
+    attributes = {
+        "kind": kind,
+        "create_call": create_call,
+        "id_path": id_path,
+        "delete_call": delete_call,
+        "service": service,
+        "__module__": "moto.sandbox",  # moto takes the service from the second part of a module's name
+        **methods,
+    }
+    RESOURCE_TYPES.append(type(kind, (StackResource, CloudFormationModel), attributes))
 
 
-# --- the network ------------------------------------------------------------------------------------------------------
+# --- Network ---
 
 
-def public_or_private(self: Resource) -> None:
-    """Give machines of a subnet a public address or not."""
-    Resource.made(self)
-    self.call(
-        "modify_subnet_attribute", MapPublicIpOnLaunch={"Value": self.properties["MapPublicIpOnLaunch"]}
-    )
+def finish_subnet(self: StackResource) -> None:
+    """Tag a subnet, and set whether its machines get a public address."""
+    StackResource.finish_creation(self)
+    public = self.properties["MapPublicIpOnLaunch"]
+    self.call("modify_subnet_attribute", MapPublicIpOnLaunch={"Value": public})
 
 
-def rule(peer: str) -> Callable[[Resource, dict[str, Any]], dict[str, Any]]:
-    """Give the arguments of a security group rule, whose other end is the property `peer`."""
-
-    def arguments(self: Resource, properties: dict[str, Any]) -> dict[str, Any]:
-        group_id = properties["GroupId"]
-        if peer.startswith(
-            "Destination"
-        ):  # the first rule of its own takes away the one that lets everything out
-            group = ec2_backends[self.account][self.region].get_security_group_from_id(group_id)
-            if [egress.ip_range.get("CidrIp") for egress in group.egress_rules] == ["0.0.0.0/0"]:
-                group.egress_rules.clear()
-        other = (
-            {"IpRanges": [{"CidrIp": properties["CidrIp"]}]}
-            if "CidrIp" in properties
-            else {"UserIdGroupPairs": [{"GroupId": properties[peer]}]}
-        )
-        permission = {
-            key: properties[key] for key in ("IpProtocol", "FromPort", "ToPort") if key in properties
-        } | other
-        return {"GroupId": group_id, "IpPermissions": [permission]}
-
-    return arguments
+def build_ingress_arguments(_: StackResource, properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments for an inbound rule."""
+    return build_rule_arguments(properties, properties.get("SourceSecurityGroupId"))
 
 
-resource("EC2::EIP", "allocate_address", "AllocationId", "release_address")
-resource("EC2::EIPAssociation", "associate_address", "AssociationId", "disassociate_address")
-resource(
+def build_egress_arguments(self: StackResource, properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments for an outbound rule; the first one replaces the rule that allows everything."""
+    group = ec2_backends[self.account][self.region].get_security_group_from_id(properties["GroupId"])
+    if [rule.ip_range.get("CidrIp") for rule in group.egress_rules] == ["0.0.0.0/0"]:
+        group.egress_rules.clear()
+    return build_rule_arguments(properties, properties.get("DestinationSecurityGroupId"))
+
+
+def build_rule_arguments(properties: dict[str, Any], peer_group_id: str | None) -> dict[str, Any]:
+    """Return the arguments for a rule, which names a network or a group."""
+    keys = ("IpProtocol", "FromPort", "ToPort")
+    permission: dict[str, Any] = {key: properties[key] for key in keys if key in properties}
+    if "CidrIp" in properties:
+        permission["IpRanges"] = [{"CidrIp": properties["CidrIp"]}]
+    else:
+        permission["UserIdGroupPairs"] = [{"GroupId": peer_group_id}]
+    return {"GroupId": properties["GroupId"], "IpPermissions": [permission]}
+
+
+define_resource_type("EC2::EIP", "allocate_address", "AllocationId", "release_address")
+define_resource_type("EC2::EIPAssociation", "associate_address", "AssociationId", "disassociate_address")
+define_resource_type(
     "EC2::InternetGateway",
     "create_internet_gateway",
     "InternetGateway.InternetGatewayId",
     "delete_internet_gateway",
 )
-resource("EC2::NatGateway", "create_nat_gateway", "NatGateway.NatGatewayId", "delete_nat_gateway")
-resource("EC2::RouteTable", "create_route_table", "RouteTable.RouteTableId", "delete_route_table")
-resource(
-    "EC2::SubnetRouteTableAssociation", "associate_route_table", "AssociationId", "disassociate_route_table"
+define_resource_type("EC2::NatGateway", "create_nat_gateway", "NatGateway.NatGatewayId", "delete_nat_gateway")
+define_resource_type("EC2::RouteTable", "create_route_table", "RouteTable.RouteTableId", "delete_route_table")
+define_resource_type(
+    "EC2::SubnetRouteTableAssociation",
+    "associate_route_table",
+    "AssociationId",
+    "disassociate_route_table",
 )
-resource("EC2::Subnet", "create_subnet", "Subnet.SubnetId", "delete_subnet", made=public_or_private)
-resource("EC2::VPCGatewayAttachment", "attach_internet_gateway", "", "detach_internet_gateway")
-for way, other_end in ("ingress", "SourceSecurityGroupId"), ("egress", "DestinationSecurityGroupId"):
-    add, revoke = f"authorize_security_group_{way}", f"revoke_security_group_{way}"
-    resource(f"EC2::SecurityGroup{way.capitalize()}", add, "", revoke, arguments=rule(other_end))
-resource(
+define_resource_type(
+    "EC2::Subnet", "create_subnet", "Subnet.SubnetId", "delete_subnet", finish_creation=finish_subnet
+)
+define_resource_type(
+    "EC2::VPCGatewayAttachment", "attach_internet_gateway", delete_call="detach_internet_gateway"
+)
+define_resource_type(
+    "EC2::SecurityGroupIngress",
+    "authorize_security_group_ingress",
+    delete_call="revoke_security_group_ingress",
+    build_arguments=build_ingress_arguments,
+)
+define_resource_type(
+    "EC2::SecurityGroupEgress",
+    "authorize_security_group_egress",
+    delete_call="revoke_security_group_egress",
+    build_arguments=build_egress_arguments,
+)
+define_resource_type(
     "EC2::NetworkInterface",
     "create_network_interface",
     "NetworkInterface.NetworkInterfaceId",
     "delete_network_interface",
-    arguments=lambda _, properties: properties | {"Groups": properties["GroupSet"]},
+    build_arguments=lambda _, properties: properties | {"Groups": properties["GroupSet"]},
 )
-resource(
+define_resource_type(
     "Route53::HostedZone",
     "create_hosted_zone",
     "HostedZone.Id",
     "delete_hosted_zone",
     "route53",
-    arguments=lambda self, properties: (
+    build_arguments=lambda self, properties: (
         properties | {"VPC": properties["VPCs"][0], "CallerReference": self.name}
     ),
 )
 
 
-def change_rules(
+def update_security_group(
     _: type,
     /,
     original_resource: SecurityGroup,
@@ -222,131 +263,138 @@ def change_rules(
     region_name: str,
     **__: Any,
 ) -> SecurityGroup:
-    """Change a group's rules from addresses as CloudFormation does, in place; moto would make another group."""
-    ec2, group = client("ec2", region_name), original_resource.id
-    stands = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
-    old = [permission for permission in stands if permission["IpRanges"]]
-    wanted = cloudformation_json["Properties"].get("SecurityGroupIngress", [])
-    if old:
-        ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=old)
-    for each in wanted:
-        ports = {key: each[key] for key in ("IpProtocol", "FromPort", "ToPort")}
-        ec2.authorize_security_group_ingress(
-            GroupId=group, IpPermissions=[ports | {"IpRanges": [{"CidrIp": each["CidrIp"]}]}]
-        )
+    """Update the rules of a group that name networks; moto would create another group."""
+    ec2, group_id = client("ec2", region_name), original_resource.id
+    permissions = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]["IpPermissions"]
+    old_permissions = [permission for permission in permissions if permission["IpRanges"]]
+    if old_permissions:
+        ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=old_permissions)
+    for rule in cloudformation_json["Properties"].get("SecurityGroupIngress", []):
+        permission: dict[str, Any] = {key: rule[key] for key in ("IpProtocol", "FromPort", "ToPort")}
+        permission["IpRanges"] = [{"CidrIp": rule["CidrIp"]}]
+        ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[permission])
     return original_resource
 
 
-SecurityGroup.update_from_cloudformation_json = classmethod(change_rules)
+SecurityGroup.update_from_cloudformation_json = classmethod(update_security_group)
 
 
-# --- the head node ----------------------------------------------------------------------------------------------------
+# --- Head node ---
 
-FLEET_TABLE = "parallelcluster-"  # and the cluster's name
-head_node_status = 0  # what its boot script ends with; none runs here, so a test says so
+head_node_exit_status = 0  # the boot script's; no script runs, so tests set it
 
 
-def launch(self: Resource, properties: dict[str, Any]) -> dict[str, Any]:
-    """Give RunInstances all that the launch template holds; of a launch template itself, moto heeds only a part."""
+def build_launch_arguments(self: StackResource, properties: dict[str, Any]) -> dict[str, Any]:
+    """Return all that the launch template holds: moto's RunInstances ignores most of a template."""
     template = properties["LaunchTemplate"]
-    found = client("ec2", self.region).describe_launch_template_versions(
+    versions = client("ec2", self.region).describe_launch_template_versions(
         LaunchTemplateId=template["LaunchTemplateId"], Versions=[template["Version"]]
     )
     tags = [{"ResourceType": "instance", "Tags": properties["Tags"]}]
-    data: dict[str, Any] = found["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    data: dict[str, Any] = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
     return data | {"MinCount": 1, "MaxCount": 1, "TagSpecifications": tags}
 
 
-def terminate(self: Resource, *_: Any) -> None:
+def terminate_instance(self: StackResource, *_: Any) -> None:
     """Terminate the instance."""
     self.call("terminate_instances", InstanceIds=[self.physical_resource_id])
 
 
-def wait_for_head_node(self: Resource) -> None:
-    """Pass on what the head node reports of itself: that it failed, or that the compute fleet may run."""
-    if head_node_status:
+def wait_for_head_node(self: StackResource) -> None:
+    """Report the head node's status: fail, or set the compute fleet's status to RUNNING."""
+    if head_node_exit_status:
         raise RuntimeError(
-            f"WaitCondition received failed message: 'Failed with exit status {head_node_status}'"
+            f"WaitCondition received failed message: 'Failed with exit status {head_node_exit_status}'"
         )
-    tables = client("dynamodb", self.region).list_tables()["TableNames"]
-    for table in [
-        table for table in tables if self.name.startswith(f"{table.removeprefix(FLEET_TABLE)}-HeadNode")
-    ]:
-        data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
-        client("dynamodb", self.region).put_item(
-            TableName=table, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}}
-        )
+    dynamodb = client("dynamodb", self.region)
+    data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
+    for table in dynamodb.list_tables()["TableNames"]:
+        if self.name.startswith(f"{table.removeprefix(TABLE_PREFIX)}-HeadNode"):
+            dynamodb.put_item(TableName=table, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}})
 
 
 NULL_MODELS.clear()  # moto would leave the wait conditions out of the stack
-resource("CloudFormation::WaitConditionHandle")
-resource("CloudFormation::WaitCondition", made=wait_for_head_node)
-resource("EC2::Instance", "run_instances", "Instances.InstanceId", arguments=launch, delete=terminate)
+define_resource_type("CloudFormation::WaitConditionHandle")
+define_resource_type("CloudFormation::WaitCondition", finish_creation=wait_for_head_node)
+define_resource_type(
+    "EC2::Instance",
+    "run_instances",
+    "Instances.InstanceId",
+    build_arguments=build_launch_arguments,
+    delete=terminate_instance,
+)
 
 
-# --- what a stack does by code of its own ------------------------------------------------------------------------------
+# --- Custom resources and updates ---
 
 
-def clean_up(self: Resource, *_: Any) -> None:
-    """Run what AWS Lambda would: the code of ParallelCluster, as its command line put it into the bucket."""
+def run_cleanup(self: StackResource, *_: Any) -> None:
+    """Run ParallelCluster's own Lambda function, whose code pcluster uploaded to the bucket."""
+    backend = get_lambda_backend(self.account, self.region)
     with tempfile.NamedTemporaryFile(suffix=".zip") as archive:
-        archive.write(
-            functions(self.account, self.region).get_function(self.properties["ServiceToken"]).code_bytes
-        )
+        archive.write(backend.get_function(self.properties["ServiceToken"]).code_bytes)
         archive.flush()
         sys.path.insert(0, archive.name)
         try:
-            function = importlib.import_module("cleanup_resources")
+            module: Any = importlib.import_module("cleanup_resources")
         finally:
             sys.path.remove(archive.name)
-    function.time = types.SimpleNamespace(sleep=lambda _: None, time=time.time)  # type: ignore[attr-defined]
-    function.boto3 = session(self.region)  # type: ignore[attr-defined]
-    function.ACTION_HANDLERS[self.properties["Action"]]({"ResourceProperties": self.properties})
+    module.time = types.SimpleNamespace(sleep=lambda _: None, time=time.time)
+    module.boto3 = create_session(self.region)
+    module.ACTION_HANDLERS[self.properties["Action"]]({"ResourceProperties": self.properties})
 
 
-keep = classmethod(lambda _, original_resource, **__: original_resource)
-resource("CloudFormation::CustomResource", delete=clean_up, update_from_cloudformation_json=keep)
-for storage in (
-    FileSystem,
-    MountTarget,
-):  # moto updates neither: what an update changes of them is whether the stack retains them
-    storage.update_from_cloudformation_json = keep
+keep_resource = classmethod(lambda _, original_resource, **__: original_resource)
+define_resource_type(
+    "CloudFormation::CustomResource", delete=run_cleanup, update_from_cloudformation_json=keep_resource
+)
+# moto cannot update these. Our updates change only whether the stack retains them.
+FileSystem.update_from_cloudformation_json = keep_resource
+MountTarget.update_from_cloudformation_json = keep_resource
 
 
-# --- monitoring -------------------------------------------------------------------------------------------------------
+# --- Monitoring ---
 
 
-def alarm(self: Resource) -> None:
-    """Know the alarm's ARN."""
-    found = self.call("describe_alarms", AlarmTypes=["MetricAlarm", "CompositeAlarm"])
-    self.attributes = {"Arn": (found["MetricAlarms"] + found["CompositeAlarms"])[0]["AlarmArn"]}
+def build_alarm_arguments(self: StackResource, properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments to create and to delete an alarm."""
+    return properties | {"AlarmName": self.name, "AlarmNames": [self.name]}
 
 
-CloudWatchResponse.put_composite_alarm = (
-    CloudWatchResponse.put_metric_alarm
-)  # it takes the rule of a composite alarm too
-for alarm_kind, put in ("Alarm", "put_metric_alarm"), ("CompositeAlarm", "put_composite_alarm"):
-    resource(
+def load_alarm_arn(self: StackResource) -> None:
+    """Set the attribute with the alarm's ARN."""
+    alarms = self.call("describe_alarms", AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    self.attributes = {"Arn": (alarms["MetricAlarms"] + alarms["CompositeAlarms"])[0]["AlarmArn"]}
+
+
+# moto's method for metric alarms accepts the rule of a composite alarm too.
+CloudWatchResponse.put_composite_alarm = CloudWatchResponse.put_metric_alarm
+for alarm_kind, put_call in ("Alarm", "put_metric_alarm"), ("CompositeAlarm", "put_composite_alarm"):
+    define_resource_type(
         f"CloudWatch::{alarm_kind}",
-        put,
+        put_call,
         "",
         "delete_alarms",
         "cloudwatch",
-        arguments=lambda self, properties: properties | {"AlarmName": self.name, "AlarmNames": [self.name]},
-        made=alarm,
+        build_arguments=build_alarm_arguments,
+        finish_creation=load_alarm_arn,
     )
 
 
-def log_group(
-    _: type, /, name: str, definition: dict[str, Any], account: str, region: str, **more: Any
+def create_log_group(
+    _: type, /, name: str, definition: dict[str, Any], account: str, region: str, **kwargs: Any
 ) -> LogGroup:
-    """Take up the log group of a cluster before: its name has the minute in it, and here a minute is enough for two."""
-    found = logs_backends[account][region].groups.get(definition["Properties"].get("LogGroupName"))
-    return found or make_log_group(name, definition, account, region, **more)
+    """Create a log group, or return the existing one.
+
+    Its name ends with the minute, and clusters are created faster here than in AWS.
+    """
+    groups = logs_backends[account][region].groups
+    group = groups.get(definition["Properties"].get("LogGroupName"))
+    return group or moto_create_log_group(name, definition, account, region, **kwargs)
 
 
-make_log_group = LogGroup.create_from_cloudformation_json
-LogGroup.create_from_cloudformation_json = classmethod(log_group)
-resource("Logs::MetricFilter")  # known to the stack only: there are no logs to filter
+moto_create_log_group = LogGroup.create_from_cloudformation_json
+LogGroup.create_from_cloudformation_json = classmethod(create_log_group)
+define_resource_type("Logs::MetricFilter")  # exists in the stack only: there are no logs to filter
 
 Stack.get_cfn_attribute = lambda self, attribute: self.output_map[attribute.removeprefix("Outputs.")].value

@@ -1,4 +1,4 @@
-"""CloudFormation's stacks: their creation and deletion take time, go in order, tell what they do, and can fail."""
+"""CloudFormation stacks that take time to create and delete, in order and with events, and that can fail."""
 
 import threading
 import time
@@ -8,19 +8,19 @@ from typing import Any
 
 from moto.cloudformation.models import CloudFormationBackend, Event, Stack, cloudformation_backends
 
-SECONDS = 0.025  # that a resource takes to be made or deleted
-SMALL = 20  # fewer resources take no time to be made
-DELETION = 0.5  # seconds that a deletion takes at least: who asked for it still finds the stack
-ONE_AT_A_TIME = threading.RLock()
+SECONDS_PER_RESOURCE = 0.025  # how long a resource takes to create or delete
+MIN_SLOW_RESOURCES = 20  # a stack with fewer resources is created at once
+MIN_DELETION_SECONDS = 0.5  # long enough for whoever deletes a stack to still find it
+LOCK = threading.RLock()  # held while a stack is created or deleted
 
 
 class ResourceError(Exception):
-    """A resource could not be made.
+    """A resource could not be created.
 
     Args:
-        name: what moto calls it; its logical id is in it.
-        kind: its type.
-        reason: why.
+        name: moto's name for it, which contains the logical id.
+        kind: its type, without `AWS::`.
+        reason: why it could not be created.
 
     """
 
@@ -29,14 +29,14 @@ class ResourceError(Exception):
         self.name, self.kind, self.reason = name, kind, reason
 
 
-class Stacks(CloudFormationBackend):
-    """One region's stacks."""
+class SandboxCloudFormationBackend(CloudFormationBackend):
+    """The stacks of one region."""
 
-    __module__ = CloudFormationBackend.__module__  # moto finds the addresses of a service by it
-    depth = 0  # above 0, a stack is being made or deleted as part of another, and takes no time of its own
+    __module__ = CloudFormationBackend.__module__  # moto derives the service's URLs from it
+    depth = 0  # above 0 while a stack is created or deleted: a nested stack takes no extra time
 
     def create_stack(self, name: str, *args: Any, **kwargs: Any) -> Stack:
-        """Make the resources; when one fails, take back those that were made."""
+        """Create the resources; if one fails, delete those that exist."""
         failure = None
         with self.nested():
             try:
@@ -44,45 +44,56 @@ class Stacks(CloudFormationBackend):
             except ResourceError as error:
                 failure = error
         stack = self.get_stack(name)
-        for made in standing(stack):
-            tell(stack, made.logical_resource_id, "", "CREATE_IN_PROGRESS")
-            tell(stack, made.logical_resource_id, made.physical_resource_id, "CREATE_COMPLETE")
+        for resource in list_resources(stack):
+            add_event(stack, resource.logical_resource_id, "", "CREATE_IN_PROGRESS")
+            add_event(stack, resource.logical_resource_id, resource.physical_resource_id, "CREATE_COMPLETE")
         if failure:
-            failed = next(
-                (name for name in stack.resource_map._resource_json_map if f"-{name}-" in failure.name),
-                failure.name,
-            )
-            tell(stack, failed, "", "CREATE_FAILED", failure.reason, failure.kind)
-            stack._add_stack_event(
-                "ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failed}]."
-            )
-            stack.output_map = {}
-            with self.nested():
-                self.delete_resources(stack)
-            stack._add_stack_event("ROLLBACK_COMPLETE")
-            if self.depth:
-                del self.stacks[stack.stack_id]
-                raise failure
-        self.take_time(stack, "CREATE_IN_PROGRESS", "ROLLBACK_COMPLETE" if failure else "CREATE_COMPLETE")
+            self.roll_back(stack, failure)
+        self.start_operation(
+            stack, "CREATE_IN_PROGRESS", "ROLLBACK_COMPLETE" if failure else "CREATE_COMPLETE"
+        )
         return stack
 
+    def roll_back(self, stack: Stack, failure: ResourceError) -> None:
+        """Delete the resources of a stack of which one could not be created.
+
+        Raises:
+            ResourceError: the stack is nested, so the outer one fails too.
+
+        """
+        logical_ids = stack.resource_map._resource_json_map
+        failed_id = next((name for name in logical_ids if f"-{name}-" in failure.name), failure.name)
+        add_event(stack, failed_id, "", "CREATE_FAILED", failure.reason, failure.kind)
+        stack._add_stack_event(
+            "ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failed_id}]."
+        )
+        stack.output_map = {}
+        with self.nested():
+            self.delete_resources(stack)
+        stack._add_stack_event("ROLLBACK_COMPLETE")
+        if self.depth:
+            del self.stacks[stack.stack_id]
+            raise failure
+
     def delete_stack(self, name_or_stack_id: str) -> None:
-        """Delete the resources; where one cannot be, the stack stays."""
+        """Delete the resources; if one cannot be deleted, the stack remains."""
         stack = self.get_stack(name_or_stack_id)
         stack._add_stack_event("DELETE_IN_PROGRESS", "User Initiated")
-        stack.output_map = dict(stack.output_map)  # as they are: moto would make what they name anew
+        stack.output_map = dict(
+            stack.output_map
+        )  # a copy: moto would create the resources that they name again
         with self.nested():
             failures = self.delete_resources(stack)
         outcome = "DELETE_FAILED" if failures else "DELETE_COMPLETE"
         stack._add_stack_event(outcome, "; ".join(failures) or None)
-        self.take_time(stack, "DELETE_IN_PROGRESS", outcome)
+        self.start_operation(stack, "DELETE_IN_PROGRESS", outcome)
         if failures and self.depth:
             raise RuntimeError("; ".join(failures))
 
     @contextmanager
     def nested(self) -> Iterator[None]:
-        """Take what happens within as part of a stack's own creation or deletion; one at a time."""
-        with ONE_AT_A_TIME:
+        """Treat the stacks created or deleted in this context as nested ones; allow one context at a time."""
+        with LOCK:
             self.depth += 1
             try:
                 yield
@@ -90,84 +101,84 @@ class Stacks(CloudFormationBackend):
                 self.depth -= 1
 
     def delete_resources(self, stack: Stack) -> list[str]:
-        """Delete the resources of a stack, those made last first, and tell of those that could not be."""
-        made, definitions = stack.resource_map._parsed_resources, stack.resource_map._resource_json_map
+        """Delete the resources of a stack, the newest first, and return the errors."""
+        resources = stack.resource_map._parsed_resources
+        definitions = stack.resource_map._resource_json_map
         failures = []
-        for name in reversed([name for name in made if name in definitions]):
+        for name in reversed([name for name in resources if name in definitions]):
             if definitions[name].get("DeletionPolicy") == "Retain":
                 continue
-            tell(stack, name, made[name].physical_resource_id, "DELETE_IN_PROGRESS")
+            identifier = resources[name].physical_resource_id
+            add_event(stack, name, identifier, "DELETE_IN_PROGRESS")
             try:
-                stack.resource_map._delete_resource(made[name], definitions[name])
+                stack.resource_map._delete_resource(resources[name], definitions[name])
             except Exception as error:
                 failures.append(f"{name}: {error}")
-                tell(stack, name, made[name].physical_resource_id, "DELETE_FAILED", str(error))
+                add_event(stack, name, identifier, "DELETE_FAILED", str(error))
             else:
-                tell(stack, name, made.pop(name).physical_resource_id, "DELETE_COMPLETE")
+                del resources[name]
+                add_event(stack, name, identifier, "DELETE_COMPLETE")
         return failures
 
-    def take_time(self, stack: Stack, status: str, outcome: str) -> None:
-        """Let the stack be in a status for a while, and then come to its outcome."""
+    def start_operation(self, stack: Stack, status: str, outcome: str) -> None:
+        """Set a stack's status, and its outcome after the time that the operation takes."""
         stack.status, stack.outcome = status, outcome
         size = len(stack.resource_map._resource_json_map)
-        seconds = (
-            max(size * SECONDS, DELETION)
-            if status == "DELETE_IN_PROGRESS"
-            else size * SECONDS * (size >= SMALL)
-        )
-        stack.seconds = 0 if self.depth else seconds
-        stack.ready = time.monotonic() + stack.seconds
+        seconds = size * SECONDS_PER_RESOURCE
+        if status == "DELETE_IN_PROGRESS":
+            seconds = max(seconds, MIN_DELETION_SECONDS)
+        elif size < MIN_SLOW_RESOURCES:
+            seconds = 0
+        stack.operation_seconds = 0 if self.depth else seconds
+        stack.end_time = time.monotonic() + stack.operation_seconds
 
-    def settle(self) -> None:
-        """Bring the stacks whose time is over to their outcome."""
+    def finish_operations(self) -> None:
+        """Set the outcome of the stacks whose operation's time has passed."""
         for stack in list(self.stacks.values()):
-            if stack.status.endswith("_IN_PROGRESS") and time.monotonic() >= getattr(
-                stack, "ready", float("inf")
-            ):
+            end_time = getattr(stack, "end_time", float("inf"))
+            if stack.status.endswith("_IN_PROGRESS") and time.monotonic() >= end_time:
                 stack.status = stack.outcome
                 if stack.status == "DELETE_COMPLETE":
                     self.deleted_stacks[stack.stack_id] = self.stacks.pop(stack.stack_id)
 
     def describe_stacks(self, name_or_stack_id: str) -> list[Stack]:
-        """Answer with what has become of the stacks by now."""
-        self.settle()
-        found: list[Stack] = super().describe_stacks(name_or_stack_id)
-        return found
+        """Return the stacks with their current status."""
+        self.finish_operations()
+        stacks: list[Stack] = super().describe_stacks(name_or_stack_id)
+        return stacks
 
     def describe_stack_events(self, stack_name: str) -> list[Event]:
-        """Answer with what has happened by now: one resource after the other, as the time of the operation goes."""
+        """Return the events up to now, which are spread evenly over the operation's time."""
         stack = self.get_stack(stack_name)
         events: list[Event] = super().describe_stack_events(stack_name)
-        left = getattr(stack, "ready", 0) - time.monotonic()
-        if left <= 0 or not stack.status.endswith("_IN_PROGRESS"):
+        seconds_left = getattr(stack, "end_time", 0) - time.monotonic()
+        if seconds_left <= 0 or not stack.status.endswith("_IN_PROGRESS"):
             return events
-        begun = (
-            max(
-                number
-                for number, event in enumerate(events)
-                if event.resource_status_reason == "User Initiated"
-            )
-            + 1
-        )
-        return events[: begun + int((len(events) - begun) * (1 - left / stack.seconds))]
+        reasons = [event.resource_status_reason for event in events]
+        start = len(reasons) - reasons[::-1].index("User Initiated")  # after the operation's first event
+        return events[: start + int((len(events) - start) * (1 - seconds_left / stack.operation_seconds))]
 
     def list_stacks(self, *args: Any, **kwargs: Any) -> list[Stack]:
-        """Answer with what has become of the stacks by now."""
-        self.settle()
-        found: list[Stack] = super().list_stacks(*args, **kwargs)
-        return found
+        """Return the stacks with their current status."""
+        self.finish_operations()
+        stacks: list[Stack] = super().list_stacks(*args, **kwargs)
+        return stacks
 
 
-def standing(stack: Stack) -> list[Any]:
-    """Give the resources that a stack has; moto would make those that it no longer has anew."""
-    made, definitions = stack.resource_map._parsed_resources, stack.resource_map._resource_json_map
-    return [resource for name, resource in made.items() if name in definitions and resource is not None]
+def list_resources(stack: Stack) -> list[Any]:
+    """Return the existing resources of a stack; moto would create deleted ones again."""
+    definitions = stack.resource_map._resource_json_map
+    return [
+        resource
+        for name, resource in stack.resource_map._parsed_resources.items()
+        if name in definitions and resource is not None
+    ]
 
 
-def tell(
+def add_event(
     stack: Stack, name: str, identifier: str, status: str, reason: str | None = None, kind: str = ""
 ) -> None:
-    """Add an event about one resource; moto tells of the stack alone."""
+    """Add an event about one resource; moto adds those about the stack only."""
     definition = stack.resource_map._resource_json_map.get(name, {})
     stack.events.append(
         Event(
@@ -183,5 +194,5 @@ def tell(
     )
 
 
-Stack.stack_resources = property(standing)
-cloudformation_backends.backend = Stacks
+Stack.stack_resources = property(list_resources)
+cloudformation_backends.backend = SandboxCloudFormationBackend

@@ -1,1 +1,1 @@
-"""The developers' chores that are programs: `make readme` and `make screenshots` run them."""
+"""Programs for developers: `make readme` and `make screenshots` run them."""

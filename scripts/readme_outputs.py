@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
-    r"(?P<start><!-- output: (?P<task>[a-z-]+)(?:, head (?P<head>[1-9]\d*), tail (?P<tail>[1-9]\d*))? -->\n```text\n)"
-    r".*?(?P<end>```\n)",
+    r"(?P<start><!-- output: (?P<task>[a-z-]+)(?:, head (?P<head>[1-9]\d*), tail (?P<tail>[1-9]\d*))? -->\n"
+    r"```text\n).*?(?P<end>```\n)",
     re.DOTALL,
 )
 
@@ -30,10 +30,7 @@ REPLACEMENTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"/\S*/sandbox-home-[^/]*/", "~/"),
     (r"/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]+\b", "/01234567-89ab-cdef-0123-456789abcdef"),
     (r"-key-[A-Za-z]{6}\b", "-key-AbCdEf"),
-    (
-        r"_ubuntu-[0-9a-f]{12}\.sh",
-        "_ubuntu-0123456789ab.sh",
-    ),  # the documents do not change with each word of a script
+    (r"_ubuntu-[0-9a-f]{12}\.sh", "_ubuntu-0123456789ab.sh"),  # a hash of the script
     (r"(?m)^(PASS +Node\.js: ).*", r"\1/usr/bin/node"),
     (r"\b20\d{10}(\d\d)?\b", lambda match: "20261124000000"[: len(match[0])]),
     (r"parallelcluster-[0-9a-f]{16}-v1", "parallelcluster-0123456789abcdef-v1"),

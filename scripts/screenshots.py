@@ -1,6 +1,7 @@
-"""The pictures in screenshots/: the page of `invoke picture` after the path in the emulated AWS, as a real Chromium shows it.
+"""Take the screenshots of the README: parts of the page of `invoke picture`, in a real Chromium.
 
-`make screenshots` runs this. Playwright drives the Chromium of the system: https://playwright.dev/python/
+`make screenshots` runs this. The page shows a cluster in the emulated AWS. Playwright controls the installed
+Chromium: https://playwright.dev/python/
 """
 
 import hashlib
@@ -23,84 +24,94 @@ from slurm_cluster.views import picture
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "screenshots"
-# file and the part of the page that is on it
-PICTURES = {
+SCREENSHOTS = {  # the name of each file, and the CSS selector of the element that it shows
     "network": "svg.wide",
     "security_group_modification": "#security-group",
     "ec2_network_settings": "#network-settings",
     "ec2_filesystem_settings": "#file-system-settings",
 }
-UP_TO = "create-instance"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-NEEDED = "Chromium is not installed: `sudo apt-get install chromium fonts-open-sans fonts-dejavu-core`, then run this again."
-# what differs from run to run: ids, the ends of names that CloudFormation gives, times, and private addresses
-DIFFERS = re.compile(
-    r"(?P<kind>(?:vpc|subnet|sgr?|i|fs|fsmt|eni|ami)-)[0-9a-f]{8,17}\b|(?<=Group-)[0-9A-Z]{12}\b|\b20\d{12}\b|\b10\.0\.\d+\.(?!0/)\d+\b"
+LAST_TASK = "create-instance"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_MISSING = (
+    "Chromium is not installed. Run `sudo apt-get install chromium fonts-open-sans fonts-dejavu-core`,"
+    " then run this again."
+)
+# What differs from run to run: ids, random suffixes of CloudFormation, times, and private addresses
+CHANGING = re.compile(
+    r"(?P<prefix>(?:vpc|subnet|sgr?|i|fs|fsmt|eni|ami)-)[0-9a-f]{8,17}\b"
+    r"|(?<=Group-)[0-9A-Z]{12}\b"
+    r"|\b20\d{12}\b"
+    r"|\b10\.0\.\d+\.(?!0/)\d+\b"
 )
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """Start a Chromium, whose profile is gone afterwards.
+def start_browser() -> Iterator[Browser]:
+    """Start a Chromium with an empty profile.
 
     Raises:
-        SystemExit: there is none.
+        SystemExit: Chromium is not installed.
+
     """
-    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    program = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     if program is None:
-        raise SystemExit(NEEDED)
-    with sync_playwright() as playwright:  # root may not have Chromium's sandbox
-        flags = ["--font-render-hinting=none"]
+        raise SystemExit(CHROMIUM_MISSING)
+    with sync_playwright() as playwright:
         yield playwright.chromium.launch(
-            executable_path=program, args=flags, chromium_sandbox=os.geteuid() != 0
+            executable_path=program,
+            args=["--font-render-hinting=none"],
+            chromium_sandbox=os.geteuid() != 0,  # Chromium refuses to use its sandbox as root
         )
 
 
 @contextmanager
-def walked() -> Iterator[Project]:
-    """Walk the path in an emulated AWS until the UQLE instance runs, and give what stands while the context lasts.
+def create_cluster() -> Iterator[Project]:
+    """Create a cluster and its UQLE machine in an emulated AWS, by the steps of the README.
 
     Raises:
         SystemExit: a step failed.
+
     """
     with emulated_aws(), tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
         for step in rehearsal.STEPS:
             command = [*rehearsal.INVOKE, *step.task.split()]
-            done = subprocess.run(
+            result = subprocess.run(
                 command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
             )
-            if done.returncode:
-                raise SystemExit(f"invoke {step.task} failed:\n{done.stdout}{done.stderr}")
-            if step.task == UP_TO:
+            if result.returncode:
+                raise SystemExit(f"invoke {step.task} failed:\n{result.stdout}{result.stderr}")
+            if step.task == LAST_TASK:
                 break
         yield Project(yaml.safe_load((ROOT / "invoke.yaml").read_text()))
 
 
-def normalised(page: str) -> str:
-    """Give the page with the ids, times and addresses that it would have in every run; what was different stays different."""
-    seen: dict[str, str] = {}
+def normalize(page: str) -> str:
+    """Return the page with the same ids, times and addresses in every run; distinct ones remain distinct."""
+    replacements: dict[str, str] = {}
 
-    def same(found: re.Match[str]) -> str:
-        if found[0] not in seen:
-            digest = hashlib.sha256(f"{found['kind']}{len(seen)}".encode()).hexdigest()
-            if found["kind"]:
-                seen[found[0]] = f"{found['kind']}{digest[:17]}"
-            elif "." in found[0]:
-                seen[found[0]] = f"{found[0].rpartition('.')[0]}.{10 + len(seen) % 200}"
+    def replace(match: re.Match[str]) -> str:
+        value, number = match[0], len(replacements)
+        if value not in replacements:
+            prefix = match["prefix"]
+            digest = hashlib.sha256(f"{prefix}{number}".encode()).hexdigest()
+            if prefix:
+                replacements[value] = f"{prefix}{digest[:17]}"
+            elif "." in value:
+                replacements[value] = f"{value.rpartition('.')[0]}.{10 + number % 200}"
             else:
-                seen[found[0]] = "20261124000000" if found[0].isdigit() else digest[:12].upper()
-        return seen[found[0]]
+                replacements[value] = "20261124000000" if value.isdigit() else digest[:12].upper()
+        return replacements[value]
 
-    return DIFFERS.sub(same, page)
+    return CHANGING.sub(replace, page)
 
 
 def main() -> int:
-    """Make the pictures."""
-    with browser() as chromium, walked() as project:
+    """Take the screenshots."""
+    with start_browser() as chromium, create_cluster() as project:
         page = chromium.new_page(viewport={"width": 1000, "height": 900}, device_scale_factor=2)
-        page.set_content(normalised(picture.render_page(project)))
-        for name, part in PICTURES.items():
-            page.locator(part).screenshot(path=FOLDER / f"{name}.png")
+        page.set_content(normalize(picture.render_page(project)))
+        for name, selector in SCREENSHOTS.items():
+            page.locator(selector).screenshot(path=FOLDER / f"{name}.png")
             print(f"Wrote screenshots/{name}.png.")
     return 0
 

@@ -6,20 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import sandbox
 from sandbox import stacks
 from sandbox.api_calls import client
-from sandbox.public_images import PCLUSTER, UBUNTU_IMAGE, image_id
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import clients
 from slurm_cluster.project import Project
-from tests.walker import Walker
-
-ROOT = Path(__file__).parent.parent
-REGION = "eu-west-2"
-SMALL_CLUSTER = Path(__file__).with_name("small_cluster.cfn.yaml").read_text()
-SETTINGS = yaml.safe_load((ROOT / "invoke.yaml").read_text())
+from tests.support import REGION, SETTINGS, ssh_stand_in
+from tests.support.prepared_account import prepare_network
+from tests.support.recorded_walk import RecordedWalk, record_walk
+from tests.support.task_runner import TaskRunner, get_output
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,8 +48,8 @@ def own_session() -> Iterator[None]:
 def account(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty account, in which nothing takes time."""
     sandbox.reset()
-    monkeypatch.setattr(stacks, "SECONDS", 0)
-    monkeypatch.setattr(stacks, "DELETION", 0)
+    monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 0)
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 0)
 
 
 @pytest.fixture
@@ -71,16 +68,16 @@ def cloudformation(account: None) -> Any:
 
 
 @pytest.fixture(scope="session")
-def walker(emulated_aws: None) -> Iterator[Walker]:
-    started = Walker()
-    yield started
-    started.close()
+def task_runner(emulated_aws: None) -> Iterator[TaskRunner]:
+    runner = TaskRunner()
+    yield runner
+    runner.close()
 
 
 @pytest.fixture
-def invoke(walker: Walker, account: None) -> Walker:
+def invoke(task_runner: TaskRunner, account: None) -> TaskRunner:
     """Run invoke as a person does: a process of its own in the current folder."""
-    return walker
+    return task_runner
 
 
 @pytest.fixture
@@ -95,45 +92,7 @@ def key_pair(ec2: Any) -> Path:
 @pytest.fixture
 def network(key_pair: Path, ec2: Any, cloudformation: Any) -> dict[str, str]:
     """The network that the wizard makes, and the temp-config.yml that it leaves, without its questions."""
-    return lay_network(ec2, cloudformation)
-
-
-def lay_network(
-    ec2: Any, cloudformation: Any, cluster: str = "pcluster-ubuntu", began: str = "20261124000000"
-) -> dict[str, str]:
-    """Make the network of a cluster, and the file that names it."""
-    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    tags = [
-        {"Key": "Name", "Value": f"ParallelClusterVPC-{began}"},
-        {"Key": "slurm-cluster", "Value": cluster},
-    ]
-    ec2.create_tags(Resources=[vpc], Tags=tags)
-    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
-    host = f"https://{REGION}-aws-parallelcluster.s3.{REGION}.amazonaws.com"
-    parameters = {
-        "AvailabilityZone": f"{REGION}a",
-        "InternetGatewayId": "",
-        "VpcId": vpc,
-        "PublicCIDR": "10.0.0.0/24",
-        "PrivateCIDR": "10.0.16.0/20",
-    }
-    cloudformation.create_stack(
-        StackName=f"parallelclusternetworking-pubpriv-{began}",
-        TemplateURL=f"{host}/parallelcluster/{PCLUSTER}/templates/networking/public-private-{PCLUSTER}.cfn.json",
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-    )
-    stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][
-        0
-    ]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    public, private = outputs["PublicSubnetId"], outputs["PrivateSubnetId"]
-    configuration = {
-        "Region": REGION,
-        "HeadNode": {"Ssh": {"KeyName": cluster}, "Networking": {"SubnetId": public}},
-        "Scheduling": {"SlurmQueues": [{"Name": "queue1", "Networking": {"SubnetIds": [private]}}]},
-    }
-    Path("temp-config.yml").write_text(yaml.safe_dump(configuration))
-    return {"vpc": vpc, "public": public, "private": private}
+    return prepare_network(ec2, cloudformation)
 
 
 @pytest.fixture
@@ -142,40 +101,26 @@ def cluster(network: dict[str, str], cloudformation: Any, ec2: Any) -> dict[str,
     return make_cluster("pcluster-ubuntu", network, cloudformation)
 
 
-def make_cluster(
-    name: str, network: dict[str, str], cloudformation: Any, template: str = SMALL_CLUSTER
-) -> dict[str, str]:
-    """Make the stack of a small cluster."""
-    stack = cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=template,
-        Parameters=[
-            {"ParameterKey": "VpcId", "ParameterValue": network["vpc"]},
-            {"ParameterKey": "SubnetId", "ParameterValue": network["public"]},
-            {"ParameterKey": "ClusterName", "ParameterValue": name},
-            {"ParameterKey": "ImageId", "ParameterValue": image_id(REGION, UBUNTU_IMAGE)},
-        ],
-        Tags=[{"Key": "parallelcluster:version", "Value": PCLUSTER}],
-    )
-    summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
-    ids = {summary["LogicalResourceId"]: summary["PhysicalResourceId"] for summary in summaries}
-    return {"stack": stack["StackId"], "group": ids.get("HeadNodeSecurityGroup", "")}
-
-
-def run_fleet(name: str) -> None:
-    """Make the table in which the compute fleet's status is, as it is when the fleet runs."""
-    dynamodb, table = client("dynamodb", REGION), f"parallelcluster-{name}"
-    keys = [{"AttributeName": "Id", "KeyType": "HASH"}], [{"AttributeName": "Id", "AttributeType": "S"}]
-    dynamodb.create_table(
-        TableName=table, KeySchema=keys[0], AttributeDefinitions=keys[1], BillingMode="PAY_PER_REQUEST"
-    )
-    data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
-    dynamodb.put_item(TableName=table, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}})
-
-
 @pytest.fixture(scope="session")
-def walked(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def walked(tmp_path_factory: pytest.TempPathFactory) -> RecordedWalk:
     """The whole path and back, walked once for all tests of the group `walk`."""
-    from tests.walk import walk
+    return record_walk(tmp_path_factory.mktemp("walk"))
 
-    return walk(tmp_path_factory.mktemp("walk"))
+
+@pytest.fixture
+def upload(invoke: TaskRunner) -> None:
+    get_output(invoke("upload-bootstrap"))
+
+
+@pytest.fixture
+def filled(network: dict[str, str], upload: None, invoke: TaskRunner) -> None:
+    """Everything that create-cluster needs."""
+    get_output(invoke("create-jwt-key"))
+    get_output(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"))
+    get_output(invoke("render"))
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What ssh was asked: its arguments, and what it had to read."""
+    return ssh_stand_in.install_ssh(tmp_path, monkeypatch)

@@ -1,8 +1,6 @@
 """Whatever stands in a file or a setting: it is used as it stands, or a sentence says what is wrong, and nothing changes."""
 
-import contextlib
 import functools
-import io
 import json
 import os
 import resource
@@ -18,9 +16,8 @@ import yaml
 from chevron.main import main as chevron_command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from invoke import Context, Exit
+from invoke import Exit
 from invoke.config import Config
-from invoke.loader import FilesystemLoader
 
 from sandbox.rehearsal import INVOKE
 from slurm_cluster import files
@@ -30,13 +27,14 @@ from slurm_cluster.config.settings import FILES, validate_environment, validate_
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
 from slurm_cluster.steps import preflight
-from tests.conftest import ROOT, SETTINGS
-from tests.test_parameters import GOOD
-from tests.test_temp_config import GOOD as GOOD_TEMP_CONFIG
+from tests.support import ROOT, SETTINGS
+from tests.support.in_process import TASKS
+from tests.support.in_process import run_task as run
+from tests.support.valid_files import GOOD_PARAMETERS as GOOD
+from tests.support.valid_files import GOOD_TEMP_CONFIG
 
 PARAMETERS, TEMP_CONFIG, CONFIG = Path("config-parameters.json"), Path("temp-config.yml"), Path("config.yml")
 TEMPLATE = ROOT / "config.template.yml"
-TASKS, _ = FilesystemLoader(start=str(ROOT)).load("tasks")
 EXAMPLES = int(
     os.environ.get("EXAMPLES", "0")
 )  # how many, each time others; without it a few, the same each time
@@ -137,24 +135,6 @@ def refusal(ask: Callable[[], object]) -> str:
     except ClusterError as error:
         return sentence(error)
     return ""
-
-
-def run(task: str, *arguments: object, **changed: object) -> tuple[str, str]:
-    """Run a task in this process.
-
-    Returns:
-        What it printed, and the sentence that it ended with, or nothing.
-    """
-    config = Config(project_location=str(ROOT), overrides=changed)
-    config.load_project()
-    config.load_shell_env()
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            getattr(TASKS, task)(Context(config), *arguments)
-    except Exit as refused:
-        return printed.getvalue(), str(refused)
-    return printed.getvalue(), ""
 
 
 # --- parameter files --------------------------------------------------------------------------------------------------

@@ -2,20 +2,20 @@
 
 import json
 
-from benchmarks.__main__ import DOCUMENT, RESULTS, shown, table
-from benchmarks.comparisons import ALONE, IN_AWS, Row
+from benchmarks.__main__ import DOCUMENT, RESULTS, format_results, format_rows
+from benchmarks.comparisons import WITH_CLUSTER, WITHOUT_CLUSTER, Row
 
 
 def test_the_document_shows_the_results_of_the_last_run():
-    assert shown(json.loads(RESULTS.read_text())) in DOCUMENT.read_text()
+    assert format_results(json.loads(RESULTS.read_text())) in DOCUMENT.read_text()
 
 
 def test_each_comparison_has_a_result():
-    assert [*json.loads(RESULTS.read_text())["rows"]] == [*ALONE, *IN_AWS]
+    assert [*json.loads(RESULTS.read_text())["rows"]] == [*WITHOUT_CLUSTER, *WITH_CLUSTER]
 
 
 def test_what_misses_its_limit_is_shown_as_missed_and_what_keeps_it_is_not():
     row = Row("`a`", "`b`", 1.2, 1.0, 1.1, "why")
-    assert table([row]) == "| `a` | `b` | 1.20 | 1.2 against 1 s | 1.10, **missed** | why |"
-    assert table([row._replace(limit=1.25)]) == "| `a` | `b` | 1.20 | 1.2 against 1 s | 1.25 | why |"
-    assert table([row._replace(limit=None)]) == "| `a` | `b` | 1.20 | 1.2 against 1 s | none | why |"
+    assert format_rows([row]) == "| `a` | `b` | 1.20 | 1.2 against 1 s | 1.10, **missed** | why |"
+    assert format_rows([row._replace(limit=1.25)]) == "| `a` | `b` | 1.20 | 1.2 against 1 s | 1.25 | why |"
+    assert format_rows([row._replace(limit=None)]) == "| `a` | `b` | 1.20 | 1.2 against 1 s | none | why |"

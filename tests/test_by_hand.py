@@ -4,17 +4,12 @@ import os
 import re
 import subprocess
 import sys
-from base64 import b64decode
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from sandbox import inventory
-from sandbox.api_calls import client
-from tests.conftest import REGION, ROOT
-from tests.state import normal
+from tests.support import ROOT
+from tests.support.account_state import read_decisions
 
 PROCEDURE = (ROOT / "docs" / "by-hand.md").read_text()
 BLOCKS = re.findall(r"```bash by-hand\n(.*?)```", PROCEDURE, re.DOTALL)
@@ -71,50 +66,6 @@ unset {NAMES} && unset -f stack_output
 """
 
 
-def decided(folder: Path = Path()) -> dict[str, Any]:
-    """Take down all that the steps decide, without ids.
-
-    Args:
-        folder: where the steps were done.
-    """
-    ec2, s3, secretsmanager, iam = (
-        client(service, REGION) for service in ("ec2", "s3", "secretsmanager", "iam")
-    )
-    [instance] = [
-        instance
-        for reservation in ec2.describe_instances()["Reservations"]
-        for instance in reservation["Instances"]
-        if {"Key": "slurm-cluster", "Value": "pcluster-ubuntu"} in instance.get("Tags", [])
-    ]
-    attribute = {"InstanceId": instance["InstanceId"], "Attribute": "userData"}
-    volumes = ec2.describe_volumes(Filters=[{"Name": "tag:slurm-cluster", "Values": ["*"]}])["Volumes"]
-    [bucket] = [b["Name"] for b in s3.list_buckets()["Buckets"] if b["Name"].startswith("slurm-cluster")]
-    [secret] = secretsmanager.list_secrets()["SecretList"]
-    [policy] = [p for p in iam.list_policies(Scope="Local")["Policies"] if "jwt" in p["PolicyName"]]
-    version = {"PolicyArn": policy["Arn"], "VersionId": policy["DefaultVersionId"]}
-    keys = ("InstanceType", "ImageId", "KeyName", "MetadataOptions", "Tags")
-    found = {
-        "account": sorted(tuple(map(normal, thing)) for thing in inventory(REGION)),
-        "instance": {key: instance[key] for key in keys}
-        | {"groups": len(instance["SecurityGroups"]), "public": "PublicIpAddress" in instance},
-        "user data": b64decode(ec2.describe_instance_attribute(**attribute)["UserData"]["Value"]).decode(),
-        "volumes": [(volume["Size"], volume["Encrypted"], volume["VolumeType"]) for volume in volumes],
-        "private": s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"],
-        "encryption": s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"],
-        "bucket policy": yaml.safe_load(s3.get_bucket_policy(Bucket=bucket)["Policy"]),
-        "key": re.sub(
-            r"[A-Za-z0-9_-]", "x", secretsmanager.get_secret_value(SecretId=secret["ARN"])["SecretString"]
-        ),
-        "secret": (secret["Name"], secret["Tags"]),
-        "policy": iam.get_policy_version(**version)["PolicyVersion"]["Document"],
-        "files": {
-            name: (folder / name).read_text().strip()
-            for name in ("config.yml", "uqle.env", "config-parameters.json")
-        },
-    }
-    return yaml.safe_load(normal(yaml.safe_dump(found)))
-
-
 @pytest.mark.usefixtures("account")
 def test_the_steps_by_hand_end_in_the_same_state_as_the_tasks(walked, invoke):
     for name in "bootstrap", "config.template.yml", "config-parameters.example.json":
@@ -123,7 +74,7 @@ def test_the_steps_by_hand_end_in_the_same_state_as_the_tasks(walked, invoke):
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     answer = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    by_hand = decided()
+    by_hand = read_decisions()
     for part, made in walked.decided.items():
         assert by_hand[part] == made, part
     assert (Path.home() / ".ssh" / "pcluster-ubuntu.pem").stat().st_mode & 0o777 == 0o600

@@ -2,7 +2,7 @@ import pytest
 
 from slurm_cluster.project import Project
 from slurm_cluster.views import checks
-from tests.conftest import ROOT, SETTINGS
+from tests.support import ROOT, SETTINGS
 
 TEMPLATE = ROOT / "config.template.yml"
 

@@ -3,24 +3,20 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurm_cluster.config import parameters, template
 from slurm_cluster.errors import ClusterError
-from tests.conftest import ROOT
-from tests.test_parameters import FILE, GOOD
+from tests.support import ROOT
+from tests.support.valid_files import GOOD_PARAMETERS as GOOD
+from tests.support.valid_files import render_configuration
 
-TEMPLATE = ROOT / "config.template.yml"
+TEMPLATE, FILE = ROOT / "config.template.yml", Path("config-parameters.json")
 LITERAL = {"SLURM_JWT_KEY": "k&<>{{x}}" + "k" * 32, "SLURM_JWT_POLICY": ""}
 ELSEWHERE = dict.fromkeys(
     ("CUSTOM_BOOT_ACTION_START", "CUSTOM_BOOT_ACTION_CONFIGURED"), "https://example.org/s.sh?a=1&b=2"
 )
-
-
-def rendered(**changed):
-    return yaml.safe_load(template.render_template(TEMPLATE, GOOD | changed, FILE))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +30,7 @@ def test_the_bytes_are_those_of_the_chevron_command(changed):
 
 
 def test_the_cluster_is_the_originals_in_todays_terms():
-    config = rendered()
+    config = render_configuration()
     head, [queue] = config["HeadNode"], config["Scheduling"]["SlurmQueues"]
     assert config["Image"] == {"Os": "ubuntu2404"}
     assert (head["InstanceType"], head["Networking"]["ElasticIp"]) == ("t3.xlarge", True)
@@ -52,7 +48,7 @@ def test_the_cluster_is_the_originals_in_todays_terms():
 
 
 def test_each_bucket_has_exactly_one_entry_and_the_key_goes_to_the_head_node_alone():
-    config = rendered()
+    config = render_configuration()
     head, [queue] = config["HeadNode"], config["Scheduling"]["SlurmQueues"]
     for kind in head, queue:
         assert kind["Iam"]["S3Access"] == [{"BucketName": "bucket", "KeyName": "one/*"}]
@@ -64,12 +60,12 @@ def test_each_bucket_has_exactly_one_entry_and_the_key_goes_to_the_head_node_alo
 
 
 def test_empty_bucket_and_policy_leave_their_sections_empty():
-    head = rendered(BOOTSTRAP_BUCKET="", **LITERAL)["HeadNode"]
+    head = render_configuration(BOOTSTRAP_BUCKET="", **LITERAL)["HeadNode"]
     assert head["Iam"] == {"S3Access": [], "AdditionalIamPolicies": []}
 
 
 def test_slurm_takes_the_tokens_of_the_key_that_the_boot_script_writes():
-    custom = rendered()["Scheduling"]["SlurmSettings"]["CustomSlurmSettings"]
+    custom = render_configuration()["Scheduling"]["SlurmSettings"]["CustomSlurmSettings"]
     assert custom == [
         {"AuthAltTypes": "auth/jwt"},
         {"AuthAltParameters": "jwt_key=/var/spool/slurm.state/jwt_hs256.key"},
@@ -84,7 +80,7 @@ def test_slurm_takes_the_tokens_of_the_key_that_the_boot_script_writes():
 @given(name=st.sampled_from(sorted(GOOD)), value=st.text(max_size=50))
 def test_whatever_a_value_is_it_stands_in_the_yaml_as_it_was_given_or_is_refused_in_a_sentence(name, value):
     try:
-        config = rendered(**{name: value})
+        config = render_configuration(**{name: value})
     except ClusterError as refused:
         config, sentence = None, str(refused)
     if config is None:

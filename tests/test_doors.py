@@ -8,9 +8,9 @@ from sandbox import exposure
 from slurm_cluster.config import template
 from slurm_cluster.project import Project
 from slurm_cluster.views import checks
-from tests.conftest import REGION, ROOT, SETTINGS
-from tests.test_parameters import GOOD
-from tests.walk import SSH_FROM
+from tests.support import REGION, ROOT, SETTINGS
+from tests.support.recorded_walk import SSH_FROM
+from tests.support.valid_files import GOOD_PARAMETERS as GOOD
 
 pytestmark = pytest.mark.xdist_group("walk")
 
@@ -56,7 +56,7 @@ def test_from_an_address_only_ssh_is_open_and_only_from_ssh_from(walked):
 
 def test_a_rule_that_somebody_adds_is_a_door_whatever_it_names(ec2, cluster):
     peer = ec2.create_security_group(GroupName="peer-x", Description="x")["GroupId"]
-    before = exposure.table(REGION)
+    before = exposure.list_open_ports(REGION)
     for permission in (
         {"IpProtocol": "tcp", "FromPort": 8082, "ToPort": 8082, "Ipv6Ranges": [{"CidrIpv6": "::/0"}]},
         {"IpProtocol": "udp", "FromPort": 1, "ToPort": 9, "PrefixListIds": [{"PrefixListId": "pl-01234567"}]},
@@ -64,7 +64,7 @@ def test_a_rule_that_somebody_adds_is_a_door_whatever_it_names(ec2, cluster):
         {"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535, "IpRanges": [{"CidrIp": "0.0.0.0/1"}]},
     ):
         ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[permission])
-    new = {(door.ports, door.source) for door in set(exposure.table(REGION)) - set(before)}
+    new = {(door.ports, door.source) for door in set(exposure.list_open_ports(REGION)) - set(before)}
     assert new == {
         ("tcp 8082", "::/0"),
         ("udp 1-9", "pl-01234567"),
@@ -107,5 +107,5 @@ def test_the_documented_connections_are_those_of_the_cluster(walked):
     told: dict[tuple[str, str], list[str]] = {}
     for door in walked.doors:
         if door.source != FILE_SYSTEM:  # whose mount targets ask nobody for anything
-            told.setdefault((MACHINES[door.machine], door.ports), []).append(SOURCES[door.source])
+            told.setdefault((MACHINES[door.target], door.ports), []).append(SOURCES[door.source])
     assert shown == [(*door, ", ".join(sorted(sources, reverse=True))) for door, sources in told.items()]

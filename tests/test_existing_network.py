@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sandbox import inventory
+from sandbox import list_resources
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.config import temp_config
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.steps import existing_network
-from tests.conftest import REGION, make_cluster
-from tests.test_tasks import said
+from tests.support import REGION
+from tests.support.task_runner import get_output as said
 
 FILE = Path("temp-config.yml")
 
@@ -56,7 +57,7 @@ def subnets(ec2, network):
 
 
 def test_it_is_named_in_the_file_that_the_wizard_writes_and_nothing_in_aws_changes(office, invoke):
-    before = inventory(REGION)
+    before = list_resources(REGION)
     assert office["vpc"] in configure(invoke, office)
     assert temp_config.read_temp_config(FILE) == (
         REGION,
@@ -64,7 +65,7 @@ def test_it_is_named_in_the_file_that_the_wizard_writes_and_nothing_in_aws_chang
         office["public"],
         office["private"],
     )
-    assert inventory(REGION) == before
+    assert list_resources(REGION) == before
 
 
 def test_doing_it_again_changes_nothing(office, invoke):
@@ -81,7 +82,7 @@ def test_a_second_network_beside_the_clusters_own_is_refused(office, network, in
 
 
 def test_a_cluster_lives_in_it_and_is_taken_away_and_it_stands_untouched(office, ec2, cloudformation, invoke):
-    before = inventory(REGION)
+    before = list_resources(REGION)
     configure(invoke, office)
     make_cluster("pcluster-ubuntu", office, cloudformation)
     said(invoke("connect-uqle"))
@@ -90,7 +91,7 @@ def test_a_cluster_lives_in_it_and_is_taken_away_and_it_stands_untouched(office,
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
     printed = said(invoke("down", "--yes", "--all"))
     assert f"The network {office['vpc']} stays" in printed
-    assert {thing for thing in inventory(REGION) if thing.kind != "bucket"} == before
+    assert {thing for thing in list_resources(REGION) if thing.kind != "bucket"} == before
     assert tags(ec2, office) == []
     assert FILE.exists()
 

@@ -8,7 +8,7 @@ import pytest
 
 from slurm_cluster import files
 from slurm_cluster.errors import ClusterError
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 
 def test_a_file_is_replaced_whole_and_has_its_mode_from_the_start():

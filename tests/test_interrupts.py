@@ -7,10 +7,11 @@ import pytest
 from sandbox import faults, fleet, stacks
 from sandbox.api_calls import client
 from sandbox.rehearsal import INVOKE
+from sandbox.small_cluster import make_cluster, start_fleet
 from slurm_cluster.aws import uqle_instance
 from slurm_cluster.steps.uqle import find_launch_target
-from tests.conftest import REGION, make_cluster, run_fleet
-from tests.terminal import CTRL_C, Terminal
+from tests.support import REGION
+from tests.support.terminal import CTRL_C, Terminal
 
 SENTENCE = "Stopped. AWS continues. Run the same command again to keep watching."
 
@@ -28,9 +29,9 @@ def interrupted(task, when):
 
 @pytest.fixture
 def slow(account, monkeypatch):
-    monkeypatch.setattr(stacks, "SECONDS", 30)
-    monkeypatch.setattr(stacks, "SMALL", 1)
-    monkeypatch.setattr(stacks, "DELETION", 300)
+    monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 30)
+    monkeypatch.setattr(stacks, "MIN_SLOW_RESOURCES", 1)
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 300)
 
 
 def test_creating_a_cluster(network, cloudformation, slow):
@@ -62,8 +63,8 @@ def test_waiting_until_an_instance_is_terminated(cluster, project, ec2, monkeypa
 
 
 def test_pausing_and_resuming(cluster, monkeypatch):
-    run_fleet("pcluster-ubuntu")
-    monkeypatch.setattr(fleet, "NEXT", {})
+    start_fleet("pcluster-ubuntu")
+    monkeypatch.setattr(fleet, "NEXT_STATUS", {})
     assert interrupted("pause", "STOP_REQUESTED, to be STOPPED")[-1] == SENTENCE
     assert interrupted("resume", "START_REQUESTED, to be RUNNING")[-1] == SENTENCE
 
@@ -72,7 +73,7 @@ def test_taking_everything_away_stops_at_each_part(
     cluster, network, ec2, cloudformation, invoke, slow, monkeypatch
 ):
     """Ctrl-C ends `down` at once, with status 130, and nothing after the part that it interrupts is done."""
-    run_fleet("pcluster-ubuntu")
+    start_fleet("pcluster-ubuntu")
     for task in ("upload-bootstrap", "create-jwt-key", "connect-uqle"):
         assert invoke(*task.split()).returncode == 0
     with monkeypatch.context() as patched:
@@ -82,18 +83,18 @@ def test_taking_everything_away_stops_at_each_part(
     assert invoke("disconnect-uqle").returncode == 0
     interrupted("down --yes --all", "DELETE_IN_PROGRESS")  # of the cluster
     assert what_all_deletes() == {"bucket", "secret"}
-    monkeypatch.setattr(stacks, "SECONDS", 0)
-    monkeypatch.setattr(stacks, "DELETION", 0)
+    monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 0)
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 0)
     assert invoke("delete-cluster", "--yes").returncode == 0
-    monkeypatch.setattr(stacks, "DELETION", 300)
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 300)
     interrupted("down --yes --all", "DELETE_IN_PROGRESS")  # of the network
     assert what_all_deletes() == {"bucket", "secret"}
-    monkeypatch.setattr(stacks, "DELETION", 0)
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 0)
     assert invoke("delete-network").returncode == 0
-    with faults.injected(faults.meeting(2, seconds=10), only="DeletePolicy") as held:
+    with faults.inject(faults.hold_until(2, seconds=10), only="DeletePolicy") as held:
         terminal = Terminal([*INVOKE, "down", "--yes", "--all"])
         terminal.wait_for("There is no network")
-        while not held.met:
+        while not held.failed_calls:
             time.sleep(0.05)
         terminal.type(CTRL_C)
         assert terminal.end() == 130, terminal.written
@@ -124,10 +125,10 @@ def what_all_deletes():
 def test_down_stops_when_the_networks_stack_may_not_be_deleted(network, ec2, invoke):
     assert invoke("upload-bootstrap").returncode == 0
     assert invoke("create-jwt-key").returncode == 0
-    denied = faults.refusing(
+    denied = faults.fail_with_error(
         "AccessDenied", "User: me is not authorized to perform: cloudformation:DeleteStack", 403
     )
-    with faults.injected(denied, then=denied, only="DeleteStack"):
+    with faults.inject(denied, then=denied, only="DeleteStack"):
         answer = invoke("down", "--yes", "--all")
     assert answer.returncode == 1
     assert "AWS denies cloudformation:DeleteStack" in answer.printed

@@ -64,11 +64,11 @@ def test_a_secret_that_somebody_else_scheduled_for_deletion_comes_back_with_its_
 def test_an_answer_that_is_cut_off_never_leads_to_another_key(cut_at, manager, project, invoke):
     jwt_secret.ensure_secret(manager, project.secret, "pcluster-ubuntu")
     key = jwt_secret.read_key(manager, project.secret)
-    with faults.injected(
-        faults.first(*[faults.cut_off] * cut_at), then=None, only="DescribeSecret"
+    with faults.inject(
+        faults.use_in_turn(*[faults.truncate_response] * cut_at), then=None, only="DescribeSecret"
     ) as injection:
         answer = invoke("create-jwt-key")
-    assert injection.met
+    assert injection.failed_calls
     assert answer.returncode == 0, answer.printed
     assert jwt_secret.read_key(manager, project.secret) == key
 
@@ -77,13 +77,13 @@ def test_answers_that_are_all_cut_off_are_a_sentence_and_leave_the_key(manager, 
     jwt_secret.ensure_secret(manager, project.secret, "pcluster-ubuntu")
     key = jwt_secret.read_key(manager, project.secret)
     for task in ("create-jwt-key", "fill-parameters --ssh-from 203.0.113.7/32", "status"):
-        with faults.injected(faults.cut_off, then=faults.cut_off, only="DescribeSecret"):
+        with faults.inject(faults.truncate_response, then=faults.truncate_response, only="DescribeSecret"):
             assert invoke(*task.split()).returncode == 1
     assert jwt_secret.read_key(manager, project.secret) == key
 
 
 def test_a_new_secret_whose_answer_is_cut_off_is_created_once(manager, project, invoke):
-    with faults.injected(faults.cut_off, only="CreateSecret"):
+    with faults.inject(faults.truncate_response, only="CreateSecret"):
         assert invoke("create-jwt-key").returncode == 0
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", jwt_secret.read_key(manager, project.secret))
 

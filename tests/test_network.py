@@ -1,9 +1,9 @@
 import pytest
 
 from sandbox.api_calls import client
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import network as networks
 from slurm_cluster.errors import ClusterError
-from tests.conftest import make_cluster
 
 
 @pytest.fixture

@@ -5,22 +5,10 @@ import pytest
 
 from slurm_cluster.config import parameters, template
 from slurm_cluster.errors import ClusterError
-from tests.conftest import ROOT
+from tests.support import ROOT
+from tests.support.valid_files import GOOD_PARAMETERS as GOOD
 
 FILE = Path("config-parameters.json")
-GOOD = {
-    "AWS_REGION": "eu-west-2",
-    "SSH_KEY_PAIR": "pcluster-ubuntu",
-    "PRIVATE_SUBNET": "subnet-0123456789abcdef0",
-    "PUBLIC_SUBNET": "subnet-0fedcba9876543210",
-    "CUSTOM_BOOT_ACTION_START": "s3://bucket/one/start.sh",
-    "CUSTOM_BOOT_ACTION_CONFIGURED": "https://example.org/configured.sh?a=1&b=2",
-    "SLURM_JWT_KEY": "arn:aws:secretsmanager:eu-west-2:123456789012:secret:one-eu-west-2-slurm-jwt-key-AbCdEf",
-    "SLURM_JWT_POLICY": "arn:aws:iam::123456789012:policy/parallelcluster/one-eu-west-2-read-slurm-jwt-key",
-    "BOOTSTRAP_BUCKET": "bucket",
-    "CLUSTER_NAME": "one",
-    "SSH_FROM": "203.0.113.7/32",
-}
 
 
 def test_the_rules_the_example_and_the_template_have_the_same_names():

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import pytest
 
 from sandbox.api_calls import client
-from sandbox.policies import allows, listed, matches
-from sandbox.record import Call
+from sandbox.policies import as_list, is_allowed, is_match
+from sandbox.record import RecordedCall
 from slurm_cluster.aws import permissions
 from slurm_cluster.project import Project
 from slurm_cluster.views import checks
-from tests.conftest import REGION, ROOT, SETTINGS
-from tests.walk import Walk
+from tests.support import REGION, ROOT, SETTINGS
+from tests.support.recorded_walk import RecordedWalk
 
 pytestmark = pytest.mark.xdist_group("walk")
 
@@ -88,7 +88,7 @@ KINDS = {
 }
 
 
-def needs(call: Call, tags: dict[str, dict[str, str]]) -> Iterator[Need]:
+def needs(call: RecordedCall, tags: dict[str, dict[str, str]]) -> Iterator[Need]:
     """Give the permissions that a call needs, on what it is about."""
     given, service = call.arguments, PREFIXES.get(call.service, call.service)
     action = ACTIONS.get(f"{service}:{call.operation}", f"{service}:{call.operation}")
@@ -176,22 +176,22 @@ def resource_of(service: str, given: dict) -> str:
     return f"arn:aws:{service}:{REGION}:{'' if service == 'ssm' else ACCOUNT}:{kind}{name}" if name else "*"
 
 
-def of_tasks(walked: Walk) -> set[Need]:
+def of_tasks(walked: RecordedWalk) -> set[Need]:
     return {
         need
         for call in walked.calls
-        if "app/slurm-cluster" in call.agent
+        if "app/slurm-cluster" in call.user_agent
         for need in needs(call, walked.tags)
     }
 
 
-def of_pcluster(walked: Walk) -> set[Need]:
+def of_pcluster(walked: RecordedWalk) -> set[Need]:
     """Give what the command line of pcluster calls, and CloudFormation in the name of whoever asks for a stack."""
-    others = [call for call in walked.calls if "app/slurm-cluster" not in call.agent]
+    others = [call for call in walked.calls if "app/slurm-cluster" not in call.user_agent]
     return {
         need
         for call in others
-        if (call.whose, call.operation) not in NOBODYS
+        if (call.source, call.operation) not in NOBODYS
         for need in needs(call, walked.tags)
     }
 
@@ -201,12 +201,12 @@ def refused(asked: set[Need], *policies: dict) -> list[Need]:
     return sorted(
         n
         for n in asked
-        if n.action not in FREE and not allows(policies, n.action, n.resource, dict(n.context))
+        if n.action not in FREE and not is_allowed(policies, n.action, n.resource, dict(n.context))
     )
 
 
 def actions(policy: dict) -> set[str]:
-    return {action for statement in policy["Statement"] for action in listed(statement["Action"])}
+    return {action for statement in policy["Statement"] for action in as_list(statement["Action"])}
 
 
 def test_the_tasks_call_nothing_that_their_policy_does_not_allow(walked):
@@ -216,7 +216,8 @@ def test_the_tasks_call_nothing_that_their_policy_does_not_allow(walked):
 def test_the_tasks_policy_allows_nothing_that_no_task_calls(walked):
     called = {need.action for need in of_tasks(walked)}
     assert (
-        sorted(action for action in actions(TASKS) if not any(matches(action, each) for each in called)) == []
+        sorted(action for action in actions(TASKS) if not any(is_match(action, each) for each in called))
+        == []
     )
 
 
@@ -236,7 +237,7 @@ def test_pclusters_policy_allows_only_what_aws_documents_or_what_the_wizards_net
     documented = [f"{service}:{name}" for service, names in services for name in names.split()]
     called = {need.action for need in of_pcluster(walked)} | ROUTES
     undocumented = {
-        action for action in actions(PCLUSTER) if not any(matches(each, action) for each in documented)
+        action for action in actions(PCLUSTER) if not any(is_match(each, action) for each in documented)
     }
     assert sorted(undocumented - called) == []
 
@@ -253,7 +254,7 @@ def test_pclusters_policy_covers_each_table_of_the_clusters_templates(walked):
     for table in tables:
         for name in ("CreateTable", "DescribeTable", "TagResource", "DeleteTable"):
             arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}"
-            assert allows([TASKS, PCLUSTER], f"dynamodb:{name}", arn, {}), f"{name} on {table}"
+            assert is_allowed([TASKS, PCLUSTER], f"dynamodb:{name}", arn, {}), f"{name} on {table}"
 
 
 @pytest.mark.parametrize("path", permissions.FILES)
@@ -293,7 +294,10 @@ def test_who_has_both_policies_lacks_nothing(person):
     for path in permissions.FILES:
         arn = person.create_policy(PolicyName=path.stem, PolicyDocument=path.read_text())["Policy"]["Arn"]
         person.attach_user_policy(UserName="person", PolicyArn=arn)
-    assert told() == [("PASS", "all of permissions.json"), ("PASS", "all of permissions-pcluster.json")]
+    assert told() == [
+        ("PASS", "everything in iam/permissions.json is allowed"),
+        ("PASS", "everything in iam/permissions-pcluster.json is allowed"),
+    ]
     assert {result for result, _ in told(cluster_name="second")} == {
         "WARN"
     }  # the policies are for one cluster
@@ -303,7 +307,8 @@ def test_what_is_missing_is_named(person):
     lacking = json.loads((ROOT / "iam" / "permissions.json").read_text())
     lacking["Statement"] = [each for each in lacking["Statement"] if each["Sid"] != "Scripts"]
     person.put_user_policy(UserName="person", PolicyName="some", PolicyDocument=json.dumps(lacking))
-    assert told()[0] == ("WARN", "s3:DeleteObject, s3:GetObject, s3:PutObject missing of permissions.json")
+    actions = "s3:DeleteObject, s3:GetObject, s3:PutObject"
+    assert told()[0] == ("WARN", f"{actions} missing; iam/permissions.json lists what is needed")
 
 
 def test_an_account_that_does_not_tell_is_unknown(account):

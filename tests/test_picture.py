@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from sandbox.small_cluster import make_cluster
 from scripts import screenshots
 from slurm_cluster.aws import security_groups, uqle_instance
 from slurm_cluster.steps.uqle import find_launch_target
 from slurm_cluster.views import picture
 from slurm_cluster.views.connectivity import CREATE_INSTANCE
-from tests.conftest import make_cluster
 
 HOSTILE = "\"'><script>alert(1)</script><svg onload=alert(2)>&amp;{{ 7*7 }}</title></style>"
 
@@ -108,11 +108,11 @@ def test_the_inbound_rules_are_those_that_ec2_answers(connected, cluster, projec
         "All traffic",
         "All",
         "All",
-        f"{cluster['group']} this group: its members admit each other",
+        f"{cluster['group']} this group: all traffic between its members",
     ]
     assert row(page, "203.0.113.7/32", "UQLE instance") == ["22, SSH", ids["203.0.113.7/32"]]
     assert row(page, "UQLE instance", "head node") == ["8082, Slurm REST API", ids["group"]]
-    assert row(page, "outside", "head node", "8082, Slurm REST API") == ["no rule, as it should be"]
+    assert row(page, "outside", "head node", "8082, Slurm REST API") == ["no rule, as intended"]
 
 
 def test_the_network_settings_are_the_instances(connected, cluster, network, project, ec2):
@@ -135,7 +135,7 @@ def test_the_file_system_settings_are_those_of_the_user_data_and_the_mount_targe
         f"{target['MountTargetId']} {target['IpAddress']} in eu-west-2a, available"
     ]
     assert row(page, "Automatically create and attach security groups") == [
-        "No: it has the head node's group alone"
+        "No: its only group is the head node's"
     ]
     [mounts] = [cells[1] for cells in page.rows if cells[0].startswith("Automatically mount")]
     assert mounts == f"✓ Yes: its user data mounts {file_system}"
@@ -163,7 +163,7 @@ def test_a_machine_that_mounts_something_else_or_is_in_other_groups_is_not_taken
     assert mounts == "No: its user data does not mount this file system"
     assert row(page, "Security groups") == [f"{other} other"]
     assert row(page, "Automatically create and attach security groups") == [
-        f"Cannot be told: it is also a member of {other} other"
+        f"Unknown: it is also a member of {other} other"
     ]
     assert row(page, "UQLE instance", "head node") == [
         "8082, Slurm REST API",
@@ -187,8 +187,8 @@ def test_a_rule_that_was_taken_away_is_missing(connected, cluster, project, ec2)
 def test_a_rest_api_that_is_open_to_the_world_is_said(connected, cluster, project, ec2):
     everybody = {"IpProtocol": "tcp", "FromPort": 8000, "ToPort": 9000, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
     ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[everybody])
-    [said] = row(read(project), "0.0.0.0/0 (anybody)", "head node", "8082, Slurm REST API")
-    assert re.fullmatch(r"open take away sgr-\w+", said)
+    [said] = row(read(project), "0.0.0.0/0 (anyone)", "head node", "8082, Slurm REST API")
+    assert re.fullmatch(r"open delete rule sgr-\w+", said)
 
 
 def test_a_rule_for_the_networks_addresses_admits_its_machines(cluster, project, ec2):
@@ -202,7 +202,7 @@ def test_a_stopped_machine_has_no_address_and_says_why(connected, project, ec2, 
     found = {**uqle_instance.find_instance(ec2, "pcluster-ubuntu"), "State": {"Name": "stopped"}}
     del found["PublicIpAddress"]
     monkeypatch.setattr(uqle_instance, "find_instance", lambda *_: found)
-    assert row(read(project), "Auto-assign public IP") == ["No address while it is stopped"]
+    assert row(read(project), "Auto-assign public IP") == ["No address while the instance is stopped"]
 
 
 def test_nothing_in_names_and_tags_can_run(connected, network, project, ec2):
@@ -251,9 +251,9 @@ def test_what_differs_from_run_to_run_is_made_the_same_and_stays_distinct():
         "sg-1111111111aaaaaaa x-HeadNodeSecurityGroup-ABCDEFGHIJKL sg-2222222222b sg-1111111111aaaaaaa fs-12345678 10.0.0.8",
         "sg-9999999999aaaaaaa x-HeadNodeSecurityGroup-ZYXWVUTSRQPO sg-8888888888b sg-9999999999aaaaaaa fs-87654321 10.0.0.7",
     ]
-    first, second = map(screenshots.normalised, runs)
+    first, second = map(screenshots.normalize, runs)
     assert first == second
     one, _, other, again, *_ = first.split()
     assert one == again != other
     kept = "203.0.113.7/32 10.0.0.0/16 10.0.16.0/20 8082"
-    assert screenshots.normalised(kept) == kept
+    assert screenshots.normalize(kept) == kept

@@ -6,8 +6,8 @@ import yaml
 from slurm_cluster.aws import script_bucket
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.steps import preflight
-from tests.conftest import ROOT
-from tests.test_configuration import rendered
+from tests.support import ROOT
+from tests.support.valid_files import render_configuration
 
 FILE = Path("config.yml")
 
@@ -19,7 +19,7 @@ def config(project):
     script_bucket.ensure_bucket(s3, project.bucket, project.account, "eu-west-2")
     script_bucket.upload_scripts(s3, script_bucket.FOLDER, project.bucket, "one", project.account)
     uris = script_bucket.get_script_uris(ROOT / "bootstrap", project.bucket, "one")
-    return rendered(**uris, BOOTSTRAP_BUCKET=project.bucket)
+    return render_configuration(**uris, BOOTSTRAP_BUCKET=project.bucket)
 
 
 def check(project, config):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.rehearsal import INVOKE
-from tests.test_tasks import said
+from tests.support.task_runner import get_output as said
 
 CONFIG = """\
 [profile work]

@@ -13,7 +13,7 @@ from invoke.parser import Parser, ParserContext
 from sandbox import rehearsal
 from scripts import readme_outputs
 from slurm_cluster.config import parameters, settings
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 README = (ROOT / "README.md").read_text()
 DOCS = {
@@ -81,7 +81,7 @@ def test_every_status_of_the_boot_scripts_is_in_the_table_of_the_troubleshooting
 
 def test_every_step_that_the_rehearsal_walks_shows_its_output():
     shown = [block["task"] for block in readme_outputs.BLOCK.finditer(README)]
-    walked = [step.task.split()[0] for step in [*rehearsal.STEPS, rehearsal.Step(rehearsal.BACK)]]
+    walked = [step.task.split()[0] for step in [*rehearsal.STEPS, rehearsal.TEARDOWN]]
     assert set(shown) == set(walked)
     assert all(f"$ invoke {task}" in README for task in shown)
     for path, document in DOCS.items():

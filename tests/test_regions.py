@@ -5,7 +5,7 @@ import pytest
 
 from slurm_cluster.config import regions
 from slurm_cluster.errors import ClusterError
-from tests.test_temp_config import GOOD
+from tests.support.valid_files import GOOD_TEMP_CONFIG as GOOD
 
 PARAMETERS, TEMP_CONFIG = Path("config-parameters.json"), Path("temp-config.yml")
 

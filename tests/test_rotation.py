@@ -1,9 +1,6 @@
 """With a stand-in for ssh on PATH, which takes down what it was asked; on real nodes, `tests/nodes/uqle` has a key changed."""
 
 import json
-import os
-import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,30 +8,10 @@ import pytest
 from slurm_cluster.aws import jwt_secret, script_bucket
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import key_rotation
-from tests.test_slurm_rest import KEY, Slurmrestd
+from tests.support.slurmrestd import KEY, Slurmrestd, served
 
 THROUGH, SECRET = "ubuntu@203.0.113.7", "arn:aws:secretsmanager:eu-west-2:123456789012:secret:a-key-AbCdEf"
 OTHER = KEY.upper()
-STAND_IN = """
-import json, os, sys
-line, ends = sys.argv[-1], json.loads(os.environ.get("STAND_IN_ENDS", "{}"))
-with open(os.environ["STAND_IN_LOG"], "a") as log:
-    print(json.dumps([sys.argv[1:], sys.stdin.read()]), file=log)
-status, said = next((end for start, end in ends.items() if line.startswith(start)), (0, ""))
-print(said, file=sys.stderr if status == 255 else sys.stdout)
-sys.exit(status)
-"""
-
-
-@pytest.fixture
-def asked(tmp_path, monkeypatch):
-    """What ssh was asked: its arguments, and what it had to read."""
-    Path(tmp_path, "ssh").write_text(f"#!{sys.executable}\n{STAND_IN}")
-    Path(tmp_path, "ssh").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("STAND_IN_LOG", str(tmp_path / "log"))
-    log = tmp_path / "log"
-    return lambda: [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 @pytest.fixture
@@ -46,20 +23,19 @@ def stands(cluster, key_pair, project):
 
 @pytest.fixture
 def slurmrestd(tmp_path):
-    with Slurmrestd(tmp_path) as server:
-        threading.Thread(target=server.serve_forever).start()
+    with served(Slurmrestd(tmp_path)) as server:
         yield server
-        server.shutdown()
 
 
 def test_the_head_node_runs_the_boot_scripts_own_step_with_the_arn_and_then_starts_slurm_again(asked):
-    key_rotation.install_key(THROUGH, Path("cluster.pem"), SECRET)
+    boot_script = Path(script_bucket.FOLDER, "on_node_start_ubuntu.sh").read_text()
+    key_rotation.install_key(THROUGH, Path("cluster.pem"), SECRET, boot_script)
     [[arguments, script]] = asked()
     assert arguments[-2:] == [
         THROUGH,
         f"sudo bash -s -- {SECRET} && sudo systemctl restart slurmdbd.service slurmctld.service",
     ]
-    assert script == Path(script_bucket.FOLDER, "on_node_start_ubuntu.sh").read_text()
+    assert script == boot_script
 
 
 @pytest.mark.usefixtures("asked")
@@ -68,19 +44,22 @@ def test_a_step_that_fails_on_the_head_node_is_said_in_its_own_words(monkeypatch
         "STAND_IN_ENDS",
         json.dumps({"sudo bash": [77, "aws: denied\n[bash] ERROR: the secret cannot be read"]}),
     )
-    said = r"in the secret and not yet on the head node \(\[bash\] ERROR: the secret cannot be read\): .*run this again"
+    reason = r"\(\[bash\] ERROR: the secret cannot be read\)"
+    said = rf"in the secret but not yet on the head node {reason}\. .*Run this again"
     with pytest.raises(ClusterError, match=said):
-        key_rotation.install_key(THROUGH, Path("cluster.pem"), SECRET)
+        key_rotation.install_key(THROUGH, Path("cluster.pem"), SECRET, "echo a boot script")
 
 
 @pytest.mark.parametrize(
     ("end", "sentence"),
     [
         pytest.param(
-            [255, "Permission denied (publickey)."], "No way in: ssh does not open", id="that lets nobody in"
+            [255, "Permission denied (publickey)."],
+            "Login failed: ssh cannot log in to",
+            id="that lets nobody in",
         ),
         pytest.param(
-            [1, "sudo: a password is required"], "does not let us be root", id="that lets nobody be root"
+            [1, "sudo: a password is required"], "does not allow sudo", id="that lets nobody be root"
         ),
     ],
 )
@@ -109,10 +88,8 @@ def test_a_key_that_was_given_literally_is_refused_and_the_sentence_says_why(sta
     Path("config-parameters.json").write_text(json.dumps({"SLURM_JWT_KEY": "k" * 40}))
     done = invoke("rotate-jwt-key")
     assert done.returncode == 1
-    assert (
-        "is the key itself, and so an argument of the head node, which nobody can change on a cluster that stands"
-        in done.stderr
-    )
+    message = "is the key itself, not the ARN of a secret. It cannot change on a running cluster"
+    assert message in done.stderr
     assert (stands(), asked()) == (before, [])
 
 
@@ -125,7 +102,7 @@ def test_without_a_cluster_or_a_secret_the_step_that_makes_it_is_named(
 
 def test_the_new_key_is_proven_and_the_old_one_refused(slurmrestd):
     slurmrestd.key = KEY
-    assert "of the new key accepted, of the old key refused" in key_rotation.verify_rotation(
+    assert "the new key is accepted, the old key is refused" in key_rotation.verify_rotation(
         slurmrestd.url, KEY, OTHER
     )
 
@@ -134,8 +111,8 @@ def test_a_slurm_that_goes_on_with_the_old_key_is_said(slurmrestd, monkeypatch):
     monkeypatch.setattr(key_rotation, "START_TIMEOUT", 0)
     slurmrestd.key = OTHER
     with pytest.raises(
-        ClusterError, match="The new key is on the head node, and Slurm does not take it yet. Token refused"
+        ClusterError, match="The new key is on the head node, but Slurm does not accept it yet. Token refused"
     ):
         key_rotation.verify_rotation(slurmrestd.url, KEY, OTHER)
-    with pytest.raises(ClusterError, match="Slurm goes on taking tokens of the old key: run this again"):
+    with pytest.raises(ClusterError, match="Slurm still accepts tokens of the old key. Run this again"):
         key_rotation.verify_rotation(slurmrestd.url, OTHER, OTHER)

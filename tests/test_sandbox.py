@@ -10,9 +10,9 @@ import sys
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox import inventory, public_images, stacks
+from sandbox import list_resources, public_images, stacks
 from sandbox.api_calls import client
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 REGION = "eu-west-2"
 PERSONS = {
@@ -73,7 +73,7 @@ def test_every_other_host_is_behind_a_proxy_that_is_not_there():
 def test_the_ssh_that_is_first_on_the_path_connects_to_nothing(program):
     answer = in_sandbox(program, "ubuntu@203.0.113.1")
     assert answer.returncode == 255
-    assert answer.stderr == f"{program}: no machine boots here: this is the emulated AWS\n"
+    assert answer.stderr == f"{program}: no machine boots in the emulated AWS\n"
 
 
 def test_the_status_of_the_command_is_passed_on():
@@ -91,7 +91,7 @@ def test_invoke_passes_the_status_and_the_output_on(invoke):
 def test_a_shell_is_announced_by_a_banner(invoke):
     answer = invoke("sandbox", SHELL="/bin/true")
     assert answer.returncode == 0
-    assert "This shell is in the emulated AWS" in answer.stderr
+    assert "This shell uses an emulated AWS" in answer.stderr
 
 
 def test_it_listens_on_this_machine_alone(ec2):
@@ -102,7 +102,7 @@ def test_it_listens_on_this_machine_alone(ec2):
 
 
 def test_addresses_are_of_the_network_for_documentation(ec2, network):
-    image = public_images.image_id(REGION, public_images.UBUNTU_IMAGE)
+    image = public_images.get_image_id(REGION, public_images.UBUNTU_IMAGE)
     interface = {"DeviceIndex": 0, "SubnetId": network["public"], "AssociatePublicIpAddress": True}
     ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])
     ec2.allocate_address(Domain="vpc")
@@ -121,7 +121,7 @@ def code_of(call, **arguments):
 
 def test_a_client_token_is_remembered_beyond_the_instances_end(ec2):
     launch = {
-        "ImageId": public_images.image_id(REGION, public_images.UBUNTU_IMAGE),
+        "ImageId": public_images.get_image_id(REGION, public_images.UBUNTU_IMAGE),
         "MinCount": 1,
         "MaxCount": 1,
         "ClientToken": "t",
@@ -148,7 +148,7 @@ def test_what_is_in_use_is_not_deleted(ec2, cluster, network):
 def test_a_stack_whose_group_somebody_is_in_is_not_deleted_until_they_are_gone(
     ec2, cloudformation, cluster, network
 ):
-    image = public_images.image_id(REGION, public_images.UBUNTU_IMAGE)
+    image = public_images.get_image_id(REGION, public_images.UBUNTU_IMAGE)
     interface = {"DeviceIndex": 0, "SubnetId": network["public"], "Groups": [cluster["group"]]}
     made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
@@ -160,7 +160,7 @@ def test_a_stack_whose_group_somebody_is_in_is_not_deleted_until_they_are_gone(
 
 
 def test_a_deleted_stack_leaves_nothing(ec2, cloudformation, account):
-    before = inventory(REGION)
+    before = list_resources(REGION)
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     template = public_images.NETWORK_TEMPLATE.read_text()
     given = {
@@ -172,23 +172,23 @@ def test_a_deleted_stack_leaves_nothing(ec2, cloudformation, account):
     given["AvailabilityZone"] = "eu-west-2a"
     parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
     cloudformation.create_stack(StackName="n", TemplateBody=template, Parameters=parameters)
-    made = {thing.kind for thing in inventory(REGION) - before}
+    made = {thing.kind for thing in list_resources(REGION) - before}
     assert made >= {"VPC", "subnet", "internet gateway", "NAT gateway", "Elastic IP", "route table", "stack"}
     cloudformation.delete_stack(StackName="n")
     ec2.delete_vpc(VpcId=vpc)
-    assert inventory(REGION) == before
+    assert list_resources(REGION) == before
 
 
 def test_each_region_has_the_images_and_the_parameter_that_others_publish(account):
     for region in "us-east-1", "ap-southeast-2":
-        name = client("ssm", region).get_parameter(Name=public_images.UBUNTU)["Parameter"]["Value"]
+        name = client("ssm", region).get_parameter(Name=public_images.UBUNTU_PARAMETER)["Parameter"]["Value"]
         images = client("ec2", region).describe_images(ImageIds=[name])["Images"]
         assert images[0]["Name"].startswith("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64")
 
 
 def test_a_stacks_events_come_one_after_the_other(cloudformation, monkeypatch):
-    monkeypatch.setattr(stacks, "SECONDS", 0.1)
-    monkeypatch.setattr(stacks, "SMALL", 1)
+    monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 0.1)
+    monkeypatch.setattr(stacks, "MIN_SLOW_RESOURCES", 1)
     resources = {
         f"Handle{number}": {"Type": "AWS::CloudFormation::WaitConditionHandle"} for number in range(10)
     }

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 
 from sandbox import faults
 from slurm_cluster.aws import jwt_secret
-from tests.test_bad_input import run
-from tests.walk import CLUSTER
+from tests.support.in_process import run_task as run
+from tests.support.recorded_walk import CLUSTER
 
 pytestmark = pytest.mark.xdist_group("walk")
 MAY_TELL = {
@@ -109,12 +109,16 @@ def test_no_step_says_a_secret_at_its_most_talkative_and_with_faults(walked, key
 
 def test_the_key_goes_over_the_wire_only_to_and_from_the_secret(walked, key, private):
     told = {
-        (call.service, call.operation) for call in walked.calls if any(tells(part, key) for part in call.wire)
+        (call.service, call.operation)
+        for call in walked.calls
+        if any(tells(part, key) for part in call.sent_data)
     }
     assert told == MAY_TELL - {
         ("secretsmanager", "PutSecretValue")
     }  # which gave the secret another key, later
-    assert [call.operation for call in walked.calls if any(tells(part, private) for part in call.wire)] == []
+    assert [
+        call.operation for call in walked.calls if any(tells(part, private) for part in call.sent_data)
+    ] == []
 
 
 def test_the_key_is_in_no_file_but_the_one_for_uqle_which_is_its_owners_alone(walked, key):
@@ -145,17 +149,19 @@ def test_what_holds_parameters_is_its_owners_alone(walked):
     } == {0o600}
 
 
-@pytest.mark.parametrize("fault", [faults.lost, faults.broken, faults.refusing("AccessDeniedException")])
+@pytest.mark.parametrize(
+    "fault", [faults.lose_response, faults.fail_with_500, faults.fail_with_error("AccessDeniedException")]
+)
 def test_no_fault_at_a_call_about_the_secret_makes_a_task_tell_the_key(fault, cluster, project, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     run("create_jwt_key")
     key = forms(jwt_secret.read_key(project.secretsmanager, project.secret).encode())
     for task, arguments in ("create_jwt_key", []), ("handover", [True]):
-        with faults.injected(fault, at=0, only="Secret") as counted:
+        with faults.inject(fault, at=0, only="Secret") as counted:
             run(task, *arguments)
         assert counted.calls
         for at in range(1, len(counted.calls) + 1):
-            with faults.injected(fault, at, then=fault, only="Secret") as injected:
+            with faults.inject(fault, at, then=fault, only="Secret") as injected:
                 said = run(task, *arguments)
-            assert injected.met
+            assert injected.failed_calls
             assert not tells("".join(said).encode(), key), (task, at)

@@ -2,9 +2,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.api_calls import client
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import security_groups
 from slurm_cluster.errors import ClusterError
-from tests.conftest import make_cluster
 
 
 def rules(ec2, group):

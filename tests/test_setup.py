@@ -6,7 +6,7 @@ import sys
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -10,9 +10,10 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
+from sandbox import small_cluster
 from sandbox.rehearsal import INVOKE
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import shared_storage, stack
-from tests.conftest import SMALL_CLUSTER, make_cluster
 
 
 class AsJson(yaml.SafeLoader):
@@ -30,7 +31,7 @@ def efs(project):
 @pytest.fixture
 def kept(network, cloudformation):
     """A cluster whose file system outlives it, with all by which it is reached."""
-    template = yaml.load(SMALL_CLUSTER, AsJson)  # noqa: S506 - a safe loader with one tag more
+    template = yaml.load(small_cluster.TEMPLATE, AsJson)  # noqa: S506 - a safe loader with one tag more
     for kind in "FileSystem", "MountTarget", "HeadNodeSecurityGroup":
         template["Resources"][kind]["DeletionPolicy"] = "Retain"
     return make_cluster("pcluster-ubuntu", network, cloudformation, json.dumps(template))

@@ -3,9 +3,9 @@ import time
 import pytest
 
 from sandbox import resource_types, stacks
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import node_log, stack
 from slurm_cluster.errors import ClusterError
-from tests.conftest import make_cluster
 
 
 def test_a_cluster_that_is_not_there_is_told_with_those_that_are(cloudformation, network):
@@ -15,7 +15,7 @@ def test_a_cluster_that_is_not_there_is_told_with_those_that_are(cloudformation,
 
 
 def test_a_cluster_that_is_not_whole_is_told_with_its_status(cloudformation, network, monkeypatch):
-    monkeypatch.setattr(resource_types, "head_node_status", 69)
+    monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
     make_cluster("first", network, cloudformation)
     with pytest.raises(ClusterError, match="The cluster first is ROLLBACK_COMPLETE"):
         stack.require_cluster(cloudformation, "first")
@@ -43,7 +43,7 @@ def test_watching_a_creation_ends_with_everything_done(cloudformation, cluster):
 
 def test_watching_a_deletion_goes_on_until_the_stack_is_gone(cloudformation, cluster, monkeypatch):
     monkeypatch.setattr(stack, "POLL_SECONDS", [0.1])
-    monkeypatch.setattr(stacks, "DELETION", 0.5)
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 0.5)
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
     seen = [progress.status for progress in stack.watch_stack(cloudformation, cluster["stack"])]
     assert (seen[0], seen[-1]) == ("DELETE_IN_PROGRESS", "DELETE_COMPLETE")
@@ -63,7 +63,7 @@ def test_watching_an_operation_that_tells_of_nothing_ends_after_a_moment(
 def test_a_head_node_that_fails_to_boot_is_the_reason_of_the_failure(
     cloudformation, network, project, monkeypatch
 ):
-    monkeypatch.setattr(resource_types, "head_node_status", 69)
+    monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
     made = make_cluster("pcluster-ubuntu", network, cloudformation)
     logs = project.logs
     group, stream = "/aws/parallelcluster/pcluster-ubuntu-202611240000", "ip-10-0-0-10.i-1.cfn-init"
@@ -152,7 +152,7 @@ def test_without_output_of_a_script_the_log_is_chefs(project, log_group):
 
 
 def test_a_failed_creation_leaves_nothing_but_the_stack(cloudformation, ec2, network, monkeypatch):
-    monkeypatch.setattr(resource_types, "head_node_status", 69)
+    monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
     make_cluster("pcluster-ubuntu", network, cloudformation)
     groups = ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [network["vpc"]]}])[
         "SecurityGroups"

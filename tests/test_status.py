@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import fleet, uqle_instance
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.views import cluster_state, status
-from tests.conftest import SETTINGS, make_cluster
+from tests.support import SETTINGS
 
 
 def found(project):
-    return {part.name: part for part in status.list_resources(project)}
+    return {resource.name: resource for resource in status.list_resources(project)}
 
 
 def next_step(project):
@@ -19,19 +20,19 @@ def next_step(project):
 
 
 def test_an_empty_account_has_nothing_and_the_first_step_comes_next(project):
-    parts = status.list_resources(project)
-    assert not any(part.id or part.costs for part in parts)
-    assert status.get_next_step(project, parts) == "invoke create-key-pair"
+    resources = status.list_resources(project)
+    assert not any(resource.id or resource.billed for resource in resources)
+    assert status.get_next_step(project, resources) == "invoke create-key-pair"
 
 
 def test_each_part_that_stands_is_named_with_what_it_costs(project, cluster, network):
     parts = found(project)
     assert parts["VPC"].id == network["vpc"]
     assert (parts["public subnet"].id, parts["private subnet"].id) == (network["public"], network["private"])
-    assert parts["NAT gateway"].costs == "NAT gateway, public address"
+    assert parts["NAT gateway"].billed == "NAT gateway, public address"
     assert parts["cluster"].details == {"status": "CREATE_COMPLETE"}
     assert parts["head node"].details["state"] == "running"
-    assert parts["head node"].costs == "instance, disk, public address"
+    assert parts["head node"].billed == "instance, disk, public address"
     assert parts["head node group"].id == cluster["group"]
     assert parts["file system"].id.startswith("fs-")
     assert parts["mount target"].details["zone"] == "eu-west-2a"
@@ -55,7 +56,7 @@ def test_the_next_step_is_the_first_that_is_missing(network, project, cloudforma
     assert next_step(project) == "invoke verify"
     uqle_instance.stop_instance(project.ec2, "pcluster-ubuntu")
     assert next_step(project) == "invoke resume"
-    assert found(project)["UQLE instance"].costs == "disk"
+    assert found(project)["UQLE instance"].billed == "disk"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_the_fleets_status_is_what_pcluster_tells_and_is_waited_for(project, clu
 def test_an_unknown_cluster_is_told_which_there_are(project, cluster, invoke):
     shutil.rmtree(Path.home() / ".ssh")
     assert (
-        "There is no cluster second; this region has pcluster-ubuntu.\n"
+        "There is no cluster second. Clusters in this region: pcluster-ubuntu.\n"
         in invoke("status", INVOKE_CLUSTER_NAME="second").stdout
     )
 
@@ -140,5 +141,7 @@ def test_what_is_left_is_named_with_its_reason_or_how_it_goes(project, key_pair,
 def test_scripts_read_the_same_as_json(project, cluster):
     told = json.loads(status.format_json(project))
     assert (told["cluster"], told["region"]) == (SETTINGS["cluster_name"], "eu-west-2")
-    assert [part["name"] for part in told["parts"]] == [part.name for part in status.list_resources(project)]
+    assert [part["name"] for part in told["parts"]] == [
+        resource.name for resource in status.list_resources(project)
+    ]
     assert told["next"] == "invoke upload-bootstrap"

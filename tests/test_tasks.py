@@ -8,31 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import inventory, resource_types, stacks
+from sandbox import list_resources, resource_types, stacks
 from sandbox.api_calls import client
+from sandbox.small_cluster import make_cluster, start_fleet
 from slurm_cluster.aws import fleet, jwt_secret, security_groups
 from slurm_cluster.steps.uqle import find_launch_target
-from tests.conftest import REGION, ROOT, make_cluster, run_fleet
-
-
-def said(answer: subprocess.CompletedProcess[str], status: int = 0) -> str:
-    """Give what a task printed, which ended with the status and without a traceback."""
-    assert answer.returncode == status, answer.stdout + answer.stderr
-    assert "Traceback" not in answer.stdout + answer.stderr
-    return answer.stdout + answer.stderr
-
-
-@pytest.fixture
-def upload(invoke):
-    said(invoke("upload-bootstrap"))
-
-
-@pytest.fixture
-def filled(network, upload, invoke):
-    """Everything that create-cluster needs."""
-    said(invoke("create-jwt-key"))
-    said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"))
-    said(invoke("render"))
+from tests.support import REGION, ROOT
+from tests.support.task_runner import get_output as said
 
 
 def values():
@@ -163,17 +145,17 @@ def test_the_files_of_one_cluster_are_not_taken_for_another(filled, invoke):
 
 
 def test_nothing_is_lost_without_a_yes(cluster, invoke):
-    before = inventory(REGION)
+    before = list_resources(REGION)
     for task in ("down", "delete-cluster", "up"):
         assert "pass --yes" in said(
             invoke(task, *(["--ssh-from", "203.0.113.7/32"] if task == "up" else [])), 1
         )
-    assert inventory(REGION) == before
+    assert list_resources(REGION) == before
 
 
 def test_dry_runs_of_all_tasks_change_nothing_and_show_the_commands(cluster, invoke):
     Path("temp-config.yml").unlink()
-    before, files = inventory(REGION), os.listdir()
+    before, files = list_resources(REGION), os.listdir()
     printed = said(invoke("-R", "up", "--ssh-from", "203.0.113.7/32")) + said(invoke("-R", "down", "--all"))
     printed += said(invoke("-R", "ssh")) + said(invoke("-R", "ssh", "--uqle"))
     commands = printed.replace(" \\\n    ", " ").splitlines()
@@ -187,7 +169,7 @@ def test_dry_runs_of_all_tasks_change_nothing_and_show_the_commands(cluster, inv
         f"$ ssh -i {Path.home()}/.ssh/pcluster-ubuntu.pem 'ubuntu@<from connect-uqle>'",
     ]
     assert "<from configure>" in printed
-    assert inventory(REGION) == before
+    assert list_resources(REGION) == before
     assert os.listdir() == files
 
 
@@ -213,7 +195,7 @@ def test_connecting_without_the_key_pair_changes_nothing_and_says_what_to_do(clu
 
 
 def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster, ec2, project, invoke):
-    run_fleet("pcluster-ubuntu")
+    start_fleet("pcluster-ubuntu")
     dynamodb = project.dynamodb
     said(invoke("connect-uqle"))
     printed = said(invoke("pause"))
@@ -223,11 +205,11 @@ def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster,
         ec2.describe_instances(InstanceIds=[stopped])["Reservations"][0]["Instances"][0]["State"]["Name"]
         == "stopped"
     )
-    assert "Going on to cost: the NAT gateway, the head node" in printed
+    assert "Still billed: the NAT gateway, the head node" in printed
     assert "There is no running UQLE machine." in said(invoke("pause", "--quiet"))
     again = said(invoke("resume", "--quiet"))
     assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "RUNNING"
-    assert re.search(rf"{stopped} runs at 203\.0\.113\.\d+", again)
+    assert re.search(rf"{stopped} is running at 203\.0\.113\.\d+", again)
     assert again == said(invoke("resume", INVOKE_QUIET="1"))
 
 
@@ -263,8 +245,8 @@ def test_pclusters_findings_are_readable_lines(filled, invoke):
 
 
 def test_a_cluster_that_failed_says_why_and_can_be_taken_away(filled, invoke, monkeypatch):
-    monkeypatch.setattr(resource_types, "head_node_status", 69)
-    monkeypatch.setattr(stacks, "DELETION", 1)
+    monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)
     printed = said(invoke("create-cluster"), 1)
     assert "was not created" in printed
     assert "Failed with exit status 69" in printed
@@ -273,12 +255,12 @@ def test_a_cluster_that_failed_says_why_and_can_be_taken_away(filled, invoke, mo
 
 
 def test_a_wizard_that_fails_leaves_a_vpc_that_delete_network_removes(key_pair, ec2, invoke, monkeypatch):
-    from sandbox.ec2 import Cloud
+    from sandbox.ec2 import SandboxEC2Backend
 
     def refuse(*_, **__):
         raise RuntimeError("no more subnets")
 
-    monkeypatch.setattr(Cloud, "create_subnet", refuse)
+    monkeypatch.setattr(SandboxEC2Backend, "create_subnet", refuse)
     printed = said(invoke("configure"), 1)
     [vpc] = re.findall(r"It left (vpc-\w+): `invoke delete-network` deletes it", printed)
     assert vpc in said(invoke("configure"), 1)

@@ -4,16 +4,8 @@ import pytest
 
 from slurm_cluster.config import temp_config
 from slurm_cluster.errors import ClusterError
+from tests.support.valid_files import GOOD_TEMP_CONFIG as GOOD
 
-GOOD = """\
-Region: eu-west-2
-HeadNode:
-  Networking: {SubnetId: subnet-0123456789abcdef0}
-  Ssh: {KeyName: k}
-Scheduling:
-  SlurmQueues:
-    - {Name: queue1, Networking: {SubnetIds: [subnet-0fedcba9876543210]}}
-"""
 FILE = Path("temp-config.yml")
 
 

@@ -7,8 +7,8 @@ from moto.cloudformation.models import cloudformation_backends
 
 from sandbox import stacks
 from slurm_cluster.aws import security_groups
-from tests.conftest import REGION
-from tests.test_tasks import filled, said, upload  # noqa: F401 - fixtures
+from tests.support import REGION
+from tests.support.task_runner import get_output as said
 
 pytestmark = pytest.mark.xdist_group("update")  # which is begun early, as all groups are: it takes a minute
 CONFIG = Path("config.yml")
@@ -21,12 +21,9 @@ def change(old, new):
 
 
 def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(
-    filled,  # noqa: F811
-    invoke,
-    project,
-    monkeypatch,
+    filled, invoke, project, monkeypatch
 ):
-    monkeypatch.setattr(stacks, "DELETION", 1)  # pcluster looks again at what it deletes
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)  # pcluster looks again at what it deletes
     said(invoke("create-cluster"))
     said(invoke("fill-parameters", "--ssh-from", "198.51.100.1/32", "--overwrite"))  # a new home address
     said(invoke("render"))
@@ -65,7 +62,7 @@ def test_an_update_that_was_left_is_watched_to_its_end_before_another_is_begun(c
         if next(looks) == 2:
             stack.status = "UPDATE_COMPLETE"
 
-    monkeypatch.setattr(stacks.Stacks, "settle", settle)
+    monkeypatch.setattr(stacks.SandboxCloudFormationBackend, "finish_operations", settle)
     CONFIG.write_text(json.dumps({"Region": REGION}))
     printed = said(invoke("update-cluster"), 1)
     assert (

@@ -3,10 +3,10 @@ import base64
 import pytest
 from botocore.exceptions import ClientError
 
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import uqle_instance
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.steps.uqle import find_launch_target
-from tests.conftest import make_cluster
 
 
 @pytest.fixture

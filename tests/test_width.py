@@ -5,7 +5,7 @@ import re
 import pytest
 
 from sandbox.rehearsal import INVOKE
-from tests.terminal import Terminal
+from tests.support.terminal import Terminal
 
 
 def too_long(*arguments, status=0):

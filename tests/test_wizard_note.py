@@ -16,7 +16,8 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
 from slurm_cluster.steps import vpc as vpc_step
 from slurm_cluster.steps import wizard, wizard_note
-from tests.conftest import SETTINGS, lay_network
+from tests.support import SETTINGS
+from tests.support.prepared_account import prepare_network
 
 
 def test_it_does_not_start_without_the_key_pair_or_beside_a_network_of_the_clusters_own(project, network):
@@ -63,7 +64,7 @@ def start(ec2, cloudformation):
 def lay_unclaimed(ec2, cloudformation, began=None):
     """Make a network as a wizard does that has not finished, and return its VPC and the id of its stack."""
     began = began or started().removeprefix("ParallelClusterVPC-")
-    laid = lay_network(ec2, cloudformation, began=began)
+    laid = prepare_network(ec2, cloudformation, began=began)
     ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     TEMP_CONFIG.unlink()
     stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][
@@ -169,7 +170,7 @@ def test_a_vpc_that_carries_another_clusters_tag_keeps_it(ec2, cloudformation, n
 
 def test_a_wizard_that_finished_claims_the_network_that_its_file_names_and_no_other(ec2, cloudformation):
     with wizard_note.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
-        laid = lay_network(ec2, cloudformation)
+        laid = prepare_network(ec2, cloudformation)
         ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
         named(ec2, started())
     assert made == [laid["vpc"]] == network.list_cluster_vpcs(ec2, "one")
@@ -228,8 +229,11 @@ def test_the_network_of_another_person_survives_an_interrupted_wizard(ec2, cloud
         of_a.append(named(client("ec2", "eu-west-2"), started()))
         invoke.kill()
 
-    with faults.injected(
-        faults.killing(make_network_of_a, after=False), then=faults.closed, only="CreateVpc", at=1
+    with faults.inject(
+        faults.kill_caller(make_network_of_a, after=False),
+        then=faults.close_connection,
+        only="CreateVpc",
+        at=1,
     ):
         assert invoke("configure").returncode == -9
     [vpc] = of_a
@@ -247,7 +251,7 @@ def test_the_network_of_another_person_survives_an_interrupted_wizard(ec2, cloud
 
 @pytest.fixture
 def network_of_nobody(ec2, cloudformation):
-    laid = lay_network(ec2, cloudformation)
+    laid = prepare_network(ec2, cloudformation)
     ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     Path("temp-config.yml").rename("other.yml")
     return laid["vpc"]

@@ -1,4 +1,4 @@
-"""The JWT key of Slurm's REST API: a secret in Secrets Manager, and the policy by which the head node may read it."""
+"""The JWT key of Slurm's REST API: the secret that holds it, and the policy to read it."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
 
-DELETED_TAG = f"{clients.TAG}:key-is-over"  # on the secret, from its deletion until another key is in it
+DELETED_TAG = f"{clients.TAG}:key-is-over"  # on a secret that `down --all` deleted, until it gets a new key
+IAM_PATH = "/parallelcluster/"  # of AWS's documented policies for users of ParallelCluster
+KEY_BYTES = 32  # what Slurm asks for: https://slurm.schedmd.com/jwt.html
 MAX_ATTEMPTS = 3  # to get a complete answer
-IAM_PATH = (
-    "/parallelcluster/"  # IAM names that AWS's own policies for users of ParallelCluster are confined to
-)
+RECOVERY_DAYS = 7  # the shortest time in which a deleted secret can be restored
 
 
 def get_secret_name(cluster: str, region: str) -> str:
-    """Give the name of the secret."""
+    """Return the name of a cluster's secret."""
     return f"{cluster}-{region}-slurm-jwt-key"
 
 
 def get_policy_arn(cluster: str, account: str, region: str) -> str:
-    """Give the ARN of the policy; IAM's names are those of all regions, so the region is in it."""
-    return f"arn:{clients.get_partition(region)}:iam::{account}:policy{IAM_PATH}{cluster}-{region}-read-slurm-jwt-key"
+    """Return the ARN of a cluster's policy. IAM's names are global, so the region is part of it."""
+    name = f"{cluster}-{region}-read-slurm-jwt-key"
+    return f"arn:{clients.get_partition(region)}:iam::{account}:policy{IAM_PATH}{name}"
 
 
 def is_cluster_secret(arn: str, name: str) -> bool:
-    """Say whether an ARN is that of a secret of this name: AWS ends it in six characters that are other ones each time."""
-    return (
-        re.fullmatch(rf"arn:[^:]+:secretsmanager:[^:]+:\d+:secret:{re.escape(name)}-\w{{6}}", arn) is not None
-    )
+    """Return whether an ARN is that of a secret with this name; AWS appends six random characters."""
+    pattern = rf"arn:[^:]+:secretsmanager:[^:]+:\d+:secret:{re.escape(name)}-\w{{6}}"
+    return re.fullmatch(pattern, arn) is not None
 
 
 def describe_secret(manager: SecretsManagerClient, name: str) -> DescribeSecretResponseTypeDef | None:
-    """Return the secret as Secrets Manager describes it; None only if it says that there is none.
+    """Return a secret as Secrets Manager describes it; None only if it says that there is no such secret.
 
     Raises:
-        ClusterError: the answer is incomplete, as when it was cut off: botocore then returns what is left of it.
+        ClusterError: the answer is incomplete. botocore returns what is left of an answer that was cut off.
     """
     for _ in range(MAX_ATTEMPTS):
         try:
@@ -57,86 +57,88 @@ def describe_secret(manager: SecretsManagerClient, name: str) -> DescribeSecretR
             raise
         if secret.get("ARN"):
             return secret
-    raise ClusterError(f"AWS's answer about the secret {name} was incomplete: run this again.")
+    raise ClusterError(f"AWS's answer about the secret {name} was incomplete. Run this again.")
 
 
 def find_secret_arn(manager: SecretsManagerClient, name: str) -> str | None:
-    """Return the secret's ARN; None where there is none, or one that is scheduled for deletion."""
+    """Return a secret's ARN; None if there is none, or if it is scheduled for deletion."""
     secret = describe_secret(manager, name)
     return None if secret is None or secret.get("DeletedDate") else secret["ARN"]
 
 
+def create_random_key() -> str:
+    """Return a random key: 43 characters of A-Z, a-z, 0-9, - and _."""
+    return secrets.token_urlsafe(KEY_BYTES)
+
+
 def ensure_secret(manager: SecretsManagerClient, name: str, cluster: str) -> tuple[str, bool]:
-    """Create the secret, or restore it: with a new key if our own `remove` had scheduled it for deletion.
+    """Create a secret with a random key, or restore it. A key that may be in use is never replaced.
 
     Args:
         manager: a client of Secrets Manager.
         name: the secret's name.
-        cluster: for its tag.
+        cluster: the cluster's name, for the tag.
 
     Returns:
-        Its ARN, and whether the key in it is new. The key is 43 characters of A-Z, a-z, 0-9, - and _: 32 random bytes, as
-        Slurm asks for. https://slurm.schedmd.com/jwt.html
-
+        The secret's ARN, and whether the key is new.
     """
     secret = describe_secret(manager, name)
     if secret is None:
-        made = False
-        with clients.ignore_errors("ResourceExistsException"):  # somebody was quicker, and it is their key
-            tags = [{"Key": clients.TAG, "Value": cluster}]
-            manager.create_secret(Name=name, SecretString=secrets.token_urlsafe(32), Tags=tags)  # type: ignore[arg-type]
-            made = True
-        secret = describe_secret(manager, name)
-        if secret is None:
-            raise ClusterError(
-                f"AWS does not show the secret {name} yet, which was just created: run this again."
-            )
-        return secret["ARN"], made
+        is_new = create_secret(manager, name, cluster)
+        arn = find_secret_arn(manager, name)
+        if arn is None:
+            raise ClusterError(f"AWS does not show the new secret {name} yet. Run this again.")
+        return arn, is_new
     if secret.get("DeletedDate"):
         manager.restore_secret(SecretId=name)
-    over = DELETED_TAG in {tag["Key"] for tag in secret.get("Tags", [])}
-    if not over and secret.get(
-        "VersionIdsToStages"
-    ):  # the key may be in use: only rotate-jwt-key replaces it
+    was_deleted_by_us = DELETED_TAG in {tag["Key"] for tag in secret.get("Tags", [])}
+    if secret.get("VersionIdsToStages") and not was_deleted_by_us:
         return secret["ARN"], False
-    manager.put_secret_value(SecretId=name, SecretString=secrets.token_urlsafe(32))
+    manager.put_secret_value(SecretId=name, SecretString=create_random_key())
     manager.untag_resource(SecretId=name, TagKeys=[DELETED_TAG])
     return secret["ARN"], True
 
 
+def create_secret(manager: SecretsManagerClient, name: str, cluster: str) -> bool:
+    """Create a secret with a random key; return False if another process has just created it."""
+    with clients.ignore_errors("ResourceExistsException"):
+        manager.create_secret(
+            Name=name, SecretString=create_random_key(), Tags=[{"Key": clients.TAG, "Value": cluster}]
+        )
+        return True
+    return False
+
+
 def ensure_policy(iam: IAMClient, arn: str, secret_arn: str) -> bool:
-    """Make the policy that lets its holder read this one secret, or put it right.
+    """Create the policy that allows reading one secret, or correct it.
 
     Args:
         iam: a client of IAM.
         arn: the policy's ARN.
-        secret_arn: the one resource that it names.
+        secret_arn: the ARN of the secret.
 
     Returns:
-        Whether anything had to be done.
-
+        Whether anything was changed.
     """
-    document = {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret_arn}],
-    }
+    statement = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret_arn}
+    document = {"Version": "2012-10-17", "Statement": [statement]}
     if not policy_exists(iam, arn):
         with clients.ignore_errors("EntityAlreadyExists"):
-            iam.create_policy(
-                PolicyName=arn.split("/")[-1], Path=IAM_PATH, PolicyDocument=json.dumps(document)
-            )
+            name = arn.split("/")[-1]
+            iam.create_policy(PolicyName=name, Path=IAM_PATH, PolicyDocument=json.dumps(document))
         iam.get_waiter("policy_exists").wait(PolicyArn=arn)
         return True
-    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    if iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"] == document:
+    version_id = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    version = iam.get_policy_version(PolicyArn=arn, VersionId=version_id)["PolicyVersion"]
+    if version["Document"] == document:
         return False
-    delete_old_policy_versions(iam, arn)  # there may be five at most
+    delete_old_policy_versions(iam, arn)
     iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
     return True
 
 
 def policy_exists(iam: IAMClient, arn: str) -> bool:
-    """Say whether the policy is there."""
+    """Return whether a policy exists."""
     try:
         iam.get_policy(PolicyArn=arn)
     except ClientError as error:
@@ -147,7 +149,10 @@ def policy_exists(iam: IAMClient, arn: str) -> bool:
 
 
 def delete_old_policy_versions(iam: IAMClient, arn: str) -> None:
-    """Delete the policy's versions that are not in force: IAM keeps five at most, and deletes no policy that has them."""
+    """Delete the versions of a policy that are not in force.
+
+    IAM keeps at most five versions, and does not delete a policy that has old ones.
+    """
     for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
         if not version["IsDefaultVersion"]:
             with clients.ignore_errors("NoSuchEntity"):
@@ -155,7 +160,7 @@ def delete_old_policy_versions(iam: IAMClient, arn: str) -> None:
 
 
 def read_key(manager: SecretsManagerClient, name: str) -> str:
-    """Give the key, which is for a file of mode 0600 and nothing else.
+    """Return the JWT key. It may be written to a file of mode 0600, and nowhere else.
 
     Args:
         manager: a client of Secrets Manager.
@@ -163,49 +168,58 @@ def read_key(manager: SecretsManagerClient, name: str) -> str:
 
     Raises:
         ClusterError: there is no such secret, or the answer was incomplete.
-
     """
     try:
         key = manager.get_secret_value(SecretId=name).get("SecretString")
     except ClientError as error:
         if error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
             raise ClusterError(
-                "The secret with the JWT key is not there: `invoke create-jwt-key` makes it."
+                "The secret with the JWT key does not exist. `invoke create-jwt-key` creates it."
             ) from error
         raise
     if not key:
         raise ClusterError(
-            "AWS's answer with the JWT key was incomplete, or the secret is not text: run this again."
+            f"AWS's answer about {name} was incomplete, or the secret is not text. Run this again."
         )
     return key
 
 
 def delete_secret_and_policy(manager: SecretsManagerClient, iam: IAMClient, name: str, arn: str) -> list[str]:
-    """Schedule the secret for deletion in seven days, the soonest that can be undone, and delete the policy.
+    """Schedule a secret for deletion in seven days, the shortest time that AWS offers, and delete its policy.
+
+    Args:
+        manager: a client of Secrets Manager.
+        iam: a client of IAM.
+        name: the secret's name.
+        arn: the policy's ARN.
 
     Returns:
         What was deleted.
 
     Raises:
-        ClusterError: something still uses the policy.
-
+        ClusterError: the policy is attached to a role.
     """
-    gone = []
+    deleted = []
     if policy_exists(iam, arn):
-        delete_old_policy_versions(iam, arn)
-        try:
-            with clients.ignore_errors("NoSuchEntity"):
-                iam.delete_policy(PolicyArn=arn)
-        except ClientError as error:
-            if error_code(error) != "DeleteConflict":
-                raise
-            raise ClusterError(
-                f"The policy {arn} is still attached to a role: detach it, then run this again."
-            ) from error
-        gone.append(f"policy {arn.split('/')[-1]}")
+        delete_policy(iam, arn)
+        deleted.append(f"policy {arn.split('/')[-1]}")
     if find_secret_arn(manager, name):
         manager.tag_resource(SecretId=name, Tags=[{"Key": DELETED_TAG, "Value": "yes"}])
         with clients.ignore_errors("InvalidRequestException"):
-            manager.delete_secret(SecretId=name, RecoveryWindowInDays=7)
-        gone.append(f"secret {name} (for good in 7 days)")
-    return gone
+            manager.delete_secret(SecretId=name, RecoveryWindowInDays=RECOVERY_DAYS)
+        deleted.append(f"secret {name} (can be restored for {RECOVERY_DAYS} days)")
+    return deleted
+
+
+def delete_policy(iam: IAMClient, arn: str) -> None:
+    """Delete a policy with all its versions."""
+    delete_old_policy_versions(iam, arn)
+    try:
+        with clients.ignore_errors("NoSuchEntity"):
+            iam.delete_policy(PolicyArn=arn)
+    except ClientError as error:
+        if error_code(error) != "DeleteConflict":
+            raise
+        raise ClusterError(
+            f"The policy {arn} is still attached to a role. Detach it, then run this again."
+        ) from error

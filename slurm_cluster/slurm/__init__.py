@@ -1,1 +1,1 @@
-"""Helpers for Slurm: its REST API, and SSH to its machines."""
+"""Slurm: its REST API, and SSH to its machines."""

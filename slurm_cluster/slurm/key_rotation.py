@@ -1,4 +1,4 @@
-"""A new JWT key for a cluster that runs: into the secret, then onto the head node, by the boot script's own step."""
+"""Rotation of the JWT key on a running cluster: a new key in the secret, then on the head node."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurm_cluster import files
-from slurm_cluster.aws import script_bucket
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import ssh
 from slurm_cluster.slurm.rest_client import SlurmClient, format_result
@@ -17,105 +15,110 @@ from slurm_cluster.slurm.rest_client import SlurmClient, format_result
 if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
 
-KEY_SCRIPT = script_bucket.FOLDER / script_bucket.SCRIPTS["CUSTOM_BOOT_ACTION_START"]
-RESTART_COMMAND = (
-    "sudo systemctl restart slurmdbd.service slurmctld.service"  # each reads the key when it starts
-)
-START_TIMEOUT = 60  # seconds that Slurm may take to come up again
-RETRY_HINT = "run this again, which makes another key"
+# Both daemons read the key only when they start.
+RESTART_COMMAND = "sudo systemctl restart slurmdbd.service slurmctld.service"
+START_TIMEOUT = 60  # seconds that Slurm may take to restart
+RETRY_HINT = "Run this again: it creates another key."
 
 
 def refuse_literal_key(literal_key: str, source: Path) -> None:
-    """Refuse to change a key that ParallelCluster itself keeps.
+    """Refuse to rotate a key that is written literally in the parameters.
+
+    Args:
+        literal_key: the key, or an empty string if the parameters have the ARN of a secret.
+        source: the file with the parameters.
 
     Raises:
-        ClusterError: the parameters hold the key, not the ARN of its secret.
+        ClusterError: there is a literal key.
     """
     if literal_key:
         raise ClusterError(
-            f"SLURM_JWT_KEY of {source} is the key itself, and so an argument of the head node, "
-            "which nobody can change on a cluster that stands: only a new cluster has another one."
+            f"SLURM_JWT_KEY in {source} is the key itself, not the ARN of a secret. "
+            "It cannot change on a running cluster: only a new cluster gets another key."
         )
 
 
-def check_root_access(through: str, private: Path) -> None:
-    """See that the head node lets us in, as root, before anything is changed.
+def check_root_access(jump_host: str, identity_file: Path) -> None:
+    """Check that we can run commands as root on the head node, before anything changes.
 
     Raises:
-        ClusterError: it does not.
+        ClusterError: we cannot.
     """
-    answer = ssh.run_remote(through, private, "sudo --non-interactive true")
-    if answer.returncode:
-        raise ClusterError(
-            f"{through} does not let us be root ({answer.stderr.strip()}): nothing was changed."
-        )
+    result = ssh.run_remote(jump_host, identity_file, "sudo --non-interactive true")
+    if result.returncode:
+        raise ClusterError(f"{jump_host} does not allow sudo ({result.stderr.strip()}). Nothing was changed.")
 
 
 def put_new_key(manager: SecretsManagerClient, secret: str) -> str:
-    """Put a new random key into the secret, whose ARN stays what it is, and give it."""
+    """Store a new random key in the secret, which keeps its ARN, and return the key."""
     key = secrets.token_urlsafe(32)
     manager.put_secret_value(SecretId=secret, SecretString=key)
     return key
 
 
-def install_key(through: str, private: Path, secret: str) -> None:
-    """Have the head node read its secret again, and start what holds the key in its memory again.
+def install_key(jump_host: str, identity_file: Path, secret_arn: str, script: str) -> None:
+    """Run the boot script that installs the key on the head node, and restart the daemons that use it.
 
     Args:
-        through: the head node, for ssh.
-        private: the private key file that opens it.
-        secret: its ARN; the key itself stays out of the command line.
+        jump_host: the head node, as ubuntu@203.0.113.7.
+        identity_file: the private key file for ssh.
+        secret_arn: the ARN of the secret. The key itself is never in a command line.
+        script: the text of the boot script on_node_start_ubuntu.sh.
 
     Raises:
-        ClusterError: the head node's script, or Slurm, ended with an error.
+        ClusterError: the script failed, or the daemons did not restart.
     """
-    line = f"sudo bash -s -- {shlex.quote(secret)} && {RESTART_COMMAND}"
-    answer = ssh.run_remote(through, private, line, files.read_text(KEY_SCRIPT))
-    if answer.returncode:
-        said = (answer.stdout + answer.stderr).strip().rpartition("\n")[2]
+    command = f"sudo bash -s -- {shlex.quote(secret_arn)} && {RESTART_COMMAND}"
+    result = ssh.run_remote(jump_host, identity_file, command, script)
+    if result.returncode:
+        last_line = (result.stdout + result.stderr).strip().rpartition("\n")[2]
         raise ClusterError(
-            f"The new key is in the secret and not yet on the head node ({said}): put that right, then {RETRY_HINT}."
+            f"The new key is in the secret but not yet on the head node ({last_line}). "
+            f"Fix the cause. {RETRY_HINT}"
         )
 
 
 def verify_rotation(url: str, new: str, old: str, user: str = "slurm", pause: float = 1.0) -> str:
-    """Prove that Slurm takes tokens of the new key, and none of the old one.
+    """Wait until Slurm accepts tokens of the new key, and check that it refuses those of the old one.
 
     Args:
-        url: of slurmrestd.
-        new: the key that the secret holds.
-        old: the one that it held.
-        user: whose tokens they are.
-        pause: seconds between two looks, while Slurm comes up again.
+        url: the URL of slurmrestd.
+        new: the new key.
+        old: the old key.
+        user: the user that the tokens are for.
+        pause: seconds between two attempts.
+
+    Returns:
+        A line that says so.
 
     Raises:
-        ClusterError: it does not take them, or goes on taking the old ones.
+        ClusterError: Slurm does not accept the new key in time, or still accepts the old one.
     """
-    end = time.monotonic() + START_TIMEOUT
+    deadline = time.monotonic() + START_TIMEOUT
     while True:
         try:
             check_token_accepted(url, new, user)
             break
         except ClusterError as error:
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"The new key is on the head node, and Slurm does not take it yet. {error}"
+                    f"The new key is on the head node, but Slurm does not accept it yet. {error}"
                 ) from None
             time.sleep(pause)
     try:
         check_token_accepted(url, old, user)
     except ClusterError:
-        return format_result("token", "of the new key accepted, of the old key refused")
-    raise ClusterError(f"Slurm goes on taking tokens of the old key: {RETRY_HINT}.")
+        return format_result("token", "the new key is accepted, the old key is refused")
+    raise ClusterError(f"Slurm still accepts tokens of the old key. {RETRY_HINT}")
 
 
 def check_token_accepted(url: str, key: str, user: str) -> None:
-    """See that Slurm takes a token.
+    """Check that Slurm accepts a token of the key.
 
     Raises:
-        ClusterError: it does not, or does not answer.
+        ClusterError: it refuses the token, or does not answer.
     """
-    slurm = SlurmClient(url, key, user)
-    for _ in slurm.discover():
+    client = SlurmClient(url, key, user)
+    for _ in client.discover_version():
         pass
-    slurm.prove_token()
+    client.check_token()

@@ -1,4 +1,7 @@
-"""A client of Slurm's REST API, which says in one sentence what is broken where something is."""
+"""A client of Slurm's REST API, whose errors name the part that is broken.
+
+It reads the answers of API v0.0.41 and later, which Slurm 24.11 and later offer.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,18 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
-import jwt
 import requests
 
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.slurm.token import sign_token
 
-TOKEN_SECONDS = 300  # seconds that a token holds; each request has its own
-CONNECT_SECONDS, ANSWER_SECONDS = 10, 90  # slurmrestd itself tries for 60 to reach slurmctld
-LAG_SECONDS = 60  # that accounting, and a shared file system, may be behind
-SKEW_SECONDS = 60  # between two clocks, before it is worth a word
-DAY = 86400
+REST_PORT = 8082
+TOKEN_SECONDS = 300  # lifetime of a token; each request has its own
+CONNECT_SECONDS = 10
+ANSWER_SECONDS = 90  # slurmrestd itself tries for 60 s to reach slurmctld
+LAG_SECONDS = 60  # how late accounting and a shared file system may be
+SKEW_SECONDS = 60  # a smaller difference between two clocks is not the cause of an error
+DAY_SECONDS = 86400
 # https://slurm.schedmd.com/job_state_codes.html
 END_STATES = {
     "BOOT_FAIL",
@@ -32,358 +37,358 @@ END_STATES = {
     "TIMEOUT",
 }
 BOOT_STATES = {"CONFIGURING", "POWER_UP_NODE"}
-NO_PARTITION = {2000, 2001}  # https://github.com/SchedMD/slurm/blob/master/slurm/slurm_errno.h
-LOG_HINT = "on the head node (`invoke ssh`), see `journalctl -u slurmctld -u slurmrestd -u slurmdbd`"
-RULE_HINT = "it is open inside the head node's group alone: leave --url out for a tunnel, or run `invoke allow-head-node-group`"
-NO_ANSWER_MESSAGES: list[tuple[type[BaseException], str]] = [  # the first that is among the causes
-    (
-        requests.ConnectTimeout,
-        f"No route: nothing comes back from {{url}} in {CONNECT_SECONDS} s; {RULE_HINT}.",
-    ),
+# https://github.com/SchedMD/slurm/blob/master/slurm/slurm_errno.h
+PARTITION_ERRORS = {2000, 2001}
+LOG_HINT = "Log in with `invoke ssh` and read `journalctl -u slurmctld -u slurmrestd -u slurmdbd`."
+RULE_HINT = (
+    f"Port {REST_PORT} is open only inside the head node's security group. "
+    "Leave out --url to use a tunnel, or run `invoke allow-head-node-group`."
+)
+NO_ROUTE = f"No route: no answer from {{url}} within {CONNECT_SECONDS} s. {RULE_HINT}"
+NOT_HTTP = f"Not slurmrestd: no HTTP answer from {{url}}. Check that --url names port {REST_PORT}."
+NO_ANSWER_MESSAGES: list[tuple[type[BaseException], str]] = [  # the first match counts
+    (requests.ConnectTimeout, NO_ROUTE),
     (
         requests.Timeout,
-        f"slurmrestd hangs: {{url}} takes a request and does not answer in {ANSWER_SECONDS} s; {LOG_HINT}.",
+        f"slurmrestd hangs: {{url}} took the request and did not answer in {ANSWER_SECONDS} s. {LOG_HINT}",
     ),
     (
         socket.gaierror,
-        f"No route: the name in {{url}} is not known here, a head node's is in its VPC alone; {RULE_HINT}.",
+        f"No route: cannot resolve the name in {{url}}. It is only known inside the VPC. {RULE_HINT}",
     ),
-    (ConnectionRefusedError, f"Port closed: nothing listens at {{url}}, so slurmrestd is down; {LOG_HINT}."),
-    (ConnectionError, f"slurmrestd is down: {{url}} ends the connection without an answer; {LOG_HINT}."),
-    (
-        requests.RequestException,
-        "Not slurmrestd: what answers at {url} is not HTTP; see that --url names port 8082.",
-    ),
+    (ConnectionRefusedError, f"Port closed: nothing listens at {{url}}, so slurmrestd is down. {LOG_HINT}"),
+    (ConnectionError, f"slurmrestd is down: {{url}} closed the connection without an answer. {LOG_HINT}"),
 ]
 
 
 class Answer(NamedTuple):
-    """What the port answered: the status, the JSON object if it was one, and in a line the errors that it tells of."""
+    """An answer: its HTTP status, its JSON object or an empty one, and its errors in one line."""
 
     status: int
     body: dict[str, Any]
-    said: str
+    errors: str
 
     @property
-    def lacks_accounting(self) -> bool:
-        """Whether Slurm could not answer for want of slurmdbd, which it asks for the names of things."""
-        return "slurmdb" in self.said.lower()
+    def is_success(self) -> bool:
+        """Whether the request succeeded: a status of 200 can come with errors."""
+        return self.status == 200 and not self.errors
+
+    @property
+    def is_accounting_error(self) -> bool:
+        """Whether slurmctld failed because it cannot reach slurmdbd."""
+        return "slurmdb" in self.errors.lower()
+
+    @property
+    def summary(self) -> str:
+        """The status and the errors, for a message."""
+        return f"{self.status} {self.errors}".strip()
 
 
 class SlurmClient:
-    """A client of slurmrestd, which makes a token for each request.
+    """A client of slurmrestd. It signs a new token for each request.
 
     Args:
-        url: as http://head-node:8082.
-        key: the JWT key, to the byte what Slurm's key file holds.
-        user: as whom.
+        url: the URL of slurmrestd, as http://head-node:8082.
+        key: the JWT key, exactly as in Slurm's key file.
+        user: the user that the requests are for.
 
     Raises:
-        ClusterError: one of them cannot be what it should be.
+        ClusterError: the URL is not valid.
     """
 
     def __init__(self, url: str, key: str, user: str) -> None:
         if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", url):
-            raise ClusterError(f"{url!r} is not the URL of slurmrestd: give one as http://head-node:8082.")
-        if not re.fullmatch(r"[a-z_][a-z0-9_.-]{0,31}", user):
             raise ClusterError(
-                f"{user!r} cannot be the name of a user: give one that the head node has, as slurm."
-            )
-        if len(key.encode()) < 32:
-            raise ClusterError(
-                "The JWT key is empty or shorter than 32 bytes: `invoke create-jwt-key` makes a good one."
+                f"{url!r} is not a URL of slurmrestd. Use one like http://head-node:{REST_PORT}."
             )
         self.url, self.user, self.version, self._key = url.rstrip("/"), user, "", key
         self._session = requests.Session()
-        self._session.trust_env = (
-            False  # a proxy would see the token, and a .netrc adds what is not asked for
-        )
+        self._session.trust_env = False  # no proxy may see the token, and no .netrc may add a password
 
-    def _token(self, user: str, lifetime: int) -> str:
-        """Make a token. https://slurm.schedmd.com/jwt.html."""
-        now = int(time.time())
-        try:
-            return jwt.encode(
-                {"iat": now, "exp": now + lifetime, "sun": user}, self._key.encode(), algorithm="HS256"
-            )
-        except jwt.InvalidKeyError:
-            raise ClusterError(
-                "The JWT key is half of a key pair: `invoke create-jwt-key` makes a good one."
-            ) from None
-
-    def ask(
+    def send(
         self, method: str, path: str, body: object = None, user: str = "", lifetime: int = TOKEN_SECONDS
     ) -> Answer:
-        """Send a request, and give the answer, whatever it is.
+        """Send a request and return the answer, whatever its status.
+
+        Args:
+            method: the HTTP method.
+            path: the path, with the API's version.
+            body: what is sent as JSON.
+            user: the user that the token is for, if not the client's.
+            lifetime: the token's, in seconds.
 
         Raises:
-            ClusterError: there is none.
+            ClusterError: there is no answer, or the key or the user name is not valid.
         """
-        sender = user or self.user
-        token = self._token(sender, lifetime)
-        headers = {"X-SLURM-USER-NAME": sender, "X-SLURM-USER-TOKEN": token}  # Slurm 22.05 wants both
+        token = sign_token(self._key, user or self.user, lifetime)
         try:
-            answer = self._session.request(
+            response = self._session.request(
                 method,
                 self.url + path,
                 json=body,
-                headers=headers,
+                headers={"X-SLURM-USER-TOKEN": token},
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
                 allow_redirects=False,
             )
         except (requests.RequestException, ValueError) as error:
             raise ClusterError(explain_no_answer(error).format(url=self.url)) from None
-        text = answer.content.decode(errors="replace").replace(token, "(token)").replace(self._key, "(key)")
+        text = response.content.decode(errors="replace").replace(token, "(token)").replace(self._key, "(key)")
         try:
             parsed = json.loads(text)
         except ValueError:
-            return Answer(answer.status_code, {}, to_one_line(text))
-        parsed = parsed if isinstance(parsed, dict) else {}
-        wrong = [
-            str(each.get(name) or "")
-            for each in get_objects(parsed, "errors")
+            return Answer(response.status_code, {}, to_one_line(text))
+        content = parsed if isinstance(parsed, dict) else {}
+        texts = [
+            str(error.get(name) or "")
+            for error in get_objects(content, "errors")
             for name in ("error", "description")
         ]
-        return Answer(answer.status_code, parsed, to_one_line(", ".join(dict.fromkeys(filter(None, wrong)))))
+        unique_texts = dict.fromkeys(filter(None, texts))
+        return Answer(response.status_code, content, to_one_line(", ".join(unique_texts)))
 
-    def get(self, path: str) -> dict[str, Any]:
-        """Get what Slurm has to have.
+    def fetch(self, path: str) -> dict[str, Any]:
+        """Return an object of slurmctld.
+
+        Args:
+            path: the part of the path after the API's version, as /job/7.
 
         Raises:
             ClusterError: it answers with an error.
         """
-        answer = self.ask("GET", f"/slurm/{self.version}{path}")
-        if answer.status != 200 or answer.said:
-            who = "No accounting: slurmctld, without it," if answer.lacks_accounting else "slurmctld"
-            raise ClusterError(
-                f"{who} does not tell of {path.split('/')[1]} ({answer.status} {answer.said}): {LOG_HINT}."
-            )
+        answer = self.send("GET", f"/slurm/{self.version}{path}")
+        if not answer.is_success:
+            problem = "No accounting" if answer.is_accounting_error else "slurmctld failed"
+            kind = path.split("/")[1]
+            raise ClusterError(f"{problem}: slurmctld did not return {kind} ({answer.summary}). {LOG_HINT}")
         return answer.body
 
-    def discover(self) -> Iterator[str]:
-        """Find the newest version of the API: which there are depends on Slurm's.
+    def discover_version(self) -> Iterator[str]:
+        """Choose the newest version of the API that slurmrestd offers.
+
+        Yields:
+            A line for each result.
 
         Raises:
-            ClusterError: what answers is not slurmrestd, or is one that refuses all tokens.
+            ClusterError: another program answers, or slurmrestd accepts no tokens.
         """
-        answer = self.ask("GET", "/openapi/v3")
+        answer = self.send("GET", "/openapi/v3")
         yield format_result("route", f"{self.url} answers")
         if answer.status == 401:
-            needs = "its unit needs Environment=SLURM_JWT=daemon and -a rest_auth/jwt"
             raise ClusterError(
-                f"Token refused: slurmrestd takes none at all (401 {answer.said}): {needs}; {LOG_HINT}."
+                f"Token refused: slurmrestd accepts no tokens ({answer.summary}). "
+                f"Its unit needs Environment=SLURM_JWT=daemon and -a rest_auth/jwt. {LOG_HINT}"
             )
-        paths = answer.body.get("paths")
-        found = {
-            m[1] for path in paths or {} if (m := re.match(r"/slurm/v(\d+\.\d+\.\d+)/job/submit", str(path)))
-        }
-        if answer.status != 200 or not found:
-            said = f"{answer.status} {answer.said}".strip()
+        paths = answer.body.get("paths") or {}
+        matches = [re.match(r"/slurm/v(\d+\.\d+\.\d+)/job/submit", str(path)) for path in paths]
+        versions = {match[1] for match in matches if match}
+        if answer.status != 200 or not versions:
             raise ClusterError(
-                f"Not slurmrestd: {self.url} answers as something else does ({said}): see what listens."
+                f"Not slurmrestd: another program answers at {self.url} ({answer.summary}). "
+                "Check the address and the port."
             )
-        versions = sorted(found, key=lambda version: [int(each) for each in version.split(".")])
-        self.version = f"v{versions[-1]}"
-        yield format_result("slurmrestd", f"API {self.version}, of {', '.join(versions)}")
+        oldest_first = sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
+        self.version = f"v{oldest_first[-1]}"
+        yield format_result("slurmrestd", f"API {self.version}, the newest of {', '.join(oldest_first)}")
 
-    def prove_token(self) -> str:
-        """Prove that the token is taken: slurmrestd hands it on unseen, and /diag is the least that slurmctld checks.
+    def check_token(self) -> str:
+        """Check that slurmctld accepts the token, and return a line that says so.
+
+        slurmrestd passes tokens on unchecked. /diag is the smallest request for which slurmctld checks them.
 
         Raises:
-            ClusterError: it is refused, or slurmctld is not there to check it.
+            ClusterError: the token is refused, or slurmctld is down.
         """
         path = f"/slurm/{self.version}/diag"
-        answer = self.ask("GET", path)
-        if answer.status == 200 and not answer.said:
+        answer = self.send("GET", path)
+        if answer.is_success:
             return format_result("token", f"accepted, for user {self.user}")
-        said = f"{answer.status} {answer.said}".strip()
-        if re.search("contact|connect", answer.said, re.IGNORECASE):
-            raise ClusterError(f"slurmctld is down: slurmrestd does not reach it ({said}); {LOG_HINT}.")
-        # Its answers have no date. But does it take a day's token of a user who may do nothing, then it tells its time.
-        probe = self.ask("GET", path, user="nobody", lifetime=DAY)
-        if probe.status != 200 or probe.said:
-            why = "it keeps the one that it was made with, so see whether the secret is newer, and the clock here"
-            raise ClusterError(f"Token refused: the JWT key here is not the head node's ({said}): {why}.")
-        behind = get_number(get_nested(probe.body, "statistics", "req_time")) - int(time.time())
-        if behind > SKEW_SECONDS:
+        if re.search("contact|connect", answer.errors, re.IGNORECASE):
             raise ClusterError(
-                f"Token refused: the clock here is {behind} s behind the head node's ({said}): set it right."
+                f"slurmctld is down: slurmrestd cannot reach it ({answer.summary}). {LOG_HINT}"
+            )
+        # A refusal does not show Slurm's time. An accepted token does: try one that is valid for a day, for a
+        # user without rights.
+        probe = self.send("GET", path, user="nobody", lifetime=DAY_SECONDS)
+        if not probe.is_success:
+            raise ClusterError(
+                f"Token refused: the JWT key here is not the head node's ({answer.summary}). "
+                "A running head node keeps its key when the secret changes. "
+                "Check whether the secret is newer, and check the clock here."
+            )
+        slurm_time = get_nested(probe.body, "statistics", "req_time", "number") or 0
+        seconds_behind = slurm_time - int(time.time())
+        if seconds_behind > SKEW_SECONDS:
+            raise ClusterError(
+                f"Token refused: the clock here is {seconds_behind} s behind the head node's "
+                f"({answer.summary}). Set it, then run this again."
             )
         raise ClusterError(
-            f"Token refused: the key is right, and not for user {self.user} ({said}): name one with --user."
+            f"Token refused: the key is right, but Slurm refuses user {self.user} ({answer.summary}). "
+            "Choose another user with --user."
         )
 
-    def find_partition(self) -> str:
-        """Find the partitions that take jobs.
+    def check_partitions(self) -> str:
+        """Check that a partition takes jobs, and return a line that names all that do.
 
         Raises:
             ClusterError: there is none.
         """
+        partitions = get_objects(self.fetch("/partitions/"), "partitions")
         states = {
-            str(each.get("name")): get_states(each.get("state") or get_nested(each, "partition", "state"))
-            for each in get_objects(self.get("/partitions/"), "partitions")
+            str(partition.get("name")): get_states(get_nested(partition, "partition", "state"))
+            for partition in partitions
         }
-        up = [name for name, state in states.items() if "UP" in state]
-        if not up:
-            known = (
-                ", ".join(f"{name} is {' '.join(state)}" for name, state in states.items())
-                or "it has none at all"
+        names_up = [name for name, words in states.items() if "UP" in words]
+        if not names_up:
+            known = ", ".join(f"{name} is {' '.join(words)}" for name, words in states.items())
+            raise ClusterError(
+                f"No partition: Slurm has none that is up ({known or 'there are none'}). "
+                "If the compute fleet was stopped, start it with `invoke resume`."
             )
-            start = "`pcluster update-compute-fleet --status START_REQUESTED` starts a fleet that was stopped"
-            raise ClusterError(f"No partition: Slurm has none that is up ({known}): {start}.")
-        return format_result("partition", f"up: {', '.join(up)}")
+        return format_result("partition", f"up: {', '.join(names_up)}")
 
-    def submit(self, name: str, script: str) -> int:
-        """Submit a job to the default partition, and give its number.
+    def submit_job(self, name: str, script: str) -> int:
+        """Submit a job to the default partition, and return its number.
 
         Raises:
-            ClusterError: Slurm does not take it.
+            ClusterError: Slurm does not accept it.
         """
-        path = "PATH", "/usr/local/bin:/usr/bin:/bin"
-        old = [int(each) for each in self.version[1:].split(".")] < [0, 0, 39]
         job = {
             "name": name,
             "tasks": 1,
             "current_working_directory": "/tmp",  # noqa: S108 - every node has it
-            "environment": dict([path]) if old else ["=".join(path)],
+            "environment": ["PATH=/usr/local/bin:/usr/bin:/bin"],
             "standard_output": "/dev/null",
             "standard_error": "/dev/null",
         }
-        answer = self.ask("POST", f"/slurm/{self.version}/job/submit", {"script": script, "job": job})
-        if answer.status == 200 and get_number(
-            answer.body.get("job_id")
-        ):  # with a word in it on what the job has to wait for
-            return get_number(answer.body["job_id"])
-        codes = {
-            get_number(each.get("error_number") or each.get("error_code"))
-            for each in get_objects(answer.body, "errors")
-        }
-        link = (
-            "No partition"
-            if codes & NO_PARTITION
-            else "No accounting"
-            if answer.lacks_accounting
-            else "Job rejected"
-        )
-        see = f"see `scontrol show partition`, and that it has a user {self.user}"
+        answer = self.send("POST", f"/slurm/{self.version}/job/submit", {"script": script, "job": job})
+        job_id = answer.body.get("job_id")
+        if answer.status == 200 and job_id:  # errors beside a number only say what the job waits for
+            return int(job_id)
+        problem = "Job rejected"
+        if PARTITION_ERRORS & {error.get("error_number") for error in get_objects(answer.body, "errors")}:
+            problem = "No partition"
+        elif answer.is_accounting_error:
+            problem = "No accounting"
         raise ClusterError(
-            f"{link}: Slurm does not take the job ({answer.status} {answer.said}): on the head node, {see}."
+            f"{problem}: Slurm did not accept the job ({answer.summary}). "
+            f"On the head node, check `scontrol show partition`, and that user {self.user} exists."
         )
 
-    def watch(self, job: int, seconds: int, pause: float) -> Generator[str, None, dict[str, Any]]:
-        """Look at a job until it has ended, and give it as it is then.
+    def watch_job(self, job_id: int, seconds: int, pause: float) -> Generator[str, None, dict[str, Any]]:
+        """Wait until a job has ended, and return it.
 
         Args:
-            job: its number.
-            seconds: how long at most; a node that is booted for it takes minutes.
-            pause: seconds between two looks.
+            job_id: its number.
+            seconds: the longest wait. A node that boots for the job takes minutes.
+            pause: seconds between two requests.
 
         Yields:
             A line for each change.
 
         Raises:
-            ClusterError: it is held, or does not end.
+            ClusterError: the job is held, or does not end in time.
         """
-        end, last = time.monotonic() + seconds, ""
+        deadline, last_status = time.monotonic() + seconds, ""
         while True:
-            found = next(iter(get_objects(self.get(f"/job/{job}"), "jobs")), {})
-            states, reason, nodes = (
-                get_states(found.get("job_state")),
-                found.get("state_reason"),
-                found.get("nodes"),
-            )
-            now = " ".join(states) + (f" ({reason})" if reason not in (None, "", "None") else "")
-            if now != last:
-                booting = (
-                    ": a compute node is being booted, which takes minutes"
-                    if BOOT_STATES & set(states)
-                    else ""
-                )
-                yield format_result("job", f"{job} is {now}{f' on {nodes}' if nodes else ''}{booting}")
+            job = next(iter(get_objects(self.fetch(f"/job/{job_id}"), "jobs")), {})
+            states, reason = get_states(job.get("job_state")), str(job.get("state_reason") or "None")
+            status = " ".join(states)
+            if reason != "None":
+                status += f" ({reason})"
+            if status != last_status:
+                nodes = f" on {job['nodes']}" if job.get("nodes") else ""
+                is_booting = BOOT_STATES & set(states)
+                note = ": a compute node is booting, which takes minutes" if is_booting else ""
+                yield format_result("job", f"{job_id} is {status}{nodes}{note}")
             if END_STATES & set(states):
-                return found
-            if "Held" in str(reason):
+                return job
+            if "Held" in reason:
                 raise ClusterError(
-                    f"Job held: job {job} is {now}, as if the head node had no user {self.user}: see --user."
+                    f"Job held: job {job_id} is {status}. The head node may have no user {self.user}. "
+                    "Choose another user with --user."
                 )
-            if time.monotonic() > end:
-                why = "/var/log/parallelcluster/slurm_resume.log on the head node tells of nodes that do not come up"
+            if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"Job does not end: job {job} is {now} after {seconds} s; {why}; --seconds waits longer."
+                    f"Job does not end: job {job_id} is {status} after {seconds} s. "
+                    "If its node does not boot, read /var/log/parallelcluster/slurm_resume.log "
+                    "on the head node. --seconds waits longer."
                 )
-            last = now
+            last_status = status
             time.sleep(pause)
 
-    def check_accounting(self, job: int, name: str, pause: float) -> str:
-        """Find the job in accounting, which may lag; its name tells it from one that had its number before.
+    def check_accounting(self, job_id: int, name: str, pause: float) -> str:
+        """Wait until accounting has the ended job, and return a line with its state.
+
+        Args:
+            job_id: its number. An earlier job may have had the same one.
+            name: its name, which is unique.
+            pause: seconds between two requests.
 
         Raises:
-            ClusterError: it is not there.
+            ClusterError: accounting does not have it in time.
         """
-        end = time.monotonic() + LAG_SECONDS
+        deadline = time.monotonic() + LAG_SECONDS
         while True:
-            answer = self.ask("GET", f"/slurmdb/{self.version}/job/{job}")
-            mine = [each for each in get_objects(answer.body, "jobs") if each.get("name") == name]
-            states = get_states(get_nested(mine[-1], "state", "current")) if mine else []
+            answer = self.send("GET", f"/slurmdb/{self.version}/job/{job_id}")
+            records = [job for job in get_objects(answer.body, "jobs") if job.get("name") == name]
+            states = get_states(get_nested(records[-1], "state", "current")) if records else []
             if END_STATES & set(states):
-                status = get_exit_status(mine[-1].get("exit_code"))
-                return format_result("accounting", f"job {job}: {' '.join(states)}, exit status {status}")
-            if time.monotonic() > end:
-                said = f"{answer.status} {answer.said or ' '.join(states) or 'not a word of it'}"
+                exit_status = get_exit_status(records[-1])
+                detail = f"job {job_id}: {' '.join(states)}, exit status {exit_status}"
+                return format_result("accounting", detail)
+            if time.monotonic() > deadline:
+                reason = answer.errors or " ".join(states) or "no record"
                 raise ClusterError(
-                    f"No accounting: after {LAG_SECONDS} s slurmdbd does not have job {job} ({said}); {LOG_HINT}."
+                    f"No accounting: slurmdbd does not have job {job_id} after {LAG_SECONDS} s "
+                    f"({answer.status} {reason}). {LOG_HINT}"
                 )
             time.sleep(pause)
 
 
 def explain_no_answer(error: BaseException) -> str:
-    """Give the sentence for what `requests` raised, by its causes: its own text may hold anything."""
+    """Return the message for an error of `requests`, by its causes: its own text may contain secrets."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
-    unreachable = any(
-        type(each) is OSError for each in causes
-    )  # EHOSTUNREACH and ENETUNREACH have no class of their own
-    found = (text for kind, text in NO_ANSWER_MESSAGES[:-1] if any(isinstance(each, kind) for each in causes))
-    return next(found, NO_ANSWER_MESSAGES[0 if unreachable else -1][1])
+    for kind, message in NO_ANSWER_MESSAGES:
+        if any(isinstance(cause, kind) for cause in causes):
+            return message
+    # EHOSTUNREACH and ENETUNREACH have no class of their own.
+    return NO_ROUTE if any(type(cause) is OSError for cause in causes) else NOT_HTTP
 
 
-def format_result(link: str, detail: str) -> str:
-    """Give the line of a link."""
-    return f"{link:10} {detail}"
+def format_result(part: str, detail: str) -> str:
+    """Return the line about a part that was checked."""
+    return f"{part:10} {detail}"
 
 
 def get_objects(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Give a list of the answer, which may be missing."""
-    found = body.get(name)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    """Return the objects in a list of the answer, which may be missing."""
+    values = body.get(name)
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def get_nested(value: Any, *names: str) -> Any:
-    """Give what is inside of an object, and of the one inside of it; None where there is nothing."""
+    """Return a value inside nested objects, or None."""
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
 def get_states(value: object) -> list[str]:
-    """Give states: a list of words since v0.0.40, one word before."""
-    return [str(each) for each in value] if isinstance(value, list) else str(value or "UNKNOWN").split()
+    """Return the words of a state."""
+    return [str(word) for word in value] if isinstance(value, list) else ["UNKNOWN"]
 
 
-def get_number(value: Any) -> int:
-    """Give a number: in an object since v0.0.40, bare before."""
-    found: Any = value.get("number") if isinstance(value, dict) else value
-    return int(found) if str(found).lstrip("-").isdigit() else 0
-
-
-def get_exit_status(value: Any) -> int:
-    """Give a job's exit status: in an object since v0.0.39, before that as wait(2) has it."""
-    return get_number(value.get("return_code")) if isinstance(value, dict) else get_number(value) >> 8
+def get_exit_status(job: dict[str, Any]) -> int:
+    """Return a job's exit status."""
+    return int(get_nested(job, "exit_code", "return_code", "number") or 0)
 
 
 def to_one_line(text: str) -> str:
-    """Make what a server said fit for a screen."""
-    return "".join(each if each.isprintable() else " " for each in " ".join(text.split()))[:200]
+    """Make a server's text safe to print: one line, 200 printable characters at most."""
+    single_spaced = " ".join(text.split())
+    return "".join(character if character.isprintable() else " " for character in single_spaced)[:200]

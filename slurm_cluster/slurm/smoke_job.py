@@ -1,4 +1,4 @@
-"""The proof, link by link, that a job runs through the REST API, and is accounted for."""
+"""A smoke job: it checks each part on the way from the REST API to accounting."""
 
 from __future__ import annotations
 
@@ -25,91 +25,95 @@ def run_smoke_job(
     pause: float = 2.0,
     read_output: Callable[[str], str] | None = None,
 ) -> Iterator[str]:
-    """Run a real job through the REST API, and prove each link of the chain.
+    """Run a small job through the REST API, and check each part on the way.
 
     Args:
-        url: of slurmrestd, or of this end of a tunnel to it.
+        url: the URL of slurmrestd, or of the local end of a tunnel.
         key: the JWT key.
-        user: whose job it is.
-        directory: on the shared file system, writable for the user; the job leaves one small file in it, always the same.
-        seconds: how long the job may take, with the boot of its node.
-        pause: seconds between two looks.
-        read_output: reads that file, by its path, on another machine; without it the job's own node is the only witness.
+        user: the user that the job runs as.
+        directory: a directory on the shared file system that the user may write to. The job leaves one small
+            file there, with the same name each time.
+        seconds: the longest time that the job may take, including the boot of its node.
+        pause: seconds between two requests.
+        read_output: returns the text of that file, read by its path on another machine. Without it, only the
+            job itself reads the file.
 
     Yields:
-        A line for each link, as it is proven.
+        A line for each part that works.
 
     Raises:
-        ClusterError: names the first link that is broken, and what to do next.
+        ClusterError: names the first part that is broken, and what to do next.
     """
     if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", directory):
-        raise ClusterError(f"{directory!r} is not a folder of plain characters, as /shared.")
-    slurm, line, file = SlurmClient(url, key, user), secrets.token_hex(16), f"{directory}/verify-{user}.txt"
-    name = f"verify-{line[:8]}"
-    yield from slurm.discover()
-    yield slurm.prove_token()
-    yield slurm.find_partition()
-    job = slurm.submit(name, build_job_script(line, file))
+        raise ClusterError(f"{directory!r} is not a plain absolute path. Use one like /shared.")
+    client = SlurmClient(url, key, user)
+    text, path = secrets.token_hex(16), f"{directory}/verify-{user}.txt"
+    name = f"verify-{text[:8]}"
+    yield from client.discover_version()
+    yield client.check_token()
+    yield client.check_partitions()
+    job_id = client.submit_job(name, build_job_script(text, path))
     try:
-        yield format_result("submit", f"job {job} is accepted")
-        ended = yield from slurm.watch(job, seconds, pause)
-    except BaseException:  # Ctrl-C too: a job that waits would have a node booted for nobody
+        yield format_result("submit", f"job {job_id} is accepted")
+        job = yield from client.watch_job(job_id, seconds, pause)
+    except BaseException:  # also on Ctrl-C: a pending job would boot a node that nobody uses
         with suppress(ClusterError):
-            slurm.ask("DELETE", f"/slurm/{slurm.version}/job/{job}")
+            client.send("DELETE", f"/slurm/{client.version}/job/{job_id}")
         raise
-    check_job(ended, job, user, file)
-    yield check_output(line, file, pause, read_output)
-    yield slurm.check_accounting(job, name, pause)
+    check_job(job, job_id, user, path)
+    yield check_output(text, path, pause, read_output)
+    yield client.check_accounting(job_id, name, pause)
 
 
-def build_job_script(line: str, file: str) -> str:
-    """Give the job: it writes the line to the file, and reads it back."""
+def build_job_script(text: str, path: str) -> str:
+    """Return the script of the job, which writes the text to the file and reads it back."""
     return (
-        f"#!/bin/sh\numask 022\nprintf '%s\\n' {line} >{file} || exit {CANNOT_WRITE}\n"
-        f'[ "$(cat {file})" = {line} ] || exit {CANNOT_READ}\n'
+        f"#!/bin/sh\numask 022\nprintf '%s\\n' {text} >{path} || exit {CANNOT_WRITE}\n"
+        f'[ "$(cat {path})" = {text} ] || exit {CANNOT_READ}\n'
     )
 
 
-def check_job(ended: dict[str, Any], job: int, user: str, file: str) -> None:
-    """Refuse a job that did not do its work.
+def check_job(job: dict[str, Any], job_id: int, user: str, path: str) -> None:
+    """Check that an ended job succeeded.
 
     Raises:
-        ClusterError: says what went wrong.
+        ClusterError: it did not.
     """
-    states, status = get_states(ended.get("job_state")), get_exit_status(ended.get("exit_code"))
-    if "COMPLETED" in states and status == 0:
+    states, exit_status = get_states(job.get("job_state")), get_exit_status(job)
+    if "COMPLETED" in states and exit_status == 0:
         return
-    where = f"{ended.get('nodes') or 'no node'}"
-    if status in (CANNOT_WRITE, CANNOT_READ):
-        verb = "write" if status == CANNOT_WRITE else "read back"
+    nodes = job.get("nodes") or "no node"
+    if exit_status in (CANNOT_WRITE, CANNOT_READ):
+        verb = "write" if exit_status == CANNOT_WRITE else "read back"
         raise ClusterError(
-            f"No output: job {job} cannot {verb} {file} on {where}: see its mount, and that it is {user}'s."
+            f"No output: job {job_id} cannot {verb} {path} on {nodes}. "
+            f"Check that the file system is mounted there, and that user {user} may write to the directory."
         )
-    how = f"{' '.join(states)}, exit status {status}, {ended.get('state_reason')}"
+    reason = f"{' '.join(states)}, exit status {exit_status}, {job.get('state_reason')}"
     raise ClusterError(
-        f"Job failed: job {job} ended on {where} ({how}): `invoke ssh`, then `scontrol show job {job}`."
+        f"Job failed: job {job_id} ended on {nodes} ({reason}). "
+        f"Log in with `invoke ssh` and run `scontrol show job {job_id}`."
     )
 
 
-def check_output(line: str, file: str, pause: float, read_output: Callable[[str], str] | None) -> str:
-    """Find the job's line in its file, from another machine where there is a way to.
+def check_output(text: str, path: str, pause: float, read_output: Callable[[str], str] | None) -> str:
+    """Wait until another machine reads the job's text, and return a line that says so.
 
     Raises:
-        ClusterError: it is not there.
+        ClusterError: it does not read it in time.
     """
     if read_output is None:
-        return format_result(
-            "output", f"{file}, read back by the job on its own node; no other machine was asked"
-        )
-    end, why = time.monotonic() + rest_client.LAG_SECONDS, "another text is in it"
+        return format_result("output", f"{path}, read only by the job on its own node")
+    deadline, reason = time.monotonic() + rest_client.LAG_SECONDS, "it holds another text"
     while True:
         try:
-            if read_output(file).strip() == line:
-                return format_result("output", f"{file}, read on another machine")
+            if read_output(path).strip() == text:
+                return format_result("output", f"{path}, read on another machine")
         except ClusterError as error:
-            why = str(error).rstrip(".")
-        if time.monotonic() > end:
+            reason = str(error).rstrip(".")
+        if time.monotonic() > deadline:
             raise ClusterError(
-                f"No output: {file} is not what the job wrote ({why}): see that it is one file system."
+                f"No output: {path} is not what the job wrote ({reason}). "
+                "Check that both machines mount the same file system."
             )
         time.sleep(pause)

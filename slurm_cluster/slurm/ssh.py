@@ -1,4 +1,4 @@
-"""SSH to the machines in the cluster's network: a tunnel to port 8082, which is open inside the head node's group alone."""
+"""SSH to the cluster's machines, and a tunnel to the REST API: its port is not open to the internet."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO
 
-from slurm_cluster.aws import stack, uqle_instance
-from slurm_cluster.config.uqle_env import PORT
 from slurm_cluster.errors import ClusterError
-
-if TYPE_CHECKING:
-    from types_boto3_cloudformation.type_defs import StackTypeDef
-    from types_boto3_ec2 import EC2Client
+from slurm_cluster.slurm.rest_client import REST_PORT
 
 ANSWER_SECONDS = 20
 READY = "ready"
-SSH_EXIT_ERROR = 255  # the status of ssh itself, when it is not that of the command
-NO_SSH = "There is no `ssh` on PATH: install OpenSSH's client."
-SHARED_DIR = "/shared"  # on every node, as config.template.yml has it
+SSH_EXIT_ERROR = 255  # ssh's own exit status. Any other is that of the remote command
+NO_SSH = "`ssh` is not on PATH. Install the OpenSSH client."
+SHARED_DIR = "/shared"  # the mount point on every node, from config.template.yml
 SSH_OPTIONS = [
     "StrictHostKeyChecking=accept-new",
     "BatchMode=yes",
@@ -35,94 +30,58 @@ SSH_OPTIONS = [
 TUNNEL_OPTIONS = [
     "ExitOnForwardFailure=yes",
     "ServerAliveInterval=15",
-    "LogLevel=INFO",  # tells why the far end does not reach the port
+    "LogLevel=INFO",  # ssh then prints why the jump host cannot reach the port
     "PermitLocalCommand=yes",
-    f"LocalCommand=echo {READY}",  # run when the port here is ssh's own: before that, it could be anybody's
+    f"LocalCommand=echo {READY}",  # runs once ssh owns the local port. Until then, another program could
 ]
 
 
-class JumpHost(NamedTuple):
-    """A machine to go through: for ssh, as ubuntu@203.0.113.7, and where it has the shared file system."""
-
-    through: str
-    shared: str
-
-
-def find_jump_host(ec2: EC2Client, cluster: StackTypeDef, mount_point: str) -> JumpHost:
-    """Give the machine to go through: the UQLE instance, or the head node where there is none that runs.
-
-    Args:
-        ec2: a client of EC2.
-        cluster: its stack.
-        mount_point: of the shared file system on the UQLE instance.
-
-    Raises:
-        ClusterError: neither has a public address.
-    """
-    uqle = uqle_instance.find_instance(ec2, cluster["StackName"])
-    if uqle and uqle["State"]["Name"] == "running" and uqle.get("PublicIpAddress"):
-        return JumpHost(f"ubuntu@{uqle['PublicIpAddress']}", mount_point)
-    return JumpHost(find_head_node_host(ec2, cluster), SHARED_DIR)
-
-
-def find_head_node_host(ec2: EC2Client, cluster: StackTypeDef) -> str:
-    """Give the head node for ssh, as ubuntu@203.0.113.7.
-
-    Raises:
-        ClusterError: it has no public address.
-    """
-    identifier = stack.get_output(cluster, "HeadNodeInstanceID")
-    found = ec2.describe_instances(InstanceIds=[identifier])["Reservations"][0]["Instances"][0]
-    if not found.get("PublicIpAddress"):
-        raise ClusterError(f"The head node {identifier} has no public address: start it first.")
-    return f"ubuntu@{found['PublicIpAddress']}"
-
-
-def build_command(private: Path, options: list[str], *more: str) -> list[str]:
-    """Give the command line of ssh."""
-    return ["ssh", *(word for option in options for word in ("-o", option)), "-i", str(private), *more]
+def build_command(identity_file: Path, options: list[str], *arguments: str) -> list[str]:
+    """Return the command line of ssh."""
+    option_words = [word for option in options for word in ("-o", option)]
+    return ["ssh", *option_words, "-i", str(identity_file), *arguments]
 
 
 @contextmanager
-def open_tunnel(through: str, private: Path, head_node: str) -> Iterator[str]:
-    """Open a tunnel, prove that something answers at its far end, and end it afterwards whatever happens.
+def open_tunnel(jump_host: str, identity_file: Path, head_node: str) -> Iterator[str]:
+    """Open a tunnel to the REST API and check that something answers. Close it on exit.
 
     Args:
-        through: the machine that it goes through, as ubuntu@203.0.113.7.
-        private: the private key file that opens it.
-        head_node: its private DNS name, which that machine resolves.
+        jump_host: the machine that the tunnel goes through, as ubuntu@203.0.113.7.
+        identity_file: the private key file for ssh.
+        head_node: the head node's private DNS name, which the jump host can resolve.
 
     Yields:
-        The URL of this end.
+        The URL of the local end.
 
     Raises:
-        ClusterError: the machine does not let us in, or does not reach the port.
+        ClusterError: ssh cannot log in, or the jump host cannot reach the port.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    ssh = build_command(
-        private, [*SSH_OPTIONS, *TUNNEL_OPTIONS], "-N", "-L", f"127.0.0.1:{port}:{head_node}:{PORT}", through
-    )
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    forward = f"127.0.0.1:{port}:{head_node}:{REST_PORT}"
+    options = [*SSH_OPTIONS, *TUNNEL_OPTIONS]
+    command = build_command(identity_file, options, "-N", "-L", forward, jump_host)
     with tempfile.TemporaryFile() as log:
         try:
-            process = subprocess.Popen(ssh, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         except FileNotFoundError:
             raise ClusterError(NO_SSH) from None
         try:
             if not process.stdout or process.stdout.readline() != f"{READY}\n".encode():
-                raise ClusterError(explain_failed_login(through, private, read_messages(process, log)))
+                messages = read_messages(process, log)
+                raise ClusterError(explain_failed_login(jump_host, identity_file, messages))
             if not is_answering(port):
-                said = re.findall(r"open failed: (.+)", read_messages(process, log)) or [
-                    f"nothing comes back in {ANSWER_SECONDS} s"
-                ]
-                raise ClusterError(explain_unreachable_port(through, head_node, said[-1].strip()))
+                reasons = re.findall(r"open failed: (.+)", read_messages(process, log))
+                reason = reasons[-1].strip() if reasons else f"no answer within {ANSWER_SECONDS} s"
+                raise ClusterError(explain_unreachable_port(jump_host, head_node, reason))
             yield f"http://127.0.0.1:{port}"
         finally:
             end_process(process)
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
-    """End ssh, if need be by force."""
+    """Terminate ssh, and kill it after 5 seconds."""
     process.terminate()
     try:
         process.wait(5)
@@ -134,73 +93,86 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
 
 
 def read_messages(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
-    """End ssh, and give all that it said."""
+    """End ssh, and return all that it wrote to its standard error."""
     end_process(process)
     log.seek(0)
     return log.read().decode(errors="replace")
 
 
 def is_answering(port: int) -> bool:
-    """Say whether anything comes back through the tunnel: this end takes connections whatever is at the other one."""
+    """Return whether the far end answers: the local end of a tunnel always accepts connections."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as probe:
-            probe.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            return bool(probe.recv(1))
+        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return bool(connection.recv(1))
     except OSError:
         return False
 
 
-def explain_failed_login(through: str, private: Path, said: str) -> str:
-    """Give the sentence for an ssh that ended: its own last words, and what to do."""
-    last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it says nothing")
-    by_hand = shlex.join(["ssh", "-i", str(private), through])
-    if "Host key verification failed" in said:
-        by_hand = f"ssh-keygen -R {through.partition('@')[2]}` if the machine is a new one at this address, then `{by_hand}"
-    return f"No way in: ssh does not open {through} ({last.rstrip('.')}): see that SSH_FROM admits you, and try `{by_hand}`."
+def explain_failed_login(jump_host: str, identity_file: Path, messages: str) -> str:
+    """Return the message for a failed login, with the last line that ssh printed."""
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    reason = lines[-1].rstrip(".") if lines else "ssh printed no reason"
+    command = shlex.join(["ssh", "-i", str(identity_file), jump_host])
+    hint = f"Check that SSH_FROM includes your address, then try `{command}`."
+    if "Host key verification failed" in messages:
+        address = jump_host.partition("@")[2]
+        hint = f"If a new machine has this address, run `ssh-keygen -R {address}`, then try `{command}`."
+    return f"Login failed: ssh cannot log in to {jump_host} ({reason}). {hint}"
 
 
-def explain_unreachable_port(through: str, head_node: str, why: str) -> str:
-    """Give the sentence for a port that the machine does not reach."""
-    target, log = f"{head_node}:{PORT}", "`journalctl -u slurmrestd` on the head node (`invoke ssh`)"
-    if "refused" in why:
-        return f"Port closed: {through} finds nothing listening at {target} ({why}), so slurmrestd is down: see {log}."
-    return f"No route: {through} does not reach {target} ({why}): run `invoke allow-head-node-group`, then see {log}."
+def explain_unreachable_port(jump_host: str, head_node: str, reason: str) -> str:
+    """Return the message for a port that the jump host cannot reach."""
+    target = f"{head_node}:{REST_PORT}"
+    log_hint = "read `journalctl -u slurmrestd` on the head node (`invoke ssh`)"
+    if "refused" in reason:
+        return (
+            f"Port closed: {jump_host} finds nothing listening at {target} ({reason}). "
+            f"slurmrestd is down: {log_hint}."
+        )
+    return (
+        f"No route: {jump_host} cannot reach {target} ({reason}). "
+        f"Run `invoke allow-head-node-group`. If that does not help, {log_hint}."
+    )
 
 
-def read_remote_file(through: str, private: Path, path: str) -> str:
-    """Read a file of the machine.
+def read_remote_file(jump_host: str, identity_file: Path, path: str) -> str:
+    """Return the text of a file on the machine.
 
     Raises:
         ClusterError: it cannot be read.
     """
-    answer = run_remote(through, private, shlex.join(["cat", "--", path]))
-    if answer.returncode:
-        last = answer.stderr.strip().rpartition("\n")[2]
+    result = run_remote(jump_host, identity_file, shlex.join(["cat", "--", path]))
+    if result.returncode:
+        last_line = result.stderr.strip().rpartition("\n")[2]
         raise ClusterError(
-            f"{through} cannot read {path} ({last}): see that the shared file system is mounted there."
+            f"{jump_host} cannot read {path} ({last_line}). "
+            "Check that the shared file system is mounted there."
         )
-    return answer.stdout
+    return result.stdout
 
 
-def run_remote(through: str, private: Path, line: str, script: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a line of shell on the machine, and give what came of it.
+def run_remote(
+    jump_host: str, identity_file: Path, command: str, script: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a shell command on the machine, and return its result, whatever its exit status.
 
     Args:
-        through: the machine, as ubuntu@203.0.113.7.
-        private: the private key file that opens it.
-        line: what its shell runs.
-        script: what that reads from its standard input.
+        jump_host: the machine, as ubuntu@203.0.113.7.
+        identity_file: the private key file for ssh.
+        command: the command, for the remote shell.
+        script: the standard input of the command.
 
     Raises:
-        ClusterError: the machine does not let us in.
+        ClusterError: ssh cannot log in.
     """
+    ssh_command = build_command(identity_file, SSH_OPTIONS, jump_host, command)
     try:
-        ssh = build_command(private, SSH_OPTIONS, through, line)
-        answer = subprocess.run(
-            ssh, input=script, capture_output=True, text=True, errors="replace", check=False
+        result = subprocess.run(
+            ssh_command, input=script, capture_output=True, text=True, errors="replace", check=False
         )
     except FileNotFoundError:
         raise ClusterError(NO_SSH) from None
-    if answer.returncode == SSH_EXIT_ERROR:
-        raise ClusterError(explain_failed_login(through, private, answer.stderr))
-    return answer
+    if result.returncode == SSH_EXIT_ERROR:
+        raise ClusterError(explain_failed_login(jump_host, identity_file, result.stderr))
+    return result

@@ -1,1 +1,1 @@
-"""What a person is shown: status, picture and checks, and the cluster state that they show."""
+"""Read-only views for the user: status, picture and checks, and the cluster state that they show."""

@@ -1,4 +1,4 @@
-"""What can be known before anything is made: the answers of `invoke check`."""
+"""The preflight checks of `invoke check`. They change nothing."""
 
 from __future__ import annotations
 
@@ -24,19 +24,40 @@ if TYPE_CHECKING:
 
     from slurm_cluster.project import Project
 
-# https://docs.aws.amazon.com/general/latest/gr/ec2-service.html and vpc-service.html: code, what it limits, what it needs
-VCPUS = ("ec2", "L-1216C47A", "vCPUs of running on-demand standard instances")
-QUOTAS = [(*VCPUS, 10), ("vpc", "L-F678F1CE", "VPCs", 1), ("ec2", "L-0263D0A3", "Elastic IPs", 2)]
+MAX_ACTIONS = 5  # missing actions that a check names
+
+
+class Quota(NamedTuple):
+    """A quota that the cluster needs.
+
+    Args:
+        service: the code of the service.
+        code: the code of the quota.
+        minimum: the smallest value that is enough.
+        need: what the cluster needs of it, as a sentence without its full stop.
+    """
+
+    service: str
+    code: str
+    minimum: int
+    need: str
+
+
+# https://docs.aws.amazon.com/general/latest/gr/ec2-service.html and vpc-service.html
+QUOTAS = [
+    Quota("ec2", "L-1216C47A", 10, "10 vCPUs are needed"),  # running on-demand standard instances
+    Quota("vpc", "L-F678F1CE", 1, "1 VPC is needed"),
+    Quota("ec2", "L-0263D0A3", 2, "2 Elastic IPs are needed"),
+]
 
 
 class Check(NamedTuple):
-    """One answer.
+    """The result of a check.
 
     Args:
-        name: what was looked at.
-        result: PASS, WARN, FAIL, or UNKNOWN where the account does not tell.
-        detail: what was found; for FAIL, what to do.
-
+        name: what was checked.
+        result: PASS, WARN, FAIL, or UNKNOWN if the credentials may not read the value.
+        detail: what was found; for FAIL also what to do.
     """
 
     name: str
@@ -44,43 +65,46 @@ class Check(NamedTuple):
     detail: str
 
 
-def attempt_check(name: str, look: Callable[[], str]) -> Check:
-    """Look, and turn an expected failure into a FAIL."""
+def attempt_check(name: str, find_detail: Callable[[], str]) -> Check:
+    """Return PASS with the detail that a function returns, or FAIL with its error."""
     try:
-        return Check(name, "PASS", look())
-    except (ClusterError, BotoCoreError, ClientError) as error:
-        return Check(name, "FAIL", str(error) if isinstance(error, ClusterError) else format_error(error))
+        return Check(name, "PASS", find_detail())
+    except ClusterError as error:
+        return Check(name, "FAIL", str(error))
+    except (BotoCoreError, ClientError) as error:
+        return Check(name, "FAIL", format_error(error))
 
 
 def describe_credentials(sts: STSClient) -> str:
-    """Say whose the credentials are."""
+    """Return the account and the identity of the credentials."""
     identity = sts.get_caller_identity()
     return f"account {identity['Account']}, as {identity['Arn']}"
 
 
 def find_node() -> str:
-    """Find the Node.js that pcluster needs."""
-    found = shutil.which("node")
-    if not found:
+    """Return the path of Node.js, which pcluster needs."""
+    path = shutil.which("node")
+    if not path:
         raise ClusterError(
-            "pcluster needs Node.js, which is not on the PATH: install it from https://nodejs.org."
+            "pcluster needs Node.js, and it is not on PATH. Install it from https://nodejs.org."
         )
-    return found
+    return path
 
 
 def check_key_pair(ec2: EC2Client, name: str) -> str:
-    """Check that the key pair opens the head node from here."""
-    key_pair.check_key_pair(key_pair.require_key_pair(ec2, name), key_pair.get_private_key_path(name))
-    return f"{name}, ed25519, private half in {key_pair.get_private_key_path(name)}"
+    """Check that the private key on this machine opens the head node."""
+    path = key_pair.get_private_key_path(name)
+    key_pair.check_key_pair(key_pair.require_key_pair(ec2, name), path)
+    return f"{name}, ed25519, private key in {path}"
 
 
 def find_images(ec2: EC2Client, ssm: SSMClient) -> str:
     """Check that the region has the images of the cluster's nodes and of the UQLE machine."""
     name = f"aws-parallelcluster-{version('aws-parallelcluster')}-ubuntu-2404-lts-hvm-x86_64*"
-    found = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": [name]}])["Images"]
-    if not found:
-        raise ClusterError(f"The region has no image {name}: choose a region that ParallelCluster supports.")
-    return f"nodes {found[0]['ImageId']}, UQLE machine {uqle_instance.get_ubuntu_image_id(ssm)}"
+    images = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": [name]}])["Images"]
+    if not images:
+        raise ClusterError(f"This region has no image {name}. Choose a region that ParallelCluster supports.")
+    return f"nodes {images[0]['ImageId']}, UQLE machine {uqle_instance.get_ubuntu_image_id(ssm)}"
 
 
 def list_instance_types(template: Path) -> list[str]:
@@ -89,50 +113,61 @@ def list_instance_types(template: Path) -> list[str]:
 
 
 def find_common_zones(ec2: EC2Client, types: list[str]) -> str:
-    """Check that one Availability Zone offers all instance types: the head node and the UQLE machine share a subnet."""
+    """Check that one zone offers all instance types: the head node and the UQLE machine share a subnet."""
     pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
         LocationType="availability-zone",
         Filters=[{"Name": "instance-type", "Values": types}],
     )
-    offers: dict[str, set[str]] = {name: set() for name in types}
+    zones_by_type: dict[str, set[str]] = {name: set() for name in types}
     for page in pages:
-        for offer in page["InstanceTypeOfferings"]:
-            offers[offer["InstanceType"]].add(offer["Location"])
-    zones = sorted(set.intersection(*offers.values()))
+        for offering in page["InstanceTypeOfferings"]:
+            zones_by_type[offering["InstanceType"]].add(offering["Location"])
+    zones = sorted(set.intersection(*zones_by_type.values()))
     if not zones:
         raise ClusterError(
-            f"No Availability Zone of the region offers all of {', '.join(types)}: choose other types."
+            f"No Availability Zone of this region offers all of {', '.join(types)}. "
+            "Choose other instance types."
         )
     return f"{', '.join(types)} in {', '.join(zones)}"
 
 
 def check_quotas(service_quotas: ServiceQuotasClient) -> Iterator[Check]:
-    """Compare the account's quotas with what the cluster needs; what is in use already is not known here."""
-    for service, quota, what, needed in QUOTAS:
+    """Compare the account's quotas with what the cluster needs. What is already in use is not counted."""
+    for quota in QUOTAS:
         try:
-            value = service_quotas.get_service_quota(ServiceCode=service, QuotaCode=quota)["Quota"]["Value"]
+            answer = service_quotas.get_service_quota(ServiceCode=quota.service, QuotaCode=quota.code)
         except (BotoCoreError, ClientError):
-            yield Check("quota", "UNKNOWN", f"{what}: the account does not tell; {needed} are needed")
+            yield Check("quota", "UNKNOWN", f"cannot read this quota; {quota.need}")
             continue
-        result = "PASS" if value >= needed else "FAIL"
-        yield Check("quota", result, f"{what}: {value:.0f} in all, {needed} are needed")
+        value = answer["Quota"]["Value"]
+        detail = f"{value:.0f} allowed; {quota.need}"
+        if value >= quota.minimum:
+            yield Check("quota", "PASS", detail)
+        else:
+            increase = f"Request an increase of quota {quota.code} in Service Quotas."
+            yield Check("quota", "FAIL", f"{detail}. {increase}")
 
 
 def run_checks(project: Project, template: Path) -> Iterator[Check]:
-    """Look at everything that the steps will need, in their order; nothing is changed.
+    """Check what the steps need, in their order.
 
     Args:
-        project: whose cluster it is.
-        template: config.template.yml, for its instance types.
+        project: the project.
+        template: config.template.yml, which names the instance types.
+
+    Yields:
+        The result of each check. Those that call AWS are left out if the credentials do not work.
     """
     yield Check("name", "PASS", project.cluster)
     yield Check("region", "PASS", project.region)
-    known = attempt_check("credentials", lambda: describe_credentials(project.sts))
-    yield known
+    credentials = attempt_check("credentials", lambda: describe_credentials(project.sts))
+    yield credentials
     yield attempt_check("Node.js", find_node)
     yield check_ssh_source(project)
-    yield from check_literal_key(project)
-    if known.result == "FAIL":
+    if project.literal_key:
+        warning = f"{project.parameter_file} holds the key itself: {parameters.LITERAL_KEY_WARNING}"
+        yield Check("JWT key", "WARN", warning)
+    if credentials.result == "FAIL":
         return
     ec2 = project.ec2
     yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
@@ -144,24 +179,27 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
 
 
 def check_permissions(project: Project) -> Iterator[Check]:
-    """Look which of the permissions that the steps need are missing, where the account lets that be simulated."""
-    caller = project.sts.get_caller_identity()
-    place = permissions.PolicyScope(project.cluster, project.region, caller["Account"])
+    """Compare the credentials' permissions with the policies in iam/, if IAM may simulate them."""
+    identity = project.sts.get_caller_identity()
+    scope = permissions.PolicyScope(project.cluster, project.region, identity["Account"])
     for path in permissions.FILES:
+        policy = f"{path.parent.name}/{path.name}"
         try:
-            lacking = permissions.find_missing_actions(project.iam, caller["Arn"], path, place)
+            missing = permissions.find_missing_actions(project.iam, identity["Arn"], path, scope)
         except (BotoCoreError, ClientError):
-            yield Check(
-                "permissions", "UNKNOWN", f"the account does not tell; {path.name} has those that are needed"
-            )
+            detail = f"cannot read your permissions; {policy} lists what is needed"
+            yield Check("permissions", "UNKNOWN", detail)
             continue
-        more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-        told = f"{', '.join(lacking[:5])}{more} missing of {path.name}" if lacking else f"all of {path.name}"
-        yield Check("permissions", "WARN" if lacking else "PASS", told)
+        if not missing:
+            yield Check("permissions", "PASS", f"everything in {policy} is allowed")
+            continue
+        more = f" and {len(missing) - MAX_ACTIONS} more" if len(missing) > MAX_ACTIONS else ""
+        actions = ", ".join(missing[:MAX_ACTIONS])
+        yield Check("permissions", "WARN", f"{actions}{more} missing; {policy} lists what is needed")
 
 
 def check_ssh_source(project: Project) -> Check:
-    """Look at who may reach SSH."""
+    """Check which addresses may use SSH."""
     try:
         ssh_from = project.get_ssh_from()
     except ClusterError as error:
@@ -169,13 +207,3 @@ def check_ssh_source(project: Project) -> Check:
     if parameters.is_wide_range(ssh_from):
         return Check("SSH from", "WARN", f"{ssh_from} {parameters.WIDE_WARNING}")
     return Check("SSH from", "PASS", ssh_from)
-
-
-def check_literal_key(project: Project) -> Iterator[Check]:
-    """Warn of a key that config-parameters.json holds itself."""
-    if project.literal_key:
-        yield Check(
-            "JWT key",
-            "WARN",
-            f"{project.parameter_file} holds the key itself: {parameters.LITERAL_KEY_WARNING}",
-        )

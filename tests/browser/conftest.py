@@ -18,7 +18,7 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     try:
-        with screenshots.browser() as browser:
+        with screenshots.start_browser() as browser:
             yield browser
     except SystemExit as needed:
         pytest.fail(str(needed), pytrace=False)

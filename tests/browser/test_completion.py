@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.terminal import Terminal
+from tests.support import ROOT
+from tests.support.terminal import Terminal
 
 SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 PROGRAMS = str(Path(sys.executable).parent)

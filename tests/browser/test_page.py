@@ -64,14 +64,14 @@ PAGES = ["real", "hostile", "nothing"]
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The page after the path in the emulated AWS, the same with hostile names and tags, and one where nothing stands."""
+    """The page after the path in the emulated AWS, the same with hostile names and tags, and an empty account."""
     texts, settings = {}, yaml.safe_load((screenshots.ROOT / "invoke.yaml").read_text())
-    with screenshots.walked() as project:
+    with screenshots.create_cluster() as project:
         texts["real"] = picture.render_page(project)
         name_everything(project, HOSTILE)
         texts["hostile"] = picture.render_page(project)
     with sandbox.emulated_aws():
-        texts["nothing"] = picture.render_page(Project({**settings, "cluster_name": "a" * 60}))
+        texts["nothing"] = picture.render_page(Project({**settings, "cluster_name": "a" * 40}))
     folder = tmp_path_factory.mktemp("pages")
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
@@ -79,14 +79,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def name_everything(project: Project, name: str) -> None:
-    ec2, efs, stands = project.ec2, project.efs, cluster_state.load_state(project)
+    ec2, efs, state = project.ec2, project.efs, cluster_state.load_state(project)
     things = [
-        stands.vpc["VpcId"],
-        stands.uqle["InstanceId"],
-        *(subnet["SubnetId"] for subnet in stands.subnets),
+        state.vpc["VpcId"],
+        state.uqle_instance["InstanceId"],
+        *(subnet["SubnetId"] for subnet in state.subnets),
     ]
     ec2.create_tags(Resources=things, Tags=[{"Key": "Name", "Value": name}])
-    efs.tag_resource(ResourceId=stands.file_system["FileSystemId"], Tags=[{"Key": "Name", "Value": name}])
+    efs.tag_resource(ResourceId=state.file_system["FileSystemId"], Tags=[{"Key": "Name", "Value": name}])
 
 
 class Opened:
@@ -130,7 +130,7 @@ def test_no_request_goes_out_and_no_message_comes_to_the_console(opened, pages, 
 @pytest.mark.parametrize("name", ["real"])
 def test_a_reader_without_sight_is_told_the_same(opened):
     """By the roles and names that Chromium gives to assistive programs."""
-    for heading in ("The network, and who may reach whom", "UQLE instance: network settings"):
+    for heading in ("Network and connections", "UQLE instance: network settings"):
         assert opened.page.get_by_role("heading", name=heading).count() == 1
     assert opened.page.get_by_role("img", name="The network").count() == 1
     assert opened.page.locator("table:not(:has(caption)), th:not([scope]), html:not([lang])").count() == 0

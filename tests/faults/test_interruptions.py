@@ -1,16 +1,14 @@
 """Every interruption is harmless: a task that a fault stopped, run again, ends where an undisturbed one ends."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
 
 from sandbox import faults
-from sandbox.api_calls import client
-from tests.conftest import REGION
-from tests.faults.account import FROM, Base, build
-from tests.state import difference, of_account, picture
-from tests.walker import Walked, Walker
+from tests.support.account_state import difference, of_account, picture
+from tests.support.disturbed_task import KINDS, Kind, disturbed, keys
+from tests.support.prepared_account import FROM, Base, build
+from tests.support.task_runner import TaskRunner
 
 
 class Case(NamedTuple):
@@ -47,32 +45,6 @@ CASES = [
 ]
 
 
-class Kind(NamedTuple):
-    """A way in which calls go wrong.
-
-    Args:
-        faults: what meets the call and those after it, one each; they take what kills the task.
-        then: what meets each call after these, when AWS stays away.
-        survives: whether the task gets over it by itself, as boto3 asks again, three times in all.
-    """
-
-    faults: Callable[[Walker], list[faults.Fault]]
-    then: faults.Fault | None = None
-    survives: bool = False
-
-
-KINDS = {
-    "closed, then throttled": Kind(lambda _: [faults.closed, faults.throttled], survives=True),
-    "broken, then its answer lost": Kind(lambda _: [faults.broken, faults.lost], survives=True),
-    "closed from then on": Kind(lambda _: [faults.closed], faults.closed),
-    "throttled from then on": Kind(lambda _: [faults.throttled], faults.throttled),
-    "broken from then on": Kind(lambda _: [faults.broken], faults.broken),
-    "its answer lost and AWS away": Kind(lambda _: [faults.lost], faults.closed),
-    "killed before": Kind(lambda invoke: [faults.killing(invoke.kill, after=False)], faults.closed),
-    "killed after": Kind(lambda invoke: [faults.killing(invoke.kill, after=True)], faults.closed),
-}
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Meet each task with all kinds of faults, or in the sample with one of them."""
     pairs = [(case, kind) for case in CASES for kind in KINDS]
@@ -88,7 +60,7 @@ def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(
 ):
     build(case.base, invoke)
     before = picture()
-    with faults.recorded() as calls:
+    with faults.collect_calls() as calls:
         assert invoke(*case.task.split()).returncode == 0
     undisturbed = picture()
     moments = range(1, len(calls) + 1)
@@ -109,7 +81,7 @@ def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(
     assert not losses, "\n".join(losses)
 
 
-def interrupt(case: Case, kind: Kind, at: int, invoke: Walker) -> list[str]:
+def interrupt(case: Case, kind: Kind, at: int, invoke: TaskRunner) -> list[str]:
     """Run a task with a fault and then without one; say what was wrong with either run."""
     held = keys()
     first = disturbed(invoke, kind, at, *case.task.split())
@@ -125,21 +97,3 @@ def interrupt(case: Case, kind: Kind, at: int, invoke: Walker) -> list[str]:
     if not kind.survives and first.returncode == 0:
         found.append(f"took no notice: {first}")
     return found
-
-
-def disturbed(invoke: Walker, kind: Kind, at: int, *task: str, **environment: str) -> Walked:
-    """Run a task whose calls go wrong from one of them on, and see that they did."""
-    patience = {} if kind.survives else {"AWS_MAX_ATTEMPTS": "1"}
-    expected = kind.faults(invoke)
-    each = faults.first(*expected, *([kind.then] * 1000 if kind.then else []))
-    with faults.injected(each, at, then=each) as injection:
-        walked = invoke(*task, **environment, **patience)
-    assert len(injection.met) >= len(expected), f"{len(injection.met)} faults at call {at}"
-    return walked
-
-
-def keys() -> list[str]:
-    """Give what the account's secrets hold."""
-    manager = client("secretsmanager", REGION)
-    names = [each["Name"] for each in manager.list_secrets()["SecretList"]]
-    return [manager.get_secret_value(SecretId=name)["SecretString"] for name in names]

@@ -10,10 +10,10 @@ import pytest
 
 from sandbox import faults
 from sandbox.api_calls import client
-from tests.conftest import REGION
-from tests.faults.account import FROM, Base, build
-from tests.state import difference, picture
-from tests.walker import Walker
+from tests.support import REGION
+from tests.support.account_state import difference, picture
+from tests.support.prepared_account import FROM, Base, build
+from tests.support.task_runner import TaskRunner
 
 pytestmark = pytest.mark.whole
 
@@ -23,12 +23,12 @@ NO_NETWORK = Base(tasks=("create-key-pair",))
 VPC, NAMES, DNS, STACK = "CreateVpc", "CreateTags", "ModifyVpcAttribute", "CreateStack"
 
 
-def all_of_it(invoke: Walker) -> Callable[[], None]:
+def all_of_it(invoke: TaskRunner) -> Callable[[], None]:
     """Kill the task, and what it started."""
     return invoke.kill
 
 
-def pcluster_alone(invoke: Walker) -> Callable[[], None]:
+def pcluster_alone(invoke: TaskRunner) -> Callable[[], None]:
     """Kill the command, and not the task that waits for it."""
 
     def kill() -> None:
@@ -65,7 +65,7 @@ class Moment(NamedTuple):
     call: str
     at: int = 1
     after: bool = True
-    victim: Callable[[Walker], Callable[[], None]] = all_of_it
+    victim: Callable[[TaskRunner], Callable[[], None]] = all_of_it
     ends: int = -9
 
 
@@ -141,7 +141,7 @@ def state() -> list[str]:
     ]
 
 
-def undisturbed(task: str, invoke: Walker) -> list[str]:
+def undisturbed(task: str, invoke: TaskRunner) -> list[str]:
     """Give the state that an undisturbed step leaves."""
     if task not in UNDISTURBED:
         build(BASES[task], invoke)
@@ -164,12 +164,15 @@ def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_
     expected = undisturbed(moment.task, invoke)
     build(BASES[moment.task], invoke)
     record_property("injected", 1)
-    fault = faults.killing(moment.victim(invoke), after=moment.after)
-    with faults.injected(
-        fault, moment.at, then=faults.closed if moment.victim is all_of_it else None, only=moment.call
+    fault = faults.kill_caller(moment.victim(invoke), after=moment.after)
+    with faults.inject(
+        fault,
+        moment.at,
+        then=faults.close_connection if moment.victim is all_of_it else None,
+        only=moment.call,
     ) as met:
         first = invoke(*moment.task.split())
-    assert met.met
+    assert met.failed_calls
     assert first.returncode == moment.ends, first
     again = invoke(*moment.task.split())
     if moment.task == "configure" and again.returncode:
@@ -209,9 +212,11 @@ def test_an_update_that_is_killed_and_run_again_ends_as_an_undisturbed_one(invok
     record_property("injected", len(UPDATE))
     for (call, after), address in zip(UPDATE, addresses * 2, strict=True):
         render(address)
-        with faults.injected(faults.killing(invoke.kill, after=after), then=faults.closed, only=call) as met:
+        with faults.inject(
+            faults.kill_caller(invoke.kill, after=after), then=faults.close_connection, only=call
+        ) as met:
             assert invoke("update-cluster").returncode == -9
-        assert met.met
+        assert met.failed_calls
         found = difference(expected[address], updated(address, invoke))
         assert not found, "\n".join(found)
         record_property("survived", 1)
@@ -223,7 +228,7 @@ def render(address: str) -> None:
     Path("config.yml").write_text(re.sub(r"AllowedIps: .*", f"AllowedIps: '{address}'", text))
 
 
-def updated(address: str, invoke: Walker) -> list[str]:
+def updated(address: str, invoke: TaskRunner) -> list[str]:
     """Update the cluster until SSH is for this address, and give the state."""
     render(address)
     walked = invoke("update-cluster")

@@ -8,10 +8,9 @@ import json
 import pytest
 
 from sandbox import faults
-from tests.faults.account import Base, build
-from tests.faults.test_interruptions import KINDS, disturbed, keys
-from tests.state import difference, picture
-from tests.test_rotation import asked  # noqa: F401 - a fixture, and the name of an argument
+from tests.support.account_state import difference, picture
+from tests.support.disturbed_task import KINDS, disturbed, keys
+from tests.support.prepared_account import Base, build
 
 pytestmark = pytest.mark.whole
 
@@ -22,9 +21,9 @@ STOPPED = "not yet on the head node (stop here)"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_next_run_reaches_the_head_node_with_another_key(kind, invoke, asked, record_property):  # noqa: F811
+def test_the_next_run_reaches_the_head_node_with_another_key(kind, invoke, asked, record_property):
     build(BASE, invoke)
-    with faults.recorded() as calls:
+    with faults.collect_calls() as calls:
         assert STOPPED in invoke("rotate-jwt-key", **TAKEN).printed
     assert [call.name for call in calls].count("PutSecretValue") == 1
     undisturbed = picture()

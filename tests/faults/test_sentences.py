@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sandbox import faults
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import stack
-from tests.conftest import make_cluster
 
 DENIED = (
     "You are not authorized to perform this operation. User: arn:aws:iam::123456789012:user/eve is not authorized to perform: "
@@ -108,9 +108,11 @@ def is_a_sentence(printed: str) -> bool:
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )
 def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, refusal, says, cluster, invoke):
-    with faults.injected(faults.refusing(*refusal), then=faults.refusing(*refusal), only=only) as injection:
+    with faults.inject(
+        faults.fail_with_error(*refusal), then=faults.fail_with_error(*refusal), only=only
+    ) as injection:
         walked = invoke(task, AWS_MAX_ATTEMPTS="1")
-    assert injection.met
+    assert injection.failed_calls
     assert walked.returncode == 1
     assert re.search(says, walked.printed), walked.printed
     assert is_a_sentence(walked.printed), walked.printed
@@ -119,13 +121,13 @@ def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, re
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (faults.closed, "AWS cannot be reached: .*; check the network and the region"),
-        (faults.broken, "The service is out of order: wait"),
-        (faults.throttled, "AWS asks to go slower: wait a minute"),
+        (faults.close_connection, "AWS cannot be reached: .*; check the network and the region"),
+        (faults.fail_with_500, "The service is out of order: wait"),
+        (faults.throttle, "AWS asks to go slower: wait a minute"),
     ],
 )
 def test_a_service_or_a_network_that_is_down_is_a_sentence(fault, says, invoke):
-    with faults.injected(fault, then=fault):
+    with faults.inject(fault, then=fault):
         walked = invoke("create-jwt-key")
     assert walked.returncode == 1
     assert re.search(says, walked.printed), walked.printed
@@ -160,11 +162,11 @@ def test_an_sso_session_that_is_over_is_a_sentence(invoke):
 def test_what_aws_refuses_a_stack_is_a_reason_with_the_next_step(
     only, refusal, says, network, cloudformation, invoke
 ):
-    with faults.injected(
-        faults.refusing(*refusal), then=faults.refusing(*refusal), only=only, whose="stacks"
+    with faults.inject(
+        faults.fail_with_error(*refusal), then=faults.fail_with_error(*refusal), only=only, source="stacks"
     ) as injection:
         made = make_cluster("pcluster-ubuntu", network, cloudformation)
-    assert injection.met
+    assert injection.failed_calls
     cause, *_, advised = stack.list_failures(cloudformation, made["stack"])
     assert refusal[1] in cause
     assert re.search(says, advised), advised
@@ -172,8 +174,8 @@ def test_what_aws_refuses_a_stack_is_a_reason_with_the_next_step(
 
 def test_a_quota_that_the_wizards_stack_meets_is_said_too(cloudformation):
     template = "Resources: {Address: {Type: AWS::EC2::EIP}}"
-    with faults.injected(
-        faults.refusing("AddressLimitExceeded", ADDRESSES), only="AllocateAddress", whose="stacks"
+    with faults.inject(
+        faults.fail_with_error("AddressLimitExceeded", ADDRESSES), only="AllocateAddress", source="stacks"
     ):
         made = cloudformation.create_stack(
             StackName="parallelclusternetworking-pubpriv-1", TemplateBody=template

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import Thing, faults, inventory, resource_types, stacks
+from sandbox import Resource, faults, list_resources, resource_types, stacks
 from sandbox.api_calls import client
 from sandbox.inventory import LISTINGS
+from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import stack
-from tests.conftest import REGION, ROOT, make_cluster
-from tests.faults.account import CLUSTER, FROM, Base, build, stand
-from tests.state import difference, of_account, picture
+from tests.support import REGION, ROOT
+from tests.support.account_state import difference, of_account, picture
+from tests.support.prepared_account import CLUSTER, FROM, Base, build, stand
 
 pytestmark = pytest.mark.whole
 
@@ -46,7 +47,7 @@ def left_on_purpose() -> Iterator[tuple[str, str]]:
         yield from ((kind, name) for name in names)
 
 
-def is_on_purpose(thing: Thing) -> bool:
+def is_on_purpose(thing: Resource) -> bool:
     """Return whether the table lists the thing; it covers the objects in a bucket that it lists."""
     kind = {"object": "bucket", "secret to be deleted": "secret"}.get(thing.kind, thing.kind)
     name = thing.id.removeprefix("s3://").split("/")[0] if thing.kind == "object" else thing.id
@@ -55,14 +56,14 @@ def is_on_purpose(thing: Thing) -> bool:
 
 def test_up_and_down_leave_what_the_readme_says_and_every_service_that_they_called_was_looked_at(invoke):
     build(Base(), invoke)
-    before = inventory(REGION)
-    with faults.recorded() as calls:
+    before = list_resources(REGION)
+    with faults.collect_calls() as calls:
         up = invoke("up", "--yes", *FROM.split())
         assert up.returncode == 0, up.printed
-        made = inventory(REGION) - before
+        made = list_resources(REGION) - before
         down = invoke("down", "--yes", "--all")
         assert down.returncode == 0, down.printed
-    left = inventory(REGION) - before
+    left = list_resources(REGION) - before
     assert len(made) > 70
     assert {thing.kind for thing in left} == {
         "log group",
@@ -99,12 +100,12 @@ def test_down_after_each_part_of_up_leaves_nothing(steps, invoke):
 
 
 def being_created(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stacks, "SECONDS", 1)
-    monkeypatch.setattr(stacks, "SMALL", 0)
+    monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 1)
+    monkeypatch.setattr(stacks, "MIN_SLOW_RESOURCES", 0)
 
 
 def failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource_types, "head_node_status", 69)
+    monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
 
 
 def standing(_: pytest.MonkeyPatch) -> None:
@@ -132,10 +133,10 @@ def test_a_cluster_that_was_deleted_in_part_is_deleted_for_good(invoke):
     build(Base(network=True), invoke)
     before = of_account(picture())
     cloudformation = cluster_in_network()
-    refused = faults.refusing("DependencyViolation", "it is in use")
-    with faults.injected(refused, then=refused, only="TerminateInstances", whose="stacks") as injection:
+    refused = faults.fail_with_error("DependencyViolation", "it is in use")
+    with faults.inject(refused, then=refused, only="TerminateInstances", source="stacks") as injection:
         walked = invoke("delete-cluster", "--yes")
-    assert injection.met
+    assert injection.failed_calls
     assert (walked.returncode, stack.find_stack(cloudformation, CLUSTER)["StackStatus"]) == (
         1,
         "DELETE_FAILED",
@@ -150,7 +151,7 @@ def test_a_deletion_that_is_under_way_is_watched_to_its_end(invoke, monkeypatch)
     build(Base(network=True), invoke)
     before = of_account(picture())
     cloudformation = cluster_in_network()
-    monkeypatch.setattr(stacks, "DELETION", 3)
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 3)
     cloudformation.delete_stack(StackName=CLUSTER)
     walked = invoke("delete-cluster", "--yes")
     assert walked.returncode == 0, walked.printed

@@ -7,10 +7,10 @@ import pytest
 
 from sandbox import faults
 from sandbox.api_calls import client
-from tests.conftest import REGION
-from tests.faults.account import FROM, Base, build, stand
-from tests.state import difference, of_account, picture
-from tests.walker import Walker
+from tests.support import REGION
+from tests.support.account_state import difference, of_account, picture
+from tests.support.prepared_account import FROM, Base, build, stand
+from tests.support.task_runner import TaskRunner
 
 pytestmark = pytest.mark.whole
 
@@ -33,7 +33,7 @@ TWICE = [  # a task, what stands before it, and the call at which both are held 
 
 @pytest.fixture(scope="session")
 def another(emulated_aws):
-    started = Walker()
+    started = TaskRunner()
     yield started
     started.close()
 
@@ -48,12 +48,12 @@ def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(
     assert invoke(task).returncode == 0
     once = picture()
     build(base, invoke)
-    both = faults.meeting(2)
-    with faults.injected(both, then=both, only=call) as injection, ThreadPoolExecutor(2) as pool:
+    both = faults.hold_until(2)
+    with faults.inject(both, then=both, only=call) as injection, ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(walker, task) for walker in (invoke, another)]
         walked = [answer.result() for answer in answers]
     late = call == "DeleteVpc"  # the slower one sees half of a network, says so, and never comes to this call
-    assert len(injection.met) >= (1 if late else 2)
+    assert len(injection.failed_calls) >= (1 if late else 2)
     statuses = sorted(answer.returncode for answer in walked)
     assert statuses == [0, 0] or (late and statuses == [0, 1]), walked
     assert difference(once, picture()) == []
@@ -71,14 +71,14 @@ def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other
     monkeypatch.chdir(another.folder)
     stand(STANDS._replace(tasks=made), another, "second", "20261124000001")
     monkeypatch.chdir(another.folder.parent)
-    both = faults.meeting(2)
-    with faults.injected(both, then=both, only="RunInstances") as injection, ThreadPoolExecutor(2) as pool:
+    both = faults.hold_until(2)
+    with faults.inject(both, then=both, only="RunInstances") as injection, ThreadPoolExecutor(2) as pool:
         answers = [
             pool.submit(invoke, "connect-uqle"),
             pool.submit(another, "connect-uqle", INVOKE_CLUSTER_NAME="second"),
         ]
         assert [answer.result().returncode for answer in answers] == [0, 0]
-    assert len(injection.met) == 2
+    assert len(injection.failed_calls) == 2
     assert machines() == {"pcluster-ubuntu": "pcluster-ubuntu-uqle", "second": "second-uqle"}
     down = another("down", "--yes", "--all", INVOKE_CLUSTER_NAME="second")
     assert down.returncode == 0, down.printed

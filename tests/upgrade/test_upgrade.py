@@ -12,18 +12,18 @@ from typing import Any
 import jmespath
 import pytest
 import yaml
-from sandbox.calls import client
-from sandbox.published import PCLUSTER, UBUNTU_IMAGE, image_id
 
-from sandbox import Thing, inventory, record
-from tests.conftest import REGION, SMALL_CLUSTER, lay_network, make_cluster, run_fleet
+from sandbox import Resource, list_resources, record, small_cluster
+from sandbox.api_calls import client
+from sandbox.public_images import PCLUSTER_VERSION, UBUNTU_IMAGE, get_image_id
+from sandbox.small_cluster import make_cluster, start_fleet
+from tests.support import REGION
+from tests.support.prepared_account import prepare_network
 
 DATA = Path(__file__).parent
 CLUSTER = "pcluster-ubuntu"
 PRIVATE_KEY = ".ssh/pcluster-ubuntu.pem"  # in the home folder
-ARTIFACTS = (
-    f"parallelcluster/{PCLUSTER}/clusters/{CLUSTER}-0123456789abcdef"  # pcluster's folder in its bucket
-)
+ARTIFACTS = f"parallelcluster/{PCLUSTER_VERSION}/clusters/{CLUSTER}-0123456789abcdef"  # pcluster's folder in its bucket
 BUCKET_OF_PCLUSTER = "parallelcluster-a886058fcd5cd5a8-v1-do-not-delete"
 # A stand-in for ssh that logs its arguments. It fails once the secret is named, because no Slurm answers here.
 SSH = """#!/bin/sh
@@ -62,12 +62,12 @@ def disconnected(ec2, cloudformation) -> dict[str, str]:
     Returns:
         The ids, by the names of their placeholders.
     """
-    network = lay_network(ec2, cloudformation)
+    network = prepare_network(ec2, cloudformation)
     tags = ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"][0]["Tags"]
     ec2.delete_tags(Resources=[network["vpc"]], Tags=tags)  # the recorded ones follow
     artifacts = f"Parameters:\n  ArtifactS3RootDirectory: {{Type: String, Default: {ARTIFACTS}}}\n"
     cluster = make_cluster(
-        CLUSTER, network, cloudformation, SMALL_CLUSTER.replace("Parameters:\n", artifacts, 1)
+        CLUSTER, network, cloudformation, small_cluster.TEMPLATE.replace("Parameters:\n", artifacts, 1)
     )
     private_key = Path.home() / PRIVATE_KEY
     private_key.parent.mkdir()
@@ -82,7 +82,7 @@ def disconnected(ec2, cloudformation) -> dict[str, str]:
         "FILE_SYSTEM": stack["EFSIds"],
         "HEAD_NODE": stack["HeadNodePrivateDnsName"],
         "ARTIFACTS": ARTIFACTS,
-        "IMAGE": image_id(REGION, UBUNTU_IMAGE),
+        "IMAGE": get_image_id(REGION, UBUNTU_IMAGE),
         "KEY": secrets.token_urlsafe(32),
         "PUBLIC_KEY": private_key.with_suffix(".pem.pub").read_text(),
     }
@@ -103,8 +103,8 @@ def connected(disconnected) -> dict[str, str]:
 
 
 @pytest.fixture
-def empty(account) -> set[Thing]:
-    return set(inventory(REGION))
+def empty(account) -> set[Resource]:
+    return set(list_resources(REGION))
 
 
 def run(invoke, *task: str, status: int = 0, **environment: str) -> str:
@@ -114,12 +114,12 @@ def run(invoke, *task: str, status: int = 0, **environment: str) -> str:
     return done.printed
 
 
-def count(calls: list[record.Call], operation: str) -> int:
+def count(calls: list[record.RecordedCall], operation: str) -> int:
     return [call.operation for call in calls].count(operation)
 
 
 def test_status_finds_everything(connected, invoke):
-    run_fleet(CLUSTER)
+    start_fleet(CLUSTER)
     found = json.loads(run(invoke, "status", "--json"))
     ids = {part["id"] for part in found["parts"]}
     assert "" not in ids, found
@@ -131,30 +131,30 @@ def test_status_finds_everything(connected, invoke):
 
 @pytest.mark.xdist_group("upgrade")  # a group starts early, and this test takes the longest
 def test_update_cluster_has_nothing_to_change(connected, invoke):
-    with record.kept() as calls:
+    with record.record_calls() as calls:
         assert "nothing to do" in run(invoke, "update-cluster")
     assert count(calls, "UpdateStack") == 0
 
 
 def test_connect_uqle_finds_the_machine(connected, invoke):
-    with record.kept() as calls:
+    with record.record_calls() as calls:
         assert connected["INSTANCE"] in run(invoke, "connect-uqle")
     assert count(calls, "RunInstances") == 0
 
 
 def test_the_first_launch_after_a_disconnect_succeeds(disconnected, invoke):
-    with record.kept() as calls:
+    with record.record_calls() as calls:
         run(invoke, "connect-uqle")
     assert count(calls, "RunInstances") == 1  # the group's tag says which token is used up
 
 
 def test_up_keeps_what_exists(connected, invoke):
-    before = inventory(REGION)
+    before = list_resources(REGION)
     files = {
         path: yaml.safe_load(path.read_text()) for path in map(Path, ("config-parameters.json", "config.yml"))
     }
     run(invoke, "up", "--yes")
-    after = inventory(REGION)
+    after = list_resources(REGION)
     assert before <= after
     assert {thing.kind for thing in after - before} <= {"object"}  # today's boot scripts, for new clusters
     assert {path: yaml.safe_load(path.read_text()) for path in files} == files
@@ -179,7 +179,7 @@ def test_rotate_jwt_key_reaches_the_head_node(connected, invoke, ec2, tmp_path):
 
 def test_down_removes_everything(empty, connected, invoke):
     run(invoke, "down", "--yes", "--all")
-    left = inventory(REGION) - empty
+    left = list_resources(REGION) - empty
     assert {thing.kind for thing in left} == {"key pair", "bucket", "object", "secret to be deleted"}
     assert [thing.id for thing in left if thing.kind == "bucket"] == [BUCKET_OF_PCLUSTER]
     assert not Path("temp-config.yml").exists()

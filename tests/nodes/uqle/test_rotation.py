@@ -60,7 +60,7 @@ def test_rotate_key(connected_cluster, operator, read_secret):
     sbatch = "/opt/slurm/bin/sbatch", "--parsable", "--output=/dev/null", "--wrap=sleep 8"
     job_id = head_node.run(*sbatch, user="slurm").stdout.strip()
     output = operator.run_task("rotate-jwt-key")
-    assert "of the new key accepted, of the old key refused" in output
+    assert "the new key is accepted, the old key is refused" in output
     assert "`invoke handover --with-key`" in output
     assert_rotated(head_node, old_key, read_secret())
     new_pids = head_node.read_main_pids()

@@ -81,8 +81,8 @@ def test_verify_with_url(connected_cluster, operator, uqle_address, aws_environm
     output = operator.run("nsenter", namespace, *command, **environment).stdout
     assert "COMPLETED, exit status 0" in output
     output = operator.run_task("verify", "--url", url, check=False)
-    assert "No route: nothing comes back" in output
-    assert "leave --url out for a tunnel" in output
+    assert "No route: no answer from" in output
+    assert "Leave out --url to use a tunnel" in output
 
 
 def test_verify_through_head_node(account, connected_cluster, operator):

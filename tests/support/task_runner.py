@@ -13,11 +13,12 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
+from tests.support import ROOT
+
 SERVICES = ("cloudformation", "ec2", "iam", "logs", "s3", "secretsmanager", "ssm", "sts")
 
 
-class Walked(NamedTuple):
+class TaskResult(NamedTuple):
     """What came of a task: its status, negative when a signal ended it, and what it printed."""
 
     returncode: int
@@ -30,20 +31,20 @@ class Walked(NamedTuple):
         return self.stdout + self.stderr
 
 
-class Walker:
+class TaskRunner:
     """The end of the test: tells the process what to run, and may kill it while it runs."""
 
     def __init__(self) -> None:
         self.folder: Path | None = None  # where tasks are run; None: in the current folder
-        self.outputs = tempfile.TemporaryDirectory(prefix="walker-")
+        self.outputs = tempfile.TemporaryDirectory(prefix="task-runner-")
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "tests.walker"]
+        command = [sys.executable, "-m", "tests.support.task_runner"]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.begun = threading.Event()
 
-    def __call__(self, *arguments: str, **environment: str) -> Walked:
+    def __call__(self, *arguments: str, **environment: str) -> TaskResult:
         """Run `invoke` with these arguments."""
         outputs = [Path(self.outputs.name) / name for name in ("stdout", "stderr")]
         asked = {
@@ -58,7 +59,7 @@ class Walker:
         self.begun.set()
         status = int(self.process.stdout.readline())
         self.begun.clear()
-        walked = Walked(status, *[output.read_text() for output in outputs])
+        walked = TaskResult(status, *[output.read_text() for output in outputs])
         assert "Traceback" not in walked.printed, walked.printed
         return walked
 
@@ -73,6 +74,13 @@ class Walker:
         self.process.stdout.close()
         self.process.wait()
         self.outputs.cleanup()
+
+
+def get_output(result: subprocess.CompletedProcess[str] | TaskResult, status: int = 0) -> str:
+    """Return what a task printed, which ended with this status and without a traceback."""
+    assert result.returncode == status, result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    return result.stdout + result.stderr
 
 
 def load() -> None:

@@ -21,9 +21,9 @@ from sandbox import exposure, faults, record
 from sandbox.api_calls import client
 from sandbox.rehearsal import INVOKE
 from slurm_cluster.aws import jwt_secret, node_log
-from tests import test_by_hand
-from tests.conftest import REGION, ROOT
-from tests.test_slurm_rest import Slurmrestd, served
+from tests.support import REGION, ROOT
+from tests.support.account_state import read_decisions
+from tests.support.slurmrestd import Slurmrestd, served
 
 CLUSTER = "pcluster-ubuntu"
 SSH_FROM = "203.0.113.7/32"
@@ -41,7 +41,7 @@ FAILING = {
 READ_LOG = f"from slurm_cluster.aws import clients, node_log; assert node_log.read_head_node_log(clients.make_client('logs', '{REGION}'), '{CLUSTER}')"
 
 
-class Walk(NamedTuple):
+class RecordedWalk(NamedTuple):
     """What there was to see.
 
     Args:
@@ -61,22 +61,22 @@ class Walk(NamedTuple):
 
     """
 
-    calls: list[record.Call]
+    calls: list[record.RecordedCall]
     decided: dict[str, Any]
     said: dict[str, str]
     seen: set[bytes]
     files: dict[str, tuple[int, bytes]]
     key: str
     private: str
-    doors: list[exposure.Door]
-    machines: dict[str, exposure.Machine]
-    buckets: dict[str, exposure.Bucket]
+    doors: list[exposure.OpenPort]
+    machines: dict[str, exposure.MachineProtection]
+    buckets: dict[str, exposure.BucketProtection]
     encrypted: dict[str, bool]
     tags: dict[str, dict[str, str]]
     templates: dict[str, dict[str, Any]]
 
 
-def walk(folder: Path) -> Walk:
+def record_walk(folder: Path) -> RecordedWalk:
     """Walk the path, and back.
 
     Args:
@@ -103,17 +103,19 @@ def walk(folder: Path) -> Walk:
             f"{task}: {answer.stdout}{answer.stderr[-3000:]}"
         )
 
-    with record.kept() as calls:
+    with record.record_calls() as calls:
         for task in UP:
             if task in FAILING:
-                with faults.injected(
-                    faults.lost, then=faults.refusing("AccessDeniedException"), only=FAILING[task]
+                with faults.inject(
+                    faults.lose_response,
+                    then=faults.fail_with_error("AccessDeniedException"),
+                    only=FAILING[task],
                 ):
                     step(task, status=None)
             step(task)
             if task == "connect-uqle handover":
                 with unrecorded(calls):
-                    decided = test_by_hand.decided(places["PWD"])
+                    decided = read_decisions(places["PWD"])
         key = next(call.arguments["SecretString"] for call in calls if call.operation == "CreateSecret")
         server = Slurmrestd(shared)
         server.key = key
@@ -127,10 +129,10 @@ def walk(folder: Path) -> Walk:
         with unrecorded(calls):
             stands = (
                 *(
-                    exposure.table(REGION),
-                    exposure.machines_of(REGION),
-                    exposure.buckets(REGION),
-                    exposure.file_systems(REGION),
+                    exposure.list_open_ports(REGION),
+                    exposure.check_machines(REGION),
+                    exposure.check_buckets(REGION),
+                    exposure.check_file_systems(REGION),
                 ),
                 *(tags(), templates()),
             )
@@ -146,7 +148,7 @@ def walk(folder: Path) -> Walk:
         step("create-jwt-key")
         step("down --yes --all")
     private = (places["HOME"] / ".ssh" / f"{CLUSTER}.pem").read_text()
-    return Walk(calls, decided, said, seen, files, key, private, *stands)
+    return RecordedWalk(calls, decided, said, seen, files, key, private, *stands)
 
 
 def tags() -> dict[str, dict[str, str]]:
@@ -162,14 +164,14 @@ def templates() -> dict[str, dict[str, Any]]:
     cloudformation = client("cloudformation", REGION)
     names = [stack["StackName"] for stack in cloudformation.describe_stacks()["Stacks"]]
     found = {name: cloudformation.get_template(StackName=name)["TemplateBody"] for name in names}
-    return {
-        name: yaml.load(body, yaml.BaseLoader) if isinstance(body, str) else body
-        for name, body in found.items()
-    }
+    for name, body in found.items():
+        if isinstance(body, str):
+            found[name] = yaml.load(body, yaml.BaseLoader)  # noqa: S506 - it makes only text, lists and dicts
+    return found
 
 
 @contextmanager
-def unrecorded(calls: list[record.Call]) -> Iterator[None]:
+def unrecorded(calls: list[record.RecordedCall]) -> Iterator[None]:
     """Leave out of the record what happens within: it is this module that asks."""
     before = len(calls)
     yield

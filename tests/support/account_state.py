@@ -8,9 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from sandbox.api_calls import client
-from sandbox.inventory import details
-from tests.conftest import REGION
+from sandbox.inventory import describe_resources, list_resources
+from tests.support import REGION
 
 DIFFERS = "|".join(  # from run to run
     [
@@ -41,7 +43,7 @@ def picture() -> list[str]:
     """Give the state as lines, which can be compared."""
     things = [
         f"{thing.kind} {json.dumps([thing.id, thing.detail, readable(told)], sort_keys=True, default=plain)}"
-        for thing, told in details(REGION).items()
+        for thing, told in describe_resources(REGION).items()
     ]
     files = [f"file {path.name} {oct(path.stat().st_mode)} {text(path)}" for path in all_files()]
     return sorted(normal(line) for line in [*things, *keys(), *files])
@@ -107,3 +109,47 @@ def of_account(state: list[str]) -> list[str]:
         re.sub(r'(, )?\{"Key": "slurm-cluster:spent-client-token", "Value": "\w+"\}', "", line)
         for line in kept
     ]
+
+
+def read_decisions(folder: Path = Path()) -> dict[str, Any]:
+    """Return all that the steps decide, without ids.
+
+    Args:
+        folder: where the steps were done.
+    """
+    ec2, s3, secretsmanager, iam = (
+        client(service, REGION) for service in ("ec2", "s3", "secretsmanager", "iam")
+    )
+    [instance] = [
+        instance
+        for reservation in ec2.describe_instances()["Reservations"]
+        for instance in reservation["Instances"]
+        if {"Key": "slurm-cluster", "Value": "pcluster-ubuntu"} in instance.get("Tags", [])
+    ]
+    attribute = {"InstanceId": instance["InstanceId"], "Attribute": "userData"}
+    volumes = ec2.describe_volumes(Filters=[{"Name": "tag:slurm-cluster", "Values": ["*"]}])["Volumes"]
+    [bucket] = [b["Name"] for b in s3.list_buckets()["Buckets"] if b["Name"].startswith("slurm-cluster")]
+    [secret] = secretsmanager.list_secrets()["SecretList"]
+    [policy] = [p for p in iam.list_policies(Scope="Local")["Policies"] if "jwt" in p["PolicyName"]]
+    version = {"PolicyArn": policy["Arn"], "VersionId": policy["DefaultVersionId"]}
+    keys = ("InstanceType", "ImageId", "KeyName", "MetadataOptions", "Tags")
+    found = {
+        "account": sorted(tuple(map(normal, thing)) for thing in list_resources(REGION)),
+        "instance": {key: instance[key] for key in keys}
+        | {"groups": len(instance["SecurityGroups"]), "public": "PublicIpAddress" in instance},
+        "user data": b64decode(ec2.describe_instance_attribute(**attribute)["UserData"]["Value"]).decode(),
+        "volumes": [(volume["Size"], volume["Encrypted"], volume["VolumeType"]) for volume in volumes],
+        "private": s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"],
+        "encryption": s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"],
+        "bucket policy": yaml.safe_load(s3.get_bucket_policy(Bucket=bucket)["Policy"]),
+        "key": re.sub(
+            r"[A-Za-z0-9_-]", "x", secretsmanager.get_secret_value(SecretId=secret["ARN"])["SecretString"]
+        ),
+        "secret": (secret["Name"], secret["Tags"]),
+        "policy": iam.get_policy_version(**version)["PolicyVersion"]["Document"],
+        "files": {
+            name: (folder / name).read_text().strip()
+            for name in ("config.yml", "uqle.env", "config-parameters.json")
+        },
+    }
+    return yaml.safe_load(normal(yaml.safe_dump(found)))

@@ -1,0 +1,89 @@
+"""A network and a cluster that take a second: stacks with the logical ids, outputs and tags of the real ones."""
+
+from pathlib import Path
+from typing import Any
+
+from sandbox.api_calls import client
+from sandbox.environment import DEFAULT_REGION
+from sandbox.public_images import PCLUSTER_VERSION, UBUNTU_IMAGE, get_image_id
+
+TEMPLATE = Path(__file__).with_name("small_cluster.cfn.yaml").read_text()
+TIMESTAMP = "20261124000000"
+
+
+def make_network(ec2: Any, cloudformation: Any, timestamp: str = TIMESTAMP) -> dict[str, str]:
+    """Make the VPC and the stack that `pcluster configure` makes.
+
+    Args:
+        ec2: a client of EC2.
+        cloudformation: a client of CloudFormation.
+        timestamp: the end of both names, 14 digits.
+
+    Returns:
+        The ids of the VPC and of its subnets: `vpc`, `public`, `private`.
+
+    """
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    ec2.create_tags(Resources=[vpc], Tags=[{"Key": "Name", "Value": f"ParallelClusterVPC-{timestamp}"}])
+    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
+    host = f"https://{DEFAULT_REGION}-aws-parallelcluster.s3.{DEFAULT_REGION}.amazonaws.com"
+    parameters = {
+        "AvailabilityZone": f"{DEFAULT_REGION}a",
+        "InternetGatewayId": "",
+        "VpcId": vpc,
+        "PublicCIDR": "10.0.0.0/24",
+        "PrivateCIDR": "10.0.16.0/20",
+    }
+    name = f"parallelclusternetworking-pubpriv-{timestamp}"
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateURL=f"{host}/parallelcluster/{PCLUSTER_VERSION}/templates/networking/public-private-{PCLUSTER_VERSION}.cfn.json",
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+    )
+    [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    return {"vpc": vpc, "public": outputs["PublicSubnetId"], "private": outputs["PrivateSubnetId"]}
+
+
+def make_cluster(
+    name: str, network: dict[str, str], cloudformation: Any, template: str = TEMPLATE
+) -> dict[str, str]:
+    """Make the stack of a cluster.
+
+    Args:
+        name: the cluster's.
+        network: the ids of a VPC, `vpc`, and of a subnet in it, `public`.
+        cloudformation: a client of CloudFormation.
+        template: the stack's, if another one is wanted.
+
+    Returns:
+        The stack's ARN, `stack`, and the id of the head node's security group, `group`.
+
+    """
+    stack = cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=template,
+        Parameters=[
+            {"ParameterKey": "VpcId", "ParameterValue": network["vpc"]},
+            {"ParameterKey": "SubnetId", "ParameterValue": network["public"]},
+            {"ParameterKey": "ClusterName", "ParameterValue": name},
+            {"ParameterKey": "ImageId", "ParameterValue": get_image_id(DEFAULT_REGION, UBUNTU_IMAGE)},
+        ],
+        Tags=[{"Key": "parallelcluster:version", "Value": PCLUSTER_VERSION}],
+    )
+    summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
+    ids = {summary["LogicalResourceId"]: summary["PhysicalResourceId"] for summary in summaries}
+    return {"stack": stack["StackId"], "group": ids.get("HeadNodeSecurityGroup", "")}
+
+
+def start_fleet(cluster: str) -> None:
+    """Make the table with the status of the cluster's compute fleet, which is RUNNING."""
+    dynamodb, table = client("dynamodb", DEFAULT_REGION), f"parallelcluster-{cluster}"
+    dynamodb.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "Id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    data = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": "2026-11-24 00:00:00+00:00"}}
+    dynamodb.put_item(TableName=table, Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": data}})
