@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from slurm_cluster.config import uqle_env
+from slurm_cluster.steps import uqle_env
 
 
 def test_the_file_holds_the_key_as_slurm_has_it_for_its_owner_alone():

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import requests
 
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.slurm import REST_PORT
 from slurm_cluster.slurm.token import sign_token
 
-REST_PORT = 8082
 TOKEN_SECONDS = 300  # lifetime of a token; each request has its own
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 90  # slurmrestd itself tries for 60 s to reach slurmctld

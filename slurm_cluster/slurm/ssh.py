@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.slurm.rest_client import REST_PORT
+from slurm_cluster.slurm import REST_PORT
 
 ANSWER_SECONDS = 20
 READY = "ready"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster.aws import clients, key_pair, security_groups, stack, uqle_instance
-from slurm_cluster.config import uqle_env
 from slurm_cluster.output import echo, echo_lines, show_progress
+from slurm_cluster.steps import uqle_env
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef

@@ -6,14 +6,14 @@ import ipaddress
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.config.uqle_env import PORT
+from slurm_cluster.slurm import REST_PORT
 from slurm_cluster.views.cluster_state import ClusterState, find_mount_target, get_group_ids
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import SecurityGroupRuleTypeDef
 
 NFS, SSH, SLURMD, SLURMCTLD = 2049, 22, 6818, 6820
-PORTS = {NFS: "NFS", SSH: "SSH", SLURMD: "slurmd", SLURMCTLD: "slurmctld", PORT: "Slurm REST API"}
+PORTS = {NFS: "NFS", SSH: "SSH", SLURMD: "slurmd", SLURMCTLD: "slurmctld", REST_PORT: "Slurm REST API"}
 CREATE_CLUSTER = "invoke create-cluster"
 CREATE_INSTANCE = "invoke create-instance"
 ALLOW_GROUP = "invoke allow-head-node-group"
@@ -74,8 +74,8 @@ def list_connections(s: ClusterState) -> dict[str, Connection]:
     return {
         "ssh_uqle": connect_from_outside(s, uqle, SSH, UPDATE_CLUSTER),
         "ssh_head": connect_from_outside(s, head_node, SSH, UPDATE_CLUSTER),
-        "rest_outside": connect_from_outside(s, head_node, PORT, ""),
-        "rest": connect_within(s, uqle, head_node, PORT, ALLOW_GROUP),
+        "rest_outside": connect_from_outside(s, head_node, REST_PORT, ""),
+        "rest": connect_within(s, uqle, head_node, REST_PORT, ALLOW_GROUP),
         "slurmctld": connect_within(s, compute, head_node, SLURMCTLD, RESTORE_RULE),
         "slurmd": connect_within(s, head_node, compute, SLURMD, RESTORE_RULE),
         "nfs_uqle": connect_within(s, uqle, shared, NFS, RECONNECT),

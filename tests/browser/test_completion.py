@@ -34,8 +34,7 @@ def shell(request, monkeypatch, tmp_path):
     shell.type(f"{block}echo set''up\n")
     shell.wait_for("setup\r.*ready> ")
     yield shell
-    shell.process.kill()
-    shell.end()
+    shell.process.close(force=True)
 
 
 def test_a_task_is_completed(shell):

@@ -1,18 +1,11 @@
 """A program in a terminal of 80 columns, as a person has it."""
 
-import fcntl
+import io
 import os
-import pty
 import re
-import select
-import struct
-import subprocess
-import sys
-import termios
-import time
 
-# makes the terminal the one from which Ctrl-C comes, then becomes the program
-OWN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+import pexpect
+
 CTRL_C = "\x03"
 
 
@@ -24,56 +17,39 @@ class Terminal:
         environment: variables besides those of this process.
     """
 
-    def __init__(self, command, **environment):
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")} | {
-            "TERM": "xterm-256color"
-        }
-        how = {
-            "stdin": slave,
-            "stdout": slave,
-            "stderr": slave,
-            "start_new_session": True,
-            "env": env | environment,
-        }
-        self.process = subprocess.Popen([sys.executable, "-c", OWN, *command], **how)
-        os.close(slave)
-        self.written = ""
-
-    def wait_for(self, pattern, seconds=120):
-        """Read until something has been written."""
-        end = time.monotonic() + seconds
-        while not re.search(pattern, self.written, re.DOTALL):
-            assert time.monotonic() < end, f"no {pattern!r} in {self.written!r}"
-            assert self.read() or re.search(pattern, self.written, re.DOTALL), (
-                f"ended without {pattern!r}: {self.written!r}"
-            )
-
-    def read(self):
-        """Read what has been written meanwhile; nothing any more is False."""
-        if not select.select([self.master], [], [], 1)[0]:
-            return True
-        try:
-            text = os.read(self.master, 1 << 16).decode(errors="replace")
-        except OSError:  # the program has ended
-            return False
-        self.written += text
-        return bool(text)
-
-    def type(self, keys):
-        """Press keys."""
-        os.write(self.master, keys.encode())
-
-    def end(self):
-        """Read until the program ends, and give its status."""
-        while self.read():
-            pass
-        os.close(self.master)
-        return self.process.wait(60)
+    def __init__(self, command: list[str], **environment: str) -> None:
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self.process = pexpect.spawn(
+            command[0],
+            command[1:],
+            env={**inherited, "TERM": "xterm-256color", **environment},
+            dimensions=(24, 80),
+            encoding="utf-8",
+            codec_errors="replace",
+            timeout=120,
+        )
+        self.process.logfile_read = io.StringIO()
 
     @property
-    def lines(self):
+    def written(self) -> str:
+        """All that has been read until now."""
+        return self.process.logfile_read.getvalue()
+
+    def wait_for(self, pattern: str) -> None:
+        """Read until the program writes something that matches."""
+        self.process.expect(pattern)
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        self.process.send(keys)
+
+    def end(self) -> int | None:
+        """Read until the program ends, and return its status."""
+        self.process.expect(pexpect.EOF, timeout=300)
+        return self.process.wait()
+
+    @property
+    def lines(self) -> list[str]:
         """The lines as they stand on the screen in the end, and all that stood in their places before."""
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.written)
         return re.split(r"\r\n|\r|\n", plain)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.aws.key_pair import get_private_key_path
+from slurm_cluster.slurm import REST_PORT
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef
-
-PORT = 8082
 
 
 def get_slurm_url(head_node: str) -> str:
@@ -21,7 +20,7 @@ def get_slurm_url(head_node: str) -> str:
     Args:
         head_node: the head node's private DNS name, which only resolves inside the VPC.
     """
-    return f"http://{head_node}:{PORT}"
+    return f"http://{head_node}:{REST_PORT}"
 
 
 def write_uqle_env(path: Path, head_node: str, mount_point: str, key: str | None) -> None:
@@ -33,7 +32,11 @@ def write_uqle_env(path: Path, head_node: str, mount_point: str, key: str | None
         mount_point: where the UQLE machine mounts the shared file system.
         key: the JWT key, exactly as Slurm has it; None leaves it out.
     """
-    lines = [f"SLURM_URL={get_slurm_url(head_node)}", f"SLURM_PORT={PORT}", f"SHARED_MOUNT={mount_point}"]
+    lines = [
+        f"SLURM_URL={get_slurm_url(head_node)}",
+        f"SLURM_PORT={REST_PORT}",
+        f"SHARED_MOUNT={mount_point}",
+    ]
     if key is not None:
         lines.append(f"SLURM_JWT_KEY={key}")
     files.write_file(path, "".join(f"{line}\n" for line in lines), mode=0o600)
@@ -61,7 +64,7 @@ def format_summary(
     """
     lines = [
         f"Slurm URL      {get_slurm_url(head_node)}",
-        f"Slurm port     {PORT}",
+        f"Slurm port     {REST_PORT}",
         f"JWT key        {key}",
         f"Mount point    {mount_point}",
         f"Wrote {path}, {'with' if with_key else 'without'} the key.",
