@@ -20,7 +20,7 @@ from invoke import Exit
 from invoke.config import Config
 
 from sandbox.rehearsal import INVOKE
-from slurm_cluster import files
+from slurm_cluster import cli, files
 from slurm_cluster.aws import clients
 from slurm_cluster.config import parameters, temp_config, template
 from slurm_cluster.config.settings import FILES, validate_environment, validate_settings_file
@@ -333,11 +333,9 @@ def test_an_invoke_yaml_of_any_kind_is_one_that_invoke_takes_or_is_refused_in_a_
 
 
 def test_a_broken_invoke_yaml_is_a_sentence_and_not_invokes_traceback(tmp_path):
-    for name in ("tasks.py", "step.py", "slurm_cluster"):
+    for name in ("tasks.py", "slurm_cluster"):
         (tmp_path / name).symlink_to(ROOT / name)
     command = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(tmp_path), "--list"]
-    (tmp_path / "step.py").unlink()
-    (tmp_path / "step.py").write_text((ROOT / "step.py").read_text())  # which looks beside itself
     (tmp_path / "invoke.yaml").write_text("cluster_name: [")
     answer = subprocess.run(command, capture_output=True, text=True)
     assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
@@ -461,7 +459,7 @@ READERS = {
 
 @pytest.mark.parametrize("file", READERS)
 def test_no_task_ends_in_a_traceback_whatever_a_file_is(file, account, monkeypatch, tmp_path):
-    monkeypatch.setattr(TASKS, "run", starts_a_program)
+    monkeypatch.setattr(cli, "run_command", starts_a_program)
     monkeypatch.setattr(
         clients, "make_client", functools.cache(clients.make_client)
     )  # to make one takes longer than all else
@@ -533,7 +531,7 @@ def test_a_folder_that_cannot_be_written_to_is_a_sentence(account):
 def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_or_the_new_one(tmp_path):
     writer = (
         "from pathlib import Path; from slurm_cluster import files\n"
-        "while True:\n for letter in 'ab': files.write(Path('f'), letter * 3_000_000)"
+        "while True:\n for letter in 'ab': files.write_file(Path('f'), letter * 3_000_000)"
     )
     for kill in range(6):
         process = subprocess.Popen(

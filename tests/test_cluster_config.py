@@ -5,15 +5,14 @@ import pytest
 from slurm_cluster.config import cluster_config, template
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.views.checks import list_instance_types
-from tests.conftest import ROOT
-from tests.test_configuration import rendered
-from tests.test_parameters import GOOD
+from tests.support import ROOT
+from tests.support.valid_files import GOOD_PARAMETERS, render_configuration
 
-SCRIPTS = [GOOD["CUSTOM_BOOT_ACTION_START"], GOOD["CUSTOM_BOOT_ACTION_CONFIGURED"]]
+SCRIPTS = [GOOD_PARAMETERS["CUSTOM_BOOT_ACTION_START"], GOOD_PARAMETERS["CUSTOM_BOOT_ACTION_CONFIGURED"]]
 
 
 def test_the_rendered_template_is_parsed():
-    config = cluster_config.parse(rendered())
+    config = cluster_config.parse(render_configuration())
     assert (config.region, config.os) == ("eu-west-2", "ubuntu2404")
     assert config.head_node == cluster_config.NodeConfig(
         "the head node", ["t3.xlarge"], SCRIPTS, ["s3://bucket/one/*"]
@@ -69,7 +68,7 @@ def test_a_broken_template_is_reported_as_such_and_not_as_the_parameters_fault(t
         broken.write_text(text)
         with pytest.raises(ClusterError, match=r"config.template.yml does not render to YAML"):
             list_instance_types(broken)
-    names = "\n".join(f"{name}: '{{{{{{ {name} }}}}}}'" for name in GOOD)
+    names = "\n".join(f"{name}: '{{{{{{ {name} }}}}}}'" for name in GOOD_PARAMETERS)
     broken.write_text(f"{names}\nRegion: [")
     with pytest.raises(ClusterError, match=r"config.template.yml does not render to YAML"):
-        template.render_template(broken, GOOD, Path("config-parameters.json"))
+        template.render_template(broken, GOOD_PARAMETERS, Path("config-parameters.json"))
