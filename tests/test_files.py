@@ -43,7 +43,7 @@ def test_files_of_other_programs_beside_it_stay():
 def test_a_fifo_beside_it_neither_blocks_nor_goes():
     os.mkfifo(".f.fifo")
     os.mkfifo(".slurm-cluster-f.abcd1234.partial")
-    code = "from pathlib import Path; from slurm_cluster import files; files.write(Path('f'), 'text')"
+    code = "from pathlib import Path; from slurm_cluster import files; files.write_file(Path('f'), 'text')"
     subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=20
     )
