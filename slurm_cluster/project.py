@@ -53,6 +53,17 @@ class CommandResult(Protocol):
         """Its standard error."""
 
 
+def client_property(service: str) -> Any:
+    """Return a property that is the client of a service in the project's region, made on first use."""
+
+    def make_client(project: Project) -> Any:
+        from slurm_cluster.aws import clients
+
+        return clients.make_client(service, project.region)
+
+    return functools.cached_property(make_client)
+
+
 def refuse_to_run(command: str, **options: object) -> CommandResult:
     """Stand in for `run` where the caller supplied none, as in tests of what needs no outside command."""
     raise ClusterError(f"This project cannot run `{command}` with {options}: it was made without `run`.")
@@ -68,6 +79,18 @@ class Project:
         run: runs an outside command, given as one string, and returns its result; an empty one in a dry run.
         dry_run: whether nothing may be changed.
     """
+
+    cloudformation: CloudFormationClient = client_property("cloudformation")
+    dynamodb: DynamoDBClient = client_property("dynamodb")
+    ec2: EC2Client = client_property("ec2")
+    efs: EFSClient = client_property("efs")
+    iam: IAMClient = client_property("iam")
+    logs: CloudWatchLogsClient = client_property("logs")
+    s3: S3Client = client_property("s3")
+    secretsmanager: SecretsManagerClient = client_property("secretsmanager")
+    service_quotas: ServiceQuotasClient = client_property("service-quotas")
+    ssm: SSMClient = client_property("ssm")
+    sts: STSClient = client_property("sts")
 
     def __init__(
         self,
@@ -223,77 +246,3 @@ class Project:
         from slurm_cluster.aws.jwt_secret import get_policy_arn
 
         return get_policy_arn(self.cluster, self.account, self.region)
-
-    # --- Clients ----------------------------------------------------------------------------------------
-
-    def make_client(self, service: str) -> Any:
-        """Return a new client of a service, in the cluster's region."""
-        from slurm_cluster.aws.clients import make_client
-
-        return make_client(service, self.region)
-
-    @functools.cached_property
-    def cloudformation(self) -> CloudFormationClient:
-        """The client of CloudFormation."""
-        client: CloudFormationClient = self.make_client("cloudformation")
-        return client
-
-    @functools.cached_property
-    def dynamodb(self) -> DynamoDBClient:
-        """The client of DynamoDB."""
-        client: DynamoDBClient = self.make_client("dynamodb")
-        return client
-
-    @functools.cached_property
-    def ec2(self) -> EC2Client:
-        """The client of EC2."""
-        client: EC2Client = self.make_client("ec2")
-        return client
-
-    @functools.cached_property
-    def efs(self) -> EFSClient:
-        """The client of EFS."""
-        client: EFSClient = self.make_client("efs")
-        return client
-
-    @functools.cached_property
-    def iam(self) -> IAMClient:
-        """The client of IAM."""
-        client: IAMClient = self.make_client("iam")
-        return client
-
-    @functools.cached_property
-    def logs(self) -> CloudWatchLogsClient:
-        """The client of CloudWatch Logs."""
-        client: CloudWatchLogsClient = self.make_client("logs")
-        return client
-
-    @functools.cached_property
-    def s3(self) -> S3Client:
-        """The client of S3."""
-        client: S3Client = self.make_client("s3")
-        return client
-
-    @functools.cached_property
-    def secretsmanager(self) -> SecretsManagerClient:
-        """The client of Secrets Manager."""
-        client: SecretsManagerClient = self.make_client("secretsmanager")
-        return client
-
-    @functools.cached_property
-    def service_quotas(self) -> ServiceQuotasClient:
-        """The client of Service Quotas."""
-        client: ServiceQuotasClient = self.make_client("service-quotas")
-        return client
-
-    @functools.cached_property
-    def ssm(self) -> SSMClient:
-        """The client of Systems Manager."""
-        client: SSMClient = self.make_client("ssm")
-        return client
-
-    @functools.cached_property
-    def sts(self) -> STSClient:
-        """The client of STS."""
-        client: STSClient = self.make_client("sts")
-        return client

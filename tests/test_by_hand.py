@@ -81,11 +81,11 @@ def test_the_steps_by_hand_end_in_the_same_state_as_the_tasks(walked, invoke):
     assert Path("uqle.env").stat().st_mode & 0o777 == 0o600
     again = invoke("connect-uqle")
     assert again.returncode == 0
-    assert "Already sg-" in again.stdout
+    assert "already allows all traffic" in again.stdout
     assert "is running" in again.stdout
-    assert "not as set" not in again.stdout
+    assert "differs from the settings" not in again.stdout
 
 
 def test_an_update_of_what_did_not_change_says_so(walked):
     [said] = [said for step, said in walked.said.items() if step.startswith("update-cluster")]
-    assert "is as config.yml has it: nothing to do." in said
+    assert "matches config.yml already: nothing to do." in said

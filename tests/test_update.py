@@ -37,7 +37,7 @@ def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(
     change("m6i.xlarge", "t3.xlarge")
     change("    EfsSettings:\n", "    EfsSettings:\n      DeletionPolicy: Retain\n")
     said(invoke("pause"))
-    assert "is as config.yml has it" in said(invoke("update-cluster"))
+    assert "Updated the cluster pcluster-ubuntu to config.yml." in said(invoke("update-cluster"))
     group = security_groups.get_head_node_group_id(project.cloudformation, project.cluster)
     rules = security_groups.describe_group(project.ec2, group)["IpPermissions"]
     assert [each["CidrIp"] for rule in rules for each in rule["IpRanges"]] == ["198.51.100.1/32"]

@@ -141,7 +141,7 @@ def test_a_cluster_that_was_deleted_in_part_is_deleted_for_good(invoke):
         1,
         "DELETE_FAILED",
     )
-    assert "was not deleted: run this again" in walked.printed
+    assert "was not deleted. Run this again" in walked.printed
     assert "it is in use" in walked.printed
     assert invoke("delete-cluster", "--yes").returncode == 0
     assert difference(before, of_account(picture())) == []
