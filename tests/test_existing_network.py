@@ -86,7 +86,7 @@ def test_a_cluster_lives_in_it_and_is_taken_away_and_it_stands_untouched(office,
     configure(invoke, office)
     make_cluster("pcluster-ubuntu", office, cloudformation)
     said(invoke("connect-uqle"))
-    assert re.search(rf"{office['vpc']}, .*which was there before", said(invoke("status")))
+    assert re.search(rf"{office['vpc']}, .*existing network", said(invoke("status")))
     said(invoke("disconnect-uqle"))
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
     printed = said(invoke("down", "--yes", "--all"))

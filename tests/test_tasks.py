@@ -40,7 +40,7 @@ def test_fill_parameters_fills_in_what_the_steps_made(filled, network, project):
 def test_fill_parameters_keeps_what_a_person_typed_and_says_so(filled, invoke):
     text = Path("config-parameters.json").read_text()
     Path("config-parameters.json").write_text(text.replace("203.0.113.7/32", "198.51.100.1/32"))
-    assert "SSH_FROM stays" not in said(invoke("fill-parameters"))
+    assert "Kept SSH_FROM" not in said(invoke("fill-parameters"))
     assert 'Kept SSH_FROM "198.51.100.1/32"' in said(
         invoke("fill-parameters", "--ssh-from", "203.0.113.7/32")
     )
