@@ -40,8 +40,8 @@ def test_fill_parameters_fills_in_what_the_steps_made(filled, network, project):
 def test_fill_parameters_keeps_what_a_person_typed_and_says_so(filled, invoke):
     text = Path("config-parameters.json").read_text()
     Path("config-parameters.json").write_text(text.replace("203.0.113.7/32", "198.51.100.1/32"))
-    assert "SSH_FROM stays" not in said(invoke("fill-parameters"))
-    assert 'SSH_FROM stays "198.51.100.1/32"' in said(
+    assert "Kept SSH_FROM" not in said(invoke("fill-parameters"))
+    assert 'Kept SSH_FROM "198.51.100.1/32"' in said(
         invoke("fill-parameters", "--ssh-from", "203.0.113.7/32")
     )
     assert values()["SSH_FROM"] == "198.51.100.1/32"
@@ -134,7 +134,7 @@ def test_each_step_that_needs_another_names_it(network, invoke, key_pair):
 
 def test_a_cluster_name_that_cannot_be_is_refused_by_every_task(invoke):
     for task in ("check", "status", "render", "down"):
-        assert "cluster_name, of invoke.yaml or INVOKE_CLUSTER_NAME" in said(
+        assert "cluster_name in invoke.yaml, or INVOKE_CLUSTER_NAME" in said(
             invoke(task, INVOKE_CLUSTER_NAME="1 cluster"), 1
         )
 
