@@ -55,7 +55,7 @@ def create_key_pair(c: Context, public_key: str = "") -> None:
     klass=LongStep,
     help={
         "head-node-subnet": "existing public subnet (default: the wizard creates a network)",
-        "compute-subnet": "with it, a subnet of the same VPC with outbound internet access",
+        "compute-subnet": "with it, a subnet with outbound internet access (default: the wizard creates one)",
     },
 )
 def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") -> None:

@@ -1,6 +1,65 @@
-"""Our errors, and what a person does next when AWS refuses."""
+"""Our errors, AWS's errors as sentences, and hints on what to do next."""
+
+from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+RETRY = "then run this again"
+REQUEST_QUOTA = f"Request an increase in the console under Service Quotas, or free some of it, {RETRY}"
+# What AWS's error codes and messages mean for the user; the first pattern that matches counts.
+HINTS = {
+    r"InsufficientInstanceCapacity|InsufficientHostCapacity|not have sufficient \S+ capacity": (
+        "AWS has no free machine of this type in this Availability Zone. "
+        f"Wait, or choose another instance type, {RETRY}."
+    ),
+    r"Throttl\w+|RequestLimitExceeded|SlowDown|TooManyRequests\w*|Rate exceeded": (
+        f"AWS is throttling requests. Wait a minute, {RETRY}."
+    ),
+    r"VcpuLimitExceeded|InstanceLimitExceeded|vCPU limit": (
+        f"The account's quota of vCPUs (L-1216C47A) is used up. {REQUEST_QUOTA}."
+    ),
+    r"AddressLimitExceeded|maximum number of addresses": (
+        f"The account's quota of Elastic IPs (L-0263D0A3) is used up. {REQUEST_QUOTA}."
+    ),
+    r"VpcLimitExceeded|maximum number of VPCs": (
+        f"The account's quota of VPCs (L-F678F1CE) is used up. {REQUEST_QUOTA}."
+    ),
+    r"\w*LimitExceeded|TooManyBuckets|QuotaExceeded\w*|ServiceQuota\w+": (
+        f"A quota of the account is used up. {REQUEST_QUOTA}."
+    ),
+    r"InvalidAMIID|[Ii]mage id .* does not exist|ParameterNotFound": (
+        "The image is not in this region. Choose a region that ParallelCluster supports; "
+        "`invoke check` looks for the images."
+    ),
+    r"OptInRequired|SubscriptionRequired": (
+        "The account is not signed up for this service. Open the AWS console once, and confirm."
+    ),
+    (
+        r"InvalidClientTokenId|UnrecognizedClient\w*|AuthFailure|InvalidAccessKeyId|SignatureDoesNotMatch"
+        r"|not able to validate"
+    ): (
+        "Renew the credentials (`aws configure` or `aws sso login`), "
+        "and check that the region is enabled for the account."
+    ),
+    r"Expired\w*Token\w*|TokenExpired|RequestExpired|token \S* ?(is|has) expired": (
+        f"The session has expired. Run `aws sso login`, or renew the credentials, {RETRY}."
+    ),
+    r"RequestTimeTooSkewed|Signature expired|Signature not yet current": (
+        f"The clock of this machine is wrong. Set it, {RETRY}."
+    ),
+    r"AccessDenied\w*|UnauthorizedOperation|not authorized to perform": (
+        f"Ask the account's administrator for this permission, {RETRY}."
+    ),
+    r"InternalError|InternalFailure|ServiceUnavailable\w*|^Unavailable|^50\d:|Status Code: 50\d": (
+        f"The service is not available. Wait, see https://health.aws.amazon.com, {RETRY}."
+    ),
+}
+DENIED_ACTION = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")
+DENIED_CODES = {"403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
 
 class ClusterError(Exception):
@@ -21,55 +80,52 @@ class CommandError(ClusterError):
 
 
 class NetworkInUseError(ClusterError):
-    """A network cannot be deleted, because something else than the wizard's own resources is in it."""
-
-
-QUOTA = "ask for more in the console under Service Quotas, or free some of it, then run this again"
-HINTS = {  # what AWS's codes and words begin to mean for a person; the first that fits counts
-    r"InsufficientInstanceCapacity|InsufficientHostCapacity|not have sufficient \S+ capacity": (
-        "AWS has no such machine free in this Availability Zone now: wait, or name another instance type, then run this again."
-    ),
-    r"Throttl\w+|RequestLimitExceeded|SlowDown|TooManyRequests\w*|Rate exceeded": (
-        "AWS asks to go slower: wait a minute, then run this again."
-    ),
-    r"VcpuLimitExceeded|InstanceLimitExceeded|vCPU limit": f"The account's quota of vCPUs (L-1216C47A) is used up: {QUOTA}.",
-    r"AddressLimitExceeded|maximum number of addresses": f"The account's quota of Elastic IPs (L-0263D0A3) is used up: {QUOTA}.",
-    r"VpcLimitExceeded|maximum number of VPCs": f"The account's quota of VPCs (L-F678F1CE) is used up: {QUOTA}.",
-    r"\w*LimitExceeded|TooManyBuckets|QuotaExceeded\w*|ServiceQuota\w+": f"A quota of the account is used up: {QUOTA}.",
-    r"InvalidAMIID|[Ii]mage id .* does not exist|ParameterNotFound": (
-        "The image is not in this region: choose a region that ParallelCluster supports; `invoke check` looks for the images."
-    ),
-    r"OptInRequired|SubscriptionRequired": "The account is not signed up for this: open the AWS console once, and confirm.",
-    r"InvalidClientTokenId|UnrecognizedClient\w*|AuthFailure|InvalidAccessKeyId|SignatureDoesNotMatch|not able to validate": (
-        "Renew the credentials (`aws configure`, or `aws sso login`), and see that the region is enabled for the account."
-    ),
-    r"Expired\w*Token\w*|TokenExpired|RequestExpired|token \S* ?(is|has) expired": (
-        "The session is over: `aws sso login`, or renew the credentials, then run this again."
-    ),
-    r"RequestTimeTooSkewed|Signature expired|Signature not yet current": (
-        "This machine's clock is wrong: set it, then run this again."
-    ),
-    r"AccessDenied\w*|UnauthorizedOperation|not authorized to perform": (
-        "Ask whoever looks after the account for this permission, then run this again."
-    ),
-    r"InternalError|InternalFailure|ServiceUnavailable\w*|^Unavailable|^50\d:|Status Code: 50\d": (
-        "The service is out of order: wait, see https://health.aws.amazon.com, then run this again."
-    ),
-}
-DENIED_ACTION = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")
+    """A network cannot be deleted, because something that the wizard did not create is in it."""
 
 
 def find_hint(words: str) -> str:
-    """Say what to do next about AWS's words; nothing where they are not known.
+    """Return what to do next about words of AWS; empty if they are unknown.
 
     Args:
         words: an error's code and message, or the reason of a stack's event.
-
     """
-    return next((advice for pattern, advice in HINTS.items() if re.search(pattern, words)), "")
+    return next((hint for pattern, hint in HINTS.items() if re.search(pattern, words)), "")
 
 
 def find_denied_action(words: str) -> str:
-    """Give the action that AWS denied, as ec2:RunInstances, where it names it."""
-    found = DENIED_ACTION.search(words)
-    return found[1] if found else ""
+    """Return the action that AWS denied, such as ec2:RunInstances, if the words name it."""
+    action = DENIED_ACTION.search(words)
+    return action[1] if action else ""
+
+
+def format_error(error: BotoCoreError | ClientError) -> str:
+    """Return boto3's error as one sentence with the next step.
+
+    Args:
+        error: the error. It has the call's name and AWS's message, and never an argument's secret value.
+    """
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.ClientError):
+        return format_refusal(error)
+    if isinstance(error, exceptions.NoCredentialsError):
+        return (
+            "There are no AWS credentials. Run `aws configure`, or try everything in `invoke sandbox` first."
+        )
+    if isinstance(error, (exceptions.SSOError, exceptions.TokenRetrievalError)):
+        return f"The AWS SSO session has expired. Run `aws sso login` for your profile, {RETRY}."
+    if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
+        return f"AWS cannot be reached: {error}. Check the network and the region, {RETRY}."
+    return f"boto3 cannot use AWS as it is configured here: {error}"
+
+
+def format_refusal(error: ClientError) -> str:
+    """Return AWS's refusal of a call as one sentence with the next step."""
+    answer = error.response.get("Error", {})
+    code = answer.get("Code", "")
+    words = answer.get("Message", "").partition(" Encoded authorization failure message")[0].rstrip(".")
+    if code in DENIED_CODES:
+        action = find_denied_action(words) or error.operation_name
+        return f"AWS denies {action} to these credentials ({words}). {find_hint('AccessDenied')}"
+    hint = find_hint(f"{code}: {words}")
+    return f"AWS refused {error.operation_name}: {words} ({code}). {hint}".strip()

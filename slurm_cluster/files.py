@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""The user's files: read with clear errors, written whole or not at all."""
 
 import fcntl
 import os
@@ -14,42 +14,40 @@ import yaml
 
 from slurm_cluster.errors import ClusterError
 
-PREFIX, SUFFIX = ".slurm-cluster-", ".partial"  # of temporary files; no other program names its files so
+PREFIX, SUFFIX = ".slurm-cluster-", ".partial"  # of temporary files; no other program uses these names
 
 
 def read_text(path: Path) -> str:
-    """Give the text of a file that a person, or a step before this one, wrote.
+    """Return the text of a file.
 
     Raises:
         ClusterError: it cannot be read, or is not UTF-8.
-
     """
     try:
         return path.read_bytes().decode()
     except OSError as error:
-        raise ClusterError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ClusterError(f"Cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise ClusterError(f"{path} is not UTF-8 text: byte {error.start + 1} is not of it.") from error
+        raise ClusterError(f"{path} is not UTF-8 text: byte {error.start + 1} is invalid.") from error
 
 
 def exists(path: Path) -> bool:
-    """Say whether there is a file of that name, readable or not; a link to nothing is none.
+    """Return whether a file exists, readable or not; a dangling link does not count.
 
     Raises:
-        ClusterError: that cannot be told.
-
+        ClusterError: its folder cannot be read.
     """
     try:
         path.stat()
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise ClusterError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ClusterError(f"Cannot read {path}: {error.strerror}.") from error
     return True
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file.
+    """Return the content of a YAML file.
 
     Raises:
         ClusterError: it cannot be read, or is not YAML.
@@ -57,57 +55,55 @@ def read_yaml(path: Path) -> Any:
     text = read_text(path)
     try:
         return yaml.safe_load(text)
-    except Exception as error:  # of tags that do not fit their values, PyYAML raises what Python happens to
+    except Exception as error:  # PyYAML raises various errors for tags that do not fit their values
         raise ClusterError(f"{path} is not YAML: {describe_yaml_error(error)}.") from error
 
 
 def describe_yaml_error(error: Exception) -> str:
-    """Say what is wrong with a YAML file and where, without quoting the file: the line may hold a key."""
+    """Return what is wrong in a YAML file and where, without quoting the file: the line may hold a key."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        place = f"line {error.problem_mark.line + 1} column {error.problem_mark.column + 1}"
-        return f"{' '.join(str(error.problem).split())}, {place}"
+        mark = error.problem_mark
+        return f"{' '.join(str(error.problem).split())}, line {mark.line + 1} column {mark.column + 1}"
     if isinstance(error, yaml.reader.ReaderError):
         return f"the character at {error.position + 1} is not allowed"
-    return (
-        "a value is not of its kind" if not isinstance(error, RecursionError) else "it is nested too deeply"
-    )
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "a value does not fit its tag"
 
 
 @contextmanager
 def acquire_lock(folder: Path, task: str) -> Iterator[None]:
-    """Keep a second run of a task out of a folder, for as long as the context lasts or this process lives.
+    """Lock a folder against a second run of a task, within the context or until this process ends.
 
     Raises:
-        ClusterError: one is at work there.
+        ClusterError: the task is running in the folder.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise ClusterError(f"{folder} cannot be worked in: {error.strerror}.") from error
+        raise ClusterError(f"Cannot open {folder}: {error.strerror}.") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ClusterError(
-                f"`invoke {task}` is at work in {folder.resolve()} already: wait for it."
-            ) from error
+            message = f"`invoke {task}` is running in {folder.resolve()} already. Wait for it."
+            raise ClusterError(message) from error
         yield
     finally:
         os.close(descriptor)
 
 
 def write_file(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) -> None:
-    """Write a file whole or not at all: a full disk or a killed process leaves what was there before.
+    """Write a file whole or not at all: a full disk or a killed process leaves the old file.
 
     Args:
-        path: where.
-        text: what to write, byte for byte.
-        mode: its permissions, which it has from its first byte on.
-        keep: leave what is there as it is, also what came there in the meantime; else it is replaced.
+        path: the file.
+        text: its content, byte for byte.
+        mode: its permissions, from its first byte on.
+        keep: keep an existing file, even one that was created meanwhile.
 
     Raises:
         ClusterError: it cannot be written.
-
     """
     temporary = None
     try:
@@ -117,7 +113,7 @@ def write_file(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) 
             prefix=f"{PREFIX}{path.name}.", suffix=SUFFIX, dir=path.parent
         )
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # while it is held, it is not abandoned
+            fcntl.flock(file, fcntl.LOCK_EX)  # another process removes only files without a lock
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -131,16 +127,16 @@ def write_file(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) 
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise ClusterError(f"{path} cannot be written: {error.strerror}.") from error
+        raise ClusterError(f"Cannot write {path}: {error.strerror}.") from error
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files that killed processes left while they wrote a file: one may hold a key."""
-    ours = re.compile(re.escape(f"{PREFIX}{path.name}.") + r"\w{8}" + re.escape(SUFFIX))
-    for left in [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name)]:
+    pattern = re.compile(re.escape(f"{PREFIX}{path.name}.") + r"\w{8}" + re.escape(SUFFIX))
+    for leftover in [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)]:
         with suppress(OSError):
-            descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a FIFO would block
+            descriptor = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a FIFO would block
             with os.fdopen(descriptor) as file:
                 if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    left.unlink()
+                    leftover.unlink()

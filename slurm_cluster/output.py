@@ -1,27 +1,30 @@
-"""What a person sees while something takes long, and is asked before something is lost."""
+"""What the user sees: lines, questions, and the progress of long work."""
 
 import os
+import re
+import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from slurm_cluster.errors import ClusterError
 
-WIDTH = 80  # columns of a line
+WIDTH = 80  # columns of a line of progress
+COMMAND = re.compile(r"\$ | +(aws|chevron|curl|invoke|pcluster|scp|ssh) ")  # how a command to copy begins
 
 
 class Progress(NamedTuple):
-    """How far something has come.
+    """The progress of an operation.
 
     Args:
-        status: of the whole, as CREATE_IN_PROGRESS.
-        done: how many of its parts have come to where they are to be.
-        total: how many there are; 0 while that is not known.
-        now: the parts that are under way, by name.
-        last: the newest event, as `HeadNode CREATE_COMPLETE`.
+        status: the status of the whole, such as CREATE_IN_PROGRESS.
+        done: the number of parts that are complete.
+        total: the number of all parts; 0 if it is not known.
+        now: the names of the parts in progress.
+        last: the newest event, such as `HeadNode CREATE_COMPLETE`.
     """
 
     status: str
@@ -31,155 +34,150 @@ class Progress(NamedTuple):
     last: str = ""
 
 
+def echo(text: str, to: TextIO | None = None) -> None:
+    """Print text at once, folded for a terminal."""
+    stream = to or sys.stdout
+    print(fold(text, stream), file=stream, flush=True)
+
+
+def fold(text: str, to: TextIO) -> str:
+    """Fold long lines at the terminal's width; leave piped output and commands to copy as they are."""
+    if not to.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(part for line in text.split("\n") for part in fold_line(line, width))
+
+
+def fold_line(line: str, width: int) -> list[str]:
+    """Fold a line between words; a path or an ARN stays whole."""
+    if len(line) <= width or COMMAND.match(line):
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def echo_lines(lines: Iterable[str], waiting_for: str = "", quiet: bool = False) -> None:
+    """Print lines as they come; on a terminal, show a clock between them.
+
+    Args:
+        lines: the lines; each of them may take long.
+        waiting_for: what the clock waits for; empty for no clock.
+        quiet: no clock.
+    """
+    with live_progress(quiet or not waiting_for) as update:
+        if update:
+            update(Progress(waiting_for))
+        for line in lines:
+            echo(line)
+
+
 def confirm(question: str, yes: bool, name: str = "") -> None:
-    """Ask, unless --yes answered already.
+    """Ask the user to confirm, unless --yes was passed.
 
     Args:
         question: what is about to happen.
-        yes: whether --yes was given.
-        name: what has to be typed where something would be lost for good; without it, y will do.
+        yes: whether --yes was passed.
+        name: the word to type before data is deleted; without it, y suffices.
 
     Raises:
-        ClusterError: the answer was another one, or nobody is there to answer.
+        ClusterError: the user did not confirm, or there is no terminal to ask in.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ClusterError(f"{question} Nobody is here to ask: pass --yes.")
+        raise ClusterError(f"{question} There is no terminal to ask in: pass --yes.")
     try:
         answer = input(f"{question} Type {name} to go on: " if name else f"{question} [y/N] ").strip()
     except EOFError:
         answer = ""
-    if answer != name if name else answer.lower() not in ("y", "yes"):
+    is_confirmed = answer == name if name else answer.lower() in ("y", "yes")
+    if not is_confirmed:
         raise ClusterError("Nothing was changed.")
 
 
-def echo(text: str, to: TextIO | None = None) -> None:
-    """Print something at once."""
-    out = to or sys.stdout
-    print(fold(text, out), file=out, flush=True)
+# --- Progress -----------------------------------------------------------------------------------------------
 
 
-def fold(text: str, to: TextIO) -> str:
-    """Break lines between words for a terminal; through a pipe a line is a line, for whoever looks for it there.
+def show_progress(updates: Iterable[Progress], quiet: bool = False) -> str:
+    """Show progress: on a terminal in one line that changes, otherwise in a line for each change.
 
     Args:
-        text: one line or more.
-        to: where it goes.
-    """
-    if not to.isatty():
-        return text
-    return "\n".join(part for each in text.split("\n") for part in fold_line(each))
-
-
-def fold_line(line: str) -> list[str]:
-    """Break a line of more than 80 columns between words; a path or an ARN stays whole."""
-    if len(line) <= WIDTH:
-        return [line]
-    indent = " " * (len(line) - len(line.lstrip()) + 4)
-    return textwrap.wrap(
-        line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-
-
-def show_progress(progress: Iterable[Progress], quiet: bool = False) -> str:
-    """Show how far something has come: on a terminal one line that changes, elsewhere a line for each change.
-
-    Args:
-        progress: what is told of it.
+        updates: the progress at each poll.
         quiet: show nothing.
 
     Returns:
-        Its final status.
+        The final status.
     """
-    began, shown = time.monotonic(), Progress("")
+    start, last = time.monotonic(), Progress("")
     with live_progress(quiet) as update:
-        for each in progress:
+        for progress in updates:
             if update:
-                update(each)
-            elif each != shown and not quiet:
-                print(format_progress(each, time.monotonic() - began), flush=True)
-            shown = each
-    if update and shown.total:  # the line is gone now; elsewhere the last one stays
-        print(format_progress(shown, time.monotonic() - began), flush=True)
-    return shown.status
+                update(progress)
+            elif progress != last and not quiet:
+                print(format_progress(progress, time.monotonic() - start), flush=True)
+            last = progress
+    if update and last.total:  # the changing line has been removed
+        print(format_progress(last, time.monotonic() - start), flush=True)
+    return last.status
 
 
 def format_progress(progress: Progress, seconds: float) -> str:
-    """Say in a line of 80 columns how far something has come, after how many seconds."""
+    """Return progress after some seconds, as a line of 80 columns at most."""
     minutes, seconds = divmod(int(seconds), 60)
     count = f"  {progress.done} of {progress.total} resources" if progress.total else ""
-    return truncate(f"{minutes:3}:{seconds:02}  {progress.status}{count}  {format_events(progress)}".rstrip())
+    line = f"{minutes:3}:{seconds:02}  {progress.status}{count}  {format_events(progress)}".rstrip()
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
 
 
 def format_events(progress: Progress) -> str:
-    """Say what happened last, and what else is under way."""
+    """Return the newest event and the other parts in progress."""
     others = ", ".join(name for name in progress.now if not progress.last.startswith(f"{name} "))
     return "; ".join(filter(None, [progress.last, others and f"now {others}"]))
 
 
-def truncate(text: str) -> str:
-    """Cut what is longer than a line."""
-    return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
-
-
 def is_dynamic() -> bool:
-    """Say whether the output is a terminal that can go back in a line, and has the characters of a bar."""
-    return (
-        sys.stdout.isatty()
-        and os.environ.get("TERM") != "dumb"
-        and sys.stdout.encoding.lower().startswith("utf")
-    )
+    """Return whether stdout is a terminal that can change a line and show a bar."""
+    is_utf = sys.stdout.encoding.lower().startswith("utf")
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and is_utf
 
 
 @contextmanager
 def live_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """Give what writes into the one line that changes, with a clock in it; None where there is no terminal, or with `quiet`."""
+    """Show one line that changes, with a clock.
+
+    Yields:
+        The function that updates the line; None without a terminal, or if quiet.
+    """
     if quiet or not is_dynamic():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
+    from rich import progress as bars  # slow to import
     from rich.table import Column
 
-    def text(field: str, column: Column | None = None) -> TextColumn:
-        return TextColumn(f"{{task.fields[{field}]}}", markup=False, table_column=column)
+    def show_field(name: str, column: Column | None = None) -> bars.TextColumn:
+        return bars.TextColumn(f"{{task.fields[{name}]}}", markup=False, table_column=column)
 
-    rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    columns = (
-        SpinnerColumn("line"),
-        TimeElapsedColumn(),
-        text("status"),
-        BarColumn(12),
-        text("count"),
-        text("told", rest),
-    )
-    with Bar(*columns, expand=True, transient=True, console=Console()) as bar:
-        task = bar.add_task("", total=None, status="", count="", told="")
+    columns = [
+        bars.SpinnerColumn("line"),
+        bars.TimeElapsedColumn(),
+        show_field("status"),
+        bars.BarColumn(12),
+        show_field("count"),
+        show_field("events", Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+    ]
+    with bars.Progress(*columns, expand=True, transient=True) as bar:
+        task = bar.add_task("", total=None, status="", count="", events="")
 
         def update(progress: Progress) -> None:
-            count = f"{progress.done}/{progress.total}" if progress.total else ""
-            fields: dict[str, Any] = {
-                "status": progress.status,
-                "count": count,
-                "told": format_events(progress),
-            }
-            bar.update(task, completed=progress.done, total=progress.total or None, **fields)
+            bar.update(
+                task,
+                completed=progress.done,
+                total=progress.total or None,
+                status=progress.status,
+                count=f"{progress.done}/{progress.total}" if progress.total else "",
+                events=format_events(progress),
+            )
 
         yield update
-
-
-def echo_lines(lines: Iterable[str], waiting: str = "", quiet: bool = False) -> None:
-    """Print lines as they come; on a terminal a clock runs between them.
-
-    Args:
-        lines: the lines, each of which may take long.
-        waiting: what is waited for.
-        quiet: no clock.
-    """
-    with live_progress(quiet or not waiting) as update:
-        if update:
-            update(Progress(waiting))
-        for each in lines:
-            echo(each)

@@ -82,7 +82,7 @@ def invoke(task_runner: TaskRunner, account: None) -> TaskRunner:
 
 @pytest.fixture
 def key_pair(ec2: Any) -> Path:
-    """A key pair of the cluster's name, with its private half here."""
+    """A key pair of the cluster's name, with its private key here."""
     from slurm_cluster.aws import key_pair
 
     key_pair.create_key_pair(ec2, "pcluster-ubuntu")

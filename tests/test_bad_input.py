@@ -495,7 +495,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_good_file(account, invoke):
         capture_output=True,
         text=True,
     )
-    assert (answer.returncode, answer.stderr) == (1, "config.yml cannot be written: File too large.\n")
+    assert (answer.returncode, answer.stderr) == (1, "Cannot write config.yml: File too large.\n")
     assert CONFIG.read_text() == "good"
     assert sorted(os.listdir()) == ["config-parameters.json", "config.yml"]
 
@@ -517,14 +517,14 @@ def test_a_file_system_that_is_full_is_a_sentence_and_keeps_the_good_file(accoun
         ["unshare", "--mount", "sh", "-c", FULL, "sh", *command],
         env={**os.environ, "INVOKE_CLUSTER_NAME": "one"}, capture_output=True, text=True,
     )  # fmt: skip
-    assert answer.stderr == "config.yml cannot be written: No space left on device.\n"
+    assert answer.stderr == "Cannot write config.yml: No space left on device.\n"
     assert answer.stdout == "config-parameters.json\nconfig.yml\nfill\ngood"
 
 
 def test_a_folder_that_cannot_be_written_to_is_a_sentence(account):
     PARAMETERS.write_text(json.dumps(GOOD))
     assert run("render", cluster_name="one", config_file="/proc/config.yml")[1].startswith(
-        "/proc/config.yml cannot be written: "
+        "Cannot write /proc/config.yml: "
     )
 
 

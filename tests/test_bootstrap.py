@@ -95,15 +95,15 @@ def test_uris_of_an_older_upload_give_way_until_the_cluster_stands():
         "AWS_REGION": "eu-west-2",
     }
     values = {"CUSTOM_BOOT_ACTION_START": "s3://b/one/start-old.sh", "AWS_REGION": "eu-west-2"}
-    assert script_bucket.reconcile_script_uris(values, found, "one", stands=False) == (
+    assert script_bucket.reconcile_script_uris(values, found, "one", cluster_exists=False) == (
         {"AWS_REGION": "eu-west-2"},
         found,
         [],
     )
-    kept, late, said = script_bucket.reconcile_script_uris(values, found, "one", stands=True)
+    kept, late, said = script_bucket.reconcile_script_uris(values, found, "one", cluster_exists=True)
     assert kept == values
     assert "CUSTOM_BOOT_ACTION_START" not in late
-    assert said == ["CUSTOM_BOOT_ACTION_START stays as it was: new boot scripts need a new cluster."]
+    assert said == ["Kept CUSTOM_BOOT_ACTION_START: new boot scripts need a new cluster."]
 
 
 def test_a_persons_own_uris_are_no_uploads_of_ours():

@@ -77,7 +77,7 @@ def test_doing_it_again_changes_nothing(office, invoke):
 
 def test_a_second_network_beside_the_clusters_own_is_refused(office, network, invoke):
     FILE.unlink()
-    assert f"{network['vpc']} is the network of pcluster-ubuntu" in configure(invoke, office, status=1)
+    assert f"pcluster-ubuntu has the network {network['vpc']}" in configure(invoke, office, status=1)
     assert not FILE.exists()
 
 

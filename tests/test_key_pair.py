@@ -37,7 +37,7 @@ def test_a_run_that_was_killed_before_the_import_is_taken_up(ec2):
 def test_a_pair_whose_private_half_is_elsewhere_is_refused(ec2):
     key_pair.create_key_pair(ec2, "one")
     key_pair.get_private_key_path("one").unlink()
-    with pytest.raises(ClusterError, match="its private half is not in"):
+    with pytest.raises(ClusterError, match="its private key is not in"):
         key_pair.create_key_pair(ec2, "one")
 
 
@@ -63,7 +63,7 @@ def test_the_private_half_of_another_pair_is_noticed(ec2):
     known = key_pair.require_key_pair(ec2, "one") | {
         "PublicKey": key_pair.get_public_key(key_pair.get_private_key_path("two"))
     }
-    with pytest.raises(ClusterError, match="is not the private half of the key pair one"):
+    with pytest.raises(ClusterError, match="is not the private key of the key pair one"):
         key_pair.check_key_pair(known, key_pair.get_private_key_path("one"))
 
 
@@ -97,9 +97,9 @@ def test_a_private_half_that_is_elsewhere_is_told_where_to_go(ec2):
     public = own_key()
     public.with_suffix("").unlink()
     path = key_pair.get_private_key_path("one")
-    assert f"Put its private half into {path}" in key_pair.import_key_pair(ec2, "one", public)
+    assert f"Put its private key into {path}" in key_pair.import_key_pair(ec2, "one", public)
     assert key_pair.find_key_pair(ec2, "one")
-    with pytest.raises(ClusterError, match=f"its private half is not in {path}"):
+    with pytest.raises(ClusterError, match=f"its private key is not in {path}"):
         key_pair.create_key_pair(ec2, "one")
 
 
@@ -108,7 +108,7 @@ def test_what_is_no_ed25519_public_key_is_refused_before_anything_is_imported(ec
     for file, reason in [
         (own_key(kind="rsa"), "is not an ed25519 key"),
         (public.with_suffix(""), "is not a public key"),
-        (Path("absent.pub"), "cannot be read"),
+        (Path("absent.pub"), "Cannot read"),
     ]:
         with pytest.raises(ClusterError, match=reason):
             key_pair.import_key_pair(ec2, "one", file)
@@ -122,7 +122,7 @@ def test_another_key_of_the_name_is_kept_in_ec2_and_here(ec2):
     with pytest.raises(ClusterError, match="EC2 has another key as one"):
         key_pair.import_key_pair(ec2, "one", public)
     ec2.delete_key_pair(KeyName="one")
-    with pytest.raises(ClusterError, match="is not the private half of"):
+    with pytest.raises(ClusterError, match="is not the private key of"):
         key_pair.import_key_pair(ec2, "one", public)
     assert key_pair.get_private_key_path("one").read_bytes() == before
     assert key_pair.find_key_pair(ec2, "one") is None

@@ -69,7 +69,7 @@ def test_what_else_is_in_the_network_is_named(ec2, cloudformation, efs, network)
 def test_the_network_stays_while_its_cluster_or_another_one_is_in_it(ec2, cloudformation, efs, network):
     found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
     make_cluster("second", network, cloudformation)
-    with pytest.raises(ClusterError, match="was not made by the wizard"):
+    with pytest.raises(ClusterError, match="the wizard did not create it"):
         networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
     make_cluster("pcluster-ubuntu", network, cloudformation)
     with pytest.raises(ClusterError, match="invoke delete-cluster"):

@@ -115,5 +115,5 @@ def test_an_sso_session_is_used_by_us_and_by_pcluster(cluster, asked, portal, tm
 def test_an_sso_session_that_ran_out_is_a_sentence(account, asked, tmp_path):
     signed_in("2020-01-01T00:00:00Z")
     printed = said(invoke("create-jwt-key", **profile("corporate", tmp_path)), 1)
-    assert "The AWS SSO session is over: `aws sso login`" in printed
+    assert "The AWS SSO session has expired. Run `aws sso login`" in printed
     assert len(printed.splitlines()) == 1

@@ -56,7 +56,7 @@ def test_the_data_that_dies_with_the_cluster_is_told_with_its_size(cloudformatio
     [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], shared_storage.FILE_SYSTEM_TYPE)
     assert (
         shared_storage.describe_deletion(cloudformation, efs, found)
-        == f"The data on /shared dies: {identifier} with 0.0 MiB."
+        == f"This deletes the data on /shared: {identifier} with 0.0 MiB."
     )
     assert shared_storage.describe_deletion(cloudformation, efs, None) == ""
 
@@ -65,7 +65,7 @@ def test_the_data_that_dies_with_the_cluster_is_told_with_its_size(cloudformatio
 def test_the_clusters_name_is_typed_before_its_data_dies(task, cluster, cloudformation, efs):
     for answer in "y", "yes", "another", "":
         refused = in_terminal(answer, task)
-        assert "The data on /shared dies: fs-" in refused.stdout
+        assert "This deletes the data on /shared: fs-" in refused.stdout
         assert "Type pcluster-ubuntu to go on:" in refused.stdout
         assert (refused.returncode, refused.stderr) == (1, "Nothing was changed.\n")
     assert stack.require_cluster(cloudformation, "pcluster-ubuntu")
@@ -80,7 +80,7 @@ def test_a_file_system_that_is_kept_is_named_with_what_keeps_the_network_and_how
     [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], shared_storage.FILE_SYSTEM_TYPE)
     assert (
         shared_storage.describe_deletion(cloudformation, efs, found)
-        == f"{identifier} with 0.0 MiB is kept, and goes on costing."
+        == f"{identifier} with 0.0 MiB is kept, and is billed until you delete it."
     )
     refused = invoke("down", "--yes")
     assert refused.returncode == 1

@@ -10,7 +10,7 @@ from slurm_cluster.errors import ClusterError
 
 def test_a_cluster_that_is_not_there_is_told_with_those_that_are(cloudformation, network):
     make_cluster("second", network, cloudformation)
-    with pytest.raises(ClusterError, match=r"There is no cluster first \(this region has second\)"):
+    with pytest.raises(ClusterError, match=r"There is no cluster first in eu-west-2 \(clusters there: second\)"):
         stack.require_cluster(cloudformation, "first")
 
 

@@ -89,7 +89,7 @@ def test_the_fleets_status_is_what_pcluster_tells_and_is_waited_for(project, clu
     monkeypatch.setattr(fleet, "POLL_SECONDS", 0)
     monkeypatch.setattr(fleet, "MAX_POLLS", 2)
     with pytest.raises(
-        ClusterError, match="The compute fleet is STOPPED, and does not come to be RUNNING: `invoke ssh`"
+        ClusterError, match="The compute fleet is still STOPPED, not RUNNING"
     ):
         list(fleet.watch_fleet(dynamodb, "pcluster-ubuntu", "RUNNING"))
     ask = {"UpdateExpression": "set #d.#s = :s", "ExpressionAttributeNames": {"#d": "Data", "#s": "status"}}

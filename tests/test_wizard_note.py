@@ -261,4 +261,4 @@ def test_two_wizards_are_never_at_work_in_one_folder(account, invoke):
     with files.acquire_lock(Path(), "configure"):
         answer = invoke("configure")
     assert answer.returncode == 1
-    assert "`invoke configure` is at work in" in answer.stderr
+    assert "`invoke configure` is running in" in answer.stderr

@@ -1,4 +1,4 @@
-"""Clients of AWS, the tag by which what belongs to a cluster is found again, and AWS's errors as sentences."""
+"""Clients of AWS, and what the modules beside this one share: listings, tags and error codes."""
 
 from __future__ import annotations
 
@@ -11,125 +11,89 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    NoCredentialsError,
-    SSOError,
-    TokenRetrievalError,
-)
-from botocore.exceptions import ConnectionError as NoConnectionError
-
-from slurm_cluster import errors
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
+    from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.literals import ResourceTypeType
-    from types_boto3_ec2.type_defs import FilterTypeDef, TagSpecificationTypeDef
+    from types_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, TagSpecificationTypeDef
     from types_boto3_sts import STSClient
 
-# The name tells these calls from others of the same person, as those of pcluster, in CloudTrail.
-CONFIG = Config(retries={"mode": "standard"}, user_agent_appid="slurm-cluster")  # type: ignore[call-arg] # its stubs are older
-for chatty in (
-    "boto3",
-    "botocore",
-    "urllib3",
-):  # in their debug messages stand the bodies of calls, and so the key
-    logging.getLogger(chatty).setLevel(logging.INFO)
+# In CloudTrail, the id tells these calls from other calls of the same user, such as pcluster's.
+CONFIG = Config(retries={"mode": "standard"}, user_agent_appid="slurm-cluster")  # type: ignore[call-arg]
+TAG = "slurm-cluster"  # its value is the cluster's name; pcluster deletes what has tags of its own
 
-TAG = "slurm-cluster"  # its value is the cluster's name; what carries pcluster's own tags is deleted with the cluster
-
-DENIED_CODES = {"403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+for name in ("boto3", "botocore", "urllib3"):  # their debug messages contain the bodies of calls
+    logging.getLogger(name).setLevel(logging.INFO)
 
 
 @functools.cache
 def get_session() -> boto3.Session:
-    """Give the session of this process: a second one would read AWS's descriptions of its services a second time."""
+    """Return the session of this process. Another one would read AWS's service descriptions again."""
     return boto3.Session()
 
 
 def make_client(service: str, region: str) -> Any:
-    """Give a client of a service.
+    """Return a client of a service.
 
     Args:
-        service: its name in boto3.
-        region: always told: boto3 does not read AWS_REGION, and the profile's region may be another.
-
+        service: the service's name in boto3.
+        region: always passed: boto3 does not read AWS_REGION, and the profile may have another region.
     """
     return get_session().client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
 
 
 def list_all(client: Any, operation: str, **arguments: Any) -> list[Any]:
-    """Give all that a listing of AWS lists."""
-    answer = client.get_paginator(operation).paginate(**arguments).build_full_result()
-    return [each for value in answer.values() if isinstance(value, list) for each in value]
+    """Return the items of all pages of a listing."""
+    pages = client.get_paginator(operation).paginate(**arguments).build_full_result()
+    return [item for items in pages.values() if isinstance(items, list) for item in items]
 
 
-def run_concurrently(*questions: Callable[[], Any]) -> list[Any]:
-    """Ask several things at the same time, and give the answers in the order of the questions."""
-    with ThreadPoolExecutor(len(questions)) as pool:
-        return list(pool.map(lambda question: question(), questions))
+def list_instances(ec2: EC2Client, *filters: FilterTypeDef) -> list[InstanceTypeDef]:
+    """Return the instances that match all filters, in every state that EC2 still lists."""
+    reservations = list_all(ec2, "describe_instances", Filters=filters)
+    return [instance for reservation in reservations for instance in reservation["Instances"]]
+
+
+def run_concurrently(*calls: Callable[[], Any]) -> list[Any]:
+    """Call functions at the same time, and return their results in the same order."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(lambda call: call(), calls))
 
 
 def get_account_id(sts: STSClient) -> str:
-    """Give the number of the account that the credentials belong to."""
+    """Return the id of the account that the credentials belong to."""
     return sts.get_caller_identity()["Account"]
 
 
 def get_partition(region: str) -> str:
-    """Give the partition of a region, the second part of an ARN: `aws`, `aws-cn` or `aws-us-gov`."""
+    """Return the partition of a region, such as `aws` or `aws-us-gov`, the second part of an ARN."""
     return get_session().get_partition_for_region(region)
 
 
 def tag_filter(cluster: str) -> FilterTypeDef:
-    """Give the filter that finds what belongs to the cluster."""
+    """Return the filter for resources with the cluster's tag."""
     return {"Name": f"tag:{TAG}", "Values": [cluster]}
 
 
-def tag_specification(kind: ResourceTypeType, cluster: str, name: str) -> TagSpecificationTypeDef:
-    """Give the tags with which a thing of EC2 is made, so that it is never without them."""
-    return {"ResourceType": kind, "Tags": [{"Key": "Name", "Value": name}, {"Key": TAG, "Value": cluster}]}
+def tag_specification(resource_type: ResourceTypeType, cluster: str, name: str) -> TagSpecificationTypeDef:
+    """Return the tags with which EC2 creates a resource, so that it is never without them."""
+    return {
+        "ResourceType": resource_type,
+        "Tags": [{"Key": "Name", "Value": name}, {"Key": TAG, "Value": cluster}],
+    }
 
 
 def error_code(error: ClientError) -> str:
-    """Give the code of an error that AWS answered, the part of it that is meant for programs."""
+    """Return the code of AWS's error, which is meant for programs."""
     return error.response.get("Error", {}).get("Code", "")
 
 
 @contextmanager
 def ignore_errors(*codes: str) -> Iterator[None]:
-    """Take these refusals for success: the call took effect before, as when its answer was lost and boto3 asked again."""
+    """Ignore errors with these codes: an earlier attempt already succeeded, and its answer was lost."""
     try:
         yield
     except ClientError as error:
         if error_code(error) not in codes:
             raise
-
-
-def format_error(error: BotoCoreError | ClientError) -> str:
-    """Say in one sentence what AWS, or the way to it, refused.
-
-    Args:
-        error: what boto3 raised; it names the call and holds AWS's message, and never an argument's secret value.
-
-    """
-    if isinstance(error, NoCredentialsError):
-        return (
-            "No AWS credentials were found: run `aws configure`, or try everything in `invoke sandbox` first."
-        )
-    if isinstance(error, (SSOError, TokenRetrievalError)):
-        return "The AWS SSO session is over: `aws sso login`, with your --profile where you have one, then run this again."
-    if isinstance(error, (NoConnectionError, HTTPClientError)):
-        return f"AWS cannot be reached: {error}; check the network and the region, then run this again."
-    if not isinstance(error, ClientError):
-        return f"AWS cannot be used as it is configured here: {error}"
-    words = error_message(error).partition(" Encoded authorization failure message")[0].rstrip(".")
-    if error_code(error) in DENIED_CODES:
-        action = errors.find_denied_action(words) or error.operation_name
-        return f"AWS denies {action} to these credentials ({words}). {errors.find_hint('AccessDenied')}"
-    return f"AWS refused {error.operation_name}: {words} ({error_code(error)}). {errors.find_hint(f'{error_code(error)}: {words}')}".strip()
-
-
-def error_message(error: ClientError) -> str:
-    """Give AWS's own words."""
-    return error.response.get("Error", {}).get("Message", "")

@@ -1,4 +1,4 @@
-"""The compute fleet: whether Slurm may boot nodes, as ParallelCluster keeps it in a table of the cluster's own."""
+"""The compute fleet: whether Slurm may start nodes, which ParallelCluster keeps in a table."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from slurm_cluster.output import Progress
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
-UNKNOWN = "UNKNOWN"  # in ParallelCluster's word: the head node has not told yet
-POLL_SECONDS, MAX_POLLS = 3, 300  # a quarter of an hour, looking every three seconds
+UNKNOWN = "UNKNOWN"  # ParallelCluster's word: the head node has not reported yet
+POLL_SECONDS, MAX_POLLS = 3, 300  # a quarter of an hour
 
 
 def get_fleet_status(dynamodb: DynamoDBClient, cluster: str) -> str:
-    """Give the status, as RUNNING or STOPPED, from where `pcluster describe-compute-fleet` has it, in a tenth of its time."""
+    """Return the status, such as RUNNING or STOPPED.
+
+    It is read from the table that `pcluster describe-compute-fleet` reads, in a tenth of its time.
+    """
     try:
         answer = dynamodb.get_item(TableName=f"parallelcluster-{cluster}", Key={"Id": {"S": "COMPUTE_FLEET"}})
     except ClientError as error:
@@ -31,26 +34,26 @@ def get_fleet_status(dynamodb: DynamoDBClient, cluster: str) -> str:
 
 
 def watch_fleet(dynamodb: DynamoDBClient, cluster: str, wanted: str) -> Iterator[Progress]:
-    """Look at the fleet until it is in a status, a quarter of an hour at most.
+    """Poll the fleet until it has a status, for a quarter of an hour at most.
 
     Args:
         dynamodb: a client of DynamoDB.
-        cluster: whose.
+        cluster: the cluster's name.
         wanted: RUNNING or STOPPED.
 
     Yields:
-        Its status, at each look at which it is another one.
+        The progress, at each poll with another status.
 
     Raises:
-        ClusterError: it does not come to it.
+        ClusterError: it does not reach the status.
     """
     for _ in range(MAX_POLLS):
-        now = get_fleet_status(dynamodb, cluster)
-        if now == wanted:
+        status = get_fleet_status(dynamodb, cluster)
+        if status == wanted:
             return
-        yield Progress(f"compute fleet {now}, to be {wanted}")
+        yield Progress(f"compute fleet {status}, to be {wanted}")
         time.sleep(POLL_SECONDS)
-    log = "/var/log/parallelcluster/clustermgtd"
     raise ClusterError(
-        f"The compute fleet is {now}, and does not come to be {wanted}: `invoke ssh`, and see {log}."
+        f"The compute fleet is still {status}, not {wanted}. "
+        "See /var/log/parallelcluster/clustermgtd on the head node (`invoke ssh`)."
     )

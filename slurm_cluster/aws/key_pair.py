@@ -1,4 +1,4 @@
-"""The key pair by which a person reaches the head node and the UQLE machine over SSH."""
+"""The key pair for SSH to the head node and the UQLE machine."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import KeyPairInfoTypeDef
 
+OTHER_NAME = "Use another name, such as INVOKE_KEY_PAIR=mine"
+
 
 def get_private_key_path(name: str) -> Path:
-    """Give the file that the private half is looked for in."""
+    """Return the path of a key pair's private key."""
     return Path.home() / ".ssh" / f"{name}.pem"
 
 
 def find_key_pair(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef | None:
-    """Look the key pair up in EC2."""
+    """Return a key pair as EC2 describes it; None if there is none."""
     try:
         return ec2.describe_key_pairs(KeyNames=[name], IncludePublicKey=True)["KeyPairs"][0]
     except ClientError as error:
@@ -36,24 +38,20 @@ def find_key_pair(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef | None:
 
 
 def require_key_pair(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef:
-    """Give the key pair as EC2 has it.
+    """Return a key pair as EC2 describes it.
 
     Raises:
-        ClusterError: EC2 has none of that name.
+        ClusterError: there is none.
     """
-    known = find_key_pair(ec2, name)
-    if known is None:
-        raise make_missing_error(name)
-    return known
-
-
-def make_missing_error(name: str) -> ClusterError:
-    """Say that EC2 has no such key pair."""
-    return ClusterError(f"EC2 has no key pair {name} in this region: `invoke create-key-pair` makes it.")
+    pair = find_key_pair(ec2, name)
+    if pair is None:
+        region = ec2.meta.region_name
+        raise ClusterError(f"EC2 has no key pair {name} in {region}. `invoke create-key-pair` creates it.")
+    return pair
 
 
 def create_key_pair(ec2: EC2Client, name: str) -> str:
-    """Make the key pair here, and import its public half: nothing is lost when this is killed in between.
+    """Create a key pair on this machine, and import its public key: a killed run loses nothing.
 
     Args:
         ec2: a client of EC2.
@@ -63,140 +61,147 @@ def create_key_pair(ec2: EC2Client, name: str) -> str:
         What was done, in a sentence.
 
     Raises:
-        ClusterError: EC2 has a key pair of that name whose private half is not here, or of the wrong kind.
-
+        ClusterError: EC2 has a key pair of that name that is not ed25519, or its private key is not here.
     """
-    path, known = get_private_key_path(name), find_key_pair(ec2, name)
-    if known:
-        check_key_pair(known, path)
-        return f"The key pair {name} is in EC2 and its private half in {path}: nothing to do."
+    path, pair = get_private_key_path(name), find_key_pair(ec2, name)
+    if pair:
+        check_key_pair(pair, path)
+        return f"The key pair {name} exists, and its private key is in {path}: nothing to do."
     if not files.exists(path):
-        private = Ed25519PrivateKey.generate().private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-        )
-        files.write_file(
-            path, private.decode(), mode=0o600, keep=True
-        )  # a second run at this moment made another one
+        write_new_key(path)
     with clients.ignore_errors("InvalidKeyPair.Duplicate"):
         ec2.import_key_pair(KeyName=name, PublicKeyMaterial=get_public_key(path).encode())
     check_key_pair(require_key_pair(ec2, name), path)
-    return f"Made the key pair {name}; its private half is in {path}."
+    return f"Created the key pair {name}. Its private key is in {path}."
 
 
-def import_key_pair(ec2: EC2Client, name: str, public: Path) -> str:
-    """Import a public key that a person has; its private half stays where it is, and a link in ~/.ssh leads to it.
+def write_new_key(path: Path) -> None:
+    """Write a new private key, unless a second run has written one at the same moment."""
+    private_key = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    files.write_file(path, private_key.decode(), mode=0o600, keep=True)
+
+
+def import_key_pair(ec2: EC2Client, name: str, public_path: Path) -> str:
+    """Import a public key of the user, and link its private key in ~/.ssh under the key pair's name.
 
     Args:
         ec2: a client of EC2.
         name: the name in EC2, and of the link.
-        public: the file of the public key, as ~/.ssh/id_ed25519.pub; the private half is looked for beside it.
+        public_path: the public key, such as ~/.ssh/id_ed25519.pub. The private key is looked for beside it.
 
     Returns:
         What was done, in a sentence.
 
     Raises:
-        ClusterError: it is not an ed25519 key, or EC2 or ~/.ssh has another one of that name.
-
+        ClusterError: it is not an ed25519 key, or EC2 or ~/.ssh has another key of that name.
     """
-    half, path, known = read_public_key(public), get_private_key_path(name), find_key_pair(ec2, name)
-    beside = Path(str(public).removesuffix(".pub")).absolute()
-    private = path if path.exists() or not beside.exists() else beside
-    if known and not is_same_key(known.get("PublicKey", half), half):
-        raise ClusterError(
-            f"EC2 has another key as {name}: choose a name for this one, as in INVOKE_KEY_PAIR=mine."
+    public_key, path, pair = (
+        read_public_key(public_path),
+        get_private_key_path(name),
+        find_key_pair(ec2, name),
+    )
+    beside = Path(str(public_path).removesuffix(".pub")).absolute()
+    private_path = path if path.exists() or not beside.exists() else beside
+    if pair and not is_same_key(pair.get("PublicKey", public_key), public_key):
+        raise ClusterError(f"EC2 has another key with the name {name}. {OTHER_NAME}.")
+    if private_path.exists() and not is_same_key(get_public_key(private_path), public_key):
+        raise ClusterError(f"{private_path} is not the private key of {public_path}. {OTHER_NAME}.")
+    if private_path != path:
+        link_private_key(path, private_path)
+    if not pair:
+        ec2.import_key_pair(KeyName=name, PublicKeyMaterial=public_key.encode())
+    if not private_path.exists():
+        return (
+            f"Imported {public_path} as {name}. Put its private key into {path}: "
+            "`invoke ssh` and `pcluster ssh` need it there."
         )
-    if private.exists() and not is_same_key(get_public_key(private), half):
-        raise ClusterError(
-            f"{private} is not the private half of {public}: choose a name for it, as in INVOKE_KEY_PAIR=mine."
-        )
-    if private != path:
-        link_private_key(path, private)
-    if not known:
-        ec2.import_key_pair(KeyName=name, PublicKeyMaterial=half.encode())
-    if not private.exists():
-        return f"Imported {public} as {name}. Put its private half into {path}: `invoke ssh` and `pcluster ssh` need it there."
-    return f"Imported {public} as {name}; {path} is its private half."
+    return f"Imported {public_path} as {name}. {path} is its private key."
 
 
-def link_private_key(path: Path, private: Path) -> None:
-    """Let a private key be found under the key pair's name, without a copy of it.
+def link_private_key(path: Path, private_path: Path) -> None:
+    """Link a private key under the key pair's name, instead of copying it.
 
     Raises:
-        ClusterError: the link cannot be made.
+        ClusterError: the link cannot be created.
     """
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        path.symlink_to(private)
+        path.symlink_to(private_path)
     except OSError as error:
-        raise ClusterError(f"{path} cannot be linked to {private}: {error.strerror}.") from error
+        raise ClusterError(f"Cannot link {path} to {private_path}: {error.strerror}.") from error
 
 
 def is_same_key(one: str, other: str) -> bool:
-    """Say whether two public keys in OpenSSH's form are one, whatever their comments."""
+    """Return whether two public keys in OpenSSH's format are the same, apart from their comments."""
     return one.split()[:2] == other.split()[:2]
 
 
 def read_public_key(path: Path) -> str:
-    """Read a public key file.
+    """Return the content of a public key file.
 
     Raises:
-        ClusterError: it does not hold an ed25519 key in OpenSSH's form.
+        ClusterError: it is not an ed25519 key in OpenSSH's format.
     """
     text = files.read_text(path).strip()
     try:
-        public = serialization.load_ssh_public_key(text.encode())
+        public_key = serialization.load_ssh_public_key(text.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ClusterError(f"{path} is not a public key in OpenSSH's form, as id_ed25519.pub is.") from error
-    if not isinstance(public, Ed25519PublicKey):
         raise ClusterError(
-            f"{path} is not an ed25519 key, the only kind that Ubuntu's nodes take: `ssh-keygen -t ed25519`."
+            f"{path} is not a public key in OpenSSH's format, such as id_ed25519.pub."
+        ) from error
+    if not isinstance(public_key, Ed25519PublicKey):
+        raise ClusterError(
+            f"{path} is not an ed25519 key, the only type for Ubuntu nodes. "
+            "`ssh-keygen -t ed25519` creates one."
         )
     return text
 
 
 def get_public_key(path: Path) -> str:
-    """Give the public half of a private key file, in OpenSSH's form; with a passphrase, of the .pub file beside it.
+    """Return the public key of a private key file, in OpenSSH's format.
+
+    If the private key has a passphrase, the public key is read from the .pub file beside it.
 
     Raises:
-        ClusterError: the file does not hold an ed25519 key, or its public half is not to be had.
-
+        ClusterError: it is not an ed25519 key, or there is no such .pub file.
     """
     try:
-        private = serialization.load_ssh_private_key(files.read_text(path).encode(), password=None)
+        private_key = serialization.load_ssh_private_key(files.read_text(path).encode(), password=None)
     except TypeError:  # it has a passphrase
         return read_public_key(Path(f"{path.resolve()}.pub"))
     except ValueError as error:
-        raise ClusterError(f"{path} is not an OpenSSH private key: move it away.") from error
-    if not isinstance(private, Ed25519PrivateKey):
-        raise ClusterError(
-            f"{path} is not an ed25519 key, the only kind that Ubuntu's nodes take: move it away."
-        )
-    public = private.public_key().public_bytes(
+        raise ClusterError(f"{path} is not an OpenSSH private key. Move it away.") from error
+    if not isinstance(private_key, Ed25519PrivateKey):
+        raise ClusterError(f"{path} is not an ed25519 key, the only type for Ubuntu nodes. Move it away.")
+    public_key = private_key.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
-    return public.decode()
+    return public_key.decode()
 
 
-def check_key_pair(known: KeyPairInfoTypeDef, path: Path) -> None:
-    """Refuse a key pair of EC2 that will not open the head node from here.
+def check_key_pair(pair: KeyPairInfoTypeDef, path: Path) -> None:
+    """Check that a key pair of EC2 opens the head node from this machine.
+
+    Args:
+        pair: the key pair as EC2 describes it.
+        path: its private key.
 
     Raises:
-        ClusterError: it is not ed25519, or its private half is not in the file.
-
+        ClusterError: it is not ed25519, or its private key is not in the file.
     """
-    name, kind = known["KeyName"], known.get("KeyType")
-    if kind != "ed25519":
+    name, key_type = pair["KeyName"], pair.get("KeyType")
+    if key_type != "ed25519":
         raise ClusterError(
-            f"The key pair {name} is {kind}, and ParallelCluster takes only ed25519 on Ubuntu: "
-            "name another one, as in INVOKE_KEY_PAIR=name, and run `invoke create-key-pair`."
+            f"The key pair {name} is {key_type}, and ParallelCluster accepts only ed25519 on Ubuntu. "
+            f"{OTHER_NAME}, and run `invoke create-key-pair`."
         )
     if not files.exists(path):
         raise ClusterError(
-            f"The key pair {name} is in EC2, but its private half is not in {path}: "
-            "put it there, or name another key pair, as in INVOKE_KEY_PAIR=name."
+            f"EC2 has the key pair {name}, but its private key is not in {path}. "
+            f"Put it there. Or: {OTHER_NAME[0].lower()}{OTHER_NAME[1:]}."
         )
-    here = get_public_key(path)
-    if not is_same_key(known.get("PublicKey", here), here):
-        raise ClusterError(
-            f"{path} is not the private half of the key pair {name}: name another, as in INVOKE_KEY_PAIR=name."
-        )
+    public_key = get_public_key(path)
+    if not is_same_key(pair.get("PublicKey", public_key), public_key):
+        raise ClusterError(f"{path} is not the private key of the key pair {name}. {OTHER_NAME}.")

@@ -1,4 +1,4 @@
-"""The network that the wizard made: a VPC, and in it the subnets of a stack."""
+"""The network of a cluster: the VPC that the wizard created, and the wizard's stack with its subnets."""
 
 from __future__ import annotations
 
@@ -13,29 +13,35 @@ from slurm_cluster.output import Progress
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import VpcTypeDef
+    from types_boto3_ec2.type_defs import FilterTypeDef, VpcTypeDef
     from types_boto3_efs import EFSClient
 
-VPC_PREFIX = "ParallelClusterVPC-"  # how the wizard names its VPCs, and below its stacks
-TIMESTAMP = "%Y%m%d%H%M%S"  # how both end: the second in which the wizard was started, in UTC
+# The wizard's names: a prefix, then the second in which it was started, in UTC.
+VPC_PREFIX = "ParallelClusterVPC-"
 STACK_PREFIX = "parallelclusternetworking-"
+TIMESTAMP = "%Y%m%d%H%M%S"
 
 
 class Network(NamedTuple):
-    """A network that may be taken away with its cluster."""
+    """A network that may be deleted with its cluster.
+
+    Args:
+        vpc: the VPC's id.
+        stacks: the names of the wizard's stacks in it.
+    """
 
     vpc: str
     stacks: list[str]
 
 
 class UnclaimedVpc(NamedTuple):
-    """A VPC that a wizard made and that nothing proves to be a cluster's.
+    """A VPC of a wizard that nothing proves to be a cluster's.
 
     Args:
-        id: its id.
-        name: its Name tag, or nothing.
+        id: the VPC's id.
+        name: its Name tag, or empty.
         stacks: the names of the wizard's stacks in it.
-        nat_gateways: the ids of its NAT gateways.
+        nat_gateways: the ids of its NAT gateways, which are billed.
     """
 
     id: str
@@ -44,36 +50,41 @@ class UnclaimedVpc(NamedTuple):
     nat_gateways: list[str]
 
 
+def filter_vpc(*vpcs: str) -> list[FilterTypeDef]:
+    """Return the filter for resources in VPCs."""
+    return [{"Name": "vpc-id", "Values": list(vpcs)}]
+
+
 def get_vpc_name(vpc: VpcTypeDef) -> str:
-    """Give the VPC's Name tag."""
+    """Return a VPC's Name tag, or an empty string."""
     return get_tag(vpc, "Name")
 
 
 def get_tag(vpc: VpcTypeDef, key: str) -> str:
-    """Give a tag of a VPC, or nothing."""
-    return next((each["Value"] for each in vpc.get("Tags", []) if each["Key"] == key), "")
+    """Return a tag of a VPC, or an empty string."""
+    return next((tag["Value"] for tag in vpc.get("Tags", []) if tag["Key"] == key), "")
 
 
 def list_vpcs(ec2: EC2Client) -> list[VpcTypeDef]:
-    """Give all VPCs of the region."""
-    return [vpc for page in ec2.get_paginator("describe_vpcs").paginate() for vpc in page["Vpcs"]]
+    """Return all VPCs of the region."""
+    return clients.list_all(ec2, "describe_vpcs")
 
 
 def list_cluster_vpcs(ec2: EC2Client, cluster: str) -> list[str]:
-    """Give the ids of the VPCs that carry the cluster's tag."""
+    """Return the ids of the VPCs with the cluster's tag."""
     return [vpc["VpcId"] for vpc in list_vpcs(ec2) if get_tag(vpc, clients.TAG) == cluster]
 
 
 def list_subnets(ec2: EC2Client, vpc: str) -> list[str]:
-    """Give the ids of a VPC's subnets."""
-    pages = ec2.get_paginator("describe_subnets").paginate(Filters=[{"Name": "vpc-id", "Values": [vpc]}])
-    return [subnet["SubnetId"] for page in pages for subnet in page["Subnets"]]
+    """Return the ids of a VPC's subnets."""
+    subnets = clients.list_all(ec2, "describe_subnets", Filters=filter_vpc(vpc))
+    return [subnet["SubnetId"] for subnet in subnets]
 
 
 def find_vpc_of_subnet(ec2: EC2Client, subnet: str) -> VpcTypeDef | None:
-    """Give the VPC that a subnet is in, if there is such a subnet."""
-    found = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet]}])["Subnets"]
-    return ec2.describe_vpcs(VpcIds=[found[0]["VpcId"]])["Vpcs"][0] if found else None
+    """Return the VPC of a subnet; None if there is no such subnet."""
+    subnets = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet]}])["Subnets"]
+    return ec2.describe_vpcs(VpcIds=[subnets[0]["VpcId"]])["Vpcs"][0] if subnets else None
 
 
 def claim_vpc(ec2: EC2Client, vpc: str, cluster: str) -> None:
@@ -81,71 +92,70 @@ def claim_vpc(ec2: EC2Client, vpc: str, cluster: str) -> None:
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": clients.TAG, "Value": cluster}])
 
 
+# --- Networks that no cluster claims ------------------------------------------------------------------------
+
+
 def find_unclaimed_vpcs(
     ec2: EC2Client,
     cloudformation: CloudFormationClient,
-    known: str = "",
+    own_vpc: str = "",
     before: Collection[str] | None = None,
 ) -> list[UnclaimedVpc]:
-    """Find the VPCs that a wizard made and that nothing proves to be a cluster's: no tag, and no node in them.
+    """Find the VPCs of wizards that nothing proves to be a cluster's: they have no tag and no node.
 
-    They can be this person's, left by an interrupted wizard, or somebody else's: they are listed, never claimed.
+    An interrupted wizard may have left them, or they are another person's. They are listed, never claimed.
 
     Args:
         ec2: a client of EC2.
         cloudformation: a client of CloudFormation.
-        known: the id of the cluster's own VPC, which is left out.
-        before: the ids of the VPCs that existed when an interrupted wizard began. Only VPCs made since are listed then,
-            also those without a name: the wizard names its VPC in a second call.
+        own_vpc: the id of the cluster's own VPC, which is left out.
+        before: the ids of the VPCs that existed when an interrupted wizard started. Only newer ones are
+            listed then, also without a name: the wizard names its VPC in a second call.
     """
-
-    def may_be_left(vpc: VpcTypeDef) -> bool:
-        if vpc["VpcId"] in (known, *(before or ())) or get_tag(vpc, clients.TAG) or vpc.get("IsDefault"):
-            return False
-        return get_vpc_name(vpc).startswith(VPC_PREFIX) or (before is not None and not get_vpc_name(vpc))
-
-    candidates = {vpc["VpcId"]: get_vpc_name(vpc) for vpc in list_vpcs(ec2) if may_be_left(vpc)}
-    if not candidates:
+    names = {
+        vpc["VpcId"]: get_vpc_name(vpc)
+        for vpc in list_vpcs(ec2)
+        if vpc["VpcId"] not in (own_vpc, *(before or ()))
+        and not get_tag(vpc, clients.TAG)
+        and not vpc.get("IsDefault")
+    }
+    found = [
+        vpc for vpc, name in names.items() if name.startswith(VPC_PREFIX) or (before is not None and not name)
+    ]
+    if not found:
         return []
-    of_nodes = [
-        {"Name": "vpc-id", "Values": list(candidates)},
+    nodes = clients.list_instances(
+        ec2,
+        *filter_vpc(*found),
         {"Name": "tag-key", "Values": ["parallelcluster:cluster-name"]},
         {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
-    ]
-    nodes = [
-        node
-        for found in clients.list_all(ec2, "describe_instances", Filters=of_nodes)
-        for node in found["Instances"]
-    ]
-    used = {node["VpcId"] for node in nodes}
+    )
     return [
-        UnclaimedVpc(
-            vpc, candidates[vpc], list_wizard_stacks(cloudformation, vpc), list_nat_gateways(ec2, vpc)
-        )
-        for vpc in candidates
-        if vpc not in used
+        UnclaimedVpc(vpc, names[vpc], list_wizard_stacks(cloudformation, vpc), list_nat_gateways(ec2, vpc))
+        for vpc in found
+        if vpc not in {node["VpcId"] for node in nodes}
     ]
 
 
 def list_nat_gateways(ec2: EC2Client, vpc: str) -> list[str]:
-    """Return the ids of the NAT gateways in a VPC, which are billed."""
-    found = clients.list_all(ec2, "describe_nat_gateways", Filters=[{"Name": "vpc-id", "Values": [vpc]}])
-    return [gateway["NatGatewayId"] for gateway in found if gateway["State"] in ("pending", "available")]
+    """Return the ids of a VPC's NAT gateways that are billed."""
+    gateways = clients.list_all(ec2, "describe_nat_gateways", Filters=filter_vpc(vpc))
+    return [gateway["NatGatewayId"] for gateway in gateways if gateway["State"] in ("pending", "available")]
 
 
-def describe_unclaimed_vpcs(found: list[UnclaimedVpc], cluster: str, region: str) -> list[str]:
-    """Return the lines that list unclaimed VPCs: each with its age, its NAT gateway, and the commands to claim or delete it."""
-    if not found:
+def describe_unclaimed_vpcs(vpcs: list[UnclaimedVpc], cluster: str, region: str) -> list[str]:
+    """Return lines that list unclaimed VPCs, with the commands to claim or delete each."""
+    if not vpcs:
         return []
-    lines = [f"In {region}, left by an interrupted `invoke configure` or made by somebody else:"]
-    for vpc in found:
-        billed = (
-            f", with {', '.join(vpc.nat_gateways)} ($ billed until you delete it)" if vpc.nat_gateways else ""
-        )
+    lines = [f"In {region}, left by an interrupted `invoke configure` or created by somebody else:"]
+    for vpc in vpcs:
+        gateways = ", ".join(vpc.nat_gateways)
+        billed = f", with {gateways} ($ billed until you delete it)" if gateways else ""
+        tag = f"--tags Key={clients.TAG},Value={cluster}"
         lines += [
             f"  {vpc.id} {vpc.name or 'without a name'}, {format_age(vpc.name)}{billed}",
             f"    To claim it for {cluster} (then `invoke delete-network` deletes it):",
-            f"      aws ec2 create-tags --region {region} --resources {vpc.id} --tags Key={clients.TAG},Value={cluster}",
+            f"      aws ec2 create-tags --region {region} --resources {vpc.id} {tag}",
             "    To delete it:",
             f"      {format_deletion_command(vpc, region)}",
         ]
@@ -154,179 +164,175 @@ def describe_unclaimed_vpcs(found: list[UnclaimedVpc], cluster: str, region: str
 
 def format_deletion_command(vpc: UnclaimedVpc, region: str) -> str:
     """Return the shell command that deletes the wizard's stacks in a VPC, then the VPC."""
-    stacks = [
-        f"aws cloudformation {action} --region {region} --stack-name {made}"
-        for made in vpc.stacks
+    commands = [
+        f"aws cloudformation {action} --region {region} --stack-name {name}"
+        for name in vpc.stacks
         for action in ("delete-stack", "wait stack-delete-complete")
     ]
-    return " && ".join([*stacks, f"aws ec2 delete-vpc --region {region} --vpc-id {vpc.id}"])
+    return " && ".join([*commands, f"aws ec2 delete-vpc --region {region} --vpc-id {vpc.id}"])
 
 
 def format_age(vpc_name: str) -> str:
-    """Return how old a VPC is by the time in its name; EC2 does not tell when a VPC was created."""
+    """Return when a VPC was created, by the time in its name; EC2 does not record it."""
     try:
-        began = datetime.strptime(vpc_name.removeprefix(VPC_PREFIX), TIMESTAMP).replace(tzinfo=timezone.utc)
+        start = datetime.strptime(vpc_name.removeprefix(VPC_PREFIX), TIMESTAMP).replace(tzinfo=timezone.utc)
     except ValueError:
         return "age unknown"
-    hours = int((datetime.now(timezone.utc) - began).total_seconds() // 3600)
-    return f"created {began:%Y-%m-%d %H:%M} UTC, {f'{hours // 24} days' if hours >= 48 else f'{hours} hours'} ago"
+    hours = int((datetime.now(timezone.utc) - start).total_seconds() // 3600)
+    age = f"{hours // 24} days" if hours >= 48 else f"{hours} hours"
+    return f"created {start:%Y-%m-%d %H:%M} UTC, {age} ago"
 
 
-def refuse_second_network(ec2: EC2Client, cluster: str, besides: str = "") -> None:
-    """Refuse to use another network than the one that carries the cluster's tag.
+# --- The cluster's network ----------------------------------------------------------------------------------
+
+
+def refuse_second_network(ec2: EC2Client, cluster: str, allowed_vpc: str = "") -> None:
+    """Refuse to use a network if another one has the cluster's tag.
 
     Args:
         ec2: a client of EC2.
-        cluster: whose.
-        besides: the VPC that is to be used, where it is there already.
+        cluster: the cluster's name.
+        allowed_vpc: the id of the VPC that is to be used, if it exists already.
 
     Raises:
-        ClusterError: an earlier run left one.
+        ClusterError: there is another one.
     """
-    left = [vpc for vpc in list_cluster_vpcs(ec2, cluster) if vpc != besides]
-    if left:
+    others = [vpc for vpc in list_cluster_vpcs(ec2, cluster) if vpc != allowed_vpc]
+    if others:
         raise ClusterError(
-            f"{', '.join(left)} is the network of {cluster}, but temp-config.yml is not here: "
-            "work in the folder that has it, or remove the network with `invoke delete-network`."
+            f"{cluster} has the network {', '.join(others)}, but temp-config.yml is not in this folder. "
+            "Work in the folder that has it, or delete the network with `invoke delete-network`."
         )
 
 
 def find_network(
     ec2: EC2Client, cloudformation: CloudFormationClient, cluster: str, subnet: str | None
 ) -> Network | None:
-    """Find the network that goes with a cluster: by our tag, else the one of the wizard's stack that made its subnet.
+    """Find the network of a cluster: by its tag, else by the wizard's stack that created a subnet.
 
     Args:
         ec2: a client of EC2.
         cloudformation: a client of CloudFormation.
-        cluster: whose.
-        subnet: the public subnet of temp-config.yml, where the wizard wrote it.
+        cluster: the cluster's name.
+        subnet: the public subnet in temp-config.yml, if the wizard wrote it.
 
     Returns:
-        None where there is none that may be taken away: it belongs to another cluster, or the wizard did not make it.
+        None if there is no network that may be deleted with the cluster.
 
+    Raises:
+        ClusterError: several VPCs have the cluster's tag.
     """
-    owned = list_cluster_vpcs(ec2, cluster)
-    if not owned and subnet:
+    vpcs = list_cluster_vpcs(ec2, cluster)
+    if not vpcs and subnet:
         vpc = find_vpc_of_subnet(ec2, subnet)
-        if (
-            vpc
-            and not get_tag(vpc, clients.TAG)
-            and subnet in list_wizard_subnets(cloudformation, vpc["VpcId"])
-        ):
-            owned = [vpc["VpcId"]]
-    if len(owned) > 1:
+        is_unclaimed = vpc is not None and not get_tag(vpc, clients.TAG)
+        if vpc and is_unclaimed and subnet in list_wizard_subnets(cloudformation, vpc["VpcId"]):
+            vpcs = [vpc["VpcId"]]
+    if len(vpcs) > 1:
         raise ClusterError(
-            f"{', '.join(owned)} are all tagged {clients.TAG}={cluster}: take the tag off those that are not."
+            f"{', '.join(vpcs)} all have the tag {clients.TAG}={cluster}. Remove it from the wrong ones."
         )
-    return Network(owned[0], list_wizard_stacks(cloudformation, owned[0])) if owned else None
+    return Network(vpcs[0], list_wizard_stacks(cloudformation, vpcs[0])) if vpcs else None
 
 
 def explain_no_network(ec2: EC2Client, cluster: str, subnet: str | None) -> str:
-    """Say why there is no network to take away, where the person's files may name a subnet."""
+    """Return why there is no network to delete, given the public subnet in the user's files."""
     vpc = find_vpc_of_subnet(ec2, subnet) if subnet else None
     if not vpc:
-        return f"There is no network that was made for {cluster}."
-    return f"The network {vpc['VpcId']} stays: it lacks the tag {clients.TAG}={cluster}, by which the cluster's own is found."
+        return f"There is no network that was created for {cluster} in {ec2.meta.region_name}."
+    return f"Kept the network {vpc['VpcId']}: it does not have the tag {clients.TAG}={cluster}."
 
 
 def list_wizard_stacks(cloudformation: CloudFormationClient, vpc: str) -> list[str]:
-    """Give the names of the stacks with which the wizard filled a VPC."""
-    pages = cloudformation.get_paginator("describe_stacks").paginate()
-    made = [each for page in pages for each in page["Stacks"] if each["StackName"].startswith(STACK_PREFIX)]
+    """Return the names of the stacks with which the wizard filled a VPC."""
+    parameter = {"ParameterKey": "VpcId", "ParameterValue": vpc}
     return [
-        each["StackName"]
-        for each in made
-        if {"ParameterKey": "VpcId", "ParameterValue": vpc} in each.get("Parameters", [])
+        found["StackName"]
+        for found in clients.list_all(cloudformation, "describe_stacks")
+        if found["StackName"].startswith(STACK_PREFIX) and parameter in found.get("Parameters", [])
     ]
 
 
 def list_wizard_subnets(cloudformation: CloudFormationClient, vpc: str) -> list[str]:
-    """Give the ids of the subnets that the wizard made in a VPC."""
-    made = list_wizard_stacks(cloudformation, vpc)
+    """Return the ids of the subnets that the wizard created in a VPC."""
+    stacks = list_wizard_stacks(cloudformation, vpc)
     return [
         subnet
-        for each in made
-        for subnet in stack.list_resource_ids(cloudformation, each, "AWS::EC2::Subnet")
+        for name in stacks
+        for subnet in stack.list_resource_ids(cloudformation, name, "AWS::EC2::Subnet")
     ]
+
+
+# --- Deleting it --------------------------------------------------------------------------------------------
 
 
 def list_foreign_resources(
     ec2: EC2Client, cloudformation: CloudFormationClient, network: Network
 ) -> list[str]:
-    """Name what is in the network and not of the wizard: it would be cut off, or refuse to be deleted.
-
-    Returns:
-        The ids of subnets, network interfaces and security groups.
-
-    """
-    in_vpc = [{"Name": "vpc-id", "Values": [network.vpc]}]
-    pages = ec2.get_paginator("describe_network_interfaces").paginate(Filters=in_vpc)  # type: ignore[arg-type]
-    interfaces = [each for page in pages for each in page["NetworkInterfaces"]]
-    gateways = {
+    """Return the ids of subnets, instances, interfaces and groups in a network that are not the wizard's."""
+    in_vpc = filter_vpc(network.vpc)
+    own_subnets = list_wizard_subnets(cloudformation, network.vpc)
+    own_interfaces = {
         address.get("NetworkInterfaceId")
-        for page in ec2.get_paginator("describe_nat_gateways").paginate(Filters=in_vpc)  # type: ignore[arg-type]
-        for gateway in page["NatGateways"]
+        for gateway in clients.list_all(ec2, "describe_nat_gateways", Filters=in_vpc)
         for address in gateway["NatGatewayAddresses"]
     }
-    group_pages = ec2.get_paginator("describe_security_groups").paginate(Filters=in_vpc)  # type: ignore[arg-type]
-    groups = [
-        each for page in group_pages for each in page["SecurityGroups"] if each["GroupName"] != "default"
-    ]
-    others = [
-        subnet
-        for subnet in list_subnets(ec2, network.vpc)
-        if subnet not in list_wizard_subnets(cloudformation, network.vpc)
-    ]
-    others += [
-        each.get("Attachment", {}).get("InstanceId") or each["NetworkInterfaceId"]
-        for each in interfaces
-        if each["NetworkInterfaceId"] not in gateways
-    ]
-    return sorted({*others, *(each["GroupId"] for each in groups)})
+    groups = clients.list_all(ec2, "describe_security_groups", Filters=in_vpc)
+    interfaces = clients.list_all(ec2, "describe_network_interfaces", Filters=in_vpc)
+    return sorted(
+        {
+            *(subnet for subnet in list_subnets(ec2, network.vpc) if subnet not in own_subnets),
+            *(group["GroupId"] for group in groups if group["GroupName"] != "default"),
+            *(
+                interface.get("Attachment", {}).get("InstanceId") or interface["NetworkInterfaceId"]
+                for interface in interfaces
+                if interface["NetworkInterfaceId"] not in own_interfaces
+            ),
+        }
+    )
 
 
 def refuse_network_in_use(
     ec2: EC2Client, cloudformation: CloudFormationClient, efs: EFSClient, cluster: str, network: Network
 ) -> None:
-    """Refuse to take a network away that something is in.
+    """Refuse to delete a network while something is in it.
 
     Raises:
         ClusterError: the cluster is in it.
-        NetworkInUseError: something that the wizard did not make is in it; it names what.
+        NetworkInUseError: something that the wizard did not create is in it; it names what.
     """
     if stack.find_stack(cloudformation, cluster):
         raise ClusterError(
-            f"The cluster {cluster} is in the network {network.vpc}: `invoke delete-cluster` first."
+            f"The cluster {cluster} is in the network {network.vpc}. Run `invoke delete-cluster` first."
         )
     others = list_foreign_resources(ec2, cloudformation, network)
     if others:
         shared_storage.refuse_retained(cloudformation, efs, network.vpc, list_subnets(ec2, network.vpc))
         raise NetworkInUseError(
-            f"{', '.join(others)} is in {network.vpc} and was not made by the wizard: remove it first."
+            f"{', '.join(others)} is in {network.vpc}, and the wizard did not create it. Delete it first."
         )
 
 
 def find_missing_subnets(ec2: EC2Client, subnets: Collection[str]) -> set[str]:
-    """Give those of the subnets that are not there."""
-    found = (
-        ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": sorted(subnets)}])["Subnets"]
-        if subnets
-        else []
-    )
-    return set(subnets) - {subnet["SubnetId"] for subnet in found}
+    """Return those of the subnets that do not exist."""
+    if not subnets:
+        return set()
+    by_id = [{"Name": "subnet-id", "Values": sorted(subnets)}]
+    return set(subnets) - {
+        subnet["SubnetId"] for subnet in clients.list_all(ec2, "describe_subnets", Filters=by_id)
+    }
 
 
 def delete_vpc(ec2: EC2Client, vpc: str) -> None:
-    """Delete a VPC in which nothing is any more."""
+    """Delete an empty VPC."""
     with clients.ignore_errors("InvalidVpcID.NotFound"):
         ec2.delete_vpc(VpcId=vpc)
 
 
-def delete_wizard_stack(cloudformation: CloudFormationClient, made: str) -> Iterator[Progress]:
-    """Delete a stack of the wizard, and give the progress of it until it is gone."""
-    found = stack.find_stack(cloudformation, made)
+def delete_wizard_stack(cloudformation: CloudFormationClient, name: str) -> Iterator[Progress]:
+    """Delete a stack of the wizard, and yield its progress until it is deleted."""
+    found = stack.find_stack(cloudformation, name)
     if found:
-        before = stack.get_newest_event_id(cloudformation, found["StackId"])
-        cloudformation.delete_stack(StackName=made)
-        yield from stack.watch_stack(cloudformation, found["StackId"], before)
+        last_event = stack.get_newest_event_id(cloudformation, found["StackId"])
+        cloudformation.delete_stack(StackName=name)
+        yield from stack.watch_stack(cloudformation, found["StackId"], last_event)

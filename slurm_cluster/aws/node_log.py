@@ -1,4 +1,4 @@
-"""The head node's own log, which it sends to CloudWatch while it boots."""
+"""The head node's log, which it sends to CloudWatch while it boots."""
 
 from __future__ import annotations
 
@@ -10,52 +10,44 @@ from slurm_cluster.aws import clients
 if TYPE_CHECKING:
     from types_boto3_logs import CloudWatchLogsClient
 
-# A head node runs its boot scripts as commands of cfn-init, which logs what they print; chef-client configures the rest. Only
-# compute and login nodes send a stream cloud-init-output.
+# A head node runs its boot scripts as commands of cfn-init, which logs their output. chef-client configures
+# the rest. Only compute and login nodes send a stream cloud-init-output.
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/troubleshooting-v3-get-logs.html
 STREAMS = ("cfn-init", "chef-client")
 MAX_LINES = 20
-RECORD_START = re.compile(
-    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ \[[A-Z]+\] "
-)  # how a record of cfn-init begins
+RECORD_START = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ \[[A-Z]+\] ")  # of cfn-init
 COMMAND_OUTPUT = re.compile(r"Command \S+ output: ")
 
 
 def list_log_groups(logs: CloudWatchLogsClient, cluster: str) -> list[str]:
-    """Give the names of the cluster's log groups, the newest last; pcluster ends them in the time of creation."""
+    """Return the names of the cluster's log groups, the newest last. They end in the time of the creation."""
     prefix = f"/aws/parallelcluster/{cluster}-"
-    return [
-        name for name in list_group_names(logs, prefix) if re.fullmatch(r"\d{12}", name.removeprefix(prefix))
-    ]
+    names = list_group_names(logs, prefix)
+    return [name for name in names if re.fullmatch(r"\d{12}", name.removeprefix(prefix))]
 
 
 def list_group_names(logs: CloudWatchLogsClient, prefix: str) -> list[str]:
-    """Give the names of the log groups that begin so."""
-    return sorted(
-        group["logGroupName"]
-        for group in clients.list_all(logs, "describe_log_groups", logGroupNamePrefix=prefix)
-    )
+    """Return the names of the log groups with a prefix."""
+    groups = clients.list_all(logs, "describe_log_groups", logGroupNamePrefix=prefix)
+    return sorted(group["logGroupName"] for group in groups)
 
 
 def read_head_node_log(logs: CloudWatchLogsClient, cluster: str) -> list[str]:
-    """Return the end of the newest head node's log: the last lines of its boot script, else of its configuration.
+    """Return the end of the newest head node's log: of its boot script, else of its configuration.
 
     Returns:
-        The stream's name and then its last lines; nothing where there is no log.
+        The stream's name, then its last lines; empty if there is no log.
     """
     for group in list_log_groups(logs, cluster)[-1:]:
-        found = clients.list_all(logs, "describe_log_streams", logGroupName=group)
-        newest_first = [
-            each["logStreamName"] for each in sorted(found, key=lambda each: -each["creationTime"])
-        ]
+        streams = clients.list_all(logs, "describe_log_streams", logGroupName=group)
+        streams.sort(key=lambda stream: stream["creationTime"], reverse=True)
         for kind in STREAMS:
-            for stream in [name for name in newest_first if name.endswith(f".{kind}")][:1]:
-                lines = read_lines(logs, group, stream)
-                if lines:
-                    return [
-                        f"{group}/{stream}",
-                        *(extract_command_output(lines) if kind == "cfn-init" else lines)[-MAX_LINES:],
-                    ]
+            names = [stream["logStreamName"] for stream in streams]
+            name = next((name for name in names if name.endswith(f".{kind}")), "")
+            lines = read_lines(logs, group, name) if name else []
+            if lines:
+                shown = extract_command_output(lines) if kind == "cfn-init" else lines
+                return [f"{group}/{name}", *shown[-MAX_LINES:]]
     return []
 
 
@@ -66,14 +58,14 @@ def read_lines(logs: CloudWatchLogsClient, group: str, stream: str) -> list[str]
 
 
 def extract_command_output(lines: list[str]) -> list[str]:
-    """Return what the last command of cfn-init printed, without cfn-init's own traceback after it; else all lines."""
-    begins = [
+    """Return the output of cfn-init's last command, without the traceback after it; else all lines."""
+    starts = [
         number
         for number, line in enumerate(lines)
         if RECORD_START.match(line) and COMMAND_OUTPUT.search(line)
     ]
-    if not begins:
+    if not starts:
         return lines
-    first, *rest = lines[begins[-1] :]
-    after = next((number for number, line in enumerate(rest) if RECORD_START.match(line)), len(rest))
-    return [COMMAND_OUTPUT.split(first)[-1], *rest[:after]]
+    first, *rest = lines[starts[-1] :]
+    end = next((number for number, line in enumerate(rest) if RECORD_START.match(line)), len(rest))
+    return [COMMAND_OUTPUT.split(first)[-1], *rest[:end]]

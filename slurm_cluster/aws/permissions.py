@@ -1,4 +1,4 @@
-"""What a person may do, compared with the policies of permissions.json and permissions-pcluster.json."""
+"""Compare a caller's permissions with the policies in iam/."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
 
 IAM = Path(__file__).parents[2] / "iam"
-FILES = (
-    IAM / "permissions.json",
-    IAM / "permissions-pcluster.json",
-)  # what the tasks call, and what pcluster calls
-EXAMPLE_CLUSTER = "pcluster-ubuntu"  # whose names stand in the files
-# One action of each kind that the files name with a *: the simulation takes no patterns
+FILES = (IAM / "permissions.json", IAM / "permissions-pcluster.json")  # for the tasks, and for pcluster
+EXAMPLE_CLUSTER = "pcluster-ubuntu"  # the cluster that the files are for
+# One action for each pattern in the files, because the simulation accepts no patterns.
 EXAMPLE_ACTIONS = {
     "cloudformation:Describe*": "cloudformation:DescribeStacks",
     "cloudformation:Get*": "cloudformation:GetTemplate",
@@ -34,78 +31,79 @@ EXAMPLE_ACTIONS = {
 
 
 class PolicyScope(NamedTuple):
-    """Whose permissions are looked at, and for what."""
+    """What a policy is checked for.
+
+    Args:
+        cluster: the cluster's name.
+        region: its region.
+        account: the account's id.
+    """
 
     cluster: str
     region: str
     account: str
 
 
-def load_policy(path: Path, place: PolicyScope) -> dict[str, Any]:
-    """Give a policy of ours for another cluster and partition, as `sed` makes it in the README."""
-    text = (
-        files.read_text(path)
-        .replace(EXAMPLE_CLUSTER, place.cluster)
-        .replace("arn:aws:", f"arn:{clients.get_partition(place.region)}:")
-    )
-    whole: dict[str, Any] = json.loads(text)
-    return whole
+def load_policy(path: Path, scope: PolicyScope) -> dict[str, Any]:
+    """Return one of our policies for a cluster and its partition, as docs/permissions.md does by `sed`."""
+    partition = f"arn:{clients.get_partition(scope.region)}:"
+    text = files.read_text(path).replace(EXAMPLE_CLUSTER, scope.cluster).replace("arn:aws:", partition)
+    policy: dict[str, Any] = json.loads(text)
+    return policy
 
 
 def get_principal_arn(caller: str) -> str:
-    """Give the user or role whose policies count for a caller: of an assumed role, that role.
+    """Return the ARN of the user or role whose policies count for a caller; for an assumed role, that role.
 
     Args:
-        caller: its ARN, as STS has it; the path of a role is not in it, and IAM then does not know the role.
-
+        caller: the caller's ARN from STS. It lacks a role's path, without which IAM does not find the role.
     """
     assumed = re.fullmatch(r"(arn:[^:]+):sts::(\d+):assumed-role/([^/]+)/.+", caller)
     return f"{assumed[1]}:iam::{assumed[2]}:role/{assumed[3]}" if assumed else caller
 
 
-def find_missing_actions(iam: IAMClient, caller: str, path: Path, place: PolicyScope) -> list[str]:
-    """Give the actions of a policy that a caller's own policies do not allow; nothing is done by asking.
+def find_missing_actions(iam: IAMClient, caller: str, path: Path, scope: PolicyScope) -> list[str]:
+    """Return the actions of a policy that the caller may not take. It is simulated: nothing is changed.
 
     Args:
         iam: a client of IAM.
-        caller: its ARN, as STS has it.
+        caller: the caller's ARN from STS.
         path: the policy.
-        place: the cluster that it is to be for.
-
+        scope: the cluster that it is checked for.
     """
     denied: set[str] = set()
-    for statement in load_policy(path, place)["Statement"]:
-        resources = [fill_pattern(arn, place) for arn in as_list(statement["Resource"]) if arn != "*"]
-        keys = {
-            key: as_list(values)[0]
-            for each in statement.get("Condition", {}).values()
-            for key, values in each.items()
-        }
+    for statement in load_policy(path, scope)["Statement"]:
+        resources = [fill_pattern(arn, scope) for arn in as_list(statement["Resource"]) if arn != "*"]
         pages = iam.get_paginator("simulate_principal_policy").paginate(
             PolicySourceArn=get_principal_arn(caller),
             ActionNames=[EXAMPLE_ACTIONS.get(action, action) for action in as_list(statement["Action"])],
             ResourceArns=resources or ["*"],
             ContextEntries=[
-                {
-                    "ContextKeyName": key,
-                    "ContextKeyValues": [value.replace("*", "x")],
-                    "ContextKeyType": "string",
-                }
-                for key, value in keys.items()
+                {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
+                for key, value in get_context(statement).items()
             ],
         )
-        told = [result for page in pages for result in page["EvaluationResults"]]
-        denied |= {result["EvalActionName"] for result in told if result["EvalDecision"] != "allowed"}
+        results = [result for page in pages for result in page["EvaluationResults"]]
+        denied |= {result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"}
     return sorted(denied)
 
 
-def fill_pattern(arn: str, place: PolicyScope) -> str:
-    """Give the ARN of one thing for which a pattern stands."""
+def get_context(statement: dict[str, Any]) -> dict[str, str]:
+    """Return a value for each condition key of a statement that fulfils its condition."""
+    return {
+        key: as_list(values)[0].replace("*", "x")
+        for operator in statement.get("Condition", {}).values()
+        for key, values in operator.items()
+    }
+
+
+def fill_pattern(arn: str, scope: PolicyScope) -> str:
+    """Return the ARN of one resource that matches a pattern."""
     start, partition, service, region, account, name = arn.split(":", 5)
-    region, account = region.replace("*", place.region), account.replace("*", place.account)
+    region, account = region.replace("*", scope.region), account.replace("*", scope.account)
     return ":".join([start, partition, service, region, account, name.replace("*", "x")])
 
 
 def as_list(one_or_more: Any) -> list[str]:
-    """Give a list, where IAM takes one thing without a list too."""
+    """Return a list, where IAM accepts a single value too."""
     return one_or_more if isinstance(one_or_more, list) else [one_or_more]

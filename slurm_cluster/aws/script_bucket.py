@@ -1,4 +1,4 @@
-"""The boot scripts in S3: where the nodes fetch them from."""
+"""The boot scripts in S3, from where the nodes fetch them."""
 
 from __future__ import annotations
 
@@ -18,38 +18,49 @@ from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
-    from types_boto3_s3.type_defs import CreateBucketRequestTypeDef
+    from types_boto3_s3.type_defs import (
+        CreateBucketRequestTypeDef,
+        PublicAccessBlockConfigurationTypeDef,
+        ServerSideEncryptionConfigurationTypeDef,
+    )
 
 FOLDER = Path(__file__).parents[2] / "bootstrap"
-MAX_ATTEMPTS = 30  # tries, ten seconds apart
 BUCKET_PREFIX = "slurm-cluster-bootstrap-"
 SCRIPTS = {
     "CUSTOM_BOOT_ACTION_START": "on_node_start_ubuntu.sh",
     "CUSTOM_BOOT_ACTION_CONFIGURED": "on_node_configured_ubuntu.sh",
 }
+MAX_ATTEMPTS, RETRY_SECONDS = 30, 10  # to create a bucket whose name was just freed
+PRIVATE: PublicAccessBlockConfigurationTypeDef = {
+    "BlockPublicAcls": True,
+    "IgnorePublicAcls": True,
+    "BlockPublicPolicy": True,
+    "RestrictPublicBuckets": True,
+}
+ENCRYPTED: ServerSideEncryptionConfigurationTypeDef = {
+    "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+}
 
 
 def get_bucket_name(account: str, region: str) -> str:
-    """Give the name of the bucket: one for each account and region, as bucket names are the world's."""
+    """Return the name of the bucket: bucket names are global, so account and region are part of it."""
     return f"{BUCKET_PREFIX}{account}-{region}"
 
 
 def is_script_bucket(bucket: str) -> bool:
-    """Say whether a bucket is one of those that `upload-bootstrap` makes."""
+    """Return whether `upload-bootstrap` created a bucket."""
     return bucket.startswith(BUCKET_PREFIX)
 
 
 def get_script_uris(folder: Path, bucket: str, cluster: str) -> dict[str, str]:
-    """Give the URI of each script: its name tells its content, so a changed script never replaces one that nodes boot from.
+    """Return the URI of each script, by the names of the template.
+
+    Each object's name contains a hash of its content: a new script never replaces one that nodes boot from.
 
     Args:
-        folder: where the scripts are, here.
-        bucket: where they are, or will be, in S3.
-        cluster: whose they are.
-
-    Returns:
-        The URIs, by the names that the template has for them.
-
+        folder: the local folder of the scripts.
+        bucket: the bucket's name.
+        cluster: the cluster's name, which is their folder in the bucket.
     """
     return {
         name: f"s3://{bucket}/{get_object_key(folder / script, cluster)}" for name, script in SCRIPTS.items()
@@ -57,83 +68,74 @@ def get_script_uris(folder: Path, bucket: str, cluster: str) -> dict[str, str]:
 
 
 def get_object_key(script: Path, cluster: str) -> str:
-    """Give the key of a script's object."""
+    """Return the key of a script's object."""
     digest = hashlib.sha256(files.read_text(script).encode()).hexdigest()
     return f"{cluster}/{script.stem}-{digest[:12]}{script.suffix}"
 
 
 def has_custom_scripts(values: Mapping[str, Any], bucket: str) -> bool:
-    """Say whether a person keeps both scripts somewhere else, as on a web server."""
-    given = [str(values.get(name, "")) for name in SCRIPTS]
-    return all(given) and not any(uri.startswith(f"s3://{bucket}/") for uri in given)
+    """Return whether both scripts are the user's own, outside of our bucket."""
+    uris = [str(values.get(name, "")) for name in SCRIPTS]
+    return all(uris) and not any(uri.startswith(f"s3://{bucket}/") for uri in uris)
 
 
 def reconcile_script_uris(
-    values: Mapping[str, Any], found: Mapping[str, str], cluster: str, stands: bool
+    values: Mapping[str, Any], found: Mapping[str, str], cluster: str, cluster_exists: bool
 ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """Decide between the script URIs of config-parameters.json and those of the newest upload.
+    """Decide between the script URIs in config-parameters.json and those of the newest upload.
+
+    The scripts of an existing cluster's head node cannot be changed, so its URIs are kept.
 
     Args:
-        values: what the file holds.
-        found: what the newest upload, and the other steps, made.
-        cluster: whose scripts they are.
-        stands: whether the cluster stands: pcluster lets nobody change the scripts of a head node then.
+        values: the values in the file.
+        found: the values from the newest upload and the other steps.
+        cluster: the cluster's name.
+        cluster_exists: whether its stack exists.
 
     Returns:
-        The values without URIs that an older upload of ours left, what was found without URIs that come too late, and a
-        sentence for each of these.
+        The values in the file without URIs of older uploads, the found values without URIs that come too
+        late, and a sentence for each of these.
     """
-    own = f"s3://{found.get('BOOTSTRAP_BUCKET')}/{cluster}/"
-    ours = [name for name in SCRIPTS if name in found and str(values.get(name, "")).startswith(own)]
-    if not stands:
-        return {name: value for name, value in values.items() if name not in ours}, dict(found), []
-    late = [name for name in ours if values[name] != found[name]]
-    said = [f"{name} stays as it was: new boot scripts need a new cluster." for name in late]
-    return dict(values), {name: value for name, value in found.items() if name not in late}, said
+    prefix = f"s3://{found.get('BOOTSTRAP_BUCKET')}/{cluster}/"
+    uploaded = [name for name in SCRIPTS if name in found and str(values.get(name, "")).startswith(prefix)]
+    if not cluster_exists:
+        return {name: value for name, value in values.items() if name not in uploaded}, dict(found), []
+    late = [name for name in uploaded if values[name] != found[name]]
+    sentences = [f"Kept {name}: new boot scripts need a new cluster." for name in late]
+    return dict(values), {name: value for name, value in found.items() if name not in late}, sentences
 
 
 def ensure_bucket(s3: S3Client, bucket: str, account: str, region: str) -> bool:
-    """Make the bucket, private, encrypted and for TLS only, and put these settings right where it is there.
+    """Create the bucket, private, encrypted and for TLS only, or correct these settings.
 
     Args:
         s3: a client of S3.
-        bucket: its name.
-        account: who must own it; a bucket of that name that is somebody else's is never written to.
-        region: where it is.
+        bucket: the bucket's name.
+        account: the account that must own it; another account's bucket is never written to.
+        region: the bucket's region.
 
     Returns:
-        Whether it was made now.
-
+        Whether it was created now.
     """
-    made = not bucket_exists(s3, bucket, account)
-    if made:
-        request: CreateBucketRequestTypeDef = {"Bucket": bucket}
-        if region != "us-east-1":  # which S3 wants unsaid
-            request["CreateBucketConfiguration"] = {"LocationConstraint": region}  # type: ignore[typeddict-item]
-        create_bucket(s3, request)
-    everything = dict.fromkeys(
-        ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
-    )
+    is_new = not bucket_exists(s3, bucket, account)
+    if is_new:
+        create_bucket(s3, bucket, region)
+    policy = json.dumps(build_tls_policy(bucket, region))
     s3.put_public_access_block(
-        Bucket=bucket,
-        PublicAccessBlockConfiguration=everything,  # type: ignore[arg-type]
-        ExpectedBucketOwner=account,
+        Bucket=bucket, PublicAccessBlockConfiguration=PRIVATE, ExpectedBucketOwner=account
     )
     s3.put_bucket_encryption(
-        Bucket=bucket,
-        ServerSideEncryptionConfiguration={
-            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
-        },
-        ExpectedBucketOwner=account,
+        Bucket=bucket, ServerSideEncryptionConfiguration=ENCRYPTED, ExpectedBucketOwner=account
     )
-    s3.put_bucket_policy(
-        Bucket=bucket, Policy=json.dumps(build_tls_policy(bucket, region)), ExpectedBucketOwner=account
-    )
-    return made
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy, ExpectedBucketOwner=account)
+    return is_new
 
 
-def create_bucket(s3: S3Client, request: CreateBucketRequestTypeDef) -> None:
-    """Make the bucket; where one of its name was deleted a moment ago, S3 wants some patience."""
+def create_bucket(s3: S3Client, bucket: str, region: str) -> None:
+    """Create a bucket. S3 refuses a name for a while after a bucket of that name was deleted."""
+    request: CreateBucketRequestTypeDef = {"Bucket": bucket}
+    if region != "us-east-1":  # which S3 refuses as a constraint
+        request["CreateBucketConfiguration"] = {"LocationConstraint": region}  # type: ignore[typeddict-item]
     for _ in range(MAX_ATTEMPTS):
         try:
             with clients.ignore_errors("BucketAlreadyOwnedByYou"):
@@ -142,16 +144,15 @@ def create_bucket(s3: S3Client, request: CreateBucketRequestTypeDef) -> None:
         except ClientError as error:
             if error_code(error) != "OperationAborted":
                 raise
-            time.sleep(10)
-    s3.get_waiter("bucket_exists").wait(Bucket=request["Bucket"])
+            time.sleep(RETRY_SECONDS)
+    s3.get_waiter("bucket_exists").wait(Bucket=bucket)
 
 
 def bucket_exists(s3: S3Client, bucket: str, account: str) -> bool:
-    """Say whether the account has the bucket.
+    """Return whether the account has the bucket.
 
     Raises:
         ClusterError: another account has it.
-
     """
     try:
         s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
@@ -160,14 +161,14 @@ def bucket_exists(s3: S3Client, bucket: str, account: str) -> bool:
             return False
         if error_code(error) in ("403", "AccessDenied"):
             raise ClusterError(
-                f"The bucket {bucket} is not this account's, or its credentials may not look at it."
+                f"The bucket {bucket} belongs to another account, or your credentials may not read it."
             ) from error
         raise
     return True
 
 
 def build_tls_policy(bucket: str, region: str) -> dict[str, object]:
-    """Give the policy that refuses requests without TLS.
+    """Return the policy that refuses requests without TLS.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html
     """
@@ -184,25 +185,22 @@ def build_tls_policy(bucket: str, region: str) -> dict[str, object]:
 
 
 def upload_scripts(s3: S3Client, folder: Path, bucket: str, cluster: str, account: str) -> list[str]:
-    """Put the scripts that are not there yet into the bucket.
+    """Upload the scripts that are not in the bucket yet.
 
     Returns:
-        The URIs of those that were put there now.
-
+        The URIs of those that were uploaded now.
     """
-    put = []
+    uploaded = []
     for script in SCRIPTS.values():
-        key = get_object_key(folder / script, cluster)
+        key, content = get_object_key(folder / script, cluster), (folder / script).read_bytes()
         if not object_exists(s3, bucket, key):
-            s3.put_object(
-                Bucket=bucket, Key=key, Body=(folder / script).read_bytes(), ExpectedBucketOwner=account
-            )
-            put.append(f"s3://{bucket}/{key}")
-    return put
+            s3.put_object(Bucket=bucket, Key=key, Body=content, ExpectedBucketOwner=account)
+            uploaded.append(f"s3://{bucket}/{key}")
+    return uploaded
 
 
 def object_exists(s3: S3Client, bucket: str, key: str) -> bool:
-    """Say whether the bucket has the object."""
+    """Return whether a bucket has an object."""
     try:
         s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -213,35 +211,33 @@ def object_exists(s3: S3Client, bucket: str, key: str) -> bool:
 
 
 def find_missing_objects(s3: S3Client, uris: list[str]) -> list[str]:
-    """Give those of the s3:// URIs at which there is nothing; the dry run of pcluster does not look."""
+    """Return those s3:// URIs that have no object. pcluster's dry run does not check this."""
     parts = {uri: uri.removeprefix("s3://").split("/", 1) for uri in uris if uri.startswith("s3://")}
     return [uri for uri, (bucket, key) in parts.items() if not object_exists(s3, bucket, key)]
 
 
 def count_scripts(s3: S3Client, bucket: str, cluster: str, account: str) -> int:
-    """Count the cluster's scripts in the bucket."""
+    """Return the number of the cluster's scripts in the bucket."""
     if not bucket_exists(s3, bucket, account):
         return 0
     return s3.list_objects_v2(Bucket=bucket, Prefix=f"{cluster}/").get("KeyCount", 0)
 
 
 def delete_scripts(s3: S3Client, bucket: str, cluster: str, account: str) -> list[str]:
-    """Delete the cluster's scripts, and the bucket when nothing of another cluster is in it.
+    """Delete the cluster's scripts, and the bucket if it is empty then.
 
     Returns:
         What was deleted.
-
     """
     if not bucket_exists(s3, bucket, account):
         return []
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-    keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    keys = [entry["Key"] for entry in clients.list_all(s3, "list_objects_v2", Bucket=bucket)]
     own = [key for key in keys if key.startswith(f"{cluster}/")]
     for key in own:
         s3.delete_object(Bucket=bucket, Key=key, ExpectedBucketOwner=account)
-    gone = [f"s3://{bucket}/{key}" for key in own]
+    deleted = [f"s3://{bucket}/{key}" for key in own]
     if len(own) == len(keys):
         with clients.ignore_errors("NoSuchBucket"):
             s3.delete_bucket(Bucket=bucket, ExpectedBucketOwner=account)
-        gone.append(f"s3://{bucket}")
-    return gone
+        deleted.append(f"s3://{bucket}")
+    return deleted

@@ -1,4 +1,4 @@
-"""The security groups of the cluster: who may reach the head node, and whose machines are in them."""
+"""The security groups of the cluster: the rule that connects the UQLE machine, and the groups' members."""
 
 from __future__ import annotations
 
@@ -17,49 +17,44 @@ if TYPE_CHECKING:
 
 
 def get_head_node_group_id(cloudformation: CloudFormationClient, cluster: str) -> str:
-    """Give the id of the head node's group, by its logical id in the stack.
+    """Return the id of the head node's group, by its logical id in the stack.
 
     Raises:
-        ClusterError: the configuration brought groups of its own, so that pcluster made none.
-
+        ClusterError: the configuration has groups of its own, so pcluster created none.
     """
     group = stack.find_resource_id(cloudformation, cluster, "HeadNodeSecurityGroup")
     if group is None:
         raise ClusterError(
-            f"The stack {cluster} has no HeadNodeSecurityGroup: its head node has SecurityGroups of its own, "
-            "and the README's connection needs the one that pcluster makes."
+            f"The stack {cluster} has no HeadNodeSecurityGroup: its head node has SecurityGroups of its own. "
+            "A UQLE machine can only be connected to the group that pcluster creates."
         )
     return group
 
 
 def describe_group(ec2: EC2Client, group: str) -> SecurityGroupTypeDef:
-    """Give the group as EC2 has it."""
+    """Return a group as EC2 describes it."""
     return ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
 
 
 def build_self_rule(group: str) -> IpPermissionUnionTypeDef:
-    """Give the rule that admits the group's own members, all traffic."""
+    """Return the inbound rule that allows all traffic between the group's members."""
     return {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
 
 
 def has_self_rule(ec2: EC2Client, group: str) -> bool:
-    """Say whether the group admits its own members."""
-    rules = describe_group(ec2, group).get("IpPermissions", [])
-    peers = [
-        pair.get("GroupId")
-        for rule in rules
-        if rule["IpProtocol"] == "-1"
+    """Return whether a group allows all traffic between its members."""
+    return any(
+        rule["IpProtocol"] == "-1" and pair.get("GroupId") == group
+        for rule in describe_group(ec2, group).get("IpPermissions", [])
         for pair in rule.get("UserIdGroupPairs", [])
-    ]
-    return group in peers
+    )
 
 
 def add_self_rule(ec2: EC2Client, group: str) -> bool:
-    """Add the rule that admits the group's own members.
+    """Add the rule that allows all traffic between a group's members.
 
     Returns:
-        Whether it was added now.
-
+        Whether it was added now; False if it existed.
     """
     try:
         ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[build_self_rule(group)])
@@ -71,11 +66,10 @@ def add_self_rule(ec2: EC2Client, group: str) -> bool:
 
 
 def remove_self_rule(ec2: EC2Client, group: str) -> bool:
-    """Take the rule away again.
+    """Remove the rule.
 
     Returns:
-        Whether it was taken away now.
-
+        Whether it was removed now; False if it did not exist.
     """
     if not has_self_rule(ec2, group):
         return False
@@ -85,7 +79,7 @@ def remove_self_rule(ec2: EC2Client, group: str) -> bool:
 
 
 def refuse_foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client, cluster: str) -> None:
-    """Refuse to delete a cluster whose groups other machines are in: the deletion would fail half-way.
+    """Refuse to delete a cluster while other machines are in its groups: the deletion would fail half-way.
 
     Raises:
         ClusterError: there are such machines; it names them.
@@ -93,39 +87,28 @@ def refuse_foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client,
     others = list_foreign_members(cloudformation, ec2, cluster)
     if others:
         raise ClusterError(
-            f"{', '.join(others)} is in a security group of {cluster}, which AWS then cannot delete: "
-            "`invoke disconnect-uqle` for the UQLE machine; terminate others yourself."
+            f"{', '.join(others)} is in a security group of {cluster}, so AWS cannot delete the group. "
+            "Run `invoke disconnect-uqle` for the UQLE machine, and terminate others yourself."
         )
 
 
 def list_foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client, cluster: str) -> list[str]:
-    """Name the machines that keep EC2 from deleting the cluster's groups: members that are not the cluster's own.
+    """Return the ids of the instances in the cluster's groups that are not nodes of the cluster.
 
     Args:
         cloudformation: a client of CloudFormation.
         ec2: a client of EC2.
-        cluster: its name; its stack stands, whole or in part.
+        cluster: the name of a cluster whose stack exists.
     """
     groups = stack.list_resource_ids(cloudformation, cluster, "AWS::EC2::SecurityGroup")
     if not groups:
         return []
-    pages = ec2.get_paginator("describe_network_interfaces").paginate(
-        Filters=[{"Name": "group-id", "Values": groups}]
-    )
-    attachments = [
-        interface.get("Attachment", {}) for page in pages for interface in page["NetworkInterfaces"]
-    ]
-    machines = {attachment["InstanceId"] for attachment in attachments if attachment.get("InstanceId")}
-    return sorted(machines - {instance["InstanceId"] for instance in list_cluster_instances(ec2, cluster)})
+    in_groups = [{"Name": "group-id", "Values": groups}]
+    interfaces = clients.list_all(ec2, "describe_network_interfaces", Filters=in_groups)
+    members = {interface.get("Attachment", {}).get("InstanceId") for interface in interfaces} - {None}
+    return sorted(members - {node["InstanceId"] for node in list_cluster_instances(ec2, cluster)})
 
 
 def list_cluster_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
-    """Give the cluster's own instances, by the tag that pcluster gives them and deletes them by."""
-    of_cluster = [{"Name": "tag:parallelcluster:cluster-name", "Values": [cluster]}]
-    pages = ec2.get_paginator("describe_instances").paginate(Filters=of_cluster)  # type: ignore[arg-type]
-    return [
-        instance
-        for page in pages
-        for reservation in page["Reservations"]
-        for instance in reservation["Instances"]
-    ]
+    """Return the cluster's nodes, by the tag that pcluster gives them and deletes them by."""
+    return clients.list_instances(ec2, {"Name": "tag:parallelcluster:cluster-name", "Values": [cluster]})

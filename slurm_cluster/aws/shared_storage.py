@@ -1,4 +1,4 @@
-"""The shared file system: what becomes of its data when the cluster is deleted, and what of it stays in the network."""
+"""The shared file system: what a deletion of the cluster does to its data, and what of it keeps a network."""
 
 from __future__ import annotations
 
@@ -19,66 +19,86 @@ FILE_SYSTEM_TYPE = "AWS::EFS::FileSystem"
 
 
 def describe_deletion(
-    cloudformation: CloudFormationClient, efs: EFSClient, found: StackTypeDef | None
+    cloudformation: CloudFormationClient, efs: EFSClient, cluster: StackTypeDef | None
 ) -> str:
-    """Say what becomes of the data on /shared when the cluster is deleted, and how much it is.
+    """Return what happens to the data on /shared when a cluster is deleted, and how much data it is.
 
     Args:
         cloudformation: a client of CloudFormation.
         efs: a client of EFS.
-        found: the cluster's stack; None where there is none.
-
+        cluster: the cluster's stack; None if there is none.
     """
-    if not found:
+    if not cluster:
         return ""
-    told = []
-    for identifier in stack.list_resource_ids(cloudformation, found["StackId"], FILE_SYSTEM_TYPE):
-        held = f"{identifier} with {format_size(efs, identifier)}"
-        kept = stack.is_retained(cloudformation, found["StackId"], FILE_SYSTEM_TYPE)
-        told.append(f"{held} is kept, and goes on costing." if kept else f"The data on /shared dies: {held}.")
-    return " ".join(told)
+    sentences = []
+    for file_system in stack.list_resource_ids(cloudformation, cluster["StackId"], FILE_SYSTEM_TYPE):
+        content = f"{file_system} with {format_size(efs, file_system)}"
+        if stack.is_retained(cloudformation, cluster["StackId"], FILE_SYSTEM_TYPE):
+            sentences.append(f"{content} is kept, and is billed until you delete it.")
+        else:
+            sentences.append(f"This deletes the data on /shared: {content}.")
+    return " ".join(sentences)
 
 
-def format_size(efs: EFSClient, identifier: str) -> str:
-    """Give the size of a file system, in words; an account may not tell."""
+def format_size(efs: EFSClient, file_system: str) -> str:
+    """Return the size of a file system in words."""
     try:
-        held = efs.describe_file_systems(FileSystemId=identifier)["FileSystems"][0]["SizeInBytes"]["Value"]
+        answer = efs.describe_file_systems(FileSystemId=file_system)
     except ClientError:
         return "an unknown size"
-    return f"{held / 2**30:.1f} GiB" if held >= 2**30 else f"{held / 2**20:.1f} MiB"
+    size = answer["FileSystems"][0]["SizeInBytes"]["Value"]
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
 def refuse_retained(
     cloudformation: CloudFormationClient, efs: EFSClient, vpc: str, subnets: Collection[str]
 ) -> None:
-    """Refuse to take a network away that a file system is still reached through, as one that outlived its cluster.
+    """Refuse to delete a network in which a file system without a cluster still has mount targets.
+
+    Args:
+        cloudformation: a client of CloudFormation.
+        efs: a client of EFS.
+        vpc: the network's VPC.
+        subnets: the ids of its subnets.
 
     Raises:
-        NetworkInUseError: there is one; it names what stays, and how it goes.
+        NetworkInUseError: there is one; the message has the commands that remove it.
     """
     of_clusters = {
-        held
+        file_system
         for cluster in stack.list_clusters(cloudformation)
-        for held in stack.list_resource_ids(cloudformation, cluster, FILE_SYSTEM_TYPE)
+        for file_system in stack.list_resource_ids(cloudformation, cluster, FILE_SYSTEM_TYPE)
     }
-    alone = [
-        each
-        for each in clients.list_all(efs, "describe_file_systems")
-        if each["FileSystemId"] not in of_clusters
+    for description in clients.list_all(efs, "describe_file_systems"):
+        file_system = description["FileSystemId"]
+        if file_system in of_clusters:
+            continue
+        targets = [
+            target["MountTargetId"]
+            for target in clients.list_all(efs, "describe_mount_targets", FileSystemId=file_system)
+            if target["SubnetId"] in subnets
+        ]
+        if targets:
+            raise NetworkInUseError(explain_retained(efs, vpc, file_system, targets))
+
+
+def explain_retained(efs: EFSClient, vpc: str, file_system: str, targets: list[str]) -> str:
+    """Return how to remove a retained file system's mount targets and groups from a network."""
+    groups = {
+        group
+        for target in targets
+        for group in efs.describe_mount_target_security_groups(MountTargetId=target)["SecurityGroups"]
+    }
+    commands = [
+        *(f"aws efs delete-mount-target --mount-target-id {target}" for target in targets),
+        *(f"aws ec2 delete-security-group --group-id {group}" for group in sorted(groups)),
     ]
-    for each in alone:
-        targets = clients.list_all(efs, "describe_mount_targets", FileSystemId=each["FileSystemId"])
-        inside = [target["MountTargetId"] for target in targets if target["SubnetId"] in subnets]
-        groups = {
-            group
-            for target in inside
-            for group in efs.describe_mount_target_security_groups(MountTargetId=target)["SecurityGroups"]
-        }
-        if inside:
-            raise NetworkInUseError(
-                f"The file system {each['FileSystemId']} was kept when its cluster was deleted, and is reached through {vpc} "
-                f"by {', '.join(inside)} of {', '.join(sorted(groups))}. Take both away, then run this again: "
-                f"{'; '.join(f'`aws efs delete-mount-target --mount-target-id {target}`' for target in inside)}; "
-                f"{'; '.join(f'`aws ec2 delete-security-group --group-id {group}`' for group in sorted(groups))}. "
-                f"The data stays, and costs, until `aws efs delete-file-system --file-system-id {each['FileSystemId']}`."
-            )
+    return "\n".join(
+        [
+            f"The file system {file_system} was kept when its cluster was deleted. It is still in {vpc}.",
+            "Delete them and their security groups, then run this again:",
+            *(f"  {command}" for command in commands),
+            "The data is kept, and billed, until you delete the file system:",
+            f"  aws efs delete-file-system --file-system-id {file_system}",
+        ]
+    )

@@ -1,4 +1,4 @@
-"""The UQLE machine: an EC2 instance in the head node's group, with the cluster's file system mounted."""
+"""The UQLE machine: an EC2 instance in the head node's group that mounts the cluster's file system."""
 
 from __future__ import annotations
 
@@ -29,15 +29,23 @@ IMAGE_PARAMETER = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd
 USER_DATA_SCRIPT = Path(__file__).parents[2] / "bootstrap" / "uqle_instance_ubuntu.sh"
 ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
 USED_TOKEN_TAG = (
-    f"{clients.TAG}:spent-client-token"  # on the head node's group: the launch that a disconnect ended
+    f"{clients.TAG}:spent-client-token"  # on the head node's group: the last launch that has ended
 )
-POLL_SECONDS, MAX_POLLS = 3, 200  # ten minutes, looking every three seconds
+POLL_SECONDS, MAX_POLLS = 3, 200  # ten minutes
+MAX_LAUNCHES = 3
 END_STATES = {"shutting-down", "terminated"}
 LIVE_STATES = ["pending", "running", "stopping", "stopped"]
 
 
 class InstanceSettings(NamedTuple):
-    """What the person decides about the instance, in invoke.yaml."""
+    """The user's settings of the machine, from invoke.yaml.
+
+    Args:
+        instance_type: such as t3.large.
+        volume_gib: the size of its disk in GiB.
+        mount_point: where it mounts the shared file system.
+        key_pair: the name of its key pair.
+    """
 
     instance_type: str
     volume_gib: int
@@ -46,7 +54,17 @@ class InstanceSettings(NamedTuple):
 
 
 class LaunchTarget(NamedTuple):
-    """Where the instance goes: the head node's neighbourhood, as AWS has it, and the launch that a disconnect ended there."""
+    """Where the machine is launched, as AWS describes the cluster.
+
+    Args:
+        cluster: the cluster's name.
+        region: its region.
+        stack_id: the id of its stack.
+        group: the id of the head node's security group.
+        subnet: the id of the head node's subnet.
+        file_system: the id of the shared file system.
+        used_token: the client token of the last launch that has ended, or empty.
+    """
 
     cluster: str
     region: str
@@ -54,103 +72,107 @@ class LaunchTarget(NamedTuple):
     group: str
     subnet: str
     file_system: str
-    spent_token: str = ""
+    used_token: str = ""
 
 
 def validate_settings(
     instance_type: str, volume_gib: str | int, mount_point: str, key_pair: str
 ) -> InstanceSettings:
-    """Check what invoke.yaml, or the environment, says of the instance.
+    """Return the settings of the machine.
 
     Raises:
-        ClusterError: a setting is not what AWS, or the boot script, can take.
-
+        ClusterError: AWS or the boot script cannot take one of them.
     """
     if not re.fullmatch(r"[a-z0-9-]{1,30}\.[a-z0-9-]{1,30}", instance_type):
         raise ClusterError(
-            f"uqle.instance_type is {instance_type!r}, and must be an EC2 instance type, as t3.large."
+            f"uqle.instance_type is {instance_type!r}. It must be an EC2 instance type, such as t3.large."
         )
     if not (re.fullmatch(r"[0-9]{1,5}", str(volume_gib)) and 8 <= int(volume_gib) <= 16384):
-        raise ClusterError(f"uqle.volume_gib is {volume_gib!r}, and must be a number of GiB from 8 to 16384.")
-    if not re.fullmatch(r"(/[A-Za-z0-9_.-]{1,255}){1,16}", mount_point) or {".", ".."} & set(
-        mount_point.split("/")
-    ):
+        raise ClusterError(f"uqle.volume_gib is {volume_gib!r}. It must be a number of GiB from 8 to 16384.")
+    is_path = re.fullmatch(r"(/[A-Za-z0-9_.-]{1,255}){1,16}", mount_point)
+    if not is_path or {".", ".."} & set(mount_point.split("/")):
         raise ClusterError(
-            f"uqle.mount_point is {mount_point!r}, and must be an absolute path of plain characters, as /shared."
+            f"uqle.mount_point is {mount_point!r}. It must be an absolute path of plain characters, "
+            "such as /shared."
         )
     return InstanceSettings(instance_type, int(volume_gib), mount_point, key_pair)
 
 
+# --- Finding it ---------------------------------------------------------------------------------------------
+
+
 def find_instance(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:
-    """Find the cluster's UQLE instance by its tag, unless it is terminated or about to be.
+    """Find the cluster's UQLE machine by its tag; a terminated one does not count.
 
     Raises:
-        ClusterError: there is more than one, so that somebody has to choose.
-
+        ClusterError: there are several.
     """
-    found = [i for i in list_tagged_instances(ec2, cluster) if i["State"]["Name"] in LIVE_STATES]
-    if len(found) > 1:
-        ids = ", ".join(sorted(instance["InstanceId"] for instance in found))
-        raise ClusterError(
-            f"{ids} are all tagged {clients.TAG}={cluster}: terminate those that are too many."
-        )
-    return found[0] if found else None
+    machines = [
+        machine for machine in list_tagged_instances(ec2, cluster) if machine["State"]["Name"] in LIVE_STATES
+    ]
+    if len(machines) > 1:
+        ids = ", ".join(sorted(machine["InstanceId"] for machine in machines))
+        raise ClusterError(f"{ids} all have the tag {clients.TAG}={cluster}. Terminate all but one.")
+    return machines[0] if machines else None
 
 
 def get_public_address(ec2: EC2Client, cluster: str) -> str:
-    """Give the public address of the UQLE instance.
+    """Return the public address of the UQLE machine.
 
     Raises:
         ClusterError: there is none.
     """
-    found = find_instance(ec2, cluster)
-    if found is None or not found.get("PublicIpAddress"):
-        raise ClusterError("There is no UQLE machine with a public address: `invoke connect-uqle` makes one.")
-    return found["PublicIpAddress"]
+    machine = find_instance(ec2, cluster)
+    if machine is None or not machine.get("PublicIpAddress"):
+        raise ClusterError(
+            "There is no UQLE machine with a public address. `invoke connect-uqle` launches one."
+        )
+    return machine["PublicIpAddress"]
 
 
 def list_tagged_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
-    """Give all instances with the cluster's tag, in every state that EC2 still tells of."""
-    pages = ec2.get_paginator("describe_instances").paginate(Filters=[clients.tag_filter(cluster)])
-    return [
-        instance
-        for page in pages
-        for reservation in page["Reservations"]
-        for instance in reservation["Instances"]
-    ]
+    """Return the instances with the cluster's tag, in every state that EC2 still lists."""
+    return clients.list_instances(ec2, clients.tag_filter(cluster))
 
 
-def get_subnet_id(ec2: EC2Client, instance: str) -> str:
-    """Give the subnet that an instance is in."""
-    return ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]["SubnetId"]
+def describe_instances(ec2: EC2Client, instance_ids: list[str]) -> list[InstanceTypeDef]:
+    """Return those of the instances that EC2 lists; it may not list a new one yet."""
+    return clients.list_instances(ec2, {"Name": "instance-id", "Values": instance_ids})
 
 
-def render_user_data(place: LaunchTarget, mount_point: str) -> str:
-    """Give the boot script with the file system and the mount point filled in.
+def get_subnet_id(ec2: EC2Client, instance_id: str) -> str:
+    """Return the id of an instance's subnet."""
+    reservations = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+    return reservations[0]["Instances"][0]["SubnetId"]
+
+
+# --- Launching it -------------------------------------------------------------------------------------------
+
+
+def render_user_data(target: LaunchTarget, mount_point: str) -> str:
+    """Return the boot script with the file system and the mount point filled in.
 
     Args:
-        place: for the file system's name, which resolves where it has a mount target.
+        target: for the file system's DNS name, which resolves in zones with a mount target.
             https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-mount-cmd-dns-name.html
-        mount_point: where the instance mounts it.
-
+        mount_point: where the machine mounts the file system.
     """
-    host = f"{place.file_system}.efs.{place.region}.amazonaws.com"
-    rendered: str = chevron.render(
-        files.read_text(USER_DATA_SCRIPT), {"FILE_SYSTEM": host, "MOUNT_POINT": mount_point}
-    )
+    host = f"{target.file_system}.efs.{target.region}.amazonaws.com"
+    values = {"FILE_SYSTEM": host, "MOUNT_POINT": mount_point}
+    rendered: str = chevron.render(files.read_text(USER_DATA_SCRIPT), values)
     return rendered
 
 
 def get_ubuntu_image_id(ssm: SSMClient) -> str:
-    """Give the id of the newest Ubuntu 24.04 image, which Canonical publishes as a parameter."""
+    """Return the id of the newest Ubuntu 24.04 image, which Canonical publishes as a parameter."""
     return ssm.get_parameter(Name=IMAGE_PARAMETER)["Parameter"]["Value"]
 
 
 def build_launch_request(
-    place: LaunchTarget, settings: InstanceSettings, image_id: str, script: str, token: str
+    target: LaunchTarget, settings: InstanceSettings, image_id: str, user_data: str, token: str
 ) -> RunInstancesRequestTypeDef:
-    """Give all that EC2 is asked for."""
-    name = f"{place.cluster}-uqle"
+    """Return the arguments of RunInstances."""
+    name = f"{target.cluster}-uqle"
     volume = {
         "VolumeSize": settings.volume_gib,
         "VolumeType": "gp3",
@@ -159,8 +181,8 @@ def build_launch_request(
     }
     interface = {
         "DeviceIndex": 0,
-        "SubnetId": place.subnet,
-        "Groups": [place.group],
+        "SubnetId": target.subnet,
+        "Groups": [target.group],
         "AssociatePublicIpAddress": True,
         "DeleteOnTermination": True,
     }
@@ -177,185 +199,175 @@ def build_launch_request(
             "HttpEndpoint": "enabled",
             "HttpPutResponseHopLimit": 2,
         },
-        "UserData": script,
+        "UserData": user_data,
         "TagSpecifications": [
-            clients.tag_specification(kind, place.cluster, name) for kind in ("instance", "volume")
+            clients.tag_specification("instance", target.cluster, name),
+            clients.tag_specification("volume", target.cluster, name),
         ],
         "ClientToken": token,
     }
 
 
-def make_client_token(place: LaunchTarget, spent: str) -> str:
-    """Give the token of a launch: the same for one attempt repeated, another one after the instance was taken away.
+def make_client_token(target: LaunchTarget, used_token: str) -> str:
+    """Return the client token of a launch, by which EC2 recognizes a repeated request.
 
     Args:
-        place: the stack's id is in it, so that another cluster of the same name has others.
-        spent: the token of the launch before, or nothing.
-
+        target: the stack's id is part of the token, so a recreated cluster has other ones.
+        used_token: the token of the previous launch, or empty: after a termination, the token changes.
     """
-    return hashlib.sha256(f"{place.stack_id} {spent}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{target.stack_id} {used_token}".encode()).hexdigest()[:32]
 
 
 def read_used_token(ec2: EC2Client, group: str) -> str:
-    """Give the token of the launch that was ended last, which the head node's group remembers."""
-    on_group = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0].get("Tags", [])
-    return next((tag["Value"] for tag in on_group if tag["Key"] == USED_TOKEN_TAG), "")
+    """Return the token of the last launch that has ended, which is a tag of the head node's group."""
+    tags = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0].get("Tags", [])
+    return next((tag["Value"] for tag in tags if tag["Key"] == USED_TOKEN_TAG), "")
 
 
 def record_used_token(ec2: EC2Client, group: str, token: str) -> None:
-    """Remember that a launch is over."""
+    """Record that a launch has ended."""
     ec2.create_tags(Resources=[group], Tags=[{"Key": USED_TOKEN_TAG, "Value": token}])
 
 
 def launch_instance(
-    ec2: EC2Client, place: LaunchTarget, settings: InstanceSettings, image_id: str, script: str
+    ec2: EC2Client, target: LaunchTarget, settings: InstanceSettings, image_id: str, user_data: str
 ) -> str:
-    """Launch the instance, once: EC2 answers a repeated token with the instance that it had.
+    """Launch the machine once: EC2 answers a repeated token with the instance that it launched first.
 
     Returns:
         The id of the instance.
 
     Raises:
-        ClusterError: EC2 holds the launch's token for an instance that cannot be found.
-
+        ClusterError: EC2 has the launch's token for an instance that it does not list.
     """
-    spent = place.spent_token
-    for _ in range(3):
-        token = make_client_token(place, spent)
+    used_token = target.used_token
+    for _ in range(MAX_LAUNCHES):
+        token = make_client_token(target, used_token)
         try:
-            answer = ec2.run_instances(**build_launch_request(place, settings, image_id, script, token))
+            answer = ec2.run_instances(**build_launch_request(target, settings, image_id, user_data, token))
             return answer["Instances"][0]["InstanceId"]
         except ClientError as error:
             if error_code(error) not in ("IdempotentParameterMismatch", "IdempotentInstanceTerminated"):
                 raise
-        # The token was used before: by a launch whose answer was lost, or by one whose instance was terminated by hand.
-        living = find_instance(ec2, place.cluster)
-        if living:
-            return living["InstanceId"]
-        record_used_token(ec2, place.group, token)
-        spent = token
-    raise ClusterError(
-        "EC2 goes on refusing the launch as a repeated one: wait a minute, then run this again."
-    )
-
-
-def watch_instances(ec2: EC2Client, instances: list[str], wanted: str) -> Iterator[Progress]:
-    """Look at instances until all of them are in a state, ten minutes at most.
-
-    Args:
-        ec2: a client of EC2.
-        instances: their ids; EC2 may not know a new one yet.
-        wanted: the state.
-
-    Yields:
-        How far they are, at each look at which they are not there.
-
-    Raises:
-        ClusterError: they do not come to it.
-    """
-    for _ in range(MAX_POLLS):
-        states = {each["InstanceId"]: each["State"]["Name"] for each in describe_instances(ec2, instances)}
-        under_way = tuple(each for each in instances if states.get(each) != wanted)
-        if not under_way:
-            return
-        if wanted not in END_STATES and END_STATES & set(states.values()):
-            break
-        status = ", ".join(sorted({states.get(each, "pending") for each in under_way}))
-        yield Progress(f"{status}, to be {wanted}", now=under_way)
-        time.sleep(POLL_SECONDS)
-    raise ClusterError(
-        f"{', '.join(under_way)} does not come to be {wanted}: see its state reason in the EC2 console."
-    )
-
-
-def describe_instances(ec2: EC2Client, instances: list[str]) -> list[InstanceTypeDef]:
-    """Give those of the instances that EC2 knows."""
-    reservations = clients.list_all(
-        ec2, "describe_instances", Filters=[{"Name": "instance-id", "Values": instances}]
-    )
-    return [instance for reservation in reservations for instance in reservation["Instances"]]
-
-
-def stop_instance(ec2: EC2Client, cluster: str) -> list[str]:
-    """Stop the UQLE instance; it keeps its disk, and gets another address when it is started.
-
-    Returns:
-        The ids of what is to be stopped.
-    """
-    found = find_instance(ec2, cluster)
-    if found is None or found["State"]["Name"] == "stopped":
-        return []
-    ec2.stop_instances(InstanceIds=[found["InstanceId"]])
-    return [found["InstanceId"]]
-
-
-def start_instance(ec2: EC2Client, cluster: str) -> Iterator[Progress]:
-    """Start the UQLE instance, where there is one, and give the progress of it until it runs."""
-    found = find_instance(ec2, cluster)
-    if found is None:
-        return
-    if found["State"]["Name"] == "stopping":
-        yield from watch_instances(ec2, [found["InstanceId"]], "stopped")
-    if found["State"]["Name"] in ("stopping", "stopped"):
-        ec2.start_instances(InstanceIds=[found["InstanceId"]])
-    yield from watch_instances(ec2, [found["InstanceId"]], "running")
+        # An earlier launch used the token: its answer was lost, or its instance was terminated by hand.
+        existing = find_instance(ec2, target.cluster)
+        if existing:
+            return existing["InstanceId"]
+        record_used_token(ec2, target.group, token)
+        used_token = token
+    raise ClusterError("EC2 still refuses the launch as a repeated one. Wait a minute, then run this again.")
 
 
 def list_differences(
-    ec2: EC2Client, instance: InstanceTypeDef, place: LaunchTarget, settings: InstanceSettings, script: str
+    ec2: EC2Client,
+    instance: InstanceTypeDef,
+    target: LaunchTarget,
+    settings: InstanceSettings,
+    user_data: str,
 ) -> list[str]:
-    """Say where an instance that stands is not what the settings ask for.
+    """Return how an existing machine differs from one that would be launched now.
 
     Args:
         ec2: a client of EC2.
-        instance: as it stands.
-        place: where it would be launched now.
-        settings: what it would be launched with now.
-        script: its user data now.
-
+        instance: the machine as EC2 describes it.
+        target: where it would be launched now.
+        settings: the settings now.
+        user_data: its user data now.
     """
-    asked = {
-        "type": settings.instance_type,
-        "key pair": settings.key_pair,
-        "subnet": place.subnet,
-        "groups": place.group,
-    }
-    groups = sorted(group["GroupId"] for nic in instance["NetworkInterfaces"] for group in nic["Groups"])
-    stands = {
-        "type": instance["InstanceType"],
-        "key pair": instance.get("KeyName", "none"),
-        "subnet": instance["SubnetId"],
-        "groups": ", ".join(groups),
-    }
-    found = [
-        f"its {what} is {stands[what]}, not {asked[what]}" for what in asked if stands[what] != asked[what]
+    interfaces = instance["NetworkInterfaces"]
+    groups = sorted(group["GroupId"] for interface in interfaces for group in interface["Groups"])
+    compared = [
+        ("type", instance["InstanceType"], settings.instance_type),
+        ("key pair", instance.get("KeyName", "none"), settings.key_pair),
+        ("subnet", instance["SubnetId"], target.subnet),
+        ("groups", ", ".join(groups), target.group),
     ]
-    encoded = ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")[
-        "UserData"
+    differences = [
+        f"its {name} is {is_now}, not {wanted}" for name, is_now, wanted in compared if is_now != wanted
     ]
-    if base64.b64decode(encoded.get("Value", "")) != script.encode():
-        found.append("its boot script or mount point is another one")
-    return found
+    attribute = ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")
+    if base64.b64decode(attribute["UserData"].get("Value", "")) != user_data.encode():
+        differences.append("its boot script or its mount point is another one")
+    return differences
+
+
+# --- Its states ---------------------------------------------------------------------------------------------
+
+
+def watch_instances(ec2: EC2Client, instance_ids: list[str], wanted: str) -> Iterator[Progress]:
+    """Poll instances until all of them are in a state, for ten minutes at most.
+
+    Args:
+        ec2: a client of EC2.
+        instance_ids: their ids; EC2 may not list a new one yet.
+        wanted: the state.
+
+    Yields:
+        The progress, at each poll at which they are not in the state.
+
+    Raises:
+        ClusterError: they do not reach it.
+    """
+    for _ in range(MAX_POLLS):
+        states = {
+            instance["InstanceId"]: instance["State"]["Name"]
+            for instance in describe_instances(ec2, instance_ids)
+        }
+        remaining = tuple(instance_id for instance_id in instance_ids if states.get(instance_id) != wanted)
+        if not remaining:
+            return
+        if wanted not in END_STATES and END_STATES & set(states.values()):
+            break
+        status = ", ".join(sorted({states.get(instance_id, "pending") for instance_id in remaining}))
+        yield Progress(f"{status}, to be {wanted}", now=remaining)
+        time.sleep(POLL_SECONDS)
+    raise ClusterError(f"{', '.join(remaining)} is not {wanted}. See its state reason in the EC2 console.")
+
+
+def stop_instance(ec2: EC2Client, cluster: str) -> list[str]:
+    """Stop the UQLE machine. It keeps its disk, and gets another address when it is started.
+
+    Returns:
+        The ids of the instances that are stopping.
+    """
+    machine = find_instance(ec2, cluster)
+    if machine is None or machine["State"]["Name"] == "stopped":
+        return []
+    ec2.stop_instances(InstanceIds=[machine["InstanceId"]])
+    return [machine["InstanceId"]]
+
+
+def start_instance(ec2: EC2Client, cluster: str) -> Iterator[Progress]:
+    """Start the UQLE machine, if there is one, and yield its progress until it is running."""
+    machine = find_instance(ec2, cluster)
+    if machine is None:
+        return
+    if machine["State"]["Name"] == "stopping":
+        yield from watch_instances(ec2, [machine["InstanceId"]], "stopped")
+    if machine["State"]["Name"] in ("stopping", "stopped"):
+        ec2.start_instances(InstanceIds=[machine["InstanceId"]])
+    yield from watch_instances(ec2, [machine["InstanceId"]], "running")
 
 
 def terminate_instances(ec2: EC2Client, cluster: str, group: str | None) -> list[str]:
-    """Terminate the cluster's UQLE instance; until it is terminated, its group cannot be deleted.
+    """Terminate the UQLE machine. Its group cannot be deleted until it is terminated.
 
     Args:
         ec2: a client of EC2.
-        cluster: whose.
-        group: the head node's group, which remembers that the launch is over; None where it is gone.
+        cluster: the cluster's name.
+        group: the id of the head node's group, which records the end of the launch; None if it is deleted.
 
     Returns:
-        The ids of the instances that are to be terminated.
-
+        The ids of the instances that are shutting down.
     """
-    instances = [i for i in list_tagged_instances(ec2, cluster) if i["State"]["Name"] != "terminated"]
-    ids = [instance["InstanceId"] for instance in instances]
-    if not ids:
+    machines = [
+        machine for machine in list_tagged_instances(ec2, cluster) if machine["State"]["Name"] != "terminated"
+    ]
+    if not machines:
         return []
-    if group:  # before the end: when this is stopped in between, the next run still finds the instance
-        for instance in instances:
-            record_used_token(ec2, group, instance.get("ClientToken", ""))
-    ec2.terminate_instances(InstanceIds=ids)
-    return ids
+    if group:  # first: if this run is stopped in between, the next one still finds the machine
+        for machine in machines:
+            record_used_token(ec2, group, machine.get("ClientToken", ""))
+    instance_ids = [machine["InstanceId"] for machine in machines]
+    ec2.terminate_instances(InstanceIds=instance_ids)
+    return instance_ids

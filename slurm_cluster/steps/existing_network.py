@@ -38,7 +38,7 @@ def use_existing_network(ec2: EC2Client, path: Path, cluster: str, wanted: TempC
         raise ClusterError(f"{path} is for another network. Move the file away, then run this again.")
     key_pair.require_key_pair(ec2, wanted.key_pair)
     vpc = check_subnets(ec2, wanted.public_subnet, wanted.private_subnet)
-    network.refuse_second_network(ec2, cluster, besides=vpc)
+    network.refuse_second_network(ec2, cluster, allowed_vpc=vpc)
     if not files.exists(path):
         temp_config.write_temp_config(path, wanted)
     return f"{path} contains subnets of {vpc}. No task deletes this network."

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from slurm_cluster.aws import key_pair, permissions, uqle_instance
-from slurm_cluster.aws.clients import format_error
 from slurm_cluster.config import parameters
 from slurm_cluster.config.template import PLACEHOLDER, parse_template
-from slurm_cluster.errors import ClusterError
+from slurm_cluster.errors import ClusterError, format_error
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client

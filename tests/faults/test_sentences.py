@@ -27,7 +27,7 @@ REFUSALS = [
         "create-instance",
         "RunInstances",
         ("UnauthorizedOperation", DENIED, 403),
-        r"AWS denies ec2:RunInstances .* Ask whoever",
+        r"AWS denies ec2:RunInstances .* Ask the account's administrator",
     ),
     (
         "create-instance",
@@ -39,7 +39,7 @@ REFUSALS = [
         "create-instance",
         "RunInstances",
         ("InsufficientInstanceCapacity", CAPACITY, 500),
-        r"no such machine free .*: wait, or name",
+        r"no free machine of this type .*\. Wait, or choose",
     ),
     (
         "create-instance",
@@ -51,9 +51,9 @@ REFUSALS = [
         "create-instance",
         "GetParameter",
         ("ParameterNotFound", "", 400),
-        "The image is not in this region: choose",
+        "The image is not in this region. Choose",
     ),
-    ("create-instance", "Describe", ("ExpiredToken", SPENT, 400), "The session is over: `aws sso login`"),
+    ("create-instance", "Describe", ("ExpiredToken", SPENT, 400), "The session has expired. Run `aws sso login`"),
     ("create-instance", "Describe", ("AuthFailure", UNKNOWN, 401), "see that the region is enabled"),
     (
         "create-instance",
@@ -61,7 +61,7 @@ REFUSALS = [
         ("RequestLimitExceeded", "Request limit exceeded.", 503),
         "go slower: wait a minute",
     ),
-    ("create-instance", "Describe", ("ServiceUnavailable", "", 503), "The service is out of order: wait"),
+    ("create-instance", "Describe", ("ServiceUnavailable", "", 503), "The service is not available. Wait"),
     (
         "upload-bootstrap",
         "PUT",
@@ -91,7 +91,7 @@ REFUSALS = [
         "create-jwt-key",
         "CreateSecret",
         ("RequestTimeTooSkewed", "Too large a difference.", 403),
-        "clock is wrong: set it",
+        "clock of this machine is wrong. Set it",
     ),
 ]
 
@@ -122,8 +122,8 @@ def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, re
     ("fault", "says"),
     [
         (faults.close_connection, "AWS cannot be reached: .*; check the network and the region"),
-        (faults.fail_with_500, "The service is out of order: wait"),
-        (faults.throttle, "AWS asks to go slower: wait a minute"),
+        (faults.fail_with_500, "The service is not available. Wait"),
+        (faults.throttle, "AWS is throttling requests. Wait a minute"),
     ],
 )
 def test_a_service_or_a_network_that_is_down_is_a_sentence(fault, says, invoke):
@@ -154,7 +154,7 @@ def test_an_sso_session_that_is_over_is_a_sentence(invoke):
         (
             "RunInstances",
             ("InsufficientInstanceCapacity", CAPACITY),
-            "AWS has no such machine free in this Availability Zone",
+            "AWS has no free machine of this type in this Availability Zone",
         ),
         ("RunInstances", ("VcpuLimitExceeded", VCPUS), r"quota of vCPUs \(L-1216C47A\)"),
     ],
