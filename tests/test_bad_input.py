@@ -160,7 +160,7 @@ def strangely_written(content: object) -> st.SearchStrategy[str]:
     changed=st.dictionaries(st.sampled_from(sorted(GOOD)) | texts, good_texts | values, max_size=3),
     data=st.data(),
 )
-def test_a_parameter_file_is_rendered_as_chevron_does_or_refused_in_a_sentence(changed, data):
+def test_parameter_file_renders_as_chevron_does_or_is_refused(changed, data):
     text = data.draw(strangely_written(GOOD | changed))
     PARAMETERS.write_bytes(text.encode(errors="surrogatepass"))
     CONFIG.unlink(missing_ok=True)
@@ -281,7 +281,7 @@ TAKEN = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, wrong in REFUSED.items() for value in wrong]
 )
-def test_what_aws_would_refuse_is_refused_before_anything_is_made(name, value):
+def test_invalid_parameters_are_refused(name, value):
     [fault] = parameters.validate_value(name, value)
     assert parameters.RULES[name].allowed in fault
 
@@ -289,7 +289,7 @@ def test_what_aws_would_refuse_is_refused_before_anything_is_made(name, value):
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, right in TAKEN.items() for value in right]
 )
-def test_what_aws_takes_is_taken(name, value):
+def test_valid_parameters_are_accepted(name, value):
     assert parameters.validate_value(name, value) == []
 
 
@@ -300,7 +300,7 @@ def test_what_aws_takes_is_taken(name, value):
 @given(
     changed=st.dictionaries(st.sampled_from(sorted(SETTINGS)), values, max_size=3), uqle=st.none() | values
 )
-def test_settings_of_any_kind_are_taken_or_refused_in_a_sentence(changed, uqle):
+def test_settings_of_any_type_are_accepted_or_refused(changed, uqle):
     project = {
         **SETTINGS,
         **changed,
@@ -323,7 +323,7 @@ def test_settings_of_any_kind_are_taken_or_refused_in_a_sentence(changed, uqle):
         lambda x: SETTINGS | x
     )
 )
-def test_an_invoke_yaml_of_any_kind_is_one_that_invoke_takes_or_is_refused_in_a_sentence(whole):
+def test_invoke_yaml_of_any_content_is_accepted_or_refused(whole):
     Path("invoke.yaml").write_text(yaml.safe_dump(whole))
     if refusal(lambda: validate_settings_file(Path("invoke.yaml"))):
         return
@@ -332,7 +332,7 @@ def test_an_invoke_yaml_of_any_kind_is_one_that_invoke_takes_or_is_refused_in_a_
     config.load_shell_env()
 
 
-def test_a_broken_invoke_yaml_is_a_sentence_and_not_invokes_traceback(tmp_path):
+def test_broken_invoke_yaml_is_refused_without_traceback(tmp_path):
     for name in ("tasks.py", "slurm_cluster"):
         (tmp_path / name).symlink_to(ROOT / name)
     command = [str(Path(sys.executable).with_name("invoke")), "--search-root", str(tmp_path), "--list"]
@@ -342,7 +342,7 @@ def test_a_broken_invoke_yaml_is_a_sentence_and_not_invokes_traceback(tmp_path):
     assert "invoke.yaml is not YAML" in answer.stderr
 
 
-def test_a_mistyped_setting_is_refused_and_those_that_there_are_are_named():
+def test_unknown_setting_is_refused_with_the_valid_ones():
     for variable in ("INVOKE_CLUSTER", "INVOKE_UQLE", "INVOKE_CLUSTERNAME", "INVOKE_uqle_volume"):
         with pytest.raises(
             ClusterError,
@@ -363,13 +363,13 @@ def test_a_mistyped_setting_is_refused_and_those_that_there_are_are_named():
 @pytest.mark.parametrize(
     "value", ["", "/", "a/", "..", ".", "a\0b", "a\nb", "\udcff", "n" * 256, 7, ["a"], {"a": "b"}, True]
 )
-def test_a_file_setting_that_can_name_no_file_is_refused(name, value):
+def test_invalid_file_name_is_refused(name, value):
     with pytest.raises(ClusterError, match=name) as error:
         Project(SETTINGS | {name: value})
     sentence(error.value)
 
 
-def test_two_file_settings_never_name_the_same_file():
+def test_two_settings_cannot_name_the_same_file():
     with pytest.raises(ClusterError, match="parameter_file and config_file are both"):
         Project(SETTINGS | {"config_file": str(Path.cwd() / "config-parameters.json")})
 
@@ -391,7 +391,7 @@ def mangled(draw: st.DrawFn, tree: object) -> object:
 
 @many
 @given(tree=mangled(TREE))
-def test_the_wizards_file_gives_what_stands_in_it_or_is_refused_in_a_sentence(tree):
+def test_temp_config_of_any_content_is_read_or_refused(tree):
     TEMP_CONFIG.write_text(yaml.safe_dump(tree))
     refused = refusal(lambda: temp_config.read_temp_config(TEMP_CONFIG))
     if refused:
@@ -408,7 +408,7 @@ def test_the_wizards_file_gives_what_stands_in_it_or_is_refused_in_a_sentence(tr
 
 @many
 @given(tree=mangled(yaml.safe_load(template.render_template(TEMPLATE, GOOD, PARAMETERS))))
-def test_a_configuration_that_somebody_wrote_is_left_to_pcluster_or_refused_in_a_sentence(tree):
+def test_config_of_any_content_is_passed_to_pcluster_or_refused(tree):
     CONFIG.write_text(yaml.safe_dump(tree))
 
     class Full:
@@ -458,7 +458,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("file", READERS)
-def test_no_task_ends_in_a_traceback_whatever_a_file_is(file, account, monkeypatch, tmp_path):
+def test_no_task_ends_in_a_traceback_for_any_file(file, account, monkeypatch, tmp_path):
     monkeypatch.setattr(cli, "run_command", starts_a_program)
     monkeypatch.setattr(
         clients, "make_client", functools.cache(clients.make_client)
@@ -484,7 +484,7 @@ def small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # bytes a file; the configuration has more
 
 
-def test_a_full_disk_is_a_sentence_and_leaves_the_good_file(account, invoke):
+def test_full_disk_keeps_the_old_file(account, invoke):
     PARAMETERS.write_text(json.dumps(GOOD))
     CONFIG.write_text("good")
     command = [*INVOKE, "render"]
@@ -509,7 +509,7 @@ cat /dev/zero >fill 2>/dev/null || "$@" || { ls -A && cat config.yml; }
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="only root may make a file system; the test above has a limit in its place"
 )
-def test_a_file_system_that_is_full_is_a_sentence_and_keeps_the_good_file(account):
+def test_full_file_system_keeps_the_old_file(account):
     PARAMETERS.write_text(json.dumps(GOOD))
     Path("full").mkdir()
     command = [*INVOKE, "render"]
@@ -521,14 +521,14 @@ def test_a_file_system_that_is_full_is_a_sentence_and_keeps_the_good_file(accoun
     assert answer.stdout == "config-parameters.json\nconfig.yml\nfill\ngood"
 
 
-def test_a_folder_that_cannot_be_written_to_is_a_sentence(account):
+def test_read_only_folder_is_reported(account):
     PARAMETERS.write_text(json.dumps(GOOD))
     assert run("render", cluster_name="one", config_file="/proc/config.yml")[1].startswith(
         "Cannot write /proc/config.yml: "
     )
 
 
-def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_or_the_new_one(tmp_path):
+def test_killed_write_leaves_the_old_or_the_new_file(tmp_path):
     writer = (
         "from pathlib import Path; from slurm_cluster import files\n"
         "while True:\n for letter in 'ab': files.write_file(Path('f'), letter * 3_000_000)"

@@ -27,7 +27,7 @@ def keys(s3):
     return sorted(entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []))
 
 
-def test_the_bucket_is_private_encrypted_and_for_tls_only(s3):
+def test_bucket_is_private_encrypted_and_tls_only(s3):
     assert script_bucket.ensure_bucket(s3, BUCKET, ACCOUNT, "eu-west-2")
     assert not script_bucket.ensure_bucket(s3, BUCKET, ACCOUNT, "eu-west-2")
     assert set(s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"].values()) == {True}
@@ -40,25 +40,25 @@ def test_the_bucket_is_private_encrypted_and_for_tls_only(s3):
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
-def test_the_bucket_is_in_its_region(account, region):
+def test_bucket_is_in_the_clusters_region(account, region):
     s3, bucket = client("s3", region), script_bucket.get_bucket_name(ACCOUNT, region)
     script_bucket.ensure_bucket(s3, bucket, ACCOUNT, region)
     assert (s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] or "us-east-1") == region
 
 
-def test_settings_that_a_killed_run_did_not_reach_are_made_by_the_next(s3):
+def test_next_run_completes_the_settings_of_a_killed_one(s3):
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-2"})
     script_bucket.ensure_bucket(s3, BUCKET, ACCOUNT, "eu-west-2")
     assert s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"]["BlockPublicPolicy"]
 
 
-def test_a_bucket_of_that_name_that_is_somebody_elses_is_not_written_to(s3):
+def test_bucket_of_another_account_is_not_written_to(s3):
     s3_backends["999999999999"]["aws"].create_bucket(BUCKET, "eu-west-2")
     with pytest.raises(ClusterError, match="is not this account's"):
         script_bucket.ensure_bucket(s3, BUCKET, ACCOUNT, "eu-west-2")
 
 
-def test_a_script_is_stored_once_under_a_name_that_tells_its_content(s3, folder):
+def test_script_is_stored_once_by_content_hash(s3, folder):
     script_bucket.ensure_bucket(s3, BUCKET, ACCOUNT, "eu-west-2")
     assert len(script_bucket.upload_scripts(s3, folder, BUCKET, "one", ACCOUNT)) == 2
     assert script_bucket.upload_scripts(s3, folder, BUCKET, "one", ACCOUNT) == []
@@ -70,14 +70,14 @@ def test_a_script_is_stored_once_under_a_name_that_tells_its_content(s3, folder)
     assert body == (folder / "on_node_start_ubuntu.sh").read_bytes()
 
 
-def test_what_is_not_at_its_uri_is_named_and_other_schemes_are_not_looked_for(s3, folder):
+def test_missing_objects_are_found_for_s3_uris_only(s3, folder):
     script_bucket.ensure_bucket(s3, BUCKET, ACCOUNT, "eu-west-2")
     [uri] = script_bucket.upload_scripts(s3, folder, BUCKET, "one", ACCOUNT)[:1]
     absent = [f"s3://{BUCKET}/absent.sh", "s3://no-such-bucket-anywhere/x.sh"]
     assert script_bucket.find_missing_objects(s3, [uri, *absent, "https://example.org/x.sh"]) == absent
 
 
-def test_the_bucket_goes_with_the_last_clusters_scripts(s3, folder):
+def test_bucket_is_deleted_with_the_last_clusters_scripts(s3, folder):
     script_bucket.ensure_bucket(s3, BUCKET, ACCOUNT, "eu-west-2")
     script_bucket.upload_scripts(s3, folder, BUCKET, "one", ACCOUNT)
     script_bucket.upload_scripts(s3, folder, BUCKET, "one-more", ACCOUNT)
@@ -88,7 +88,7 @@ def test_the_bucket_goes_with_the_last_clusters_scripts(s3, folder):
     assert script_bucket.delete_scripts(s3, BUCKET, "one-more", ACCOUNT) == []
 
 
-def test_uris_of_an_older_upload_give_way_until_the_cluster_stands():
+def test_old_script_uris_are_replaced_until_the_cluster_exists():
     found = {
         "CUSTOM_BOOT_ACTION_START": "s3://b/one/start-new.sh",
         "BOOTSTRAP_BUCKET": "b",
@@ -106,7 +106,7 @@ def test_uris_of_an_older_upload_give_way_until_the_cluster_stands():
     assert said == ["Kept CUSTOM_BOOT_ACTION_START: new boot scripts need a new cluster."]
 
 
-def test_a_persons_own_uris_are_no_uploads_of_ours():
+def test_custom_script_uris_are_recognized():
     own = dict.fromkeys(script_bucket.SCRIPTS, "https://example.org/script.sh")
     assert script_bucket.has_custom_scripts(own, "b")
     assert not script_bucket.has_custom_scripts({}, "b")

@@ -13,7 +13,7 @@ def results(**settings):
     return named, [check for check in found if check.name == "quota"]
 
 
-def test_an_account_that_is_ready_passes(key_pair):
+def test_ready_account_passes(key_pair):
     named, quotas = results()
     assert {check.result for check in named.values()} == {"PASS"}
     assert "account 123456789012" in named["credentials"].detail
@@ -22,7 +22,7 @@ def test_an_account_that_is_ready_passes(key_pair):
     assert {quota.result for quota in quotas} <= {"PASS", "UNKNOWN"}
 
 
-def test_what_is_missing_fails_with_the_step_that_makes_it(account, monkeypatch):
+def test_missing_resources_fail_with_the_next_step(account, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     named, _ = results()
     assert named["key pair"].result == named["Node.js"].result == "FAIL"
@@ -30,12 +30,12 @@ def test_what_is_missing_fails_with_the_step_that_makes_it(account, monkeypatch)
     assert "https://nodejs.org" in named["Node.js"].detail
 
 
-def test_types_that_no_zone_offers_together_fail(key_pair):
+def test_types_without_a_common_zone_fail(key_pair):
     uqle = SETTINGS["uqle"] | {"instance_type": "x9.huge"}
     assert results(uqle=uqle)[0]["instance types"].result == "FAIL"
 
 
-def test_without_credentials_nothing_more_is_asked(account, own_session, monkeypatch):
+def test_no_request_without_credentials(account, own_session, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     named, quotas = results()
@@ -48,11 +48,11 @@ def test_without_credentials_nothing_more_is_asked(account, own_session, monkeyp
 @pytest.mark.parametrize(
     ("ssh_from", "result"), [("", "WARN"), ("0.0.0.0/0", "WARN"), ("203.0.113.7/32", "PASS")]
 )
-def test_who_may_reach_ssh_is_looked_at(key_pair, ssh_from, result):
+def test_ssh_source_is_checked(key_pair, ssh_from, result):
     assert results(ssh_from=ssh_from)[0]["SSH from"].result == result
 
 
-def test_quotas_that_are_too_small_fail_and_untold_ones_are_unknown(project):
+def test_small_quotas_fail_and_unreadable_ones_are_unknown(project):
     class Quotas:
         def get_service_quota(self, ServiceCode, QuotaCode):  # noqa: N803 - boto3's names
             if QuotaCode == "L-0263D0A3":
@@ -62,5 +62,5 @@ def test_quotas_that_are_too_small_fail_and_untold_ones_are_unknown(project):
     assert [check.result for check in checks.check_quotas(Quotas())] == ["FAIL", "PASS", "UNKNOWN"]
 
 
-def test_the_templates_instance_types_are_found():
+def test_instance_types_come_from_the_template():
     assert checks.list_instance_types(TEMPLATE) == ["t3.xlarge", "t3.large"]

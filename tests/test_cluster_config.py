@@ -11,7 +11,7 @@ from tests.support.valid_files import GOOD_PARAMETERS, render_configuration
 SCRIPTS = [GOOD_PARAMETERS["CUSTOM_BOOT_ACTION_START"], GOOD_PARAMETERS["CUSTOM_BOOT_ACTION_CONFIGURED"]]
 
 
-def test_the_rendered_template_is_parsed():
+def test_rendered_template_is_parsed():
     config = cluster_config.parse(render_configuration())
     assert (config.region, config.os) == ("eu-west-2", "ubuntu2404")
     assert config.head_node == cluster_config.NodeConfig(
@@ -23,7 +23,7 @@ def test_the_rendered_template_is_parsed():
     assert config.instance_types == ["t3.xlarge", "t3.large"]
 
 
-def test_several_instance_types_and_sequences_of_scripts_are_parsed():
+def test_instance_lists_and_script_sequences_are_parsed():
     queue = {
         "Name": "q",
         "ComputeResources": [
@@ -50,19 +50,19 @@ def test_several_instance_types_and_sequences_of_scripts_are_parsed():
         {"HeadNode": {"CustomActions": {"OnNodeStart": "x", "OnNodeConfigured": {"Script": 7}}}},
     ],
 )
-def test_what_is_missing_or_of_another_type_is_empty(tree):
+def test_missing_or_mistyped_values_are_empty(tree):
     head_node = cluster_config.NodeConfig("the head node", [], [], [])
     assert cluster_config.parse(tree) == cluster_config.ClusterConfig("", "", head_node, [])
 
 
-def test_the_instance_types_of_a_changed_template_are_listed_without_parameters(tmp_path):
+def test_instance_types_of_an_edited_template_are_listed(tmp_path):
     changed = tmp_path / "config.template.yml"
     text = (ROOT / "config.template.yml").read_text()
     changed.write_text(text.replace("t3.xlarge", "'{{{ HEAD_NODE_TYPE }}}'"))
     assert list_instance_types(changed) == ["t3.large"]
 
 
-def test_a_broken_template_is_reported_as_such_and_not_as_the_parameters_fault(tmp_path):
+def test_broken_template_is_blamed_instead_of_the_parameters(tmp_path):
     broken = tmp_path / "config.template.yml"
     for text in "Region: [", "{{# OPEN }}":
         broken.write_text(text)

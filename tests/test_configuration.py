@@ -22,14 +22,14 @@ ELSEWHERE = dict.fromkeys(
 @pytest.mark.parametrize(
     "changed", [{}, LITERAL, ELSEWHERE | {"BOOTSTRAP_BUCKET": ""}, {"SSH_KEY_PAIR": "a & b <c> \u00e9"[:9]}]
 )
-def test_the_bytes_are_those_of_the_chevron_command(changed):
+def test_output_equals_the_chevron_command(changed):
     parameters.write_parameters(FILE, GOOD | changed)
     chevron = Path(sys.executable).with_name("chevron")
     by_hand = subprocess.run([chevron, "--data", FILE, TEMPLATE], capture_output=True, check=True).stdout
     assert template.render_template(TEMPLATE, parameters.read_parameters(FILE), FILE).encode() == by_hand
 
 
-def test_the_cluster_is_the_originals_in_todays_terms():
+def test_cluster_matches_the_original_in_todays_terms():
     config = render_configuration()
     head, [queue] = config["HeadNode"], config["Scheduling"]["SlurmQueues"]
     assert config["Image"] == {"Os": "ubuntu2404"}
@@ -47,7 +47,7 @@ def test_the_cluster_is_the_originals_in_todays_terms():
     )
 
 
-def test_each_bucket_has_exactly_one_entry_and_the_key_goes_to_the_head_node_alone():
+def test_one_s3_entry_for_each_bucket_and_key_for_head_node_only():
     config = render_configuration()
     head, [queue] = config["HeadNode"], config["Scheduling"]["SlurmQueues"]
     for kind in head, queue:
@@ -64,7 +64,7 @@ def test_empty_bucket_and_policy_leave_their_sections_empty():
     assert head["Iam"] == {"S3Access": [], "AdditionalIamPolicies": []}
 
 
-def test_slurm_takes_the_tokens_of_the_key_that_the_boot_script_writes():
+def test_slurm_uses_the_key_file_of_the_boot_script():
     custom = render_configuration()["Scheduling"]["SlurmSettings"]["CustomSlurmSettings"]
     assert custom == [
         {"AuthAltTypes": "auth/jwt"},
@@ -78,7 +78,7 @@ def test_slurm_takes_the_tokens_of_the_key_that_the_boot_script_writes():
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(GOOD)), value=st.text(max_size=50))
-def test_whatever_a_value_is_it_stands_in_the_yaml_as_it_was_given_or_is_refused_in_a_sentence(name, value):
+def test_any_value_survives_rendering_or_is_refused(name, value):
     try:
         config = render_configuration(**{name: value})
     except ClusterError as refused:
@@ -100,12 +100,12 @@ def leaves(tree):
 
 
 @pytest.mark.parametrize("value", ["it's", "'", "a'b: c"])
-def test_a_value_that_yaml_would_read_otherwise_is_refused(value):
+def test_value_that_yaml_reads_differently_is_refused(value):
     with pytest.raises(ClusterError, match="YAML would read another value of SSH_KEY_PAIR"):
         template.render_template(TEMPLATE, GOOD | {"SSH_KEY_PAIR": value}, FILE)
 
 
-def test_what_is_dangerous_is_warned_of():
+def test_dangerous_values_are_warned_of():
     assert template.list_warnings(GOOD) == []
     assert len(template.list_warnings(GOOD | {"SSH_FROM": "0.0.0.0/0"} | LITERAL)) == 2
     assert LITERAL["SLURM_JWT_KEY"] not in str(template.list_warnings(GOOD | LITERAL))

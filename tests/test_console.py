@@ -55,7 +55,7 @@ def slowly(things, seconds=0.3):
         time.sleep(seconds)
 
 
-def test_through_a_pipe_each_change_is_a_plain_line(capsys):
+def test_piped_progress_is_one_line_for_each_change(capsys):
     assert output.show_progress([CREATING[0], *CREATING]) == "CREATE_COMPLETE"
     assert capsys.readouterr().out.splitlines() == [
         "  0:00  CREATE_IN_PROGRESS  1 of 3 resources  Network CREATE_COMPLETE; now He...",
@@ -64,7 +64,7 @@ def test_through_a_pipe_each_change_is_a_plain_line(capsys):
     ]
 
 
-def test_on_a_terminal_one_line_changes_and_the_last_one_stays(terminal):
+def test_terminal_progress_is_one_changing_line(terminal):
     written = terminal(lambda: output.show_progress(slowly(CREATING)))
     assert re.search(r"0:00:0\d.*CREATE_IN_PROGRESS.*1/3.*Network CREATE_COMPLETE; n", written)
     shown = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]", written)]
@@ -75,7 +75,7 @@ def test_on_a_terminal_one_line_changes_and_the_last_one_stays(terminal):
     )
 
 
-def test_a_wait_without_parts_leaves_nothing_on_a_terminal(terminal):
+def test_wait_without_parts_leaves_no_line(terminal):
     written = terminal(
         lambda: output.show_progress(slowly([Progress("pending, to be running", now=("i-1",))]))
     )
@@ -83,13 +83,13 @@ def test_a_wait_without_parts_leaves_nothing_on_a_terminal(terminal):
     assert written.endswith(ERASED)
 
 
-def test_quiet_shows_nothing_anywhere(terminal, capsys):
+def test_quiet_shows_nothing(terminal, capsys):
     assert output.show_progress(CREATING, quiet=True) == "CREATE_COMPLETE"
     assert capsys.readouterr().out == ""
     assert terminal(lambda: output.show_progress(CREATING, quiet=True)) == ""
 
 
-def test_colours_are_for_terminals_and_no_color_is_heeded(terminal, capsys):
+def test_colours_only_on_terminals_without_no_color(terminal, capsys):
     coloured = re.compile(r"\x1b\[[0-9;]*m")
     colours = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-9]|9[0-7])[;m]")
     assert colours.search(terminal(lambda: output.show_progress(slowly(CREATING))))
@@ -98,7 +98,7 @@ def test_colours_are_for_terminals_and_no_color_is_heeded(terminal, capsys):
     assert not coloured.search(capsys.readouterr().out)
 
 
-def test_lines_that_take_long_come_as_they_are_with_a_clock_between_them(terminal, capsys):
+def test_slow_lines_come_with_a_clock(terminal, capsys):
     output.echo_lines(["one", "two"], "the job")
     assert capsys.readouterr().out == "one\ntwo\n"
     written = terminal(lambda: output.echo_lines(slowly(["one", "two"]), "the job"))
@@ -106,13 +106,13 @@ def test_lines_that_take_long_come_as_they_are_with_a_clock_between_them(termina
     assert re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written).count("two\r\n") == 1
 
 
-def test_names_and_events_are_text_and_nothing_else_on_a_terminal(terminal):
+def test_markup_in_names_is_printed_as_text(terminal):
     name = "[red]name[/red] [/"
     assert name in terminal(lambda: output.show_progress(slowly([Progress("WAITING", now=(name,))])))
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_a_terminal_that_knows_ascii_alone_is_no_traceback(encoding, monkeypatch):
+def test_ascii_terminal_gives_no_traceback(encoding, monkeypatch):
     class Terminal(io.TextIOWrapper):
         def isatty(self):
             return True
@@ -123,7 +123,7 @@ def test_a_terminal_that_knows_ascii_alone_is_no_traceback(encoding, monkeypatch
     terminal.flush()
 
 
-def test_a_long_command_is_shown_in_lines_that_a_shell_takes():
+def test_long_command_is_folded_for_a_shell():
     shown = cli.format_command(
         "pcluster create-cluster --cluster-configuration config.yml --cluster-name pcluster-ubuntu --dryrun true 'a b'"
     )

@@ -56,7 +56,7 @@ def subnets(ec2, network):
     return ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [network["vpc"]]}])["Subnets"]
 
 
-def test_it_is_named_in_the_file_that_the_wizard_writes_and_nothing_in_aws_changes(office, invoke):
+def test_existing_subnets_are_written_to_temp_config(office, invoke):
     before = list_resources(REGION)
     assert office["vpc"] in configure(invoke, office)
     assert temp_config.read_temp_config(FILE) == (
@@ -68,20 +68,20 @@ def test_it_is_named_in_the_file_that_the_wizard_writes_and_nothing_in_aws_chang
     assert list_resources(REGION) == before
 
 
-def test_doing_it_again_changes_nothing(office, invoke):
+def test_using_it_again_changes_nothing(office, invoke):
     configure(invoke, office)
     before = FILE.read_text()
     configure(invoke, office)
     assert FILE.read_text() == before
 
 
-def test_a_second_network_beside_the_clusters_own_is_refused(office, network, invoke):
+def test_second_network_is_refused(office, network, invoke):
     FILE.unlink()
     assert f"pcluster-ubuntu has the network {network['vpc']}" in configure(invoke, office, status=1)
     assert not FILE.exists()
 
 
-def test_a_cluster_lives_in_it_and_is_taken_away_and_it_stands_untouched(office, ec2, cloudformation, invoke):
+def test_cluster_in_it_is_deleted_and_the_network_kept(office, ec2, cloudformation, invoke):
     before = list_resources(REGION)
     configure(invoke, office)
     make_cluster("pcluster-ubuntu", office, cloudformation)
@@ -96,7 +96,7 @@ def test_a_cluster_lives_in_it_and_is_taken_away_and_it_stands_untouched(office,
     assert FILE.exists()
 
 
-def test_one_that_the_wizard_made_for_somebody_else_stands_too(network, ec2, invoke):
+def test_network_of_another_wizard_is_kept(network, ec2, invoke):
     ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     FILE.unlink()
     configure(invoke, network)
@@ -107,13 +107,13 @@ def test_one_that_the_wizard_made_for_somebody_else_stands_too(network, ec2, inv
     assert len(subnets(ec2, network)) == 2
 
 
-def test_the_clusters_own_network_is_taken_up_again_where_the_file_was_lost(network, ec2, invoke):
+def test_own_network_is_used_again_after_the_file_was_lost(network, ec2, invoke):
     FILE.unlink()
     configure(invoke, network)
     assert f"Deleted the network {network['vpc']}" in said(invoke("delete-network"))
 
 
-def test_a_network_that_nodes_cannot_boot_in_is_refused_with_all_reasons_and_no_file(office, ec2, invoke):
+def test_unusable_network_is_refused_with_all_reasons(office, ec2, invoke):
     ec2.modify_vpc_attribute(VpcId=office["vpc"], EnableDnsHostnames={"Value": False})
     ec2.modify_vpc_attribute(VpcId=office["vpc"], EnableDnsSupport={"Value": False})
     for table in office["main"], office["table"]:
@@ -129,7 +129,7 @@ def test_a_network_that_nodes_cannot_boot_in_is_refused_with_all_reasons_and_no_
     assert not FILE.exists()
 
 
-def test_compute_nodes_without_public_addresses_need_more_than_an_internet_gateway(office, ec2):
+def test_internet_gateway_needs_public_addresses(office, ec2):
     ec2.replace_route(
         RouteTableId=office["table"], DestinationCidrBlock="0.0.0.0/0", GatewayId=office["gateway"]
     )
@@ -139,7 +139,7 @@ def test_compute_nodes_without_public_addresses_need_more_than_an_internet_gatew
     assert existing_network.check_subnets(ec2, office["public"], office["private"]) == office["vpc"]
 
 
-def test_subnets_that_are_not_there_or_not_together_or_not_two_are_named(office, ec2):
+def test_missing_or_separate_subnets_are_named(office, ec2):
     with pytest.raises(ClusterError, match="--compute-subnet is subnet-00000000, which is not a subnet"):
         existing_network.check_subnets(ec2, office["public"], "subnet-00000000")
     with pytest.raises(ClusterError, match="Pass --head-node-subnet too"):
@@ -150,12 +150,12 @@ def test_subnets_that_are_not_there_or_not_together_or_not_two_are_named(office,
         existing_network.check_subnets(ec2, office["public"], foreign)
 
 
-def test_it_needs_the_key_pair_as_the_wizard_does(office, ec2, invoke):
+def test_key_pair_is_required(office, ec2, invoke):
     ec2.delete_key_pair(KeyName="pcluster-ubuntu")
     assert "invoke create-key-pair" in configure(invoke, office, status=1)
 
 
-def test_the_file_of_another_network_is_kept(office, network, invoke):
+def test_file_of_another_network_is_kept(office, network, invoke):
     before = FILE.read_text()
     assert "is for another network" in configure(invoke, office, status=1)
     assert FILE.read_text() == before == yaml.safe_dump(yaml.safe_load(before))

@@ -11,7 +11,7 @@ from slurm_cluster.errors import ClusterError
 from tests.support import ROOT
 
 
-def test_a_file_is_replaced_whole_and_has_its_mode_from_the_start():
+def test_file_is_replaced_atomically_with_its_mode():
     files.write_file(Path("f"), "old", mode=0o600)
     files.write_file(Path("f"), "new\r\n\u00e9", mode=0o600)
     assert Path("f").read_bytes() == "new\r\n\u00e9".encode()
@@ -19,7 +19,7 @@ def test_a_file_is_replaced_whole_and_has_its_mode_from_the_start():
     assert os.listdir() == ["f"]
 
 
-def test_a_full_disk_leaves_what_was_there(monkeypatch):
+def test_full_disk_keeps_the_old_file(monkeypatch):
     files.write_file(Path("f"), "old")
 
     def full(*_):
@@ -32,7 +32,7 @@ def test_a_full_disk_leaves_what_was_there(monkeypatch):
     assert os.listdir() == ["f"]
 
 
-def test_files_of_other_programs_beside_it_stay():
+def test_files_of_other_programs_are_kept():
     others = [".f.swp", ".f.bak", ".f.orig", ".slurm-cluster-f.partial", ".slurm-cluster-g.abcd1234.partial"]
     for name in others:
         Path(name).write_text("mine")
@@ -40,7 +40,7 @@ def test_files_of_other_programs_beside_it_stay():
     assert sorted(os.listdir()) == sorted([*others, "f"])
 
 
-def test_a_fifo_beside_it_neither_blocks_nor_goes():
+def test_fifo_neither_blocks_nor_is_removed():
     os.mkfifo(".f.fifo")
     os.mkfifo(".slurm-cluster-f.abcd1234.partial")
     code = "from pathlib import Path; from slurm_cluster import files; files.write_file(Path('f'), 'text')"
@@ -50,13 +50,13 @@ def test_a_fifo_beside_it_neither_blocks_nor_goes():
     assert sorted(os.listdir()) == [".f.fifo", ".slurm-cluster-f.abcd1234.partial", "f"]
 
 
-def test_a_temporary_file_that_a_killed_process_left_is_removed():
+def test_leftover_of_a_killed_process_is_removed():
     Path(".slurm-cluster-f.abcd1234.partial").write_text("half a key")
     files.write_file(Path("f"), "text")
     assert os.listdir() == ["f"]
 
 
-def test_what_cannot_be_read_or_written_is_named():
+def test_unreadable_or_unwritable_files_are_named():
     with pytest.raises(ClusterError, match=r"Cannot read absent: No such file"):
         files.read_text(Path("absent"))
     Path("file").write_text("")

@@ -34,7 +34,7 @@ def slow(account, monkeypatch):
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 300)
 
 
-def test_creating_a_cluster(network, cloudformation, slow):
+def test_interrupt_create_cluster(network, cloudformation, slow):
     make_cluster("pcluster-ubuntu", network, cloudformation)
     assert interrupted("create-cluster", "CREATE_IN_PROGRESS")[-1] == SENTENCE
     assert (
@@ -43,16 +43,16 @@ def test_creating_a_cluster(network, cloudformation, slow):
     )
 
 
-def test_deleting_a_cluster(cluster, cloudformation, slow):
+def test_interrupt_delete_cluster(cluster, cloudformation, slow):
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
     assert interrupted("delete-cluster --yes", "DELETE_IN_PROGRESS")[-1] == SENTENCE
 
 
-def test_deleting_the_network(network, slow):
+def test_interrupt_delete_network(network, slow):
     assert interrupted("delete-network", "DELETE_IN_PROGRESS")[-1] == SENTENCE
 
 
-def test_waiting_until_an_instance_is_terminated(cluster, project, ec2, monkeypatch):
+def test_interrupt_disconnect_uqle(cluster, project, ec2, monkeypatch):
     place = find_launch_target(project)
     script = uqle_instance.render_user_data(place, "/shared")
     uqle_instance.launch_instance(
@@ -62,14 +62,14 @@ def test_waiting_until_an_instance_is_terminated(cluster, project, ec2, monkeypa
     assert interrupted("disconnect-uqle", "shutting-down, to be terminated")[-1] == SENTENCE
 
 
-def test_pausing_and_resuming(cluster, monkeypatch):
+def test_interrupt_pause_and_resume(cluster, monkeypatch):
     start_fleet("pcluster-ubuntu")
     monkeypatch.setattr(fleet, "NEXT_STATUS", {})
     assert interrupted("pause", "STOP_REQUESTED, to be STOPPED")[-1] == SENTENCE
     assert interrupted("resume", "START_REQUESTED, to be RUNNING")[-1] == SENTENCE
 
 
-def test_taking_everything_away_stops_at_each_part(
+def test_interrupt_each_part_of_down(
     cluster, network, ec2, cloudformation, invoke, slow, monkeypatch
 ):
     """Ctrl-C ends `down` at once, with status 130, and nothing after the part that it interrupts is done."""
@@ -101,7 +101,7 @@ def test_taking_everything_away_stops_at_each_part(
     assert what_all_deletes() == {"secret"}
 
 
-def test_the_question_of_down_is_answered_by_ctrl_c(cluster, cloudformation):
+def test_interrupt_the_question_of_down(cluster, cloudformation):
     terminal = Terminal([*INVOKE, "down", "--all"])
     terminal.wait_for("to go on: ")
     time.sleep(0.5)  # a Ctrl-C between the prompt and the reading of the answer is lost in Python's readline
@@ -122,7 +122,7 @@ def what_all_deletes():
     return {name for name, exists in (("bucket", ours), ("secret", secrets)) if exists}
 
 
-def test_down_stops_when_the_networks_stack_may_not_be_deleted(network, ec2, invoke):
+def test_down_stops_when_delete_stack_is_denied(network, ec2, invoke):
     assert invoke("upload-bootstrap").returncode == 0
     assert invoke("create-jwt-key").returncode == 0
     denied = faults.fail_with_error(
@@ -137,7 +137,7 @@ def test_down_stops_when_the_networks_stack_may_not_be_deleted(network, ec2, inv
     assert ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"]
 
 
-def test_the_wizard_says_what_it_leaves(key_pair, ec2, slow):
+def test_interrupted_wizard_names_its_vpc(key_pair, ec2, slow):
     lines = interrupted("configure", "IN_PROGRESS  ")
     [vpc] = [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]]
     told = " ".join(line.strip() for line in lines[-2:])  # which a terminal folds
@@ -147,7 +147,7 @@ def test_the_wizard_says_what_it_leaves(key_pair, ec2, slow):
     )
 
 
-def test_an_outside_command_ends_with_its_task(network, cluster, monkeypatch):
+def test_interrupt_ends_the_outside_command(network, cluster, monkeypatch):
     """pcluster is asked to delete, and answers when Ctrl-C comes already."""
     assert interrupted("delete-cluster --yes", r"\$ pcluster delete-cluster [^\r]*\r\n")[-1].endswith(
         SENTENCE

@@ -6,7 +6,7 @@ from slurm_cluster.steps.uqle import find_launch_target
 
 
 @pytest.mark.usefixtures("cluster")
-def test_the_jump_host_is_the_uqle_machine_or_else_the_head_node(project, ec2, cloudformation):
+def test_jump_host_is_the_uqle_machine_or_else_the_head_node(project, ec2, cloudformation):
     cluster = stack.require_cluster(cloudformation, project.cluster)
     instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
     [head_node] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]

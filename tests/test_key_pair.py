@@ -7,7 +7,7 @@ from slurm_cluster.aws import key_pair
 from slurm_cluster.errors import ClusterError
 
 
-def test_the_pair_is_ed25519_and_its_private_half_is_here_for_its_owner_alone(ec2):
+def test_key_is_ed25519_and_readable_by_its_owner_only(ec2):
     key_pair.create_key_pair(ec2, "one")
     known = key_pair.require_key_pair(ec2, "one")
     path = key_pair.get_private_key_path("one")
@@ -18,14 +18,14 @@ def test_the_pair_is_ed25519_and_its_private_half_is_here_for_its_owner_alone(ec
     key_pair.check_key_pair(known, path)
 
 
-def test_making_it_again_changes_nothing(ec2):
+def test_creating_again_changes_nothing(ec2):
     key_pair.create_key_pair(ec2, "one")
     before = key_pair.get_private_key_path("one").read_bytes()
     assert "nothing to do" in key_pair.create_key_pair(ec2, "one")
     assert key_pair.get_private_key_path("one").read_bytes() == before
 
 
-def test_a_run_that_was_killed_before_the_import_is_taken_up(ec2):
+def test_run_after_a_kill_completes_the_import(ec2):
     key_pair.create_key_pair(ec2, "one")
     before = key_pair.get_private_key_path("one").read_bytes()
     ec2.delete_key_pair(KeyName="one")
@@ -34,20 +34,20 @@ def test_a_run_that_was_killed_before_the_import_is_taken_up(ec2):
     assert key_pair.find_key_pair(ec2, "one")
 
 
-def test_a_pair_whose_private_half_is_elsewhere_is_refused(ec2):
+def test_key_pair_without_its_private_key_here_is_refused(ec2):
     key_pair.create_key_pair(ec2, "one")
     key_pair.get_private_key_path("one").unlink()
     with pytest.raises(ClusterError, match="its private key is not in"):
         key_pair.create_key_pair(ec2, "one")
 
 
-def test_an_rsa_pair_is_refused(ec2):
+def test_rsa_pair_is_refused(ec2):
     ec2.create_key_pair(KeyName="one", KeyType="rsa")
     with pytest.raises(ClusterError, match="is rsa, and ParallelCluster takes only ed25519"):
         key_pair.create_key_pair(ec2, "one")
 
 
-def test_a_file_that_holds_something_else_is_refused_and_kept(ec2):
+def test_file_with_other_content_is_refused_and_kept(ec2):
     path = key_pair.get_private_key_path("one")
     path.parent.mkdir()
     path.write_text("something precious")
@@ -57,7 +57,7 @@ def test_a_file_that_holds_something_else_is_refused_and_kept(ec2):
     assert key_pair.find_key_pair(ec2, "one") is None
 
 
-def test_the_private_half_of_another_pair_is_noticed(ec2):
+def test_private_key_of_another_pair_is_refused(ec2):
     key_pair.create_key_pair(ec2, "one")
     key_pair.create_key_pair(ec2, "two")
     known = key_pair.require_key_pair(ec2, "one") | {
@@ -67,7 +67,7 @@ def test_the_private_half_of_another_pair_is_noticed(ec2):
         key_pair.check_key_pair(known, key_pair.get_private_key_path("one"))
 
 
-def test_a_pair_that_is_not_there_says_how_to_make_it(ec2):
+def test_missing_key_pair_names_the_next_step(ec2):
     with pytest.raises(ClusterError, match="invoke create-key-pair"):
         key_pair.require_key_pair(ec2, "one")
 
@@ -81,7 +81,7 @@ def own_key(passphrase="", kind="ed25519"):
 
 
 @pytest.mark.parametrize("passphrase", ["", "open sesame"])
-def test_a_key_of_the_persons_own_is_imported_and_its_private_half_found_without_a_copy(ec2, passphrase):
+def test_own_key_is_imported_and_linked(ec2, passphrase):
     public = own_key(passphrase)
     assert "Imported" in key_pair.import_key_pair(ec2, "one", public)
     path = key_pair.get_private_key_path("one")
@@ -93,7 +93,7 @@ def test_a_key_of_the_persons_own_is_imported_and_its_private_half_found_without
     key_pair.import_key_pair(ec2, "one", public)
 
 
-def test_a_private_half_that_is_elsewhere_is_told_where_to_go(ec2):
+def test_missing_private_key_names_its_path(ec2):
     public = own_key()
     public.with_suffix("").unlink()
     path = key_pair.get_private_key_path("one")
@@ -103,7 +103,7 @@ def test_a_private_half_that_is_elsewhere_is_told_where_to_go(ec2):
         key_pair.create_key_pair(ec2, "one")
 
 
-def test_what_is_no_ed25519_public_key_is_refused_before_anything_is_imported(ec2):
+def test_other_public_keys_are_refused_before_the_import(ec2):
     public = own_key()
     for file, reason in [
         (own_key(kind="rsa"), "is not an ed25519 key"),
@@ -116,7 +116,7 @@ def test_what_is_no_ed25519_public_key_is_refused_before_anything_is_imported(ec
     assert not key_pair.get_private_key_path("one").is_symlink()
 
 
-def test_another_key_of_the_name_is_kept_in_ec2_and_here(ec2):
+def test_existing_keys_of_that_name_are_kept(ec2):
     key_pair.create_key_pair(ec2, "one")
     before, public = key_pair.get_private_key_path("one").read_bytes(), own_key()
     with pytest.raises(ClusterError, match="EC2 has another key as one"):
@@ -128,7 +128,7 @@ def test_another_key_of_the_name_is_kept_in_ec2_and_here(ec2):
     assert key_pair.find_key_pair(ec2, "one") is None
 
 
-def test_a_link_that_cannot_be_made_is_a_sentence(ec2):
+def test_failed_link_is_reported(ec2):
     public = own_key()
     key_pair.get_private_key_path("one").symlink_to("nowhere")
     with pytest.raises(ClusterError, match="cannot be linked"):

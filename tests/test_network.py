@@ -11,12 +11,12 @@ def efs(project):
     return project.efs
 
 
-def test_the_network_is_found_by_its_tag(ec2, cloudformation, network):
+def test_network_is_found_by_tag(ec2, cloudformation, network):
     found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
     assert found == (network["vpc"], ["parallelclusternetworking-pubpriv-20261124000000"])
 
 
-def test_the_wizards_stack_of_another_network_is_left_alone(ec2, cloudformation, network):
+def test_stack_of_another_network_is_ignored(ec2, cloudformation, network):
     other = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     cloudformation.create_stack(
         StackName="parallelclusternetworking-pub-other",
@@ -28,7 +28,7 @@ def test_the_wizards_stack_of_another_network_is_left_alone(ec2, cloudformation,
     ]
 
 
-def test_a_network_made_by_hand_is_found_by_the_wizards_stack_of_the_subnet(ec2, cloudformation, network):
+def test_untagged_network_is_found_by_its_stack(ec2, cloudformation, network):
     ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     assert networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None) is None
     assert (
@@ -36,25 +36,25 @@ def test_a_network_made_by_hand_is_found_by_the_wizards_stack_of_the_subnet(ec2,
     )
 
 
-def test_another_clusters_network_is_not_found_although_the_files_name_its_subnet(
+def test_network_of_another_cluster_is_not_found(
     ec2, cloudformation, network
 ):
     assert networks.find_network(ec2, cloudformation, "second", network["public"]) is None
 
 
-def test_a_network_that_the_wizard_did_not_make_is_not_found(ec2, cloudformation):
+def test_network_without_wizard_stack_is_not_found(ec2, cloudformation):
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
     assert networks.find_network(ec2, cloudformation, "pcluster-ubuntu", subnet) is None
 
 
-def test_an_unused_network_may_go(ec2, cloudformation, efs, network):
+def test_unused_network_may_be_deleted(ec2, cloudformation, efs, network):
     found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
     assert networks.list_foreign_resources(ec2, cloudformation, found) == []
     networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
 
-def test_what_else_is_in_the_network_is_named(ec2, cloudformation, efs, network):
+def test_foreign_resources_are_named(ec2, cloudformation, efs, network):
     found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
     group = ec2.create_security_group(GroupName="g", Description="d", VpcId=network["vpc"])["GroupId"]
     subnet = ec2.create_subnet(VpcId=network["vpc"], CidrBlock="10.0.200.0/24")["Subnet"]["SubnetId"]
@@ -66,7 +66,7 @@ def test_what_else_is_in_the_network_is_named(ec2, cloudformation, efs, network)
         networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
 
-def test_the_network_stays_while_its_cluster_or_another_one_is_in_it(ec2, cloudformation, efs, network):
+def test_network_with_a_cluster_is_not_deleted(ec2, cloudformation, efs, network):
     found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
     make_cluster("second", network, cloudformation)
     with pytest.raises(ClusterError, match="the wizard did not create it"):
@@ -76,6 +76,6 @@ def test_the_network_stays_while_its_cluster_or_another_one_is_in_it(ec2, cloudf
         networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
 
-def test_networks_of_other_regions_are_not_seen(network):
+def test_other_regions_are_ignored(network):
     ec2 = client("ec2", "us-east-1")
     assert networks.list_cluster_vpcs(ec2, "pcluster-ubuntu") == []

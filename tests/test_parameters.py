@@ -11,14 +11,14 @@ from tests.support.valid_files import GOOD_PARAMETERS as GOOD
 FILE = Path("config-parameters.json")
 
 
-def test_the_rules_the_example_and_the_template_have_the_same_names():
+def test_rules_example_and_template_have_the_same_names():
     example = json.loads((ROOT / "config-parameters.example.json").read_text())
     assert list(example) == list(parameters.RULES)
     assert template.find_names((ROOT / "config.template.yml").read_text()) == set(example)
     assert all(parameters.is_placeholder(value) for value in example.values())
 
 
-def test_good_values_pass():
+def test_valid_values_pass():
     parameters.validate_parameters(GOOD, set(GOOD), FILE)
     parameters.validate_parameters(
         GOOD | {"BOOTSTRAP_BUCKET": "", "SLURM_JWT_POLICY": "", "SLURM_JWT_KEY": "k" * 32}, set(GOOD), FILE
@@ -49,7 +49,7 @@ def test_good_values_pass():
         ("SSH_FROM", "2001:db8::/32"),
     ],
 )
-def test_a_value_that_cannot_be_is_named_with_what_is_allowed(name, value):
+def test_invalid_value_is_named_with_what_is_allowed(name, value):
     with pytest.raises(ClusterError) as error:
         parameters.validate_parameters(GOOD | {name: value}, set(GOOD), FILE)
     assert f"config-parameters.json: {name} is " in str(error.value)
@@ -57,17 +57,17 @@ def test_a_value_that_cannot_be_is_named_with_what_is_allowed(name, value):
 
 
 @pytest.mark.parametrize("value", ["203.0.113.7/32", "0.0.0.0/0", "10.0.0.0/8", "pl-0123456789abcdef0"])
-def test_one_network_or_prefix_list_may_reach_ssh(value):
+def test_ssh_source_is_one_network_or_prefix_list(value):
     parameters.validate_parameters(GOOD | {"SSH_FROM": value}, set(GOOD), FILE)
 
 
-def test_a_key_of_another_form_is_not_shown():
+def test_invalid_key_is_not_shown():
     with pytest.raises(ClusterError) as error:
         parameters.validate_parameters(GOOD | {"SLURM_JWT_KEY": "too-short-a-key"}, set(GOOD), FILE)
     assert "too-short-a-key" not in str(error.value)
 
 
-def test_all_missing_and_unknown_names_are_named_at_once():
+def test_all_missing_and_unknown_names_are_listed():
     values = {name: value for name, value in GOOD.items() if name not in ("AWS_REGION", "SSH_FROM")} | {
         "REGION": "x"
     }
@@ -97,7 +97,7 @@ def test_all_missing_and_unknown_names_are_named_at_once():
         ('\ufeff{"A": "1"}', "is not JSON"),
     ],
 )
-def test_a_file_that_chevron_cannot_read_or_reads_otherwise_is_refused_in_a_sentence(text, named):
+def test_file_that_chevron_reads_differently_is_refused(text, named):
     FILE.write_text(text)
     with pytest.raises(ClusterError, match=named) as error:
         parameters.read_parameters(FILE)
@@ -105,18 +105,18 @@ def test_a_file_that_chevron_cannot_read_or_reads_otherwise_is_refused_in_a_sent
     assert "\n" not in str(error.value)
 
 
-def test_a_file_that_is_not_text_is_refused():
+def test_binary_file_is_refused():
     FILE.write_bytes(b'{"A": "\xff"}')
     with pytest.raises(ClusterError, match="not UTF-8"):
         parameters.read_parameters(FILE)
 
 
-def test_a_file_that_is_not_there_is_told_how_to_make():
+def test_missing_file_names_the_next_step():
     with pytest.raises(ClusterError, match="invoke fill-parameters"):
         parameters.read_parameters(FILE)
 
 
-def test_filling_fills_what_is_absent_empty_or_a_placeholder_and_keeps_the_rest():
+def test_filling_keeps_what_the_user_wrote():
     values = {
         "AWS_REGION": "",
         "SSH_KEY_PAIR": "<key>",
@@ -140,7 +140,7 @@ def test_filling_fills_what_is_absent_empty_or_a_placeholder_and_keeps_the_rest(
     ]
 
 
-def test_overwriting_replaces_what_a_person_wrote():
+def test_overwrite_replaces_what_the_user_wrote():
     filled, kept = parameters.merge_parameters(
         {"PUBLIC_SUBNET": "mine"}, {"PUBLIC_SUBNET": "theirs"}, overwrite=True
     )
@@ -148,13 +148,13 @@ def test_overwriting_replaces_what_a_person_wrote():
     assert kept == []
 
 
-def test_the_file_is_for_its_owner_alone():
+def test_file_is_readable_by_its_owner_only():
     parameters.write_parameters(FILE, GOOD)
     assert FILE.stat().st_mode & 0o777 == 0o600
     assert parameters.read_parameters(FILE) == GOOD
 
 
-def test_what_was_taken_away_is_forgotten_and_the_rest_kept():
+def test_deleted_values_are_cleared():
     parameters.write_parameters(FILE, GOOD)
     parameters.clear_values(FILE, [GOOD["PUBLIC_SUBNET"], GOOD["PRIVATE_SUBNET"]])
     assert parameters.read_parameters(FILE) == GOOD | {"PUBLIC_SUBNET": "", "PRIVATE_SUBNET": ""}

@@ -18,7 +18,7 @@ REFUSED = json.dumps(
 )
 
 
-def test_the_region_is_told_but_to_the_wizard_which_asks():
+def test_region_is_passed_except_to_the_wizard():
     assert (
         pcluster.build_command("list-clusters", region="eu-west-2")
         == "pcluster list-clusters --region eu-west-2"
@@ -26,12 +26,12 @@ def test_the_region_is_told_but_to_the_wizard_which_asks():
     assert pcluster.build_command("configure", "-c", "a b.yml") == "pcluster configure -c 'a b.yml'"
 
 
-def test_a_dry_run_that_succeeds_is_told_by_its_message():
+def test_successful_dry_run_is_recognized():
     assert pcluster.check_dry_run(SUCCEEDED, "") == []
     assert pcluster.check_dry_run("a warning of Python\n" + SUCCEEDED, "") == []
 
 
-def test_a_refusal_names_the_errors_first_in_lines_of_80_columns():
+def test_refusal_lists_errors_first_in_80_columns():
     with pytest.raises(ClusterError) as error:
         pcluster.check_dry_run(REFUSED, "")
     lines = str(error.value).splitlines()
@@ -44,10 +44,10 @@ def test_a_refusal_names_the_errors_first_in_lines_of_80_columns():
 @pytest.mark.parametrize(
     ("stdout", "stderr"), [("", "no credentials"), ("no credentials", ""), ("{broken", "no credentials")]
 )
-def test_whatever_it_says_is_passed_on(stdout, stderr):
+def test_unknown_output_is_passed_on(stdout, stderr):
     with pytest.raises(ClusterError, match="pcluster refused: no credentials"):
         pcluster.check_result(SimpleNamespace(ok=False, stdout=stdout, stderr=stderr))
 
 
-def test_success_says_nothing():
+def test_success_prints_nothing():
     pcluster.check_result(SimpleNamespace(ok=True, stdout="anything", stderr=""))

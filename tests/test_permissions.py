@@ -209,11 +209,11 @@ def actions(policy: dict) -> set[str]:
     return {action for statement in policy["Statement"] for action in as_list(statement["Action"])}
 
 
-def test_the_tasks_call_nothing_that_their_policy_does_not_allow(walked):
+def test_tasks_policy_allows_every_call(walked):
     assert refused(of_tasks(walked), TASKS) == []
 
 
-def test_the_tasks_policy_allows_nothing_that_no_task_calls(walked):
+def test_tasks_policy_allows_nothing_else(walked):
     called = {need.action for need in of_tasks(walked)}
     assert (
         sorted(action for action in actions(TASKS) if not any(is_match(action, each) for each in called))
@@ -228,11 +228,11 @@ def test_each_statement_of_the_tasks_policy_is_needed(walked):
         assert refused(asked, others), statement["Sid"]
 
 
-def test_pcluster_and_cloudformation_call_nothing_that_the_two_policies_do_not_allow(walked):
+def test_both_policies_allow_every_call_of_pcluster(walked):
     assert refused(of_pcluster(walked), TASKS, PCLUSTER) == []
 
 
-def test_pclusters_policy_allows_only_what_aws_documents_or_what_the_wizards_network_needs(walked):
+def test_pcluster_policy_stays_within_awss_documentation(walked):
     services = re.findall(r"^([a-z0-9-]+):((?:[ \w*]|\n )+)", DOCUMENTED, re.MULTILINE)
     documented = [f"{service}:{name}" for service, names in services for name in names.split()]
     called = {need.action for need in of_pcluster(walked)} | ROUTES
@@ -242,7 +242,7 @@ def test_pclusters_policy_allows_only_what_aws_documents_or_what_the_wizards_net
     assert sorted(undocumented - called) == []
 
 
-def test_pclusters_policy_covers_each_table_of_the_clusters_templates(walked):
+def test_pcluster_policy_covers_each_table_of_the_templates(walked):
     """CloudFormation makes them without a call that the walk could see, so their names come from the templates."""
     tables = [
         resource["Properties"]["TableName"]
@@ -258,7 +258,7 @@ def test_pclusters_policy_covers_each_table_of_the_clusters_templates(walked):
 
 
 @pytest.mark.parametrize("path", permissions.FILES)
-def test_the_policies_are_such_as_iam_takes(path):
+def test_policies_are_valid(path):
     policy = json.loads(path.read_text())
     assert len(json.dumps(policy, separators=(",", ":"))) <= LIMIT
     sids = [statement["Sid"] for statement in policy["Statement"]]
@@ -266,7 +266,7 @@ def test_the_policies_are_such_as_iam_takes(path):
     assert all(re.fullmatch(r"[A-Za-z0-9]+", sid) for sid in sids)
 
 
-def test_the_policies_name_the_cluster_or_its_tags_wherever_something_changes_that_is_the_clusters_own():
+def test_changes_are_restricted_to_the_clusters_names_or_tags():
     free = {"Look", "KeyPair", "Tag", "LaunchWith", "UbuntusImage", "ScriptsBucket", "NetworksStack"}
     for statement in TASKS["Statement"]:
         assert statement["Sid"] in free or "pcluster-ubuntu" in json.dumps(statement), statement["Sid"]
@@ -290,7 +290,7 @@ def told(**settings):
     return [(check.result, check.detail) for check in checks.check_permissions(Project(SETTINGS | settings))]
 
 
-def test_who_has_both_policies_lacks_nothing(person):
+def test_user_with_both_policies_lacks_nothing(person):
     for path in permissions.FILES:
         arn = person.create_policy(PolicyName=path.stem, PolicyDocument=path.read_text())["Policy"]["Arn"]
         person.attach_user_policy(UserName="person", PolicyArn=arn)
@@ -303,7 +303,7 @@ def test_who_has_both_policies_lacks_nothing(person):
     }  # the policies are for one cluster
 
 
-def test_what_is_missing_is_named(person):
+def test_missing_actions_are_named(person):
     lacking = json.loads((ROOT / "iam" / "permissions.json").read_text())
     lacking["Statement"] = [each for each in lacking["Statement"] if each["Sid"] != "Scripts"]
     person.put_user_policy(UserName="person", PolicyName="some", PolicyDocument=json.dumps(lacking))
@@ -311,11 +311,11 @@ def test_what_is_missing_is_named(person):
     assert told()[0] == ("WARN", f"{actions} missing; iam/permissions.json lists what is needed")
 
 
-def test_an_account_that_does_not_tell_is_unknown(account):
+def test_unreadable_permissions_are_unknown(account):
     assert [result for result, _ in told()] == ["UNKNOWN", "UNKNOWN"]
 
 
-def test_the_policies_of_an_assumed_role_are_those_of_the_role():
+def test_assumed_role_is_checked_as_its_role():
     assert (
         permissions.get_principal_arn("arn:aws:sts::123456789012:assumed-role/Admin/me")
         == "arn:aws:iam::123456789012:role/Admin"

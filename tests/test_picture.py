@@ -68,7 +68,7 @@ def launch(project, ec2, script=None):
     return uqle_instance.launch_instance(ec2, place, project.get_uqle_settings(), image, script)
 
 
-def test_where_nothing_stands_everything_is_missing(project):
+def test_empty_account_shows_everything_missing(project):
     page = read(project)
     assert row(page, "outside", "head node", "22, SSH") == ["missing invoke create-cluster"]
     assert row(page, "VPC") == row(page, "Mount point") == ["missing invoke create-cluster"]
@@ -76,13 +76,13 @@ def test_where_nothing_stands_everything_is_missing(project):
     assert page.text.count("missing") > 20
 
 
-def test_a_network_alone_is_drawn(network, project):
+def test_network_alone_is_drawn(network, project):
     text = read(project).text
     assert network["vpc"] in text
     assert network["private"] in text
 
 
-def test_a_cluster_without_its_machine_names_the_steps_that_are_missing(cluster, project):
+def test_cluster_without_machine_names_the_missing_steps(cluster, project):
     page = read(project)
     assert row(page, "missing", "All traffic") == [
         "All",
@@ -95,7 +95,7 @@ def test_a_cluster_without_its_machine_names_the_steps_that_are_missing(cluster,
     ]
 
 
-def test_the_inbound_rules_are_those_that_ec2_answers(connected, cluster, project, ec2):
+def test_inbound_rules_are_ec2s(connected, cluster, project, ec2):
     rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [cluster["group"]]}])[
         "SecurityGroupRules"
     ]
@@ -115,7 +115,7 @@ def test_the_inbound_rules_are_those_that_ec2_answers(connected, cluster, projec
     assert row(page, "outside", "head node", "8082, Slurm REST API") == ["no rule, as intended"]
 
 
-def test_the_network_settings_are_the_instances(connected, cluster, network, project, ec2):
+def test_network_settings_are_the_machines(connected, cluster, network, project, ec2):
     address = uqle_instance.find_instance(ec2, "pcluster-ubuntu")["PublicIpAddress"]
     page = read(project)
     assert row(page, "VPC") == [f"{network['vpc']} ParallelClusterVPC-20261124000000, 10.0.0.0/16"]
@@ -126,7 +126,7 @@ def test_the_network_settings_are_the_instances(connected, cluster, network, pro
     )
 
 
-def test_the_file_system_settings_are_those_of_the_user_data_and_the_mount_target(connected, project):
+def test_file_system_settings_match_user_data_and_mount_target(connected, project):
     page, file_system = read(project), find_launch_target(project).file_system
     target = project.efs.describe_mount_targets(FileSystemId=file_system)["MountTargets"][0]
     assert row(page, "File system")[0].startswith(file_system)
@@ -141,7 +141,7 @@ def test_the_file_system_settings_are_those_of_the_user_data_and_the_mount_targe
     assert mounts == f"✓ Yes: its user data mounts {file_system}"
 
 
-def test_the_console_wizards_own_user_data_is_read_too(cluster, project, ec2):
+def test_user_data_of_the_console_wizard_is_read(cluster, project, ec2):
     file_system = find_launch_target(project).file_system
     launch(
         project,
@@ -151,7 +151,7 @@ def test_the_console_wizards_own_user_data_is_read_too(cluster, project, ec2):
     assert row(read(project), "Mount point") == ["/mnt/efs/fs1"]
 
 
-def test_a_machine_that_mounts_something_else_or_is_in_other_groups_is_not_taken_for_right(
+def test_wrong_mount_or_groups_are_not_shown_as_right(
     cluster, network, project, ec2
 ):
     instance = launch(project, ec2, "#!/bin/sh\n")
@@ -171,7 +171,7 @@ def test_a_machine_that_mounts_something_else_or_is_in_other_groups_is_not_taken
     ]
 
 
-def test_a_rule_that_was_taken_away_is_missing(connected, cluster, project, ec2):
+def test_removed_rule_is_missing(connected, cluster, project, ec2):
     security_groups.remove_self_rule(ec2, cluster["group"])
     page = read(project)
     assert row(page, "UQLE instance", "head node") == [
@@ -184,28 +184,28 @@ def test_a_rule_that_was_taken_away_is_missing(connected, cluster, project, ec2)
     ]
 
 
-def test_a_rest_api_that_is_open_to_the_world_is_said(connected, cluster, project, ec2):
+def test_public_rest_api_is_reported(connected, cluster, project, ec2):
     everybody = {"IpProtocol": "tcp", "FromPort": 8000, "ToPort": 9000, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
     ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[everybody])
     [said] = row(read(project), "0.0.0.0/0 (anyone)", "head node", "8082, Slurm REST API")
     assert re.fullmatch(r"open delete rule sgr-\w+", said)
 
 
-def test_a_rule_for_the_networks_addresses_admits_its_machines(cluster, project, ec2):
+def test_rule_for_the_networks_range_admits_its_machines(cluster, project, ec2):
     launch(project, ec2)
     inside = {"IpProtocol": "tcp", "FromPort": 8082, "ToPort": 8082, "IpRanges": [{"CidrIp": "10.0.0.0/16"}]}
     ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[inside])
     assert row(read(project), "UQLE instance", "head node")[1].startswith("sgr-")
 
 
-def test_a_stopped_machine_has_no_address_and_says_why(connected, project, ec2, monkeypatch):
+def test_stopped_machine_shows_why_it_has_no_address(connected, project, ec2, monkeypatch):
     found = {**uqle_instance.find_instance(ec2, "pcluster-ubuntu"), "State": {"Name": "stopped"}}
     del found["PublicIpAddress"]
     monkeypatch.setattr(uqle_instance, "find_instance", lambda *_: found)
     assert row(read(project), "Auto-assign public IP") == ["No address while the instance is stopped"]
 
 
-def test_nothing_in_names_and_tags_can_run(connected, network, project, ec2):
+def test_names_and_tags_cannot_run(connected, network, project, ec2):
     for thing in (network["vpc"], network["public"], network["private"], connected):
         ec2.create_tags(Resources=[thing], Tags=[{"Key": "Name", "Value": HOSTILE}])
     project.efs.tag_resource(
@@ -217,14 +217,14 @@ def test_nothing_in_names_and_tags_can_run(connected, network, project, ec2):
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
 
 
-def test_no_value_is_cut_within_a_character_that_is_escaped(connected, network, project, ec2):
+def test_values_are_not_cut_inside_an_escape(connected, network, project, ec2):
     ec2.create_tags(Resources=[network["private"]], Tags=[{"Key": "Name", "Value": "<" * 100}])
     page = picture.render_page(project)
     assert f"{'&lt;' * 26}…" in page
     assert not re.search(r"&(?!(lt|gt|amp|#34|#39);)", page)
 
 
-def test_the_page_needs_nothing_else_and_forbids_the_rest(connected, project):
+def test_page_is_self_contained(connected, project):
     page = read(project)
     [policy] = [
         attributes["content"]
@@ -246,7 +246,7 @@ def test_two_clusters_are_not_mixed_up(connected, network, project, cloudformati
     assert group not in read(project).text
 
 
-def test_what_differs_from_run_to_run_is_made_the_same_and_stays_distinct():
+def test_normalized_values_stay_distinct():
     runs = [
         "sg-1111111111aaaaaaa x-HeadNodeSecurityGroup-ABCDEFGHIJKL sg-2222222222b sg-1111111111aaaaaaa fs-12345678 10.0.0.8",
         "sg-9999999999aaaaaaa x-HeadNodeSecurityGroup-ZYXWVUTSRQPO sg-8888888888b sg-9999999999aaaaaaa fs-87654321 10.0.0.7",

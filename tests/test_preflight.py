@@ -27,11 +27,11 @@ def check(project, config):
     preflight.check_configuration(FILE, "one", "eu-west-2", project.s3)
 
 
-def test_a_whole_configuration_passes(project, config):
+def test_complete_configuration_passes(project, config):
     check(project, config)
 
 
-def test_a_queue_or_head_node_that_may_not_read_its_scripts_is_named(project, config):
+def test_node_without_access_to_its_scripts_is_named(project, config):
     config["Scheduling"]["SlurmQueues"][0]["Iam"]["S3Access"] = []
     config["HeadNode"]["Iam"]["S3Access"][0]["BucketName"] = "other"
     with pytest.raises(ClusterError) as error:
@@ -40,13 +40,13 @@ def test_a_queue_or_head_node_that_may_not_read_its_scripts_is_named(project, co
     assert "queue queue1 may not read s3://" in str(error.value)
 
 
-def test_a_sequence_of_scripts_is_looked_at_too(project, config):
+def test_sequence_of_scripts_is_checked(project, config):
     config["HeadNode"]["CustomActions"]["OnNodeConfigured"] = {"Sequence": [{"Script": "s3://other/x.sh"}]}
     with pytest.raises(ClusterError, match="may not read s3://other/x.sh"):
         check(project, config)
 
 
-def test_a_script_that_is_not_there_is_named(project, config):
+def test_missing_script_is_named(project, config):
     uri = config["HeadNode"]["CustomActions"]["OnNodeStart"]["Script"]
     project.s3.delete_object(Bucket=project.bucket, Key=uri.split("/", 3)[3])
     with pytest.raises(ClusterError, match=uri):
@@ -54,12 +54,12 @@ def test_a_script_that_is_not_there_is_named(project, config):
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "a: ["])
-def test_a_file_that_is_no_configuration_is_refused(project, text):
+def test_file_without_configuration_is_refused(project, text):
     with pytest.raises(ClusterError, match=r"config.yml"):
         check(project, text)
 
 
-def test_a_configuration_of_another_region_is_refused(project, config):
+def test_configuration_of_another_region_is_refused(project, config):
     config["Region"] = "us-east-1"
     with pytest.raises(
         ClusterError, match='Region in config.yml is "us-east-1", and this command is for eu-west-2'
@@ -67,6 +67,6 @@ def test_a_configuration_of_another_region_is_refused(project, config):
         check(project, config)
 
 
-def test_a_configuration_that_is_not_there_is_told_how_to_make(project):
+def test_missing_configuration_names_the_next_step(project):
     with pytest.raises(ClusterError, match="invoke render"):
         preflight.check_configuration(FILE, "one", "eu-west-2", project.s3)

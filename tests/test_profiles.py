@@ -93,7 +93,7 @@ def signed_in(until):
     file.write_text(json.dumps({"accessToken": "token", "expiresAt": until}))
 
 
-def test_a_role_of_a_profile_is_assumed_by_us_and_by_pcluster(cluster, asked, tmp_path):
+def test_profiles_role_is_assumed_by_tasks_and_pcluster(cluster, asked, tmp_path):
     environment = profile("admin", tmp_path)
     assert "as arn:aws:sts::123456789012:assumed-role/admin/me" in invoke("check", **environment).stdout
     asked.unlink()
@@ -102,7 +102,7 @@ def test_a_role_of_a_profile_is_assumed_by_us_and_by_pcluster(cluster, asked, tm
     assert "/pcluster update-compute-fleet" in asked.read_text().splitlines()[1]
 
 
-def test_an_sso_session_is_used_by_us_and_by_pcluster(cluster, asked, portal, tmp_path):
+def test_sso_session_is_used_by_tasks_and_pcluster(cluster, asked, portal, tmp_path):
     signed_in("2099-01-01T00:00:00Z")
     environment = profile(
         "corporate", tmp_path, AWS_ENDPOINT_URL_SSO=f"http://127.0.0.1:{portal.server_port}"
@@ -112,7 +112,7 @@ def test_an_sso_session_is_used_by_us_and_by_pcluster(cluster, asked, portal, tm
     assert portal.asked == [(path, "token"), (path, "token")]
 
 
-def test_an_sso_session_that_ran_out_is_a_sentence(account, asked, tmp_path):
+def test_expired_sso_session_is_reported(account, asked, tmp_path):
     signed_in("2020-01-01T00:00:00Z")
     printed = said(invoke("create-jwt-key", **profile("corporate", tmp_path)), 1)
     assert "The AWS SSO session has expired. Run `aws sso login`" in printed

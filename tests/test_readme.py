@@ -34,18 +34,18 @@ def find_tasks(document):
     return set(re.findall(r"invoke (?:-R |-r \S+ )?([a-z][a-z-]+)", document)) - {"list", "help", "TASK"}
 
 
-def test_every_task_is_in_the_readme_and_every_task_in_the_documents_exists(tasks):
+def test_readme_names_every_task(tasks):
     assert find_tasks(README) == tasks.keys()
     for path, document in DOCS.items():
         assert find_tasks(document) <= tasks.keys(), path
 
 
-def test_every_setting_is_in_the_table_of_the_configuration():
+def test_configuration_lists_every_setting():
     documented = re.findall(r"^\| `([a-z_.]+)` \|", CONFIGURATION, re.MULTILINE)
     assert [name.replace(".", "_") for name in documented] == list(settings.SETTING_NAMES)
 
 
-def test_every_task_says_what_it_does_in_a_line_and_explains_each_flag_with_its_default(tasks):
+def test_every_flag_is_explained_with_its_default(tasks):
     for name, task in tasks.items():
         assert task.__doc__.splitlines()[0].endswith(".")
         for argument in task.get_arguments():
@@ -53,7 +53,7 @@ def test_every_task_says_what_it_does_in_a_line_and_explains_each_flag_with_its_
             assert "(default: " in argument.help
 
 
-def test_every_task_says_what_it_changes_and_costs_how_to_undo_it_and_gives_an_example_that_parses(tasks):
+def test_every_task_says_changes_costs_undo_and_example(tasks):
     collection = Collection(*tasks.values())
     for name, task in tasks.items():
         first, blank, *rest = inspect.getdoc(task).splitlines()
@@ -68,18 +68,18 @@ def test_every_task_says_what_it_changes_and_costs_how_to_undo_it_and_gives_an_e
             assert undo in tasks
 
 
-def test_every_parameter_is_in_the_readmes_table_in_the_examples_order():
+def test_readme_lists_every_parameter_in_order():
     assert re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE) == list(parameters.RULES)
 
 
-def test_every_status_of_the_boot_scripts_is_in_the_table_of_the_troubleshooting():
+def test_troubleshooting_lists_every_boot_script_status():
     listed = set(re.findall(r"^\| (\d\d) \|", TROUBLESHOOTING, re.MULTILINE))
     scripts = [ROOT / "bootstrap" / f"on_node_{name}_ubuntu.sh" for name in ("start", "configured")]
     used = {status for script in scripts for status in re.findall(r"\bdie (\d+) ", script.read_text())}
     assert used == listed
 
 
-def test_every_step_that_the_rehearsal_walks_shows_its_output():
+def test_every_rehearsed_step_shows_its_output():
     shown = [block["task"] for block in readme_outputs.BLOCK.finditer(README)]
     walked = [step.task.split()[0] for step in [*rehearsal.STEPS, rehearsal.TEARDOWN]]
     assert set(shown) == set(walked)
@@ -91,7 +91,7 @@ def test_every_step_that_the_rehearsal_walks_shows_its_output():
         assert len(re.findall("^<!-- output: .*-->$", document, re.MULTILINE)) == len(blocks), path
 
 
-def test_each_symptom_is_shown_by_a_test_that_exists_or_has_a_source():
+def test_each_symptom_has_a_test_or_a_source():
     assert TROUBLESHOOTING.startswith("# When something goes wrong\n")
     symptoms = re.split(r"(?m)^(?=## )", TROUBLESHOOTING)[1:]
     assert len(symptoms) >= 12
@@ -106,7 +106,7 @@ def find_anchors(document):
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-def test_files_and_sections_that_the_documents_link_to_exist():
+def test_links_lead_to_files_and_sections():
     for path, document in DOCS.items():
         for file, anchor in re.findall(r"\]\((?!https?:)([^)# ]*)#?([^) ]*)", document):
             target = (path.parent / file).resolve() if file else path
@@ -114,12 +114,12 @@ def test_files_and_sections_that_the_documents_link_to_exist():
             assert not anchor or anchor in find_anchors(DOCS[target]), f"{path.name}: {file}#{anchor}"
 
 
-def test_every_document_is_linked_in_the_readme():
+def test_readme_links_every_document():
     linked = {(ROOT / file).resolve() for file in re.findall(r"\]\((?!https?:)([^)# ]+)", README)}
     assert DOCS.keys() - {ROOT / "README.md"} <= linked
 
 
-def test_every_command_that_the_readme_gives_by_hand_is_in_the_procedure():
+def test_procedure_contains_the_readmes_by_hand_commands():
     steps = re.findall(r"\*\*By hand:\*\*.*?(?=\n\n)", README, re.DOTALL)
     commands = [
         command
@@ -132,7 +132,7 @@ def test_every_command_that_the_readme_gives_by_hand_is_in_the_procedure():
         assert command in BY_HAND
 
 
-def test_ids_and_addresses_of_one_rehearsal_are_not_in_the_outputs():
+def test_outputs_contain_no_ids_of_one_rehearsal():
     transcript = (
         "=== invoke status\nvpc-1111111111aaaaaaa in /tmp/sandbox-home-x/.ssh at 203.0.113.4, SSH from 203.0.113.7/32\n"
         "  0:00  CREATE_IN_PROGRESS  1 of 2 resources  A\n  0:07  CREATE_COMPLETE  2 of 2 resources  A\n\nstep   time\n"
@@ -146,7 +146,7 @@ def test_ids_and_addresses_of_one_rehearsal_are_not_in_the_outputs():
     ]
 
 
-def test_no_line_of_the_repository_names_an_absolute_path_or_an_index():
+def test_repository_names_no_absolute_path_or_index():
     for name in ("pyproject.toml", "requirements.lock", "Makefile", ".ci/run"):
         text = Path(ROOT / name).read_text()
         assert not re.search(
@@ -154,7 +154,7 @@ def test_no_line_of_the_repository_names_an_absolute_path_or_an_index():
         ), name
 
 
-def test_an_output_that_a_task_no_longer_prints_is_stale():
+def test_stale_output_is_detected():
     fresh, stale = (
         f"<!-- output: check -->\n```text\n$ invoke check\nPASS    name: {name}\n```\n" for name in "ab"
     )
@@ -163,7 +163,7 @@ def test_an_output_that_a_task_no_longer_prints_is_stale():
     assert readme_outputs.replace_outputs(stale, transcript) == fresh
 
 
-def test_a_block_with_a_head_and_a_tail_shows_the_first_and_the_last_lines():
+def test_shortened_output_shows_first_and_last_lines():
     whole, shortened, long_enough = (
         f"<!-- output: check{part} -->\n```text\n{output}```\n"
         for part, output in [

@@ -19,7 +19,7 @@ def resolved():
     return regions.resolve_region(PARAMETERS, TEMP_CONFIG)
 
 
-def test_the_files_come_before_the_environment_and_the_environment_before_the_profile(monkeypatch, tmp_path):
+def test_files_win_over_environment_and_environment_over_profile(monkeypatch, tmp_path):
     (tmp_path / "config").write_text("[default]\nregion = ap-south-1\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     assert resolved() == "ap-south-1"
@@ -34,13 +34,13 @@ def test_the_files_come_before_the_environment_and_the_environment_before_the_pr
     assert resolved() == "eu-central-1"
 
 
-def test_a_placeholder_names_no_region():
+def test_placeholder_is_no_region():
     TEMP_CONFIG.write_text(GOOD)
     PARAMETERS.write_text(json.dumps({"AWS_REGION": "<Region in temp-config.yml>"}))
     assert resolved() == "eu-west-2"
 
 
-def test_two_files_that_contradict_each_other_are_refused():
+def test_contradicting_files_are_refused():
     TEMP_CONFIG.write_text(GOOD)
     PARAMETERS.write_text(json.dumps({"AWS_REGION": "us-east-1"}))
     with pytest.raises(
@@ -49,12 +49,12 @@ def test_two_files_that_contradict_each_other_are_refused():
         resolved()
 
 
-def test_no_region_at_all_says_how_to_set_one():
+def test_missing_region_names_the_next_step():
     with pytest.raises(ClusterError, match="No AWS region is set"):
         resolved()
 
 
-def test_what_is_no_region_and_what_is_no_profile_are_named(monkeypatch):
+def test_invalid_region_or_profile_is_named(monkeypatch):
     monkeypatch.setenv("AWS_REGION", "london; rm -rf")
     with pytest.raises(ClusterError, match="london"):
         resolved()

@@ -40,7 +40,7 @@ def environment_in_sandbox(**persons: str) -> dict[str, str]:
     return json.loads(in_sandbox(sys.executable, "-c", code, **persons).stdout)
 
 
-def test_nothing_of_the_persons_own_aws_goes_in():
+def test_users_aws_settings_are_removed():
     inside = environment_in_sandbox(**PERSONS)
     assert {name for name in inside if name.startswith("AWS_")} == {
         "AWS_ENDPOINT_URL",
@@ -57,7 +57,7 @@ def test_nothing_of_the_persons_own_aws_goes_in():
     assert inside["HOME"] != os.environ["HOME"]
 
 
-def test_every_other_host_is_behind_a_proxy_that_is_not_there():
+def test_other_hosts_are_unreachable():
     inside = environment_in_sandbox(HTTPS_PROXY="http://real.example", no_proxy="*")
     assert {inside[name] for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")} == {
         "http://127.0.0.1:9"
@@ -70,38 +70,38 @@ def test_every_other_host_is_behind_a_proxy_that_is_not_there():
 
 
 @pytest.mark.parametrize("program", ["ssh", "scp"])
-def test_the_ssh_that_is_first_on_the_path_connects_to_nothing(program):
+def test_ssh_connects_to_nothing(program):
     answer = in_sandbox(program, "ubuntu@203.0.113.1")
     assert answer.returncode == 255
     assert answer.stderr == f"{program}: no machine boots in the emulated AWS\n"
 
 
-def test_the_status_of_the_command_is_passed_on():
+def test_exit_status_is_passed_on():
     assert in_sandbox("sh", "-c", "exit 7").returncode == 7
     assert in_sandbox("sh", "-c", "kill -9 $$").returncode == 137
     absent = in_sandbox("no-such-program")
     assert (absent.returncode, absent.stderr) == (127, "no-such-program: No such file or directory\n")
 
 
-def test_invoke_passes_the_status_and_the_output_on(invoke):
+def test_invoke_passes_on_status_and_output(invoke):
     answer = invoke("sandbox", "--run", "echo $AWS_ACCESS_KEY_ID; exit 7")
     assert (answer.returncode, answer.stdout) == (7, "sandbox\n")
 
 
-def test_a_shell_is_announced_by_a_banner(invoke):
+def test_shell_starts_with_a_banner(invoke):
     answer = invoke("sandbox", SHELL="/bin/true")
     assert answer.returncode == 0
     assert "This shell uses an emulated AWS" in answer.stderr
 
 
-def test_it_listens_on_this_machine_alone(ec2):
+def test_it_listens_on_loopback_only(ec2):
     host = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://").split(":")
     assert host[0] == "127.0.0.1"
     with pytest.raises(OSError, match=r"refused|unreachable"):
         socket.create_connection(("127.0.0.2", int(host[1])), timeout=2)
 
 
-def test_addresses_are_of_the_network_for_documentation(ec2, network):
+def test_addresses_are_from_the_documentation_range(ec2, network):
     image = public_images.get_image_id(REGION, public_images.UBUNTU_IMAGE)
     interface = {"DeviceIndex": 0, "SubnetId": network["public"], "AssociatePublicIpAddress": True}
     ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])
@@ -119,7 +119,7 @@ def code_of(call, **arguments):
     return error.value.response["Error"]["Code"]
 
 
-def test_a_client_token_is_remembered_beyond_the_instances_end(ec2):
+def test_client_token_outlives_its_instance(ec2):
     launch = {
         "ImageId": public_images.get_image_id(REGION, public_images.UBUNTU_IMAGE),
         "MinCount": 1,
@@ -136,7 +136,7 @@ def test_a_client_token_is_remembered_beyond_the_instances_end(ec2):
     assert len({ec2.run_instances(**without)["Instances"][0]["InstanceId"] for _ in range(2)}) == 2
 
 
-def test_what_is_in_use_is_not_deleted(ec2, cluster, network):
+def test_resources_in_use_are_not_deleted(ec2, cluster, network):
     assert code_of(ec2.delete_security_group, GroupId=cluster["group"]) == "DependencyViolation"
     assert code_of(ec2.delete_subnet, SubnetId=network["public"]) == "DependencyViolation"
     assert code_of(ec2.delete_vpc, VpcId=network["vpc"]) == "DependencyViolation"
@@ -145,7 +145,7 @@ def test_what_is_in_use_is_not_deleted(ec2, cluster, network):
     assert code_of(ec2.detach_internet_gateway, **detach) == "DependencyViolation"
 
 
-def test_a_stack_whose_group_somebody_is_in_is_not_deleted_until_they_are_gone(
+def test_stack_with_a_used_group_is_not_deleted(
     ec2, cloudformation, cluster, network
 ):
     image = public_images.get_image_id(REGION, public_images.UBUNTU_IMAGE)
@@ -159,7 +159,7 @@ def test_a_stack_whose_group_somebody_is_in_is_not_deleted_until_they_are_gone(
     assert code_of(cloudformation.describe_stacks, StackName="pcluster-ubuntu") == "ValidationError"
 
 
-def test_a_deleted_stack_leaves_nothing(ec2, cloudformation, account):
+def test_deleted_stack_leaves_nothing(ec2, cloudformation, account):
     before = list_resources(REGION)
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     template = public_images.NETWORK_TEMPLATE.read_text()
@@ -179,14 +179,14 @@ def test_a_deleted_stack_leaves_nothing(ec2, cloudformation, account):
     assert list_resources(REGION) == before
 
 
-def test_each_region_has_the_images_and_the_parameter_that_others_publish(account):
+def test_each_region_has_the_public_images(account):
     for region in "us-east-1", "ap-southeast-2":
         name = client("ssm", region).get_parameter(Name=public_images.UBUNTU_PARAMETER)["Parameter"]["Value"]
         images = client("ec2", region).describe_images(ImageIds=[name])["Images"]
         assert images[0]["Name"].startswith("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64")
 
 
-def test_a_stacks_events_come_one_after_the_other(cloudformation, monkeypatch):
+def test_stack_events_are_in_order(cloudformation, monkeypatch):
     monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 0.1)
     monkeypatch.setattr(stacks, "MIN_SLOW_RESOURCES", 1)
     resources = {
@@ -204,7 +204,7 @@ def test_a_stacks_events_come_one_after_the_other(cloudformation, monkeypatch):
     assert told[-1] == ("CREATE_COMPLETE", 11)
 
 
-def test_the_compute_fleet_does_what_it_is_asked_step_by_step(ec2):
+def test_compute_fleet_changes_step_by_step(ec2):
     dynamodb = client("dynamodb", REGION)
     table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
     name, key = "parallelcluster-x", {"Id": {"S": "COMPUTE_FLEET"}}
@@ -216,7 +216,7 @@ def test_the_compute_fleet_does_what_it_is_asked_step_by_step(ec2):
     assert seen == ["STOPPING", "STOPPED", "STOPPED"]
 
 
-def test_a_stack_takes_up_a_log_group_that_one_before_left(cloudformation):
+def test_stack_adopts_an_existing_log_group(cloudformation):
     group = "{Type: AWS::Logs::LogGroup, DeletionPolicy: Retain, Properties: {LogGroupName: /aws/parallelcluster/x-202611240000}}"
     for _ in range(2):
         stack = cloudformation.create_stack(StackName="x", TemplateBody=f"Resources: {{Group: {group}}}")[

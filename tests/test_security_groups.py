@@ -11,7 +11,7 @@ def rules(ec2, group):
     return ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
 
 
-def test_the_groups_own_members_are_admitted_once_and_all_their_traffic(ec2, cluster):
+def test_self_rule_is_added_once_for_all_traffic(ec2, cluster):
     assert security_groups.add_self_rule(ec2, cluster["group"])
     assert not security_groups.add_self_rule(ec2, cluster["group"])
     [rule] = rules(ec2, cluster["group"])
@@ -20,12 +20,12 @@ def test_the_groups_own_members_are_admitted_once_and_all_their_traffic(ec2, clu
     assert rule["IpRanges"] == []
 
 
-def test_another_refusal_of_the_rule_is_not_swallowed(ec2, account):
+def test_other_errors_are_raised(ec2, account):
     with pytest.raises(ClientError, match="InvalidGroup.NotFound"):
         security_groups.add_self_rule(ec2, "sg-00000000000000000")
 
 
-def test_the_rule_is_taken_away_and_others_stay(ec2, cluster):
+def test_removing_the_rule_keeps_others(ec2, cluster):
     ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}
     ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[ssh])
     security_groups.add_self_rule(ec2, cluster["group"])
@@ -35,20 +35,20 @@ def test_the_rule_is_taken_away_and_others_stay(ec2, cluster):
     assert rule["FromPort"] == 22
 
 
-def test_the_head_nodes_group_is_found_by_its_logical_id(cloudformation, cluster, network):
+def test_head_node_group_is_found_by_logical_id(cloudformation, cluster, network):
     second = make_cluster("second", network, cloudformation)
     assert security_groups.get_head_node_group_id(cloudformation, "pcluster-ubuntu") == cluster["group"]
     assert security_groups.get_head_node_group_id(cloudformation, "second") == second["group"]
 
 
-def test_a_cluster_with_groups_of_its_own_is_told_so(cloudformation, account):
+def test_custom_security_groups_are_reported(cloudformation, account):
     template = '{"Resources": {"Other": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}}'
     cloudformation.create_stack(StackName="pcluster-ubuntu", TemplateBody=template)
     with pytest.raises(ClusterError, match="has no HeadNodeSecurityGroup"):
         security_groups.get_head_node_group_id(cloudformation, "pcluster-ubuntu")
 
 
-def test_only_machines_that_are_not_the_clusters_own_stand_in_the_way_of_its_deletion(
+def test_only_foreign_machines_block_the_deletion(
     ec2, cloudformation, cluster, network
 ):
     security_groups.refuse_foreign_members(cloudformation, ec2, "pcluster-ubuntu")

@@ -14,7 +14,7 @@ else:
     import tomli as tomllib
 
 
-def test_the_lock_pins_every_package_that_is_asked_for_with_its_hashes():
+def test_lock_pins_every_package_with_hashes():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     asked = [
         Requirement(each) for each in project["project"]["dependencies"] + project["dependency-groups"]["dev"]

@@ -51,7 +51,7 @@ def in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str
     return answered
 
 
-def test_the_data_that_dies_with_the_cluster_is_told_with_its_size(cloudformation, efs, cluster):
+def test_size_of_deleted_data_is_shown(cloudformation, efs, cluster):
     found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
     [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], shared_storage.FILE_SYSTEM_TYPE)
     assert (
@@ -62,7 +62,7 @@ def test_the_data_that_dies_with_the_cluster_is_told_with_its_size(cloudformatio
 
 
 @pytest.mark.parametrize("task", ["down", "delete-cluster"])
-def test_the_clusters_name_is_typed_before_its_data_dies(task, cluster, cloudformation, efs):
+def test_cluster_name_is_typed_before_data_is_deleted(task, cluster, cloudformation, efs):
     for answer in "y", "yes", "another", "":
         refused = in_terminal(answer, task)
         assert "This deletes the data on /shared: fs-" in refused.stdout
@@ -73,7 +73,7 @@ def test_the_clusters_name_is_typed_before_its_data_dies(task, cluster, cloudfor
     assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None
 
 
-def test_a_file_system_that_is_kept_is_named_with_what_keeps_the_network_and_how_it_goes(
+def test_retained_file_system_is_named_with_its_commands(
     kept, cloudformation, ec2, efs, network, invoke
 ):
     found = stack.require_cluster(cloudformation, "pcluster-ubuntu")

@@ -8,13 +8,13 @@ from slurm_cluster.aws import node_log, stack
 from slurm_cluster.errors import ClusterError
 
 
-def test_a_cluster_that_is_not_there_is_told_with_those_that_are(cloudformation, network):
+def test_missing_cluster_is_reported_with_existing_ones(cloudformation, network):
     make_cluster("second", network, cloudformation)
     with pytest.raises(ClusterError, match=r"There is no cluster first in eu-west-2 \(clusters there: second\)"):
         stack.require_cluster(cloudformation, "first")
 
 
-def test_a_cluster_that_is_not_whole_is_told_with_its_status(cloudformation, network, monkeypatch):
+def test_unstable_cluster_is_reported_with_its_status(cloudformation, network, monkeypatch):
     monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
     make_cluster("first", network, cloudformation)
     with pytest.raises(ClusterError, match="The cluster first is ROLLBACK_COMPLETE"):
@@ -35,13 +35,13 @@ def test_outputs_and_resources_are_found_by_name(cloudformation, cluster):
         stack.get_output(found, "Absent")
 
 
-def test_watching_a_creation_ends_with_everything_done(cloudformation, cluster):
+def test_watch_creation(cloudformation, cluster):
     *_, last = stack.watch_stack(cloudformation, cluster["stack"])
     assert (last.status, last.done, last.total) == ("CREATE_COMPLETE", 7, 7)
     assert last.last.endswith("CREATE_COMPLETE")
 
 
-def test_watching_a_deletion_goes_on_until_the_stack_is_gone(cloudformation, cluster, monkeypatch):
+def test_watch_deletion_until_the_stack_is_gone(cloudformation, cluster, monkeypatch):
     monkeypatch.setattr(stack, "POLL_SECONDS", [0.1])
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 0.5)
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
@@ -50,7 +50,7 @@ def test_watching_a_deletion_goes_on_until_the_stack_is_gone(cloudformation, clu
     assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None
 
 
-def test_watching_an_operation_that_tells_of_nothing_ends_after_a_moment(
+def test_watch_ends_when_nothing_starts(
     cloudformation, cluster, monkeypatch
 ):
     monkeypatch.setattr(stack, "POLL_SECONDS", [0.1])
@@ -60,7 +60,7 @@ def test_watching_an_operation_that_tells_of_nothing_ends_after_a_moment(
     assert seen == ["CREATE_COMPLETE"]
 
 
-def test_a_head_node_that_fails_to_boot_is_the_reason_of_the_failure(
+def test_head_node_failure_is_the_reason(
     cloudformation, network, project, monkeypatch
 ):
     monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
@@ -115,7 +115,7 @@ def log_group(project):
     return group
 
 
-def test_the_log_shows_the_last_lines_of_the_script_from_an_event_of_many_lines(project, log_group):
+def test_log_shows_the_scripts_last_lines(project, log_group):
     write_log(project.logs, log_group, "ip-10-0-0-10.i-1.cfn-init", CFN_INIT)
     first, *lines = node_log.read_head_node_log(project.logs, "pcluster-ubuntu")
     assert first == f"{log_group}/ip-10-0-0-10.i-1.cfn-init"
@@ -126,7 +126,7 @@ def test_the_log_shows_the_last_lines_of_the_script_from_an_event_of_many_lines(
     ]
 
 
-def test_the_log_is_that_of_the_newest_head_node_among_pages_of_streams(project, log_group):
+def test_log_is_that_of_the_newest_head_node(project, log_group):
     logs = project.logs
     for number in range(60):  # a page of CloudWatch holds 50
         logs.create_log_stream(
@@ -141,7 +141,7 @@ def test_the_log_is_that_of_the_newest_head_node_among_pages_of_streams(project,
     ]
 
 
-def test_without_output_of_a_script_the_log_is_chefs(project, log_group):
+def test_log_falls_back_to_chef(project, log_group):
     logs = project.logs
     write_log(logs, log_group, "ip-10-0-0-10.i-1.chef-client", ["a recipe failed"])
     write_log(logs, log_group, "ip-10-0-16-1.i-2.cloud-init-output", ["of a compute node"])
@@ -151,7 +151,7 @@ def test_without_output_of_a_script_the_log_is_chefs(project, log_group):
     ]
 
 
-def test_a_failed_creation_leaves_nothing_but_the_stack(cloudformation, ec2, network, monkeypatch):
+def test_failed_creation_leaves_only_the_stack(cloudformation, ec2, network, monkeypatch):
     monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
     make_cluster("pcluster-ubuntu", network, cloudformation)
     groups = ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [network["vpc"]]}])[

@@ -19,13 +19,13 @@ def next_step(project):
     return status.get_next_step(project, status.list_resources(project))
 
 
-def test_an_empty_account_has_nothing_and_the_first_step_comes_next(project):
+def test_empty_account_starts_with_the_first_step(project):
     resources = status.list_resources(project)
     assert not any(resource.id or resource.billed for resource in resources)
     assert status.get_next_step(project, resources) == "invoke create-key-pair"
 
 
-def test_each_part_that_stands_is_named_with_what_it_costs(project, cluster, network):
+def test_each_resource_is_listed_with_what_is_billed(project, cluster, network):
     parts = found(project)
     assert parts["VPC"].id == network["vpc"]
     assert (parts["public subnet"].id, parts["private subnet"].id) == (network["public"], network["private"])
@@ -39,7 +39,7 @@ def test_each_part_that_stands_is_named_with_what_it_costs(project, cluster, net
     assert not any(parts[name].id for name in ("boot scripts", "JWT key", "group's rule", "UQLE instance"))
 
 
-def test_the_next_step_is_the_first_that_is_missing(network, project, cloudformation, invoke):
+def test_next_step_is_the_first_missing_one(network, project, cloudformation, invoke):
     assert next_step(project) == "invoke upload-bootstrap"
     for task in "upload-bootstrap", "create-jwt-key":
         assert invoke(task).returncode == 0
@@ -67,13 +67,13 @@ def test_the_next_step_is_the_first_that_is_missing(network, project, cloudforma
         ("DELETE_IN_PROGRESS", "delete-cluster"),
     ],
 )
-def test_what_is_under_way_is_watched_and_what_failed_goes(project, cluster, state, step, monkeypatch):
+def test_running_operations_are_watched_and_failed_ones_deleted(project, cluster, state, step, monkeypatch):
     s = cluster_state.load_state(project)
     monkeypatch.setattr(cluster_state, "load_state", lambda _: s._replace(status=state))
     assert next_step(project) == f"invoke {step}"
 
 
-def test_the_fleets_status_is_what_pcluster_tells_and_is_waited_for(project, cluster, monkeypatch):
+def test_fleet_status_matches_pcluster(project, cluster, monkeypatch):
     dynamodb, name = project.dynamodb, "parallelcluster-pcluster-ubuntu"
     assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "UNKNOWN"
     table = {"AttributeName": "Id", "KeyType": "HASH"}, {"AttributeName": "Id", "AttributeType": "S"}
@@ -101,7 +101,7 @@ def test_the_fleets_status_is_what_pcluster_tells_and_is_waited_for(project, clu
     assert seen == ["compute fleet STARTING, to be RUNNING"]
 
 
-def test_an_unknown_cluster_is_told_which_there_are(project, cluster, invoke):
+def test_unknown_cluster_lists_existing_ones(project, cluster, invoke):
     shutil.rmtree(Path.home() / ".ssh")
     assert (
         "There is no cluster second. Clusters in this region: pcluster-ubuntu.\n"
@@ -109,7 +109,7 @@ def test_an_unknown_cluster_is_told_which_there_are(project, cluster, invoke):
     )
 
 
-def test_the_screen_is_one_of_80_columns_and_24_lines_whatever_the_name(
+def test_screen_fits_80_columns_and_24_lines(
     project, network, cloudformation, invoke
 ):
     assert invoke("upload-bootstrap").returncode == 0
@@ -122,7 +122,7 @@ def test_the_screen_is_one_of_80_columns_and_24_lines_whatever_the_name(
         assert 10 < len(lines) <= 24
 
 
-def test_what_is_left_is_named_with_its_reason_or_how_it_goes(project, key_pair, invoke):
+def test_leftovers_are_listed_with_their_reason(project, key_pair, invoke):
     assert invoke("upload-bootstrap").returncode == 0
     assert invoke("create-jwt-key").returncode == 0
     for name in "pcluster-ubuntu-202611240000", "pcluster-ubuntu-two-202611240000":
@@ -138,7 +138,7 @@ def test_what_is_left_is_named_with_its_reason_or_how_it_goes(project, key_pair,
     assert "uqle.env" in lines[5]
 
 
-def test_scripts_read_the_same_as_json(project, cluster):
+def test_json_has_the_same_content(project, cluster):
     told = json.loads(status.format_json(project))
     assert (told["cluster"], told["region"]) == (SETTINGS["cluster_name"], "eu-west-2")
     assert [part["name"] for part in told["parts"]] == [

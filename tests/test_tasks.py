@@ -21,7 +21,7 @@ def values():
     return json.loads(Path("config-parameters.json").read_text())
 
 
-def test_fill_parameters_fills_in_what_the_steps_made(filled, network, project):
+def test_fill_parameters_uses_what_the_steps_created(filled, network, project):
     assert values() == {
         "AWS_REGION": REGION,
         "SSH_KEY_PAIR": "pcluster-ubuntu",
@@ -37,7 +37,7 @@ def test_fill_parameters_fills_in_what_the_steps_made(filled, network, project):
     }
 
 
-def test_fill_parameters_keeps_what_a_person_typed_and_says_so(filled, invoke):
+def test_fill_parameters_keeps_typed_values(filled, invoke):
     text = Path("config-parameters.json").read_text()
     Path("config-parameters.json").write_text(text.replace("203.0.113.7/32", "198.51.100.1/32"))
     assert "Kept SSH_FROM" not in said(invoke("fill-parameters"))
@@ -49,7 +49,7 @@ def test_fill_parameters_keeps_what_a_person_typed_and_says_so(filled, invoke):
     assert values()["SSH_FROM"] == "203.0.113.7/32"
 
 
-def test_a_secret_that_was_made_anew_is_filled_in_anew(filled, project, invoke):
+def test_recreated_secret_is_filled_in_again(filled, project, invoke):
     old = values()["SLURM_JWT_KEY"]
     project.secretsmanager.delete_secret(SecretId=project.secret, ForceDeleteWithoutRecovery=True)
     said(invoke("create-jwt-key"))
@@ -59,7 +59,7 @@ def test_a_secret_that_was_made_anew_is_filled_in_anew(filled, project, invoke):
     )
 
 
-def test_a_secret_of_the_persons_own_is_kept_and_read(network, upload, cluster, project, invoke):
+def test_custom_secret_is_kept_and_read(network, upload, cluster, project, invoke):
     own = project.secretsmanager.create_secret(Name="mine", SecretString="m" * 40)["ARN"]
     Path("config-parameters.json").write_text(
         json.dumps({"SLURM_JWT_KEY": own, "SSH_FROM": "203.0.113.7/32"})
@@ -70,13 +70,13 @@ def test_a_secret_of_the_persons_own_is_kept_and_read(network, upload, cluster, 
     assert f"SLURM_JWT_KEY={'m' * 40}\n" in Path("uqle.env").read_text()
 
 
-def test_the_configuration_of_one_cluster_makes_no_other(filled, invoke):
+def test_config_of_another_cluster_is_refused(filled, invoke):
     assert "is for another cluster than second" in said(
         invoke("create-cluster", INVOKE_CLUSTER_NAME="second"), 1
     )
 
 
-def test_what_a_person_types_or_leaves_is_no_traceback(account, invoke, tmp_path):
+def test_invalid_settings_and_files_give_no_traceback(account, invoke, tmp_path):
     assert "uqle.volume_gib is 'many'" in said(
         invoke("-R", "create-instance", INVOKE_UQLE_VOLUME_GIB="many"), 1
     )
@@ -87,7 +87,7 @@ def test_what_a_person_types_or_leaves_is_no_traceback(account, invoke, tmp_path
     assert "pcluster-ubuntu.pem: Not a directory" in said(invoke("create-key-pair"), 1)
 
 
-def test_down_with_another_cluster_in_the_network_takes_the_rest_and_says_so(
+def test_down_keeps_a_network_with_another_cluster(
     cluster, network, cloudformation, upload, invoke
 ):
     make_cluster("second", network, cloudformation)
@@ -99,7 +99,7 @@ def test_down_with_another_cluster_in_the_network_takes_the_rest_and_says_so(
     assert cloudformation.describe_stacks(StackName="second")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
 
 
-def test_a_literal_key_and_scripts_elsewhere_need_no_secret_and_no_bucket(network, invoke):
+def test_literal_key_and_custom_scripts_need_no_secret_or_bucket(network, invoke):
     own = dict.fromkeys(
         ("CUSTOM_BOOT_ACTION_START", "CUSTOM_BOOT_ACTION_CONFIGURED"), "https://example.org/script.sh"
     )
@@ -118,7 +118,7 @@ def test_a_literal_key_and_scripts_elsewhere_need_no_secret_and_no_bucket(networ
     assert Path("config.yml").stat().st_mode & 0o777 == 0o600
 
 
-def test_each_step_that_needs_another_names_it(network, invoke, key_pair):
+def test_each_step_names_the_missing_one(network, invoke, key_pair):
     assert "invoke upload-bootstrap" in said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"), 1)
     said(invoke("upload-bootstrap"))
     assert "invoke create-jwt-key" in said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"), 1)
@@ -132,19 +132,19 @@ def test_each_step_that_needs_another_names_it(network, invoke, key_pair):
     assert sorted(os.listdir()) == ["temp-config.yml"]
 
 
-def test_a_cluster_name_that_cannot_be_is_refused_by_every_task(invoke):
+def test_invalid_cluster_name_is_refused_by_every_task(invoke):
     for task in ("check", "status", "render", "down"):
         assert "cluster_name in invoke.yaml, or INVOKE_CLUSTER_NAME" in said(
             invoke(task, INVOKE_CLUSTER_NAME="1 cluster"), 1
         )
 
 
-def test_the_files_of_one_cluster_are_not_taken_for_another(filled, invoke):
+def test_files_of_another_cluster_are_refused(filled, invoke):
     for task in (["fill-parameters"], ["render"]):
         assert "is for the cluster pcluster-ubuntu" in said(invoke(*task, INVOKE_CLUSTER_NAME="second"), 1)
 
 
-def test_nothing_is_lost_without_a_yes(cluster, invoke):
+def test_nothing_is_deleted_without_confirmation(cluster, invoke):
     before = list_resources(REGION)
     for task in ("down", "delete-cluster", "up"):
         assert "pass --yes" in said(
@@ -153,7 +153,7 @@ def test_nothing_is_lost_without_a_yes(cluster, invoke):
     assert list_resources(REGION) == before
 
 
-def test_dry_runs_of_all_tasks_change_nothing_and_show_the_commands(cluster, invoke):
+def test_dry_runs_change_nothing_and_show_commands(cluster, invoke):
     Path("temp-config.yml").unlink()
     before, files = list_resources(REGION), os.listdir()
     printed = said(invoke("-R", "up", "--ssh-from", "203.0.113.7/32")) + said(invoke("-R", "down", "--all"))
@@ -173,7 +173,7 @@ def test_dry_runs_of_all_tasks_change_nothing_and_show_the_commands(cluster, inv
     assert os.listdir() == files
 
 
-def test_connecting_disconnecting_and_connecting_again(cluster, ec2, invoke):
+def test_connect_disconnect_and_connect_again(cluster, ec2, invoke):
     first = said(invoke("connect-uqle"))
     again = said(invoke("connect-uqle"))
     [identifier] = re.findall(r"Launched (i-\w+)", first)
@@ -186,7 +186,7 @@ def test_connecting_disconnecting_and_connecting_again(cluster, ec2, invoke):
     assert identifier not in said(invoke("connect-uqle"))
 
 
-def test_connecting_without_the_key_pair_changes_nothing_and_says_what_to_do(cluster, ec2, project, invoke):
+def test_connect_without_key_pair_changes_nothing(cluster, ec2, project, invoke):
     ec2.delete_key_pair(KeyName="pcluster-ubuntu")
     assert "EC2 has no key pair pcluster-ubuntu in this region: `invoke create-key-pair`" in " ".join(
         said(invoke("connect-uqle"), 1).split()
@@ -194,7 +194,7 @@ def test_connecting_without_the_key_pair_changes_nothing_and_says_what_to_do(clu
     assert not security_groups.has_self_rule(ec2, find_launch_target(project).group)
 
 
-def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster, ec2, project, invoke):
+def test_pause_and_resume(cluster, ec2, project, invoke):
     start_fleet("pcluster-ubuntu")
     dynamodb = project.dynamodb
     said(invoke("connect-uqle"))
@@ -213,7 +213,7 @@ def test_pausing_stops_what_can_be_stopped_and_resuming_starts_it_again(cluster,
     assert again == said(invoke("resume", INVOKE_QUIET="1"))
 
 
-def test_the_key_is_in_the_file_alone_and_only_when_asked_for(filled, cluster, invoke, project):
+def test_key_is_in_the_file_only_and_on_request(filled, cluster, invoke, project):
     key = jwt_secret.read_key(project.secretsmanager, project.secret)
     printed = said(invoke("handover"))
     assert key not in Path("uqle.env").read_text()
@@ -223,7 +223,7 @@ def test_the_key_is_in_the_file_alone_and_only_when_asked_for(filled, cluster, i
     assert key not in printed
 
 
-def test_a_standing_clusters_script_uris_are_kept(filled, cluster, invoke):
+def test_script_uris_of_a_running_cluster_are_kept(filled, cluster, invoke):
     text = Path("config-parameters.json").read_text()
     older = re.sub(r"on_node_start_ubuntu-\w+", "on_node_start_ubuntu-000000000000", text)
     Path("config-parameters.json").write_text(older)
@@ -232,7 +232,7 @@ def test_a_standing_clusters_script_uris_are_kept(filled, cluster, invoke):
     assert "on_node_start_ubuntu-000000000000" in values()["CUSTOM_BOOT_ACTION_START"]
 
 
-def test_pclusters_findings_are_readable_lines(filled, invoke):
+def test_pclusters_findings_are_readable(filled, invoke):
     config = Path("config.yml").read_text()
     Path("config.yml").write_text(config.replace("MountDir: /shared", "MountDir: /tmp"))
     printed = said(invoke("create-cluster"), 1)
@@ -243,7 +243,7 @@ def test_pclusters_findings_are_readable_lines(filled, invoke):
     assert "pcluster-ubuntu" not in {stack["StackName"] for stack in stacks_of_account}
 
 
-def test_a_cluster_that_failed_says_why_and_can_be_taken_away(filled, invoke, monkeypatch):
+def test_failed_cluster_is_explained_and_deleted(filled, invoke, monkeypatch):
     monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)
     printed = said(invoke("create-cluster"), 1)
@@ -253,7 +253,7 @@ def test_a_cluster_that_failed_says_why_and_can_be_taken_away(filled, invoke, mo
     assert "Deleted the cluster" in said(invoke("delete-cluster", "--yes"))
 
 
-def test_a_wizard_that_fails_leaves_a_vpc_that_delete_network_removes(key_pair, ec2, invoke, monkeypatch):
+def test_failed_wizard_leaves_a_vpc_that_delete_network_deletes(key_pair, ec2, invoke, monkeypatch):
     from sandbox.ec2 import SandboxEC2Backend
 
     def refuse(*_, **__):
@@ -276,11 +276,11 @@ def test_a_wizard_that_fails_leaves_a_vpc_that_delete_network_removes(key_pair, 
         ({"AWS_REGION": "atlantis"}, "atlantis"),
     ],
 )
-def test_what_stands_between_us_and_aws_is_a_sentence(invoke, environment, sentence):
+def test_missing_access_to_aws_is_a_sentence(invoke, environment, sentence):
     assert sentence in said(invoke("create-jwt-key", AWS_MAX_ATTEMPTS="1", **environment), 1)
 
 
-def test_importing_the_tasks_and_rendering_load_neither_boto3_nor_pcluster(filled):
+def test_listing_and_rendering_load_no_boto3(filled):
     code = (
         "import sys, invoke, tasks; c = invoke.Context(invoke.Config(project_location=sys.argv[1])); c.config.load_project();"
         "tasks.render(c); print({'boto3', 'botocore', 'pcluster'} & set(sys.modules))"

@@ -9,7 +9,7 @@ from tests.support.valid_files import GOOD_TEMP_CONFIG as GOOD
 FILE = Path("temp-config.yml")
 
 
-def test_the_four_values_of_the_readmes_table_are_read():
+def test_the_four_values_are_read():
     FILE.write_text(GOOD)
     assert temp_config.read_temp_config(FILE) == (
         "eu-west-2",
@@ -43,7 +43,7 @@ def test_the_four_values_of_the_readmes_table_are_read():
         ("HeadNode:", "HeadNode: [", "is not YAML"),
     ],
 )
-def test_a_value_that_is_not_there_is_named_by_its_place(old, new, named):
+def test_missing_value_is_named_by_its_path(old, new, named):
     FILE.write_text(GOOD.replace(old, new))
     with pytest.raises(ClusterError, match=named) as error:
         temp_config.read_temp_config(FILE)
@@ -77,11 +77,11 @@ def test_all_faults_are_listed_one_a_line(text):
         ("# This network was there before the cluster. No task deletes it.\n", False),
     ],
 )
-def test_the_comment_tells_an_existing_network_from_the_wizards(comment, is_from_wizard):
+def test_comment_marks_an_existing_network(comment, is_from_wizard):
     FILE.write_text(comment + GOOD)
     assert temp_config.is_from_wizard(FILE) == is_from_wizard
 
 
-def test_a_file_that_is_not_there_is_told_how_to_make():
+def test_missing_file_names_the_next_step():
     with pytest.raises(ClusterError, match="invoke configure"):
         temp_config.read_temp_config(FILE)

@@ -97,7 +97,7 @@ def fails():
 
 
 @pytest.mark.usefixtures("far_end")
-def test_ssh_is_asked_for_a_tunnel_and_nothing_else():
+def test_ssh_opens_a_tunnel_and_nothing_else():
     with opened() as url:
         port = url.rpartition(":")[2]
         arguments = Path("ssh.arguments").read_text().splitlines()
@@ -119,7 +119,7 @@ def test_ssh_is_asked_for_a_tunnel_and_nothing_else():
 
 
 @pytest.mark.usefixtures("far_end")
-def test_the_tunnel_leads_to_the_far_end_and_is_gone_afterwards():
+def test_tunnel_reaches_the_far_end_and_is_closed():
     with opened() as url:
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
@@ -131,7 +131,7 @@ def test_the_tunnel_leads_to_the_far_end_and_is_gone_afterwards():
 
 @pytest.mark.usefixtures("far_end")
 @pytest.mark.parametrize("error", [ClusterError, KeyboardInterrupt, ZeroDivisionError])
-def test_the_tunnel_is_gone_after_an_error_too(error):
+def test_tunnel_is_closed_after_an_error(error):
     with pytest.raises(error), opened():
         raise error
     assert is_gone()
@@ -144,19 +144,19 @@ def test_the_tunnel_is_gone_after_an_error_too(error):
         "ssh: connect to host 203.0.113.7 port 22: Connection timed out",
     ],
 )
-def test_a_machine_that_does_not_let_us_in_is_said_in_the_words_of_ssh(monkeypatch, words):
+def test_refused_login_is_reported_in_sshs_words(monkeypatch, words):
     monkeypatch.setenv("STAND_IN_REFUSES", f"{words}.")
     said = fails()
     assert said.startswith(f"Login failed: ssh cannot log in to ubuntu@203.0.113.7 ({words}). ")
     assert said.endswith("try `ssh -i cluster.pem ubuntu@203.0.113.7`.")
 
 
-def test_a_machine_with_another_host_key_is_said_with_what_to_forget(monkeypatch):
+def test_changed_host_key_names_the_next_step(monkeypatch):
     monkeypatch.setenv("STAND_IN_REFUSES", "Host key verification failed.")
     assert "If a new machine has this address, run `ssh-keygen -R 203.0.113.7`" in fails()
 
 
-def test_a_closed_port_at_the_far_end_is_said(monkeypatch):
+def test_closed_port_at_the_far_end(monkeypatch):
     monkeypatch.setenv("STAND_IN_FAILS_TO_CONNECT", "connect failed: Connection refused")
     assert fails().startswith(
         f"Port closed: ubuntu@203.0.113.7 finds nothing listening at {HEAD_NODE}:8082 (connect failed"
@@ -166,29 +166,29 @@ def test_a_closed_port_at_the_far_end_is_said(monkeypatch):
 @pytest.mark.parametrize(
     "why", ["connect failed: No route to host", "administratively prohibited: open failed"]
 )
-def test_a_far_end_that_is_not_reached_is_said(monkeypatch, why):
+def test_unreachable_far_end(monkeypatch, why):
     monkeypatch.setenv("STAND_IN_FAILS_TO_CONNECT", why)
     said = fails()
     assert said.startswith(f"No route: ubuntu@203.0.113.7 cannot reach {HEAD_NODE}:8082 ({why}). ")
     assert "invoke allow-head-node-group" in said
 
 
-def test_a_far_end_from_which_nothing_comes_back_is_said(monkeypatch):
+def test_silent_far_end(monkeypatch):
     monkeypatch.setattr(ssh, "ANSWER_SECONDS", 0.2)
     assert f"cannot reach {HEAD_NODE}:8082 (no answer within 0.2 s)" in fails()
 
 
-def test_no_ssh_on_this_machine_is_said(monkeypatch):
+def test_missing_ssh_client(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ClusterError, match="`ssh` is not on PATH. Install the OpenSSH client."), opened():
         pass
 
 
-def test_a_file_of_the_machine_is_read():
+def test_remote_file_is_read():
     Path("a file").write_text("a line\n")
     assert ssh.read_remote_file("ubuntu@203.0.113.7", Path("cluster.pem"), "a file") == "a line\n"
 
 
-def test_a_file_that_is_not_there_is_said():
+def test_missing_remote_file_is_reported():
     with pytest.raises(ClusterError, match=r"ubuntu@203\.0\.113\.7 cannot read /shared/x .*No such file"):
         ssh.read_remote_file("ubuntu@203.0.113.7", Path("cluster.pem"), "/shared/x")

@@ -20,7 +20,7 @@ def change(old, new):
     CONFIG.write_text(text.replace(old, new))
 
 
-def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(
+def test_update_applies_the_configuration(
     filled, invoke, project, monkeypatch
 ):
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)  # pcluster looks again at what it deletes
@@ -49,7 +49,7 @@ def test_what_changes_in_the_configuration_comes_onto_the_running_cluster(
     assert target["MountTargetId"] in said(invoke("delete-network"), 1)
 
 
-def test_an_update_that_was_left_is_watched_to_its_end_before_another_is_begun(cluster, invoke, monkeypatch):
+def test_interrupted_update_is_watched_before_the_next(cluster, invoke, monkeypatch):
     [region] = [
         backends[REGION]
         for backends in cloudformation_backends.values()

@@ -29,7 +29,7 @@ def instances(ec2):
     return [instance for reservation in pages for instance in reservation["Instances"]]
 
 
-def test_the_place_is_the_head_nodes_neighbourhood(place, cluster, network):
+def test_launch_target_is_next_to_the_head_node(place, cluster, network):
     assert (place.group, place.subnet, place.stack_id) == (
         cluster["group"],
         network["public"],
@@ -38,7 +38,7 @@ def test_the_place_is_the_head_nodes_neighbourhood(place, cluster, network):
     assert place.file_system.startswith("fs-")
 
 
-def test_the_instance_is_as_the_readme_describes_it(ec2, place, settings, image):
+def test_instance_matches_the_readme(ec2, place, settings, image):
     script = uqle_instance.render_user_data(place, "/shared")
     identifier = uqle_instance.launch_instance(ec2, place, settings, image, script)
     [instance] = instances(ec2)
@@ -70,7 +70,7 @@ def test_the_instance_is_as_the_readme_describes_it(ec2, place, settings, image)
     assert base64.b64decode(encoded).decode() == script
 
 
-def test_the_user_data_names_the_file_system_and_the_mount_point(place):
+def test_user_data_names_file_system_and_mount_point(place):
     script = uqle_instance.render_user_data(place, "/data/shared")
     assert f"FILE_SYSTEM='{place.file_system}.efs.eu-west-2.amazonaws.com'" in script
     assert "MOUNT_POINT='/data/shared'" in script
@@ -78,14 +78,14 @@ def test_the_user_data_names_the_file_system_and_the_mount_point(place):
     assert all(package in script for package in ("nfs-common", "docker.io", "docker-compose-v2"))
 
 
-def test_launching_twice_makes_one_instance(ec2, place, settings, image):
+def test_launching_twice_creates_one_instance(ec2, place, settings, image):
     script = uqle_instance.render_user_data(place, "/shared")
     first = uqle_instance.launch_instance(ec2, place, settings, image, script)
     assert uqle_instance.launch_instance(ec2, place, settings, image, script) == first
     assert len(instances(ec2)) == 1
 
 
-def test_a_launch_whose_answer_was_lost_is_found_even_when_the_settings_changed_since(
+def test_launch_with_a_lost_answer_is_found(
     ec2, place, settings, image
 ):
     script = uqle_instance.render_user_data(place, "/shared")
@@ -95,7 +95,7 @@ def test_a_launch_whose_answer_was_lost_is_found_even_when_the_settings_changed_
     assert len(instances(ec2)) == 1
 
 
-def test_a_new_instance_can_be_launched_after_a_disconnect(ec2, place, settings, image):
+def test_launch_after_a_disconnect(ec2, place, settings, image):
     script = uqle_instance.render_user_data(place, "/shared")
     first = uqle_instance.launch_instance(ec2, place, settings, image, script)
     assert uqle_instance.terminate_instances(ec2, "pcluster-ubuntu", place.group) == [first]
@@ -106,25 +106,25 @@ def test_a_new_instance_can_be_launched_after_a_disconnect(ec2, place, settings,
     assert uqle_instance.find_instance(ec2, "pcluster-ubuntu")["InstanceId"] == second
 
 
-def test_a_new_instance_can_be_launched_after_one_was_terminated_in_the_console(ec2, place, settings, image):
+def test_launch_after_a_termination_in_the_console(ec2, place, settings, image):
     script = uqle_instance.render_user_data(place, "/shared")
     first = uqle_instance.launch_instance(ec2, place, settings, image, script)
     ec2.terminate_instances(InstanceIds=[first])
     assert uqle_instance.launch_instance(ec2, place, settings, image, script) != first
 
 
-def test_a_cluster_of_the_same_name_made_again_has_other_tokens(place):
+def test_recreated_cluster_has_other_tokens(place):
     assert uqle_instance.make_client_token(place, "") != uqle_instance.make_client_token(
         place._replace(stack_id="another stack"), ""
     )
 
 
-def test_another_refusal_of_ec2_is_not_swallowed(ec2, place, settings, image):
+def test_other_errors_of_ec2_are_raised(ec2, place, settings, image):
     with pytest.raises(ClientError, match="InvalidKeyPair.NotFound"):
         uqle_instance.launch_instance(ec2, place, settings._replace(key_pair="nobodys"), image, "")
 
 
-def test_a_running_instance_differs_where_the_settings_changed(ec2, place, settings, image):
+def test_differences_from_the_settings_are_listed(ec2, place, settings, image):
     script = uqle_instance.render_user_data(place, "/shared")
     uqle_instance.launch_instance(ec2, place, settings, image, script)
     instance = uqle_instance.find_instance(ec2, "pcluster-ubuntu")
@@ -139,7 +139,7 @@ def test_a_running_instance_differs_where_the_settings_changed(ec2, place, setti
     ]
 
 
-def test_two_clusters_in_one_vpc_have_an_instance_each(
+def test_two_clusters_in_one_vpc_have_separate_machines(
     ec2, cloudformation, network, place, project, settings, image
 ):
     make_cluster("second", network, cloudformation)
@@ -152,7 +152,7 @@ def test_two_clusters_in_one_vpc_have_an_instance_each(
     assert uqle_instance.find_instance(ec2, "pcluster-ubuntu")["InstanceId"] == first
 
 
-def test_two_instances_with_the_clusters_tag_are_named(ec2, place, settings, image):
+def test_two_tagged_instances_are_named(ec2, place, settings, image):
     first = uqle_instance.launch_instance(ec2, place, settings, image, "")
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}]}]
     made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=tags)["Instances"][0][
@@ -175,7 +175,7 @@ def test_two_instances_with_the_clusters_tag_are_named(ec2, place, settings, ima
         ({"mount_point": "/a/../etc"}, "uqle.mount_point is"),
     ],
 )
-def test_a_setting_that_cannot_be_is_named(changed, named):
+def test_invalid_settings_are_named(changed, named):
     settings = {
         "instance_type": "t3.large",
         "volume_gib": 30,

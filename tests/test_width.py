@@ -13,13 +13,13 @@ def too_long(*arguments, status=0):
     return [line for line in terminal.lines if len(line) > 80 and " " in line.strip()]
 
 
-def test_the_plan_of_the_whole_way_there_and_back(account):
+def test_plan_fits_the_terminal(account):
     assert too_long("-R", "up", "--ssh-from", "203.0.113.7/32") == []
     assert too_long("-R", "down", "--all") == []
 
 
 @pytest.mark.usefixtures("cluster")
-def test_what_the_steps_say(project):
+def test_outputs_fit_the_terminal(project):
     found = []
     for task in (
         "check",

@@ -8,12 +8,12 @@ def answers(stream, watcher=None):
     return list((watcher or wizard.PromptAnswerer(wizard.DEFAULT_ANSWERS)).submit(stream))
 
 
-def test_a_question_is_answered_as_the_readme_says():
+def test_prompts_are_answered_as_the_readme_says():
     assert answers("Allowed values for Scheduler:\r\n1. slurm\r\nScheduler [slurm]: ") == ["slurm\n"]
     assert answers("Automate VPC creation? (y/n) [n]: ") == ["y\n"]
 
 
-def test_the_answers_are_those_of_the_readme_for_one_cluster():
+def test_answers_for_one_cluster():
     answers = wizard.get_answers("eu-west-2", "one", ["t3.xlarge", "t3.large"])
     assert {question: answer for question, answer in answers.items() if answer} == {
         "AWS Region ID": "eu-west-2",
@@ -28,22 +28,22 @@ def test_the_answers_are_those_of_the_readme_for_one_cluster():
     }
 
 
-def test_a_question_without_an_answer_of_ours_gets_its_default():
+def test_other_prompts_get_their_default():
     assert answers("Number of queues [1]: ") == ["\n"]
 
 
-def test_each_question_is_answered_once_however_the_stream_arrives():
+def test_each_prompt_is_answered_once():
     watcher = wizard.PromptAnswerer(wizard.DEFAULT_ANSWERS)
     stream = "Scheduler [slurm]: slurm\r\nAutomate VPC creation? (y/n) [n]: "
     given = [answer for end in range(len(stream) + 1) for answer in watcher.submit(stream[:end])]
     assert given == ["slurm\n", "y\n"]
 
 
-def test_a_refused_answer_ends_it():
+def test_refused_answer_ends_it():
     with pytest.raises(ResponseNotAccepted, match="is not an acceptable value"):
         answers('EC2 Key Pair Name [k]: x\r\nERROR: "x" is not an acceptable value for EC2 Key Pair Name\r\n')
 
 
-def test_an_unforeseen_question_ends_it():
+def test_unknown_prompt_ends_it():
     with pytest.raises(ResponseNotAccepted, match="an unknown prompt: Your favourite colour"):
         answers("Your favourite colour [blue]: ")

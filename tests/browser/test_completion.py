@@ -37,11 +37,11 @@ def shell(request, monkeypatch, tmp_path):
     shell.process.close(force=True)
 
 
-def test_a_task_is_completed(shell):
+def test_task_is_completed(shell):
     shell.type("invoke create-j\t")
     shell.wait_for("invoke create-jwt-key")
 
 
-def test_a_flag_of_a_task_is_completed(shell):
+def test_flag_is_completed(shell):
     shell.type("invoke handover --with\t")
     shell.wait_for("invoke handover --with-key")

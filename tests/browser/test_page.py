@@ -110,7 +110,7 @@ def opened(request, chromium, pages, name):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_everything_is_visible_and_nothing_overflows(opened):
+def test_everything_is_visible_without_overflow(opened):
     assert opened.page.evaluate(OVERFLOW) == []
     assert opened.page.evaluate(UNSEEN) == []
     assert (
@@ -122,13 +122,13 @@ def test_everything_is_visible_and_nothing_overflows(opened):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_request_goes_out_and_no_message_comes_to_the_console(opened, pages, name):
+def test_no_request_and_no_console_message(opened, pages, name):
     assert opened.asked == [pages[name].as_uri()]
     assert opened.said == []
 
 
 @pytest.mark.parametrize("name", ["real"])
-def test_a_reader_without_sight_is_told_the_same(opened):
+def test_accessible_text_is_the_same(opened):
     """By the roles and names that Chromium gives to assistive programs."""
     for heading in ("Network and connections", "UQLE instance: network settings"):
         assert opened.page.get_by_role("heading", name=heading).count() == 1
@@ -136,7 +136,7 @@ def test_a_reader_without_sight_is_told_the_same(opened):
     assert opened.page.locator("table:not(:has(caption)), th:not([scope]), html:not([lang])").count() == 0
 
 
-def test_these_tests_would_see_a_request_a_message_and_an_overflow(chromium, tmp_path):
+def test_these_tests_detect_requests_messages_and_overflow(chromium, tmp_path):
     """Without the escaping and the policy, the hostile name does all three."""
     file = tmp_path / "bad.html"
     file.write_text(
