@@ -5,7 +5,7 @@ import pytest
 from slurm_cluster.config import cluster_config, template
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.views.checks import list_instance_types
-from tests.conftest import ROOT
+from tests.support import ROOT
 from tests.test_configuration import rendered
 from tests.test_parameters import GOOD
 
