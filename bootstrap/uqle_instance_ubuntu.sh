@@ -1,5 +1,5 @@
 #!/bin/bash
-# User data of the UQLE instance (Ubuntu 24.04): cloud-init runs it once, as root, at the first boot.
+# User data of the UQLE machine (Ubuntu 24.04): cloud-init runs it once, as root, at the first boot.
 # It installs Docker with Compose, and mounts the cluster's file system, now and at each boot.
 # The output is on the console and in /var/log/cloud-init-output.log. Safe to run again.
 # To use it by hand: fill in the two values, then paste the file into the EC2 launch wizard as user data.

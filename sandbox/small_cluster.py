@@ -1,4 +1,4 @@
-"""A network and a cluster that take a second: stacks with the logical ids, outputs and tags of the real ones."""
+"""Make a network and a cluster in a second: their stacks have the ids, outputs and tags of real ones."""
 
 from pathlib import Path
 from typing import Any

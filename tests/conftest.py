@@ -1,4 +1,4 @@
-"""Every test runs in the emulated AWS, one for each worker, emptied before each test: none can reach a real account."""
+"""Fixtures of all tests. Each worker has its own emulated AWS, so no test can reach a real account."""
 
 import os
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def emulated_aws() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def workplace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Work in an empty folder, with a home of its own."""
+    """Work in an empty folder, with an empty home folder."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     (tmp_path / "work").mkdir()
@@ -38,7 +38,7 @@ def workplace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def own_session() -> Iterator[None]:
-    """A session of AWS for a test that changes who the person is; the others share one, which reads AWS's descriptions once."""
+    """Use a new boto3 session, for a test that changes the credentials. The other tests share one."""
     clients.get_session.cache_clear()
     yield
     clients.get_session.cache_clear()
@@ -46,7 +46,7 @@ def own_session() -> Iterator[None]:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty account, in which nothing takes time."""
+    """Empty the account, and let stacks change their state at once."""
     sandbox.reset()
     monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 0)
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 0)
@@ -76,13 +76,13 @@ def task_runner(emulated_aws: None) -> Iterator[TaskRunner]:
 
 @pytest.fixture
 def invoke(task_runner: TaskRunner, account: None) -> TaskRunner:
-    """Run invoke as a person does: a process of its own in the current folder."""
+    """Run invoke in a process of its own, in the current folder, with an empty account."""
     return task_runner
 
 
 @pytest.fixture
 def key_pair(ec2: Any) -> Path:
-    """A key pair of the cluster's name, with its private key here."""
+    """Create the cluster's key pair. Return the path of its private key."""
     from slurm_cluster.aws import key_pair
 
     key_pair.create_key_pair(ec2, "pcluster-ubuntu")
@@ -91,19 +91,19 @@ def key_pair(ec2: Any) -> Path:
 
 @pytest.fixture
 def network(key_pair: Path, ec2: Any, cloudformation: Any) -> dict[str, str]:
-    """The network that the wizard makes, and the temp-config.yml that it leaves, without its questions."""
+    """Make the network and temp-config.yml as the wizard does. Return the ids of the VPC and the subnets."""
     return prepare_network(ec2, cloudformation)
 
 
 @pytest.fixture
 def cluster(network: dict[str, str], cloudformation: Any, ec2: Any) -> dict[str, str]:
-    """A stack with the logical ids, outputs and tags by which a cluster of ParallelCluster is known, made in a second."""
+    """Make a small cluster. Return the ids of its stack and of the head node's security group."""
     return make_cluster("pcluster-ubuntu", network, cloudformation)
 
 
 @pytest.fixture(scope="session")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> RecordedWalk:
-    """The whole path and back, walked once for all tests of the group `walk`."""
+    """Run the whole path and back once, for all tests of the group `walk`."""
     return record_walk(tmp_path_factory.mktemp("walk"))
 
 
@@ -114,13 +114,13 @@ def upload(invoke: TaskRunner) -> None:
 
 @pytest.fixture
 def filled(network: dict[str, str], upload: None, invoke: TaskRunner) -> None:
-    """Everything that create-cluster needs."""
+    """Make everything that create-cluster needs."""
     get_output(invoke("create-jwt-key"))
     get_output(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"))
     get_output(invoke("render"))
 
 
 @pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What ssh was asked: its arguments, and what it had to read."""
+def ssh_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Put a stand-in for ssh on PATH. Return a function that returns its calls until now."""
     return ssh_stand_in.install_ssh(tmp_path, monkeypatch)

@@ -28,7 +28,6 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
 from slurm_cluster.steps import preflight
 from tests.support import ROOT, SETTINGS
-from tests.support.in_process import TASKS
 from tests.support.in_process import run_task as run
 from tests.support.valid_files import GOOD_PARAMETERS as GOOD
 from tests.support.valid_files import GOOD_TEMP_CONFIG

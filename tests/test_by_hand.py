@@ -75,7 +75,7 @@ def test_the_steps_by_hand_end_in_the_same_state_as_the_tasks(walked, invoke):
     answer = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     by_hand = read_decisions()
-    for part, made in walked.decided.items():
+    for part, made in walked.decisions.items():
         assert by_hand[part] == made, part
     assert (Path.home() / ".ssh" / "pcluster-ubuntu.pem").stat().st_mode & 0o777 == 0o600
     assert Path("uqle.env").stat().st_mode & 0o777 == 0o600
@@ -87,5 +87,5 @@ def test_the_steps_by_hand_end_in_the_same_state_as_the_tasks(walked, invoke):
 
 
 def test_an_update_of_what_did_not_change_says_so(walked):
-    [said] = [said for step, said in walked.said.items() if step.startswith("update-cluster")]
+    [said] = [said for step, said in walked.outputs.items() if step.startswith("update-cluster")]
     assert "matches config.yml already: nothing to do." in said

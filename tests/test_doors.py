@@ -36,7 +36,7 @@ DOORS = {
 
 
 def test_the_whole_table_of_doors(walked):
-    assert {tuple(door) for door in walked.doors} == DOORS
+    assert {tuple(door) for door in walked.open_ports} == DOORS
 
 
 def test_port_8082_is_open_to_the_clusters_own_machines_alone(walked):
@@ -44,12 +44,16 @@ def test_port_8082_is_open_to_the_clusters_own_machines_alone(walked):
         first, _, last = ports.rpartition(" ")[2].partition("-")
         return ports.endswith("all") or int(first) <= 8082 <= int(last or first)
 
-    assert {door.source for door in walked.doors if opens(door.ports)} <= {HEAD_NODES, COMPUTE, FILE_SYSTEM}
+    assert {door.source for door in walked.open_ports if opens(door.ports)} <= {
+        HEAD_NODES,
+        COMPUTE,
+        FILE_SYSTEM,
+    }
 
 
 def test_from_an_address_only_ssh_is_open_and_only_from_ssh_from(walked):
     networks = {
-        (door.ports, door.source) for door in walked.doors if re.match(r"[0-9a-f:.]+/|pl-", door.source)
+        (door.ports, door.source) for door in walked.open_ports if re.match(r"[0-9a-f:.]+/|pl-", door.source)
     }
     assert networks == {("tcp 22", SSH_FROM)}
 
@@ -105,7 +109,7 @@ def test_the_documented_connections_are_those_of_the_cluster(walked):
     row = rf"^\| ({'|'.join(MACHINES.values())}) \| ([^|]+) \| ([^|]+) \|$"
     shown = re.findall(row, (ROOT / "docs" / "permissions.md").read_text(), re.MULTILINE)
     told: dict[tuple[str, str], list[str]] = {}
-    for door in walked.doors:
+    for door in walked.open_ports:
         if door.source != FILE_SYSTEM:  # whose mount targets ask nobody for anything
             told.setdefault((MACHINES[door.target], door.ports), []).append(SOURCES[door.source])
     assert shown == [(*door, ", ".join(sorted(sources, reverse=True))) for door, sources in told.items()]

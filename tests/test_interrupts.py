@@ -69,9 +69,7 @@ def test_interrupt_pause_and_resume(cluster, monkeypatch):
     assert interrupted("resume", "START_REQUESTED, to be RUNNING")[-1] == SENTENCE
 
 
-def test_interrupt_each_part_of_down(
-    cluster, network, ec2, cloudformation, invoke, slow, monkeypatch
-):
+def test_interrupt_each_part_of_down(cluster, network, ec2, cloudformation, invoke, slow, monkeypatch):
     """Ctrl-C ends `down` at once, with status 130, and nothing after the part that it interrupts is done."""
     start_fleet("pcluster-ubuntu")
     for task in ("upload-bootstrap", "create-jwt-key", "connect-uqle"):

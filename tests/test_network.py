@@ -36,9 +36,7 @@ def test_untagged_network_is_found_by_its_stack(ec2, cloudformation, network):
     )
 
 
-def test_network_of_another_cluster_is_not_found(
-    ec2, cloudformation, network
-):
+def test_network_of_another_cluster_is_not_found(ec2, cloudformation, network):
     assert networks.find_network(ec2, cloudformation, "second", network["public"]) is None
 
 

@@ -53,7 +53,7 @@ def row(page, *beginning):
 
 @pytest.fixture
 def connected(cluster, project, ec2):
-    """A cluster with its UQLE instance, and port 22 open to one address."""
+    """A cluster with its UQLE machine, and port 22 open to one address."""
     security_groups.add_self_rule(ec2, cluster["group"])
     source = [{"CidrIp": "203.0.113.7/32"}]
     permission = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": source}
@@ -89,7 +89,7 @@ def test_cluster_without_machine_names_the_missing_steps(cluster, project):
         "All",
         "this group itself invoke allow-head-node-group",
     ]
-    assert row(page, "UQLE instance", "head node") == [
+    assert row(page, "UQLE machine", "head node") == [
         "8082, Slurm REST API",
         "missing invoke create-instance",
     ]
@@ -110,8 +110,8 @@ def test_inbound_rules_are_ec2s(connected, cluster, project, ec2):
         "All",
         f"{cluster['group']} this group: all traffic between its members",
     ]
-    assert row(page, "203.0.113.7/32", "UQLE instance") == ["22, SSH", ids["203.0.113.7/32"]]
-    assert row(page, "UQLE instance", "head node") == ["8082, Slurm REST API", ids["group"]]
+    assert row(page, "203.0.113.7/32", "UQLE machine") == ["22, SSH", ids["203.0.113.7/32"]]
+    assert row(page, "UQLE machine", "head node") == ["8082, Slurm REST API", ids["group"]]
     assert row(page, "outside", "head node", "8082, Slurm REST API") == ["no rule, as intended"]
 
 
@@ -151,9 +151,7 @@ def test_user_data_of_the_console_wizard_is_read(cluster, project, ec2):
     assert row(read(project), "Mount point") == ["/mnt/efs/fs1"]
 
 
-def test_wrong_mount_or_groups_are_not_shown_as_right(
-    cluster, network, project, ec2
-):
+def test_wrong_mount_or_groups_are_not_shown_as_right(cluster, network, project, ec2):
     instance = launch(project, ec2, "#!/bin/sh\n")
     other = ec2.create_security_group(GroupName="other", Description="other", VpcId=network["vpc"])["GroupId"]
     ec2.modify_instance_attribute(InstanceId=instance, Groups=[other])
@@ -165,7 +163,7 @@ def test_wrong_mount_or_groups_are_not_shown_as_right(
     assert row(page, "Automatically create and attach security groups") == [
         f"Unknown: it is also a member of {other} other"
     ]
-    assert row(page, "UQLE instance", "head node") == [
+    assert row(page, "UQLE machine", "head node") == [
         "8082, Slurm REST API",
         "missing invoke allow-head-node-group",
     ]
@@ -174,11 +172,11 @@ def test_wrong_mount_or_groups_are_not_shown_as_right(
 def test_removed_rule_is_missing(connected, cluster, project, ec2):
     security_groups.remove_self_rule(ec2, cluster["group"])
     page = read(project)
-    assert row(page, "UQLE instance", "head node") == [
+    assert row(page, "UQLE machine", "head node") == [
         "8082, Slurm REST API",
         "missing invoke allow-head-node-group",
     ]
-    assert row(page, "UQLE instance", "file system") == [
+    assert row(page, "UQLE machine", "file system") == [
         "2049, NFS",
         "missing invoke disconnect-uqle connect-uqle",
     ]
@@ -195,7 +193,7 @@ def test_rule_for_the_networks_range_admits_its_machines(cluster, project, ec2):
     launch(project, ec2)
     inside = {"IpProtocol": "tcp", "FromPort": 8082, "ToPort": 8082, "IpRanges": [{"CidrIp": "10.0.0.0/16"}]}
     ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[inside])
-    assert row(read(project), "UQLE instance", "head node")[1].startswith("sgr-")
+    assert row(read(project), "UQLE machine", "head node")[1].startswith("sgr-")
 
 
 def test_stopped_machine_shows_why_it_has_no_address(connected, project, ec2, monkeypatch):

@@ -1,4 +1,4 @@
-"""With a stand-in for ssh on PATH, which takes down what it was asked; on real nodes, `tests/nodes/uqle` has a key changed."""
+"""Key rotation with a stand-in for ssh, which records its calls; `tests/nodes/uqle` rotates a key on real nodes."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from slurm_cluster.aws import jwt_secret, script_bucket
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import key_rotation
-from tests.support.slurmrestd import KEY, Slurmrestd, served
+from tests.support.slurmrestd import KEY, Slurmrestd, run_server
 
 THROUGH, SECRET = "ubuntu@203.0.113.7", "arn:aws:secretsmanager:eu-west-2:123456789012:secret:a-key-AbCdEf"
 OTHER = KEY.upper()
@@ -23,14 +23,14 @@ def stands(cluster, key_pair, project):
 
 @pytest.fixture
 def slurmrestd(tmp_path):
-    with served(Slurmrestd(tmp_path)) as server:
+    with run_server(Slurmrestd(tmp_path)) as server:
         yield server
 
 
-def test_the_head_node_runs_the_boot_scripts_own_step_with_the_arn_and_then_starts_slurm_again(asked):
+def test_the_head_node_runs_the_boot_scripts_own_step_with_the_arn_and_then_starts_slurm_again(ssh_calls):
     boot_script = Path(script_bucket.FOLDER, "on_node_start_ubuntu.sh").read_text()
     key_rotation.install_key(THROUGH, Path("cluster.pem"), SECRET, boot_script)
-    [[arguments, script]] = asked()
+    [[arguments, script]] = ssh_calls()
     assert arguments[-2:] == [
         THROUGH,
         f"sudo bash -s -- {SECRET} && sudo systemctl restart slurmdbd.service slurmctld.service",
@@ -38,7 +38,7 @@ def test_the_head_node_runs_the_boot_scripts_own_step_with_the_arn_and_then_star
     assert script == boot_script
 
 
-@pytest.mark.usefixtures("asked")
+@pytest.mark.usefixtures("ssh_calls")
 def test_a_step_that_fails_on_the_head_node_is_said_in_its_own_words(monkeypatch):
     monkeypatch.setenv(
         "STAND_IN_ENDS",
@@ -63,7 +63,7 @@ def test_a_step_that_fails_on_the_head_node_is_said_in_its_own_words(monkeypatch
         ),
     ],
 )
-def test_a_head_node_is_left_alone_and_the_secret_with_it(stands, asked, invoke, end, sentence):
+def test_a_head_node_is_left_alone_and_the_secret_with_it(stands, ssh_calls, invoke, end, sentence):
     before = stands()
     done = invoke("rotate-jwt-key", STAND_IN_ENDS=json.dumps({"sudo --": end}))
     assert done.returncode == 1, done.stdout
@@ -71,7 +71,7 @@ def test_a_head_node_is_left_alone_and_the_secret_with_it(stands, asked, invoke,
     assert stands() == before
 
 
-def test_a_new_key_is_in_the_secret_and_in_no_output_nor_command(stands, asked, invoke):
+def test_a_new_key_is_in_the_secret_and_in_no_output_nor_command(stands, ssh_calls, invoke):
     before = stands()
     done = invoke(
         "rotate-jwt-key", STAND_IN_ENDS=json.dumps({"sudo bash": [73, "the key cannot be written"]})
@@ -80,17 +80,17 @@ def test_a_new_key_is_in_the_secret_and_in_no_output_nor_command(stands, asked, 
     assert "not yet on the head node (the key cannot be written)" in done.stderr
     assert stands() != before
     for key in before, stands():
-        assert key not in done.stdout + done.stderr + str(asked())
+        assert key not in done.stdout + done.stderr + str(ssh_calls())
 
 
-def test_a_key_that_was_given_literally_is_refused_and_the_sentence_says_why(stands, asked, invoke):
+def test_a_key_that_was_given_literally_is_refused_and_the_sentence_says_why(stands, ssh_calls, invoke):
     before = stands()
     Path("config-parameters.json").write_text(json.dumps({"SLURM_JWT_KEY": "k" * 40}))
     done = invoke("rotate-jwt-key")
     assert done.returncode == 1
     message = "is the key itself, not the ARN of a secret. It cannot change on a running cluster"
     assert message in done.stderr
-    assert (stands(), asked()) == (before, [])
+    assert (stands(), ssh_calls()) == (before, [])
 
 
 def test_without_a_cluster_or_a_secret_the_step_that_makes_it_is_named(

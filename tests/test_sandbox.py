@@ -145,9 +145,7 @@ def test_resources_in_use_are_not_deleted(ec2, cluster, network):
     assert code_of(ec2.detach_internet_gateway, **detach) == "DependencyViolation"
 
 
-def test_stack_with_a_used_group_is_not_deleted(
-    ec2, cloudformation, cluster, network
-):
+def test_stack_with_a_used_group_is_not_deleted(ec2, cloudformation, cluster, network):
     image = public_images.get_image_id(REGION, public_images.UBUNTU_IMAGE)
     interface = {"DeviceIndex": 0, "SubnetId": network["public"], "Groups": [cluster["group"]]}
     made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])

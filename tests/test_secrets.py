@@ -74,11 +74,11 @@ def key(walked):
 
 @pytest.fixture(scope="module")
 def private(walked):
-    loaded = serialization.load_ssh_private_key(walked.private.encode(), password=None)
+    loaded = serialization.load_ssh_private_key(walked.private_key.encode(), password=None)
     seed = loaded.private_bytes(
         serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
     )
-    lines = [line.encode() for line in walked.private.splitlines() if not line.startswith("-----")]
+    lines = [line.encode() for line in walked.private_key.splitlines() if not line.startswith("-----")]
     return [*forms(seed), *lines[1:]]  # the first line is the same in all such files
 
 
@@ -103,8 +103,8 @@ def test_the_search_finds_what_it_looks_for():
 
 
 def test_no_step_says_a_secret_at_its_most_talkative_and_with_faults(walked, key, private):
-    assert [step for step, said in walked.said.items() if tells(said.encode(), key + private)] == []
-    assert all("invoke" in said for said in walked.said.values())
+    assert [step for step, said in walked.outputs.items() if tells(said.encode(), key + private)] == []
+    assert all("invoke" in said for said in walked.outputs.values())
 
 
 def test_the_key_goes_over_the_wire_only_to_and_from_the_secret(walked, key, private):
@@ -139,8 +139,8 @@ def test_the_private_key_is_in_its_own_file_alone(walked, private):
 
 
 def test_no_process_shows_a_secret_in_its_arguments_or_environment(walked, key, private):
-    assert [each for each in walked.seen if tells(each, key + private)] == []
-    assert any(b"create-cluster" in each and b"pcluster" in each for each in walked.seen)
+    assert [each for each in walked.process_data if tells(each, key + private)] == []
+    assert any(b"create-cluster" in each and b"pcluster" in each for each in walked.process_data)
 
 
 def test_what_holds_parameters_is_its_owners_alone(walked):

@@ -48,9 +48,7 @@ def test_custom_security_groups_are_reported(cloudformation, account):
         security_groups.get_head_node_group_id(cloudformation, "pcluster-ubuntu")
 
 
-def test_only_foreign_machines_block_the_deletion(
-    ec2, cloudformation, cluster, network
-):
+def test_only_foreign_machines_block_the_deletion(ec2, cloudformation, cluster, network):
     security_groups.refuse_foreign_members(cloudformation, ec2, "pcluster-ubuntu")
     image = client("ssm", "eu-west-2")
     name = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"

@@ -73,9 +73,7 @@ def test_cluster_name_is_typed_before_data_is_deleted(task, cluster, cloudformat
     assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None
 
 
-def test_retained_file_system_is_named_with_its_commands(
-    kept, cloudformation, ec2, efs, network, invoke
-):
+def test_retained_file_system_is_named_with_its_commands(kept, cloudformation, ec2, efs, network, invoke):
     found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
     [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], shared_storage.FILE_SYSTEM_TYPE)
     assert (

@@ -12,7 +12,7 @@ import pytest
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import rest_client
 from slurm_cluster.slurm.smoke_job import run_smoke_job
-from tests.support.slurmrestd import KEY, Slurmrestd, served
+from tests.support.slurmrestd import KEY, Slurmrestd, run_server
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def shared(tmp_path):
 @pytest.fixture
 def slurm(shared, monkeypatch):
     monkeypatch.setattr(rest_client, "LAG_SECONDS", 0.1)
-    with served(Slurmrestd(shared)) as server:
+    with run_server(Slurmrestd(shared)) as server:
         yield server
 
 
@@ -83,7 +83,7 @@ def test_each_link_is_a_line_when_it_is_proven(slurm, prove, shared):
 
 def test_a_token_is_hs256_for_the_user_and_short_lived(slurm, prove):
     prove(slurm.url, user="ubuntu")
-    for *_, token, _ in slurm.seen:
+    for *_, token, _ in slurm.requests:
         claims = jwt.decode(token, KEY, algorithms=["HS256"])
         assert (set(claims), claims["sun"], claims["exp"] - claims["iat"]) == (
             {"iat", "exp", "sun"},
@@ -106,7 +106,7 @@ def test_no_proxy_of_the_environment_sees_the_token(slurm, prove, monkeypatch):
 
 
 def test_a_redirect_does_not_take_the_token_elsewhere(slurm, fails):
-    with served(Slurmrestd(None)) as other:
+    with run_server(Slurmrestd(None)) as other:
 
         def redirect(request):
             request.send_response_only(302)
@@ -114,7 +114,7 @@ def test_a_redirect_does_not_take_the_token_elsewhere(slurm, fails):
             request.send_header("Content-Length", "0")
             request.end_headers()
 
-        slurm.over["GET /openapi/vN"] = redirect
+        slurm.answers["GET /openapi/vN"] = redirect
         assert f"another program answers at {slurm.url} (302)" in fails(slurm.url)
         assert other.seen == []
 
@@ -186,12 +186,12 @@ def test_what_is_no_answer_is_said(fails, monkeypatch, reply, says):
     "answer", [(404, "<html>nginx"), (200, []), (200, {"paths": {"/pets": {}}}), (503, "")], ids=str
 )
 def test_what_is_not_slurmrestd_is_said(slurm, fails, answer):
-    slurm.over["GET /openapi/vN"] = answer
+    slurm.answers["GET /openapi/vN"] = answer
     assert fails(slurm.url).startswith(f"Not slurmrestd: another program answers at {slurm.url} ({answer[0]}")
 
 
 def test_a_slurmrestd_that_takes_no_token_at_all_is_said(slurm, fails):
-    slurm.over["GET /openapi/vN"] = (401, "Authentication failure")
+    slurm.answers["GET /openapi/vN"] = (401, "Authentication failure")
     said = fails(slurm.url)
     assert said.startswith("Token refused: slurmrestd accepts no tokens (401 Authentication failure)")
     assert "SLURM_JWT=daemon" in said
@@ -199,7 +199,7 @@ def test_a_slurmrestd_that_takes_no_token_at_all_is_said(slurm, fails):
 
 @pytest.mark.parametrize("refusal", [511, 500, 401])
 def test_a_wrong_key_is_said(slurm, fails, refusal):
-    slurm.key, slurm.refusal = "another-key-_0123456789-abcdefghijklmnopqrst", refusal
+    slurm.key, slurm.refusal_status = "another-key-_0123456789-abcdefghijklmnopqrst", refusal
     assert f"Token refused: the JWT key here is not the head node's ({refusal} Protocol auth" in fails(
         slurm.url
     )
@@ -212,20 +212,20 @@ def test_a_key_with_a_newline_is_another_key(slurm, fails):
 
 
 def test_a_clock_that_is_behind_is_said_with_how_much(slurm, fails):
-    slurm.ahead = 4000
+    slurm.seconds_ahead = 4000
     said = fails(slurm.url)
     assert re.match(r"Token refused: the clock here is (4000|3999) s behind the head node's", said)
-    probes = [jwt.decode(token, options={"verify_signature": False}) for *_, token, _ in slurm.seen]
+    probes = [jwt.decode(token, options={"verify_signature": False}) for *_, token, _ in slurm.requests]
     assert {claims["sun"] for claims in probes if claims["exp"] - claims["iat"] > 300} == {"nobody"}
 
 
 def test_a_user_that_slurm_refuses_is_said(slurm, fails):
-    slurm.refused = ("slurm",)
+    slurm.refused_users = ("slurm",)
     assert fails(slurm.url).startswith("Token refused: the key is right, but Slurm refuses user slurm")
 
 
 def test_a_slurmctld_that_is_down_is_said(slurm, fails):
-    slurm.over["GET /slurm/diag"] = (
+    slurm.answers["GET /slurm/diag"] = (
         502,
         {"errors": [{"error": "Unable to contact slurm controller (connect failure)"}]},
     )
@@ -241,7 +241,7 @@ def test_a_slurmctld_that_is_down_is_said(slurm, fails):
     ids=["none", "stopped fleet"],
 )
 def test_no_partition_is_said(slurm, fails, partitions, known):
-    slurm.over["GET /slurm/partitions/"] = (200, {"errors": [], "partitions": partitions})
+    slurm.answers["GET /slurm/partitions/"] = (200, {"errors": [], "partitions": partitions})
     assert fails(slurm.url).startswith(
         f"No partition: Slurm has none that is up ({known}). "
         "If the compute fleet was stopped, start it with `invoke resume`."
@@ -259,21 +259,21 @@ def test_no_partition_is_said(slurm, fails, partitions, known):
     ids=str,
 )
 def test_a_job_that_is_not_taken_is_said_also_with_status_200(slurm, fails, status, error, link):
-    slurm.over["POST /slurm/job/submit"] = (status, {"errors": [error], "job_id": 0})
+    slurm.answers["POST /slurm/job/submit"] = (status, {"errors": [error], "job_id": 0})
     assert fails(slurm.url).startswith(f"{link}: Slurm did not accept the job ({status} {error['error']})")
 
 
 def test_a_job_that_is_taken_with_a_word_on_its_waiting_is_taken(slurm, prove):
     def submit(request):
         sun = request.claims()["sun"]
-        body = slurm.seen[-1][-1]
+        body = slurm.requests[-1][-1]
         request.reply(
             200,
             slurm.answer("POST", "/slurm/job/submit", body, sun)
             | {"errors": [{"error": "Node not available"}]},
         )
 
-    slurm.over["POST /slurm/job/submit"] = submit
+    slurm.answers["POST /slurm/job/submit"] = submit
     assert prove(slurm.url)[-1].startswith("accounting")
 
 
@@ -293,7 +293,7 @@ def test_a_job_that_failed_is_said(slurm, fails, states, code, says):
         "state_reason": "NonZeroExitCode",
         "exit_code": {"return_code": {"set": True, "number": code}},
     }
-    slurm.over["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job | {"nodes": "queue1-dy-1"}]})
+    slurm.answers["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job | {"nodes": "queue1-dy-1"}]})
     assert fails(slurm.url).startswith(says)
 
 
@@ -305,20 +305,20 @@ def test_a_folder_that_is_not_there_is_said_by_the_real_job(slurm, fails):
 
 def test_a_job_that_does_not_end_is_cancelled_and_its_reason_said(slurm, fails):
     job = {"job_state": ["PENDING"], "state_reason": "Resources"}
-    slurm.over["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job]})
+    slurm.answers["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job]})
     said = fails(slurm.url, seconds=0)
     assert said.startswith("Job does not end: job 7 is PENDING (Resources) after 0 s. ")
     assert said.endswith("--seconds waits longer.")
-    assert slurm.seen[-1][:2] == ("DELETE", "/slurm/v0.0.45/job/7")
+    assert slurm.requests[-1][:2] == ("DELETE", "/slurm/v0.0.45/job/7")
 
 
 def test_a_job_that_is_held_is_said_at_once_and_cancelled(slurm, fails):
     job = {"job_state": ["PENDING"], "state_reason": "JobHeldAdmin"}
-    slurm.over["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job]})
+    slurm.answers["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job]})
     assert fails(slurm.url, user="nobodyatall").startswith(
         "Job held: job 7 is PENDING (JobHeldAdmin). The head node may have no"
     )
-    assert slurm.seen[-1][0] == "DELETE"
+    assert slurm.requests[-1][0] == "DELETE"
 
 
 def test_a_job_is_cancelled_when_the_person_stops_waiting(slurm):
@@ -326,12 +326,12 @@ def test_a_job_is_cancelled_when_the_person_stops_waiting(slurm):
     while "submit" not in next(lines):
         pass
     lines.close()
-    assert slurm.seen[-1][0] == "DELETE"
+    assert slurm.requests[-1][0] == "DELETE"
 
 
 def test_a_job_that_ended_is_not_cancelled(slurm, prove):
     prove(slurm.url)
-    assert "DELETE" not in {method for method, *_ in slurm.seen}
+    assert "DELETE" not in {method for method, *_ in slurm.requests}
 
 
 @pytest.mark.parametrize(
@@ -345,14 +345,14 @@ def test_a_job_that_ended_is_not_cancelled(slurm, prove):
     ids=["502", "200 with errors", "without slurmdb", "another job of that number"],
 )
 def test_no_accounting_is_said(slurm, fails, answer):
-    slurm.over["GET /slurmdb/job/N"] = answer
+    slurm.answers["GET /slurmdb/job/N"] = answer
     assert fails(slurm.url).startswith(
         f"No accounting: slurmdbd does not have job 7 after 0.1 s ({answer[0]} "
     )
 
 
 def test_no_accounting_is_said_also_where_slurmctld_needs_it(slurm, fails):
-    slurm.over["GET /slurm/partitions/"] = (
+    slurm.answers["GET /slurm/partitions/"] = (
         500,
         {"errors": [{"error": "Connection refused", "description": "Slurmdb query failed"}]},
     )
@@ -376,7 +376,7 @@ def test_output_of_another_run_is_not_taken_for_it(slurm, fails):
 
 
 def test_a_server_that_repeats_the_token_and_the_key_does_not_put_them_on_the_screen(slurm, fails):
-    slurm.over["GET /openapi/vN"] = lambda r: r.reply(
+    slurm.answers["GET /openapi/vN"] = lambda r: r.reply(
         500, f"\x1b[31m{r.headers['X-SLURM-USER-TOKEN']} {KEY}", "text/plain"
     )
     assert "(500 [31m(token) (key))" in fails(slurm.url).replace("  ", " ").replace("( ", "(").replace(
@@ -389,7 +389,7 @@ def test_a_server_that_repeats_the_token_and_the_key_does_not_put_them_on_the_sc
 )
 def test_a_key_that_is_none_is_refused_before_anything_is_asked(slurm, fails, key):
     assert fails(slurm.url, key=key).endswith("Create one with `invoke create-jwt-key`.")
-    assert slurm.seen == []
+    assert slurm.requests == []
 
 
 @pytest.mark.parametrize(
@@ -404,4 +404,4 @@ def test_a_key_that_is_none_is_refused_before_anything_is_asked(slurm, fails, ke
 )
 def test_what_cannot_be_is_refused_before_anything_is_asked(slurm, fails, options):
     assert fails(**{"url": slurm.url} | options)
-    assert slurm.seen == []
+    assert slurm.requests == []

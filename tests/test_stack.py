@@ -10,7 +10,9 @@ from slurm_cluster.errors import ClusterError
 
 def test_missing_cluster_is_reported_with_existing_ones(cloudformation, network):
     make_cluster("second", network, cloudformation)
-    with pytest.raises(ClusterError, match=r"There is no cluster first in eu-west-2 \(clusters there: second\)"):
+    with pytest.raises(
+        ClusterError, match=r"There is no cluster first in eu-west-2 \(clusters there: second\)"
+    ):
         stack.require_cluster(cloudformation, "first")
 
 
@@ -50,9 +52,7 @@ def test_watch_deletion_until_the_stack_is_gone(cloudformation, cluster, monkeyp
     assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None
 
 
-def test_watch_ends_when_nothing_starts(
-    cloudformation, cluster, monkeypatch
-):
+def test_watch_ends_when_nothing_starts(cloudformation, cluster, monkeypatch):
     monkeypatch.setattr(stack, "POLL_SECONDS", [0.1])
     monkeypatch.setattr(stack, "START_TIMEOUT", 0.3)
     before = stack.get_newest_event_id(cloudformation, cluster["stack"])
@@ -60,9 +60,7 @@ def test_watch_ends_when_nothing_starts(
     assert seen == ["CREATE_COMPLETE"]
 
 
-def test_head_node_failure_is_the_reason(
-    cloudformation, network, project, monkeypatch
-):
+def test_head_node_failure_is_the_reason(cloudformation, network, project, monkeypatch):
     monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
     made = make_cluster("pcluster-ubuntu", network, cloudformation)
     logs = project.logs

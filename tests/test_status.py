@@ -36,7 +36,7 @@ def test_each_resource_is_listed_with_what_is_billed(project, cluster, network):
     assert parts["head node group"].id == cluster["group"]
     assert parts["file system"].id.startswith("fs-")
     assert parts["mount target"].details["zone"] == "eu-west-2a"
-    assert not any(parts[name].id for name in ("boot scripts", "JWT key", "group's rule", "UQLE instance"))
+    assert not any(parts[name].id for name in ("boot scripts", "JWT key", "group's rule", "UQLE machine"))
 
 
 def test_next_step_is_the_first_missing_one(network, project, cloudformation, invoke):
@@ -56,7 +56,7 @@ def test_next_step_is_the_first_missing_one(network, project, cloudformation, in
     assert next_step(project) == "invoke verify"
     uqle_instance.stop_instance(project.ec2, "pcluster-ubuntu")
     assert next_step(project) == "invoke resume"
-    assert found(project)["UQLE instance"].billed == "disk"
+    assert found(project)["UQLE machine"].billed == "disk"
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,7 @@ def test_fleet_status_matches_pcluster(project, cluster, monkeypatch):
     assert list(fleet.watch_fleet(dynamodb, "pcluster-ubuntu", "STOPPED")) == []
     monkeypatch.setattr(fleet, "POLL_SECONDS", 0)
     monkeypatch.setattr(fleet, "MAX_POLLS", 2)
-    with pytest.raises(
-        ClusterError, match="The compute fleet is still STOPPED, not RUNNING"
-    ):
+    with pytest.raises(ClusterError, match="The compute fleet is still STOPPED, not RUNNING"):
         list(fleet.watch_fleet(dynamodb, "pcluster-ubuntu", "RUNNING"))
     ask = {"UpdateExpression": "set #d.#s = :s", "ExpressionAttributeNames": {"#d": "Data", "#s": "status"}}
     wanted = {":s": {"S": "START_REQUESTED"}}
@@ -109,9 +107,7 @@ def test_unknown_cluster_lists_existing_ones(project, cluster, invoke):
     )
 
 
-def test_screen_fits_80_columns_and_24_lines(
-    project, network, cloudformation, invoke
-):
+def test_screen_fits_80_columns_and_24_lines(project, network, cloudformation, invoke):
     assert invoke("upload-bootstrap").returncode == 0
     name = "a" * 40
     make_cluster(name, network, cloudformation)

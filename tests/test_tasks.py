@@ -87,9 +87,7 @@ def test_invalid_settings_and_files_give_no_traceback(account, invoke, tmp_path)
     assert "pcluster-ubuntu.pem: Not a directory" in said(invoke("create-key-pair"), 1)
 
 
-def test_down_keeps_a_network_with_another_cluster(
-    cluster, network, cloudformation, upload, invoke
-):
+def test_down_keeps_a_network_with_another_cluster(cluster, network, cloudformation, upload, invoke):
     make_cluster("second", network, cloudformation)
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
     printed = said(invoke("down", "--yes", "--all"), 1)

@@ -20,9 +20,7 @@ def change(old, new):
     CONFIG.write_text(text.replace(old, new))
 
 
-def test_update_applies_the_configuration(
-    filled, invoke, project, monkeypatch
-):
+def test_update_applies_the_configuration(filled, invoke, project, monkeypatch):
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)  # pcluster looks again at what it deletes
     said(invoke("create-cluster"))
     said(invoke("fill-parameters", "--ssh-from", "198.51.100.1/32", "--overwrite"))  # a new home address

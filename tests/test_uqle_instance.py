@@ -85,9 +85,7 @@ def test_launching_twice_creates_one_instance(ec2, place, settings, image):
     assert len(instances(ec2)) == 1
 
 
-def test_launch_with_a_lost_answer_is_found(
-    ec2, place, settings, image
-):
+def test_launch_with_a_lost_answer_is_found(ec2, place, settings, image):
     script = uqle_instance.render_user_data(place, "/shared")
     first = uqle_instance.launch_instance(ec2, place, settings, image, script)
     changed = settings._replace(instance_type="t3.xlarge")

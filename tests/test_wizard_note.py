@@ -64,7 +64,7 @@ def start(ec2, cloudformation):
 def lay_unclaimed(ec2, cloudformation, began=None):
     """Make a network as a wizard does that has not finished, and return its VPC and the id of its stack."""
     began = began or started().removeprefix("ParallelClusterVPC-")
-    laid = prepare_network(ec2, cloudformation, began=began)
+    laid = prepare_network(ec2, cloudformation, timestamp=began)
     ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     TEMP_CONFIG.unlink()
     stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][

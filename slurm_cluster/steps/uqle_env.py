@@ -60,7 +60,7 @@ def format_summary(
         key: where the JWT key is, in words.
         with_key: whether the file contains the key.
         key_pair: the name of the machine's key pair.
-        machine: the UQLE instance, if there is one.
+        machine: the UQLE machine, if there is one.
     """
     lines = [
         f"Slurm URL      {get_slurm_url(head_node)}",

@@ -59,9 +59,9 @@ class ClusterState(NamedTuple):
         rules: the rules of all security groups in the VPC.
         head_node: the instance of the head node.
         compute_nodes: the other instances of the cluster.
-        uqle_instance: the UQLE instance.
-        has_elastic_ip: whether the UQLE instance's public address is an Elastic IP.
-        user_data: the UQLE instance's user data.
+        uqle_instance: the UQLE machine.
+        has_elastic_ip: whether the UQLE machine's public address is an Elastic IP.
+        user_data: the UQLE machine's user data.
         file_system: the shared file system.
         mount_targets: the mount targets of the file system.
     """

@@ -63,7 +63,7 @@ def list_connections(s: ClusterState) -> dict[str, Connection]:
         "head node", get_group_ids(s.head_node), s.head_node.get("PrivateIpAddress", ""), CREATE_CLUSTER
     )
     uqle = Endpoint(
-        "UQLE instance",
+        "UQLE machine",
         get_group_ids(s.uqle_instance),
         s.uqle_instance.get("PrivateIpAddress", ""),
         CREATE_INSTANCE,

@@ -122,7 +122,7 @@ def label_instance(instance: InstanceTypeDef) -> list[str]:
 
 
 def list_network_fields(s: ClusterState) -> list[Field]:
-    """Return the UQLE instance's network settings, as the launch wizard shows them."""
+    """Return the UQLE machine's network settings, as the launch wizard shows them."""
     instance = s.uqle_instance
     if not instance:
         return [Field(label, []) for label in ("VPC", "Subnet", "Auto-assign public IP", "Security groups")]
@@ -142,7 +142,7 @@ def list_network_fields(s: ClusterState) -> list[Field]:
 
 
 def list_file_system_fields(s: ClusterState) -> list[Field]:
-    """Return the UQLE instance's file system settings, as the launch wizard shows them."""
+    """Return the UQLE machine's file system settings, as the launch wizard shows them."""
     file_system, target = s.file_system, find_mount_target(s, s.uqle_instance or s.head_node)
     file_system_id = file_system["FileSystemId"] if file_system else ""
     mounted, mount_point = FILE_SYSTEM_PATTERN.search(s.user_data), MOUNT_POINT_PATTERN.search(s.user_data)

@@ -68,7 +68,7 @@ def list_resources(p: Project) -> list[Resource]:
         Resource("boot scripts", scripts, {"where": where}, command="invoke upload-bootstrap"),
         Resource("JWT key", key, {}, "secret" if secret else "", "invoke create-jwt-key"),
         *describe_cluster(p.cluster, s, fleet_status),
-        describe_instance("UQLE instance", s.uqle_instance, connectivity.CREATE_INSTANCE),
+        describe_instance("UQLE machine", s.uqle_instance, connectivity.CREATE_INSTANCE),
     ]
 
 
@@ -185,7 +185,7 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
         return connectivity.CREATE_CLUSTER if p.config_file.exists() else "invoke render"
     if missing:
         return missing.command
-    if states["compute fleet"] == "STOPPED" or states["UQLE instance"] == "stopped":
+    if states["compute fleet"] == "STOPPED" or states["UQLE machine"] == "stopped":
         return "invoke resume"
     return "invoke verify" if p.handover_file.exists() else "invoke handover"
 
@@ -253,7 +253,7 @@ def format_json(p: Project) -> str:
 
 
 def list_paused_costs() -> list[str]:
-    """Return the lines that list what is billed while the fleet and the UQLE instance are stopped."""
+    """Return the lines that list what is billed while the fleet and the UQLE machine are stopped."""
     costs = "the NAT gateway, the head node, their public addresses, the disks, the file system, the secret"
     return textwrap.wrap(f"Still billed: {costs}. Run `invoke resume` to start again.", WIDTH)
 

@@ -130,7 +130,7 @@ def test_no_request_and_no_console_message(opened, pages, name):
 @pytest.mark.parametrize("name", ["real"])
 def test_accessible_text_is_the_same(opened):
     """By the roles and names that Chromium gives to assistive programs."""
-    for heading in ("Network and connections", "UQLE instance: network settings"):
+    for heading in ("Network and connections", "UQLE machine: network settings"):
         assert opened.page.get_by_role("heading", name=heading).count() == 1
     assert opened.page.get_by_role("img", name="The network").count() == 1
     assert opened.page.locator("table:not(:has(caption)), th:not([scope]), html:not([lang])").count() == 0

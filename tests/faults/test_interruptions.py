@@ -5,9 +5,9 @@ from typing import NamedTuple
 import pytest
 
 from sandbox import faults
-from tests.support.account_state import difference, of_account, picture
-from tests.support.disturbed_task import KINDS, Kind, disturbed, keys
-from tests.support.prepared_account import FROM, Base, build
+from tests.support.account_state import compare_states, drop_leftovers, read_state
+from tests.support.prepared_account import SSH_FROM_FLAG, Setup, rebuild_account
+from tests.support.task_faults import FAULT_KINDS, FaultKind, read_keys, run_with_faults
 from tests.support.task_runner import TaskRunner
 
 
@@ -21,35 +21,37 @@ class Case(NamedTuple):
     """
 
     task: str
-    base: Base
+    base: Setup
     undo: str = ""
 
 
-STANDS = Base(network=True, cluster=True)
+STANDS = Setup(network=True, cluster=True)
 CASES = [
-    Case("create-key-pair", Base()),
-    Case("upload-bootstrap", Base(), "down --yes --all"),
-    Case("create-jwt-key", Base(), "down --yes --all"),
-    Case("create-jwt-key", Base(tasks=("create-jwt-key", "down --yes --all")), "down --yes --all"),
-    Case(f"fill-parameters {FROM}", Base(network=True, tasks=("upload-bootstrap", "create-jwt-key"))),
+    Case("create-key-pair", Setup()),
+    Case("upload-bootstrap", Setup(), "down --yes --all"),
+    Case("create-jwt-key", Setup(), "down --yes --all"),
+    Case("create-jwt-key", Setup(tasks=("create-jwt-key", "down --yes --all")), "down --yes --all"),
+    Case(
+        f"fill-parameters {SSH_FROM_FLAG}", Setup(network=True, tasks=("upload-bootstrap", "create-jwt-key"))
+    ),
     Case("allow-head-node-group", STANDS, "disconnect-uqle"),
     Case("create-instance", STANDS, "disconnect-uqle"),
     Case("connect-uqle", STANDS, "disconnect-uqle"),
     Case("handover --with-key", STANDS._replace(tasks=("create-jwt-key",))),
     Case("disconnect-uqle", STANDS._replace(tasks=("connect-uqle",))),
-    Case("delete-network", Base(network=True)),
+    Case("delete-network", Setup(network=True)),
     Case(
         "down --yes --all",
-        Base(network=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}")),
+        Setup(network=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {SSH_FROM_FLAG}")),
     ),
 ]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Meet each task with all kinds of faults, or in the sample with one of them."""
-    pairs = [(case, kind) for case in CASES for kind in KINDS]
+    pairs = [(case, kind) for case in CASES for kind in FAULT_KINDS]
     if not metafunc.config.getoption("--every-fault", default=False):
-        pairs = pairs[:: len(KINDS) + 3]
+        pairs = pairs[:: len(FAULT_KINDS) + 3]
     if "kind" in metafunc.fixturenames:
         ids = [f"{CASES.index(case)}-{case.task.split()[0]}-{kind}".replace(" ", "-") for case, kind in pairs]
         metafunc.parametrize(("case", "kind"), pairs, ids=ids)
@@ -58,36 +60,36 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(
     case, kind, invoke, every, record_property
 ):
-    build(case.base, invoke)
-    before = picture()
+    rebuild_account(case.base, invoke)
+    before = read_state()
     with faults.collect_calls() as calls:
         assert invoke(*case.task.split()).returncode == 0
-    undisturbed = picture()
+    undisturbed = read_state()
     moments = range(1, len(calls) + 1)
     injected, lost, losses = 0, 0, []
     for at in moments if every else moments[:: max(1, len(moments) // 2)]:
-        build(case.base, invoke)
-        injected += len(KINDS[kind].faults(invoke))
-        found = interrupt(case, KINDS[kind], at, invoke)
-        found += difference(undisturbed, picture())
+        rebuild_account(case.base, invoke)
+        injected += len(FAULT_KINDS[kind].faults(invoke))
+        found = interrupt(case, FAULT_KINDS[kind], at, invoke)
+        found += compare_states(undisturbed, read_state())
         if found:
-            lost += len(KINDS[kind].faults(invoke))
+            lost += len(FAULT_KINDS[kind].faults(invoke))
             losses.append("\n  ".join([f"call {at}, {calls[at - 1].name}:", *found]))
     if case.undo:
         assert invoke(*case.undo.split()).returncode == 0
-        assert difference(of_account(before), of_account(picture())) == []
+        assert compare_states(drop_leftovers(before), drop_leftovers(read_state())) == []
     record_property("injected", injected)
     record_property("survived", injected - lost)
     assert not losses, "\n".join(losses)
 
 
-def interrupt(case: Case, kind: Kind, at: int, invoke: TaskRunner) -> list[str]:
+def interrupt(case: Case, kind: FaultKind, at: int, invoke: TaskRunner) -> list[str]:
     """Run a task with a fault and then without one; say what was wrong with either run."""
-    held = keys()
-    first = disturbed(invoke, kind, at, *case.task.split())
-    held += keys()
+    held = read_keys()
+    first = run_with_faults(invoke, kind, at, *case.task.split())
+    held += read_keys()
     again = invoke(*case.task.split())
-    held += keys()
+    held += read_keys()
     found = [f"run again: {again}"] if again.returncode else []
     found += [
         f"{walked} tells a key" for walked in (first, again) if any(key in walked.printed for key in held)

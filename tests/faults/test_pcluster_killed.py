@@ -11,15 +11,17 @@ import pytest
 from sandbox import faults
 from sandbox.api_calls import client
 from tests.support import REGION
-from tests.support.account_state import difference, picture
-from tests.support.prepared_account import FROM, Base, build
+from tests.support.account_state import compare_states, read_state
+from tests.support.prepared_account import SSH_FROM_FLAG, Setup, rebuild_account
 from tests.support.task_runner import TaskRunner
 
 pytestmark = pytest.mark.whole
 
-FILLED = Base(network=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}", "render"))
-STANDS = Base(network=True, cluster=True)
-NO_NETWORK = Base(tasks=("create-key-pair",))
+FILLED = Setup(
+    network=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {SSH_FROM_FLAG}", "render")
+)
+STANDS = Setup(network=True, cluster=True)
+NO_NETWORK = Setup(tasks=("create-key-pair",))
 VPC, NAMES, DNS, STACK = "CreateVpc", "CreateTags", "ModifyVpcAttribute", "CreateStack"
 
 
@@ -32,7 +34,7 @@ def pcluster_alone(invoke: TaskRunner) -> Callable[[], None]:
     """Kill the command, and not the task that waits for it."""
 
     def kill() -> None:
-        invoke.begun.wait()
+        invoke.is_running.wait()
         for each in children(invoke.pid):
             os.kill(each, 9)
 
@@ -116,10 +118,10 @@ DELETE = [
 PAUSE = [Moment(task, call, after=after) for task, call in PAUSING for after in (False, True)]
 DOWN = [Moment("down --yes --all", call, at, after) for call, at in TAKEN_AWAY for after in (False, True)]
 MOMENTS = [*CONFIGURE, *CREATE, *DELETE, *PAUSE, *DOWN]
-CONNECTED = Base(
+CONNECTED = Setup(
     network=True,
     cluster=True,
-    tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}", "connect-uqle"),
+    tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {SSH_FROM_FLAG}", "connect-uqle"),
 )
 BASES = {
     "configure": NO_NETWORK,
@@ -136,7 +138,7 @@ def state() -> list[str]:
     """Give the state without the wizard's file, and what is in pcluster's own bucket, where a killed run leaves kilobytes."""
     return [
         line
-        for line in picture()
+        for line in read_state()
         if not re.match(r'object \["s3://parallelcluster-|file temp-config.yml ', line)
     ]
 
@@ -144,7 +146,7 @@ def state() -> list[str]:
 def undisturbed(task: str, invoke: TaskRunner) -> list[str]:
     """Give the state that an undisturbed step leaves."""
     if task not in UNDISTURBED:
-        build(BASES[task], invoke)
+        rebuild_account(BASES[task], invoke)
         walked = invoke(*task.split())
         assert walked.returncode == 0, walked.printed
         UNDISTURBED[task] = state()
@@ -162,7 +164,7 @@ def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_
     moment, invoke, record_property
 ):
     expected = undisturbed(moment.task, invoke)
-    build(BASES[moment.task], invoke)
+    rebuild_account(BASES[moment.task], invoke)
     record_property("injected", 1)
     fault = faults.kill_caller(moment.victim(invoke), after=moment.after)
     with faults.inject(
@@ -191,7 +193,7 @@ def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_
         assert removed.returncode == 0, removed.printed
         again = invoke(*moment.task.split())
     assert again.returncode == 0, again.printed
-    found = difference(expected, state())
+    found = compare_states(expected, state())
     assert not found, "\n".join(found)
     record_property("survived", 1)
 
@@ -205,7 +207,7 @@ UPDATE = [
 
 
 def test_an_update_that_is_killed_and_run_again_ends_as_an_undisturbed_one(invoke, record_property):
-    build(FILLED, invoke)
+    rebuild_account(FILLED, invoke)
     assert invoke("create-cluster").returncode == 0
     addresses = ["198.51.100.1/32", "198.51.100.2/32"]
     expected = {address: updated(address, invoke) for address in addresses}
@@ -217,7 +219,7 @@ def test_an_update_that_is_killed_and_run_again_ends_as_an_undisturbed_one(invok
         ) as met:
             assert invoke("update-cluster").returncode == -9
         assert met.failed_calls
-        found = difference(expected[address], updated(address, invoke))
+        found = compare_states(expected[address], updated(address, invoke))
         assert not found, "\n".join(found)
         record_property("survived", 1)
 

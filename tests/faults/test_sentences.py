@@ -53,7 +53,12 @@ REFUSALS = [
         ("ParameterNotFound", "", 400),
         "The image is not in this region. Choose",
     ),
-    ("create-instance", "Describe", ("ExpiredToken", SPENT, 400), "The session has expired. Run `aws sso login`"),
+    (
+        "create-instance",
+        "Describe",
+        ("ExpiredToken", SPENT, 400),
+        "The session has expired. Run `aws sso login`",
+    ),
     ("create-instance", "Describe", ("AuthFailure", UNKNOWN, 401), "see that the region is enabled"),
     (
         "create-instance",

@@ -12,8 +12,8 @@ from sandbox.inventory import LISTINGS
 from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import stack
 from tests.support import REGION, ROOT
-from tests.support.account_state import difference, of_account, picture
-from tests.support.prepared_account import CLUSTER, FROM, Base, build, stand
+from tests.support.account_state import compare_states, drop_leftovers, read_state
+from tests.support.prepared_account import CLUSTER, SSH_FROM_FLAG, Setup, rebuild_account, set_up_account
 
 pytestmark = pytest.mark.whole
 
@@ -22,7 +22,7 @@ STEPS = [
     "configure",
     "upload-bootstrap",
     "create-jwt-key",
-    f"fill-parameters {FROM}",
+    f"fill-parameters {SSH_FROM_FLAG}",
     "render",
     "create-cluster",
     "allow-head-node-group",
@@ -55,10 +55,10 @@ def is_on_purpose(thing: Resource) -> bool:
 
 
 def test_up_and_down_leave_what_the_readme_says_and_every_service_that_they_called_was_looked_at(invoke):
-    build(Base(), invoke)
+    rebuild_account(Setup(), invoke)
     before = list_resources(REGION)
     with faults.collect_calls() as calls:
-        up = invoke("up", "--yes", *FROM.split())
+        up = invoke("up", "--yes", *SSH_FROM_FLAG.split())
         assert up.returncode == 0, up.printed
         made = list_resources(REGION) - before
         down = invoke("down", "--yes", "--all")
@@ -84,19 +84,19 @@ def test_up_and_down_leave_what_the_readme_says_and_every_service_that_they_call
 
 @pytest.mark.parametrize("steps", range(len(STEPS) + 1))
 def test_down_after_each_part_of_up_leaves_nothing(steps, invoke):
-    build(Base(), invoke)
-    before = of_account(picture())
+    rebuild_account(Setup(), invoke)
+    before = drop_leftovers(read_state())
     for step in STEPS[:steps]:
         if step == "configure":
-            stand(Base(network=True), invoke)
+            set_up_account(Setup(network=True), invoke)
         elif step == "create-cluster":
             cluster_in_network()
         else:
             assert invoke(*step.split()).returncode == 0
     down = invoke("down", "--yes", "--all")
     assert down.returncode == 0, down.printed
-    left = [line for line in of_account(picture()) if not line.startswith(f'key pair ["{CLUSTER}"')]
-    assert difference(before, left) == []
+    left = [line for line in drop_leftovers(read_state()) if not line.startswith(f'key pair ["{CLUSTER}"')]
+    assert compare_states(before, left) == []
 
 
 def being_created(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,20 +118,20 @@ def standing(_: pytest.MonkeyPatch) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_cluster_is_deleted_in_whatever_state_it_is(become, status, invoke, monkeypatch):
-    build(Base(network=True), invoke)
-    before = of_account(picture())
+    rebuild_account(Setup(network=True), invoke)
+    before = drop_leftovers(read_state())
     become(monkeypatch)
     cloudformation = cluster_in_network()
     assert stack.find_stack(cloudformation, CLUSTER)["StackStatus"] == status
     walked = invoke("delete-cluster", "--yes")
     assert walked.returncode == 0, walked.printed
-    assert difference(before, of_account(picture())) == []
+    assert compare_states(before, drop_leftovers(read_state())) == []
     assert "There is no cluster" in invoke("delete-cluster", "--yes").printed
 
 
 def test_a_cluster_that_was_deleted_in_part_is_deleted_for_good(invoke):
-    build(Base(network=True), invoke)
-    before = of_account(picture())
+    rebuild_account(Setup(network=True), invoke)
+    before = drop_leftovers(read_state())
     cloudformation = cluster_in_network()
     refused = faults.fail_with_error("DependencyViolation", "it is in use")
     with faults.inject(refused, then=refused, only="TerminateInstances", source="stacks") as injection:
@@ -144,19 +144,19 @@ def test_a_cluster_that_was_deleted_in_part_is_deleted_for_good(invoke):
     assert "was not deleted. Run this again" in walked.printed
     assert "it is in use" in walked.printed
     assert invoke("delete-cluster", "--yes").returncode == 0
-    assert difference(before, of_account(picture())) == []
+    assert compare_states(before, drop_leftovers(read_state())) == []
 
 
 def test_a_deletion_that_is_under_way_is_watched_to_its_end(invoke, monkeypatch):
-    build(Base(network=True), invoke)
-    before = of_account(picture())
+    rebuild_account(Setup(network=True), invoke)
+    before = drop_leftovers(read_state())
     cloudformation = cluster_in_network()
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 3)
     cloudformation.delete_stack(StackName=CLUSTER)
     walked = invoke("delete-cluster", "--yes")
     assert walked.returncode == 0, walked.printed
     assert "$ pcluster" not in walked.printed
-    assert difference(before, of_account(picture())) == []
+    assert compare_states(before, drop_leftovers(read_state())) == []
 
 
 def cluster_in_network() -> object:

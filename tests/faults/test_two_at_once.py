@@ -8,26 +8,26 @@ import pytest
 from sandbox import faults
 from sandbox.api_calls import client
 from tests.support import REGION
-from tests.support.account_state import difference, of_account, picture
-from tests.support.prepared_account import FROM, Base, build, stand
+from tests.support.account_state import compare_states, drop_leftovers, read_state
+from tests.support.prepared_account import SSH_FROM_FLAG, Setup, rebuild_account, set_up_account
 from tests.support.task_runner import TaskRunner
 
 pytestmark = pytest.mark.whole
 
-STANDS = Base(network=True, cluster=True)
+STANDS = Setup(network=True, cluster=True)
 TWICE = [  # a task, what stands before it, and the call at which both are held until the other one is there too
-    ("create-key-pair", Base(), "ImportKeyPair"),
-    ("upload-bootstrap", Base(), "^PUT /[^/?]+$"),
-    ("upload-bootstrap", Base(), r"^PUT .*\.sh"),
-    ("create-jwt-key", Base(), "CreateSecret"),
-    ("create-jwt-key", Base(), "CreatePolicy"),
+    ("create-key-pair", Setup(), "ImportKeyPair"),
+    ("upload-bootstrap", Setup(), "^PUT /[^/?]+$"),
+    ("upload-bootstrap", Setup(), r"^PUT .*\.sh"),
+    ("create-jwt-key", Setup(), "CreateSecret"),
+    ("create-jwt-key", Setup(), "CreatePolicy"),
     ("allow-head-node-group", STANDS, "AuthorizeSecurityGroupIngress"),
     ("create-instance", STANDS, "RunInstances"),
     ("connect-uqle", STANDS, "DescribeStacks"),
     ("disconnect-uqle", STANDS._replace(tasks=("connect-uqle",)), "TerminateInstances"),
     ("disconnect-uqle", STANDS._replace(tasks=("connect-uqle",)), "RevokeSecurityGroupIngress"),
-    ("delete-network", Base(network=True), "DeleteStack"),
-    ("delete-network", Base(network=True), "DeleteVpc"),
+    ("delete-network", Setup(network=True), "DeleteStack"),
+    ("delete-network", Setup(network=True), "DeleteVpc"),
 ]
 
 
@@ -44,10 +44,10 @@ def another(emulated_aws):
 def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(
     task, base, call, invoke, another
 ):
-    build(base, invoke)
+    rebuild_account(base, invoke)
     assert invoke(task).returncode == 0
-    once = picture()
-    build(base, invoke)
+    once = read_state()
+    rebuild_account(base, invoke)
     both = faults.hold_until(2)
     with faults.inject(both, then=both, only=call) as injection, ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(walker, task) for walker in (invoke, another)]
@@ -56,20 +56,20 @@ def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(
     assert len(injection.failed_calls) >= (1 if late else 2)
     statuses = sorted(answer.returncode for answer in walked)
     assert statuses == [0, 0] or (late and statuses == [0, 1]), walked
-    assert difference(once, picture()) == []
+    assert compare_states(once, read_state()) == []
 
 
 def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other_untouched(
     invoke, another, monkeypatch
 ):
-    made = ("upload-bootstrap", "create-jwt-key", f"fill-parameters {FROM}", "render")
-    build(STANDS._replace(tasks=(*made, "connect-uqle")), invoke)
-    alone = of_account(picture())
-    build(STANDS._replace(tasks=made), invoke)
+    made = ("upload-bootstrap", "create-jwt-key", f"fill-parameters {SSH_FROM_FLAG}", "render")
+    rebuild_account(STANDS._replace(tasks=(*made, "connect-uqle")), invoke)
+    alone = drop_leftovers(read_state())
+    rebuild_account(STANDS._replace(tasks=made), invoke)
     another.folder = Path("second").resolve()
     another.folder.mkdir()
     monkeypatch.chdir(another.folder)
-    stand(STANDS._replace(tasks=made), another, "second", "20261124000001")
+    set_up_account(STANDS._replace(tasks=made), another, "second", "20261124000001")
     monkeypatch.chdir(another.folder.parent)
     both = faults.hold_until(2)
     with faults.inject(both, then=both, only="RunInstances") as injection, ThreadPoolExecutor(2) as pool:
@@ -83,8 +83,8 @@ def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other
     down = another("down", "--yes", "--all", INVOKE_CLUSTER_NAME="second")
     assert down.returncode == 0, down.printed
     assert machines() == {"pcluster-ubuntu": "pcluster-ubuntu-uqle"}
-    kept = [line for line in of_account(picture()) if not line.startswith('key pair ["second"')]
-    assert difference(alone, kept) == []
+    kept = [line for line in drop_leftovers(read_state()) if not line.startswith('key pair ["second"')]
+    assert compare_states(alone, kept) == []
 
 
 def machines() -> dict[str, str]:

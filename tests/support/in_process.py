@@ -1,4 +1,4 @@
-"""Run tasks in the process of the test, where it may patch what they use."""
+"""Run tasks in the process of the test, which can patch what they use."""
 
 import contextlib
 import io
@@ -12,19 +12,24 @@ from tests.support import ROOT
 TASKS, _ = FilesystemLoader(start=str(ROOT)).load("tasks")
 
 
-def run_task(task: str, *arguments: object, **changed: object) -> tuple[str, str]:
+def run_task(task: str, *arguments: object, **settings: object) -> tuple[str, str]:
     """Run a task in this process.
 
+    Args:
+        task: the name of its function in tasks.py.
+        arguments: of this function.
+        settings: changes to invoke.yaml.
+
     Returns:
-        What it printed, and the sentence that it ended with, or nothing.
+        Its output, and the message with which it failed; empty if it succeeded.
     """
-    config = Config(project_location=str(ROOT), overrides=changed)
+    config = Config(project_location=str(ROOT), overrides=settings)
     config.load_project()
     config.load_shell_env()
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             getattr(TASKS, task)(Context(config), *arguments)
-    except Exit as refused:
-        return printed.getvalue(), str(refused)
+    except Exit as error:
+        return printed.getvalue(), str(error)
     return printed.getvalue(), ""

@@ -1,4 +1,4 @@
-"""What stands before a task, made in a moment."""
+"""Accounts and folders as they are before a task, made in a second."""
 
 import shutil
 from pathlib import Path
@@ -13,12 +13,12 @@ from slurm_cluster.aws import key_pair
 from tests.support import REGION
 from tests.support.task_runner import TaskRunner
 
-FROM = "--ssh-from 203.0.113.7/32"
+SSH_FROM_FLAG = "--ssh-from 203.0.113.7/32"
 CLUSTER = "pcluster-ubuntu"
 
 
-class Base(NamedTuple):
-    """What stands before a task: whether the network, a cluster and its fleet do, and the tasks that went before it."""
+class Setup(NamedTuple):
+    """What exists before a task: network, cluster, running fleet, and what these tasks made."""
 
     network: bool = False
     cluster: bool = False
@@ -26,40 +26,49 @@ class Base(NamedTuple):
     tasks: tuple[str, ...] = ()
 
 
-def build(base: Base, invoke: TaskRunner) -> None:
-    """Begin anew, and make what stands before the task."""
+def rebuild_account(setup: Setup, invoke: TaskRunner) -> None:
+    """Empty the account, the current folder and the home folder, and set them up."""
     sandbox.reset()
     for folder in Path(), Path.home():
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    stand(base, invoke)
+    set_up_account(setup, invoke)
 
 
-def stand(base: Base, invoke: TaskRunner, cluster: str = CLUSTER, began: str = TIMESTAMP) -> None:
-    """Make what stands before the task, beside what is there."""
+def set_up_account(
+    setup: Setup, invoke: TaskRunner, cluster: str = CLUSTER, timestamp: str = TIMESTAMP
+) -> None:
+    """Make what exists before a task. What is there already stays.
+
+    Args:
+        setup: what to make.
+        invoke: runs its tasks.
+        cluster: the name.
+        timestamp: in the names of the network, 14 digits; each network of an account has another one.
+    """
     ec2, cloudformation = client("ec2", REGION), client("cloudformation", REGION)
-    if base.network:
+    if setup.network:
         key_pair.create_key_pair(ec2, cluster)
-        network = prepare_network(ec2, cloudformation, cluster, began)
-        if base.cluster:
+        network = prepare_network(ec2, cloudformation, cluster, timestamp)
+        if setup.cluster:
             make_cluster(cluster, network, cloudformation)
-        if base.fleet:
+        if setup.fleet:
             start_fleet(cluster)
-    for task in base.tasks:
-        walked = invoke(*task.split(), INVOKE_CLUSTER_NAME=cluster)
-        assert walked.returncode == 0, walked.printed
+    for task in setup.tasks:
+        result = invoke(*task.split(), INVOKE_CLUSTER_NAME=cluster)
+        assert result.returncode == 0, result.printed
 
 
 def prepare_network(
-    ec2: Any, cloudformation: Any, cluster: str = CLUSTER, began: str = TIMESTAMP
+    ec2: Any, cloudformation: Any, cluster: str = CLUSTER, timestamp: str = TIMESTAMP
 ) -> dict[str, str]:
-    """Make the network of a cluster and its temp-config.yml, as the wizard does, without its questions."""
-    network = make_network(ec2, cloudformation, began)
+    """Make the network and temp-config.yml as the wizard does. Return the ids of the VPC and the subnets."""
+    network = make_network(ec2, cloudformation, timestamp)
     ec2.create_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster", "Value": cluster}])
-    private = {"SubnetIds": [network["private"]]}
+    public, private = {"SubnetId": network["public"]}, {"SubnetIds": [network["private"]]}
     configuration = {
         "Region": REGION,
-        "HeadNode": {"Ssh": {"KeyName": cluster}, "Networking": {"SubnetId": network["public"]}},
+        "HeadNode": {"Ssh": {"KeyName": cluster}, "Networking": public},
         "Scheduling": {"SlurmQueues": [{"Name": "queue1", "Networking": private}]},
     }
     Path("temp-config.yml").write_text(yaml.safe_dump(configuration))

@@ -1,6 +1,7 @@
-"""One walk of the whole path and back, written down: what was asked of AWS, said, kept in files, and seen by other processes.
+"""The whole path and back, run once and recorded, for all tests that look at it, because it takes a minute.
 
-Each step is a process of its own, as talkative as it can be made. It takes a minute, so all tests that look at it share it.
+Each step is a process of its own with `--debug --echo`. The record has the calls to AWS, the output, the
+files, and the arguments and environments of all processes.
 """
 
 import json
@@ -23,52 +24,61 @@ from sandbox.rehearsal import INVOKE
 from slurm_cluster.aws import jwt_secret, node_log
 from tests.support import REGION, ROOT
 from tests.support.account_state import read_decisions
-from tests.support.slurmrestd import Slurmrestd, served
+from tests.support.slurmrestd import Slurmrestd, run_server
 
 CLUSTER = "pcluster-ubuntu"
 SSH_FROM = "203.0.113.7/32"
 UP = [
-    "create-key-pair check", "configure", "upload-bootstrap", "create-jwt-key", f"fill-parameters --ssh-from {SSH_FROM} render",
-    "create-cluster", "connect-uqle handover", "handover --with-key", "status status --json picture", "update-cluster",
-]  # fmt: skip
+    "create-key-pair check",
+    "configure",
+    "upload-bootstrap",
+    "create-jwt-key",
+    f"fill-parameters --ssh-from {SSH_FROM} render",
+    "create-cluster",
+    "connect-uqle handover",
+    "handover --with-key",
+    "status status --json picture",
+    "update-cluster",
+]
 DOWN = ["pause resume", "down --yes --all"]
-FAILING = {
-    "create-jwt-key": "CreateSecret",
-    "handover --with-key": "GetSecretValue",
-}  # whose first attempt loses the answer
+# Steps that first run with a fault: the answer to this call is lost.
+FAILING = {"create-jwt-key": "CreateSecret", "handover --with-key": "GetSecretValue"}
 
-# How `create-cluster` reads the log of a head node that failed
-READ_LOG = f"from slurm_cluster.aws import clients, node_log; assert node_log.read_head_node_log(clients.make_client('logs', '{REGION}'), '{CLUSTER}')"
+# `create-cluster` reads the log of a head node that failed in this way.
+READ_LOG = f"""
+from slurm_cluster.aws import clients, node_log
+assert node_log.read_head_node_log(clients.make_client("logs", "{REGION}"), "{CLUSTER}")
+"""
 
 
 class RecordedWalk(NamedTuple):
-    """What there was to see.
+    """The record. The account is as it was after the steps in UP.
 
     Args:
-        calls: all calls of AWS, with their answers.
-        decided: what the steps had decided when the UQLE machine was connected.
-        said: what each step printed.
-        seen: command lines and environments of all processes that the steps started.
-        files: the files below the home, the work folder and the folder for temporary ones, with their modes, at the end of `up`.
+        calls: all calls to AWS, with their answers.
+        decisions: `read_decisions` after the UQLE machine was connected.
+        outputs: standard output and standard error of each step.
+        process_data: the arguments and environments of all processes that the steps started.
+        files: modes and contents of the files in the home, work and temporary folders.
         key: the JWT key.
-        private: the private half of the key pair.
-        doors: who may reach what, at the end of `up`.
-        machines: how the machines, and those that launch templates make, are protected then.
-        buckets: how the buckets are protected then.
-        encrypted: which file systems are encrypted then.
-        tags: of what stands in EC2 then, by its id.
-        templates: those of the stacks then, as pcluster made them.
+        private_key: the private half of the key pair.
+        open_ports: who can reach which ports.
+        machines: how the machines are protected, and those that launch templates make.
+        buckets: how the buckets are protected.
+        encrypted: which file systems are encrypted.
+        tags: of all resources of EC2, by their ids.
+        templates: of all stacks, by their names.
 
     """
 
     calls: list[record.RecordedCall]
-    decided: dict[str, Any]
-    said: dict[str, str]
-    seen: set[bytes]
+    decisions: dict[str, Any]
+    outputs: dict[str, str]
+    process_data: set[bytes]
     files: dict[str, tuple[int, bytes]]
     key: str
-    private: str
-    doors: list[exposure.OpenPort]
+    private_key: str
+    open_ports: list[exposure.OpenPort]
     machines: dict[str, exposure.MachineProtection]
     buckets: dict[str, exposure.BucketProtection]
     encrypted: dict[str, bool]
@@ -77,31 +87,30 @@ class RecordedWalk(NamedTuple):
 
 
 def record_walk(folder: Path) -> RecordedWalk:
-    """Walk the path, and back.
-
-    Args:
-        folder: an empty one.
-
-    """
-    places = {"HOME": folder / "home", "TMPDIR": folder / "tmp", "PWD": folder / "work"}
-    for place in places.values():
-        place.mkdir()
-    environment = {**os.environ, **{name: str(place) for name, place in places.items()}, "INVOKE_DEBUG": "1"}
-    said, seen = {}, set()
+    """Run all steps of the path and back, in an empty folder."""
+    folders = {"HOME": folder / "home", "TMPDIR": folder / "tmp", "PWD": folder / "work"}
+    for path in folders.values():
+        path.mkdir()
+    environment = {**os.environ, **{name: str(path) for name, path in folders.items()}, "INVOKE_DEBUG": "1"}
+    outputs: dict[str, str] = {}
+    process_data: set[bytes] = set()
     shared = folder / "shared"
     shared.mkdir()
     sandbox.reset()
 
-    def step(task: str, status: int = 0) -> None:
-        with watched(seen):
-            answer = subprocess.run(
+    def run_step(task: str, status: int | None = 0) -> None:
+        with watch_processes(process_data):
+            result = subprocess.run(
                 [*INVOKE, "--debug", "--echo", *task.split()],
-                cwd=places["PWD"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            )  # fmt: skip
-        said[f"{task} ({len(said)})"] = answer.stdout + answer.stderr
-        assert status is None or answer.returncode == status, (
-            f"{task}: {answer.stdout}{answer.stderr[-3000:]}"
-        )
+                cwd=folders["PWD"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+            )
+        outputs[f"{task} ({len(outputs)})"] = result.stdout + result.stderr
+        if status is not None:
+            assert result.returncode == status, f"{task}: {result.stdout}{result.stderr[-3000:]}"
 
     with record.record_calls() as calls:
         for task in UP:
@@ -111,86 +120,86 @@ def record_walk(folder: Path) -> RecordedWalk:
                     then=faults.fail_with_error("AccessDeniedException"),
                     only=FAILING[task],
                 ):
-                    step(task, status=None)
-            step(task)
+                    run_step(task, status=None)
+            run_step(task)
             if task == "connect-uqle handover":
-                with unrecorded(calls):
-                    decided = read_decisions(places["PWD"])
+                with pause_recording(calls):
+                    decisions = read_decisions(folders["PWD"])
         key = next(call.arguments["SecretString"] for call in calls if call.operation == "CreateSecret")
         server = Slurmrestd(shared)
         server.key = key
-        with served(server):
-            step(f"verify --url {server.url}")
-        step("rotate-jwt-key", status=1)  # the head node does not let anybody in, so nothing changes
+        with run_server(server):
+            run_step(f"verify --url {server.url}")
+        run_step("rotate-jwt-key", status=1)  # the head node does not let anybody in, so nothing changes
         files = {
             str(path.relative_to(folder)): (path.stat().st_mode & 0o777, path.read_bytes())
-            for place in places.values() for path in place.rglob("*") if path.is_file()
-        }  # fmt: skip
-        with unrecorded(calls):
-            stands = (
-                *(
-                    exposure.list_open_ports(REGION),
-                    exposure.check_machines(REGION),
-                    exposure.check_buckets(REGION),
-                    exposure.check_file_systems(REGION),
-                ),
-                *(tags(), templates()),
+            for root in folders.values()
+            for path in root.rglob("*")
+            if path.is_file()
+        }
+        with pause_recording(calls):
+            account = (
+                exposure.list_open_ports(REGION),
+                exposure.check_machines(REGION),
+                exposure.check_buckets(REGION),
+                exposure.check_file_systems(REGION),
+                read_tags(),
+                read_templates(),
             )
-            write_log_of_head_node()
+            write_head_node_log()
         subprocess.run(
             [sys.executable, "-c", READ_LOG], env={**environment, "PYTHONPATH": str(ROOT)}, check=True
         )
         for task in DOWN:
-            step(task)
-        step("create-jwt-key")  # from the secret that is scheduled for deletion
-        with unrecorded(calls):
+            run_step(task)
+        run_step("create-jwt-key")  # from the secret that is scheduled for deletion
+        with pause_recording(calls):
             change_policy()
-        step("create-jwt-key")
-        step("down --yes --all")
-    private = (places["HOME"] / ".ssh" / f"{CLUSTER}.pem").read_text()
-    return RecordedWalk(calls, decided, said, seen, files, key, private, *stands)
+        run_step("create-jwt-key")
+        run_step("down --yes --all")
+    private_key = (folders["HOME"] / ".ssh" / f"{CLUSTER}.pem").read_text()
+    return RecordedWalk(calls, decisions, outputs, process_data, files, key, private_key, *account)
 
 
-def tags() -> dict[str, dict[str, str]]:
-    """Give the tags of all that stands in EC2, by its id."""
-    found: dict[str, dict[str, str]] = {}
+def read_tags() -> dict[str, dict[str, str]]:
+    """Return the tags of all resources of EC2, by their ids."""
+    tags: dict[str, dict[str, str]] = {}
     for tag in client("ec2", REGION).describe_tags()["Tags"]:
-        found.setdefault(tag["ResourceId"], {})[tag["Key"]] = tag["Value"]
-    return found
+        tags.setdefault(tag["ResourceId"], {})[tag["Key"]] = tag["Value"]
+    return tags
 
 
-def templates() -> dict[str, dict[str, Any]]:
-    """Return the templates of all stacks, by the stack's name."""
+def read_templates() -> dict[str, dict[str, Any]]:
+    """Return the templates of all stacks, by their names."""
     cloudformation = client("cloudformation", REGION)
     names = [stack["StackName"] for stack in cloudformation.describe_stacks()["Stacks"]]
-    found = {name: cloudformation.get_template(StackName=name)["TemplateBody"] for name in names}
-    for name, body in found.items():
+    templates = {name: cloudformation.get_template(StackName=name)["TemplateBody"] for name in names}
+    for name, body in templates.items():
         if isinstance(body, str):
-            found[name] = yaml.load(body, yaml.BaseLoader)  # noqa: S506 - it makes only text, lists and dicts
-    return found
+            templates[name] = yaml.load(body, yaml.BaseLoader)  # noqa: S506 - it makes only text, lists and dicts
+    return templates
 
 
 @contextmanager
-def unrecorded(calls: list[record.RecordedCall]) -> Iterator[None]:
-    """Leave out of the record what happens within: it is this module that asks."""
+def pause_recording(calls: list[record.RecordedCall]) -> Iterator[None]:
+    """Remove the calls that this module makes while the context lasts."""
     before = len(calls)
     yield
     del calls[before:]
 
 
-def write_log_of_head_node() -> None:
-    """Write the beginning of a log, as a head node does while it boots."""
+def write_head_node_log() -> None:
+    """Write the first line of a head node's log."""
     logs = client("logs", REGION)
     [group] = node_log.list_log_groups(logs, CLUSTER)
     stream = {"logGroupName": group, "logStreamName": "ip-10-0-0-10.i-1.cfn-init"}
     logs.create_log_stream(**stream)
-    logs.put_log_events(
-        **stream, logEvents=[{"timestamp": int(time.time() * 1000), "message": "Running configSets"}]
-    )
+    event = {"timestamp": int(time.time() * 1000), "message": "Running configSets"}
+    logs.put_log_events(**stream, logEvents=[event])
 
 
 def change_policy() -> None:
-    """Have somebody else change the policy to read the key."""
+    """Change the policy to read the key, as another person could."""
     iam = client("iam", REGION)
     arn = jwt_secret.get_policy_arn(CLUSTER, "123456789012", REGION)
     document = {
@@ -201,40 +210,40 @@ def change_policy() -> None:
 
 
 @contextmanager
-def watched(seen: set[bytes]) -> Iterator[None]:
-    """Look at the processes that this one starts, as everybody on the machine can, until the context ends."""
-    over = threading.Event()
+def watch_processes(process_data: set[bytes]) -> Iterator[None]:
+    """Collect the arguments and environments of this process's descendants while the context lasts."""
+    stopped = threading.Event()
 
-    def look() -> None:
-        while not over.wait(0.2):
-            for process in descendants(os.getpid()):
-                for kind in ("cmdline", "environ"):
-                    seen.add(content(Path(f"/proc/{process}/{kind}")))
+    def watch() -> None:
+        while not stopped.wait(0.2):
+            for process in list_descendants(os.getpid()):
+                for name in ("cmdline", "environ"):
+                    process_data.add(read_if_exists(Path(f"/proc/{process}/{name}")))
 
-    watcher = threading.Thread(target=look)
+    watcher = threading.Thread(target=watch)
     watcher.start()
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         watcher.join()
 
 
-def descendants(ancestor: int) -> set[int]:
-    """Give the processes that a process started, and those that these started."""
+def list_descendants(ancestor: int) -> set[int]:
+    """Return the ids of the processes below one."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        words = content(stat).rpartition(b")")[2].split()
+        words = read_if_exists(stat).rpartition(b")")[2].split()
         if words:
             parents[int(stat.parent.name)] = int(words[1])
-    found = {ancestor}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {ancestor}
+    family = {ancestor}
+    while children := {child for child, parent in parents.items() if parent in family} - family:
+        family |= children
+    return family - {ancestor}
 
 
-def content(path: Path) -> bytes:
-    """Give what the kernel says of a process, or nothing where it is gone."""
+def read_if_exists(path: Path) -> bytes:
+    """Return a file's content; nothing if its process has ended."""
     try:
         return path.read_bytes()
     except OSError:

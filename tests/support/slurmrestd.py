@@ -1,4 +1,4 @@
-"""A stand-in for slurmrestd: it checks tokens for real, and answers as Slurm was seen to answer."""
+"""A stand-in for slurmrestd: it verifies tokens, and its answers are like those of real Slurm."""
 
 import http.server
 import json
@@ -20,13 +20,15 @@ AUTHENTICATION = {
 }
 
 
-class StandIn(http.server.BaseHTTPRequestHandler):
-    """Answers as slurmrestd does; `server.over` has what a test wants otherwise, by method and path without version."""
+class RequestHandler(http.server.BaseHTTPRequestHandler):
+    """Answers requests; `server.answers` replaces answers, by method and path without the version."""
+
+    server: "Slurmrestd"
 
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Write no log."""
 
     def reply(self, status, body, kind="application/json"):
         content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
@@ -36,95 +38,122 @@ class StandIn(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def claims(self):
-        """Check the token as slurmctld does."""
-        s, token = self.server, self.headers.get("X-SLURM-USER-TOKEN", "")
-        claims = jwt.decode(token, s.key, algorithms=["HS256"], options={"require": ["exp", "sun"], "verify_exp": False,
-                            "verify_iat": False})  # fmt: skip
-        if claims["exp"] < time.time() + s.ahead:
+    def verify_token(self):
+        """Verify the token as slurmctld does, by the server's clock. Return its claims."""
+        token = self.headers.get("X-SLURM-USER-TOKEN", "")
+        options = {"require": ["exp", "sun"], "verify_exp": False, "verify_iat": False}
+        claims = jwt.decode(token, self.server.key, algorithms=["HS256"], options=options)
+        if claims["exp"] < time.time() + self.server.seconds_ahead:
             raise jwt.ExpiredSignatureError
-        if claims["sun"] in s.refused:
+        if claims["sun"] in self.server.refused_users:
             raise jwt.InvalidTokenError
         return claims
 
     def do_GET(self):
-        self.act()
+        self.answer_request()
 
-    do_POST = do_DELETE = do_GET  # noqa: N815 - their names
+    do_POST = do_DELETE = do_GET  # noqa: N815 - the library's names
 
-    def act(self):
-        s, length = self.server, int(self.headers.get("Content-Length", 0))
+    def answer_request(self):
+        server, length = self.server, int(self.headers.get("Content-Length", 0))
         body, path = json.loads(self.rfile.read(length) or "null"), re.sub(r"/v\d+\.\d+\.\d+", "", self.path)
-        s.seen.append((self.command, self.path, self.headers.get("X-SLURM-USER-TOKEN"), body))
+        server.requests.append((self.command, self.path, self.headers.get("X-SLURM-USER-TOKEN"), body))
         if "X-SLURM-USER-TOKEN" not in self.headers:
             return self.reply(401, "Authentication failure", "text/plain")
-        over = s.over.get(f"{self.command} {re.sub(r'[0-9]+$', 'N', path)}")
-        if callable(over):
-            return over(self)
-        if path == "/openapi/v3":  # whose token is not even looked at
-            paths = {f"/{part}/v{v}{p}": {} for v in s.versions for part, p in
-                     (("slurm", "/job/submit"), ("slurm", "/partitions/"), ("slurmdb", "/job/{job_id}"))}  # fmt: skip
-            return self.reply(*(over or (200, {"openapi": "3.0.3", "paths": paths})))
+        answer = server.answers.get(f"{self.command} {re.sub(r'[0-9]+$', 'N', path)}")
+        if callable(answer):
+            return answer(self)
+        if path == "/openapi/v3":  # slurmrestd does not verify the token of this request
+            return self.reply(*(answer or (200, describe_api(server.versions))))
         try:
-            claims = self.claims()
+            claims = self.verify_token()
         except jwt.InvalidTokenError:
-            return self.reply(502 if "/slurmdb/" in path else s.refusal, {"errors": [AUTHENTICATION]})
-        if over:
-            return self.reply(*over)
-        return self.reply(200, s.answer(self.command, path, body, claims["sun"]))
+            status = 502 if "/slurmdb/" in path else server.refusal_status
+            return self.reply(status, {"errors": [AUTHENTICATION]})
+        if answer:
+            return self.reply(*answer)
+        return self.reply(200, server.answer(self.command, path, body, claims["sun"]))
+
+
+def describe_api(versions):
+    """Return the part of Slurm's OpenAPI document that is read."""
+    paths = ("slurm/v{}/job/submit", "slurm/v{}/partitions/", "slurmdb/v{}/job/{{job_id}}")
+    described = {f"/{path.format(version)}": {} for version in versions for path in paths}
+    return {"openapi": "3.0.3", "paths": described}
+
+
+def make_number(value):
+    return {"set": True, "infinite": False, "number": value}
 
 
 class Slurmrestd(http.server.ThreadingHTTPServer):
-    """The stand-in, and in it what slurmctld and slurmdbd know; a job is really run, on this machine."""
+    """The server, with the state of slurmctld and slurmdbd. It runs the jobs' scripts on this machine.
+
+    A test may set these attributes:
+
+    - key: the JWT key;
+    - seconds_ahead: by how much the server's clock is ahead;
+    - refused_users: users whose tokens are refused;
+    - refusal_status: the HTTP status of a refusal;
+    - versions: the versions of the API;
+    - answers: other answers, by method and path, such as `GET /slurm/job/N`; each is the arguments of
+      `RequestHandler.reply`, or a function that takes the handler;
+    - states: of the job, one for each time that it is asked for;
+    - accounting_lag: how many times accounting does not know the job yet.
+    """
 
     daemon_threads = True
 
     def __init__(self, root):
-        super().__init__(("127.0.0.1", 0), StandIn)
-        self.root, self.key, self.ahead, self.refused, self.refusal = root, KEY, 0, (), 511
-        self.versions, self.over, self.seen, self.jobs, self.lag = VERSIONS, {}, [], [], 1
+        """Open the server on a free port; `root` is the folder that jobs see as /shared."""
+        super().__init__(("127.0.0.1", 0), RequestHandler)
+        self.root, self.key, self.versions = root, KEY, VERSIONS
+        self.seconds_ahead, self.refused_users, self.refusal_status = 0, (), 511
+        self.answers, self.requests, self.jobs, self.accounting_lag = {}, [], [], 1
         self.states = [["PENDING"], ["RUNNING", "CONFIGURING"], ["RUNNING"], ["COMPLETED"]]
         self.url = f"http://127.0.0.1:{self.server_port}"
 
-    def number(self, value):
-        return {"set": True, "infinite": False, "number": value}
-
     def answer(self, method, path, body, user):
         if path == "/slurm/diag":
-            return {"errors": [], "statistics": {"req_time": self.number(int(time.time() + self.ahead))}}
+            return {
+                "errors": [],
+                "statistics": {"req_time": make_number(int(time.time() + self.seconds_ahead))},
+            }
         if path == "/slurm/partitions/":
             return {"errors": [], "partitions": [{"name": "queue1", "partition": {"state": ["UP"]}}]}
         if path == "/slurm/job/submit":
             assert isinstance(body["job"]["environment"], list)
             script = body["script"].replace("/shared/", f"{shlex.quote(str(self.root))}/")
             status = subprocess.run(["sh", "-c", script], stderr=subprocess.DEVNULL, check=False).returncode
-            self.jobs.append({"name": body["job"]["name"], "status": status, "user": user, "looks": 0})
+            self.jobs.append({"name": body["job"]["name"], "status": status, "user": user, "polls": 0})
             return {"errors": [], "job_id": 7, "step_id": "batch"}
         job = self.jobs[-1]
-        job["looks"] += 1
+        job["polls"] += 1
         if path == "/slurm/job/7":
-            state = self.states[min(job["looks"], len(self.states)) - 1]
+            state = self.states[min(job["polls"], len(self.states)) - 1]
             state = ["FAILED"] if job["status"] and state == ["COMPLETED"] else state
-            code = {"status": ["SUCCESS"], "return_code": self.number(job["status"])}
-            reason = "NonZeroExitCode" if job["status"] else "None"
-            return {"errors": [], "jobs": [{"job_state": state, "state_reason": reason, "exit_code": code,
-                    "nodes": "queue1-dy-1"}]} if method == "GET" else {"errors": []}  # fmt: skip
+            if method == "DELETE":
+                return {"errors": []}
+            description = {
+                "job_state": state,
+                "state_reason": "NonZeroExitCode" if job["status"] else "None",
+                "exit_code": {"status": ["SUCCESS"], "return_code": make_number(job["status"])},
+                "nodes": "queue1-dy-1",
+            }
+            return {"errors": [], "jobs": [description]}
         assert path == "/slurmdb/job/7"
-        earlier = {"name": "another", "state": {"current": ["COMPLETED"]}}
-        self.lag -= 1
-        if self.lag >= 0:
+        state = {"current": ["COMPLETED"]}
+        earlier = {"name": "another", "state": state}
+        self.accounting_lag -= 1
+        if self.accounting_lag >= 0:
             return {"errors": [], "jobs": [earlier]}
-        code = {"status": ["SUCCESS"], "return_code": self.number(0)}
-        return {
-            "jobs": [
-                earlier,
-                {"name": job["name"], "state": {"current": ["COMPLETED"]}, "exit_code": code},
-            ]
-        }
+        code = {"status": ["SUCCESS"], "return_code": make_number(0)}
+        return {"jobs": [earlier, {"name": job["name"], "state": state, "exit_code": code}]}
 
 
 @contextmanager
-def served(server):
+def run_server(server):
+    """Run a server in a thread, and close it when the context ends."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -1,4 +1,8 @@
-"""A stand-in for ssh on PATH: it records what it is asked, and ends as STAND_IN_ENDS says."""
+"""A stand-in for ssh on PATH, which records its calls.
+
+STAND_IN_ENDS is JSON: beginnings of commands, with the status and the output of each. Any other command
+succeeds without output.
+"""
 
 import json
 import os
@@ -23,7 +27,7 @@ def install_ssh(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], l
     """Put the stand-in on PATH.
 
     Returns:
-        A function that returns its calls until now: of each the arguments, and what it read from standard input.
+        A function that returns the calls until now: the arguments and standard input of each.
     """
     log = folder / "log"
     (folder / "ssh").write_text(PROGRAM)

@@ -1,6 +1,7 @@
-"""Runs tasks, each in a process of its own; they are forked from one that has loaded everything, which takes a tenth of the time.
+"""Run tasks, each in a process of its own, in a tenth of the usual time.
 
-As a program it is that one: it reads what to run from its standard input, and tells of it on its standard output.
+This module is also the program that forks these processes. It loads all modules once, reads from standard
+input which tasks to run, and writes their process ids and statuses to standard output.
 """
 
 import functools
@@ -19,7 +20,7 @@ SERVICES = ("cloudformation", "ec2", "iam", "logs", "s3", "secretsmanager", "ssm
 
 
 class TaskResult(NamedTuple):
-    """What came of a task: its status, negative when a signal ended it, and what it printed."""
+    """A task's status, which is negative if a signal ended it, and its output."""
 
     returncode: int
     stdout: str
@@ -27,49 +28,49 @@ class TaskResult(NamedTuple):
 
     @property
     def printed(self) -> str:
-        """All that it printed."""
+        """Standard output and standard error."""
         return self.stdout + self.stderr
 
 
 class TaskRunner:
-    """The end of the test: tells the process what to run, and may kill it while it runs."""
+    """Runs tasks one after another, and can kill the running one."""
 
     def __init__(self) -> None:
-        self.folder: Path | None = None  # where tasks are run; None: in the current folder
+        self.folder: Path | None = None  # in which tasks run; None: the current folder
         self.outputs = tempfile.TemporaryDirectory(prefix="task-runner-")
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "tests.support.task_runner"]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.begun = threading.Event()
+        self.is_running = threading.Event()
 
     def __call__(self, *arguments: str, **environment: str) -> TaskResult:
-        """Run `invoke` with these arguments."""
+        """Run `invoke` with these arguments, and with variables besides those of this process."""
         outputs = [Path(self.outputs.name) / name for name in ("stdout", "stderr")]
-        asked = {
+        request = {
             "arguments": arguments,
             "environment": {**os.environ, **environment},
             "folder": str(self.folder or Path.cwd()),
             "outputs": list(map(str, outputs)),
         }
-        self.process.stdin.write(f"{json.dumps(asked)}\n")
+        self.process.stdin.write(f"{json.dumps(request)}\n")
         self.process.stdin.flush()
         self.pid = int(self.process.stdout.readline())
-        self.begun.set()
+        self.is_running.set()
         status = int(self.process.stdout.readline())
-        self.begun.clear()
-        walked = TaskResult(status, *[output.read_text() for output in outputs])
-        assert "Traceback" not in walked.printed, walked.printed
-        return walked
+        self.is_running.clear()
+        result = TaskResult(status, *[output.read_text() for output in outputs])
+        assert "Traceback" not in result.printed, result.printed
+        return result
 
     def kill(self) -> None:
-        """Kill -9 the task, and what it started."""
-        self.begun.wait()
+        """Kill the task and the processes that it started."""
+        self.is_running.wait()
         os.killpg(self.pid, 9)
 
     def close(self) -> None:
-        """Let the process end."""
+        """End the program that forks tasks."""
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
@@ -77,14 +78,14 @@ class TaskRunner:
 
 
 def get_output(result: subprocess.CompletedProcess[str] | TaskResult, status: int = 0) -> str:
-    """Return what a task printed, which ended with this status and without a traceback."""
+    """Check that a task ended with this status and without a traceback. Return its output."""
     assert result.returncode == status, result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     return result.stdout + result.stderr
 
 
-def load() -> None:
-    """Load all that tasks load, and let botocore read its files once."""
+def load_modules() -> None:
+    """Import what tasks import, and let botocore read its files once."""
     import boto3
     import botocore.retries.standard
     from botocore.loaders import JSONFileLoader
@@ -92,30 +93,30 @@ def load() -> None:
     import slurm_cluster.cli  # noqa: F401
 
     JSONFileLoader.load_file = functools.cache(JSONFileLoader.load_file)
-    JSONFileLoader.__hash__ = lambda _: 0  # all of them read the same files
+    JSONFileLoader.__hash__ = lambda _: 0  # all loaders read the same files
     JSONFileLoader.__eq__ = lambda *_: True
-    botocore.retries.standard.ExponentialBackoff.delay_amount = lambda *_: 0  # nothing takes time
+    botocore.retries.standard.ExponentialBackoff.delay_amount = lambda *_: 0  # seconds
     for service in SERVICES:
         boto3.Session().client(service, region_name="eu-west-2")
 
 
-def run(asked: dict) -> None:
-    """Be the task, from here to the end."""
+def run_request(request: dict) -> None:
+    """Run a task in this process, and exit."""
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for number, output in enumerate(asked["outputs"], 1):
+    for number, output in enumerate(request["outputs"], 1):
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    os.chdir(asked["folder"])
+    os.chdir(request["folder"])
     os.environ.clear()
-    os.environ.update(asked["environment"])
+    os.environ.update(request["environment"])
     from invoke.main import program
 
     status = 70
     try:
-        program.run(["invoke", "--search-root", str(ROOT), *asked["arguments"]])
+        program.run(["invoke", "--search-root", str(ROOT), *request["arguments"]])
         status = 0
-    except SystemExit as ended:
-        status = int(ended.code or 0)
+    except SystemExit as error:
+        status = int(error.code or 0)
     except BaseException:
         import traceback
 
@@ -127,12 +128,12 @@ def run(asked: dict) -> None:
 
 
 def main() -> None:
-    """Run one task after the other."""
-    load()
+    """Fork a process for each requested task."""
+    load_modules()
     for line in sys.stdin:
         pid = os.fork()
         if not pid:
-            run(json.loads(line))
+            run_request(json.loads(line))
         print(pid, flush=True)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         print(status, flush=True)

@@ -15,7 +15,9 @@ GOOD_PARAMETERS = {
     "PUBLIC_SUBNET": "subnet-0fedcba9876543210",
     "CUSTOM_BOOT_ACTION_START": "s3://bucket/one/start.sh",
     "CUSTOM_BOOT_ACTION_CONFIGURED": "https://example.org/configured.sh?a=1&b=2",
-    "SLURM_JWT_KEY": "arn:aws:secretsmanager:eu-west-2:123456789012:secret:one-eu-west-2-slurm-jwt-key-AbCdEf",
+    "SLURM_JWT_KEY": (
+        "arn:aws:secretsmanager:eu-west-2:123456789012:secret:one-eu-west-2-slurm-jwt-key-AbCdEf"
+    ),
     "SLURM_JWT_POLICY": "arn:aws:iam::123456789012:policy/parallelcluster/one-eu-west-2-read-slurm-jwt-key",
     "BOOTSTRAP_BUCKET": "bucket",
     "CLUSTER_NAME": "one",
