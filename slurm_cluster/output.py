@@ -154,6 +154,7 @@ def live_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
         yield None
         return
     from rich import progress as bars  # slow to import
+    from rich.console import Console
     from rich.table import Column
 
     def show_field(name: str, column: Column | None = None) -> bars.TextColumn:
@@ -167,7 +168,7 @@ def live_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
         show_field("count"),
         show_field("events", Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     ]
-    with bars.Progress(*columns, expand=True, transient=True) as bar:
+    with bars.Progress(*columns, expand=True, transient=True, console=Console()) as bar:
         task = bar.add_task("", total=None, status="", count="", events="")
 
         def update(progress: Progress) -> None:

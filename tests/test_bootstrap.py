@@ -54,7 +54,7 @@ def test_next_run_completes_the_settings_of_a_killed_one(s3):
 
 def test_bucket_of_another_account_is_not_written_to(s3):
     s3_backends["999999999999"]["aws"].create_bucket(BUCKET, "eu-west-2")
-    with pytest.raises(ClusterError, match="is not this account's"):
+    with pytest.raises(ClusterError, match="belongs to another account"):
         script_bucket.ensure_bucket(s3, BUCKET, ACCOUNT, "eu-west-2")
 
 

@@ -67,7 +67,7 @@ unset {NAMES} && unset -f stack_output
 
 
 @pytest.mark.usefixtures("account")
-def test_the_steps_by_hand_end_in_the_same_state_as_the_tasks(walked, invoke):
+def test_by_hand_and_tasks_give_the_same_state(walked, invoke):
     for name in "bootstrap", "config.template.yml", "config-parameters.example.json":
         Path(name).symlink_to(ROOT / name)
     script = "\n".join([KEYBOARD, *BLOCKS, NEW_SHELL])
@@ -86,6 +86,6 @@ def test_the_steps_by_hand_end_in_the_same_state_as_the_tasks(walked, invoke):
     assert "differs from the settings" not in again.stdout
 
 
-def test_an_update_of_what_did_not_change_says_so(walked):
+def test_update_without_changes_says_so(walked):
     [said] = [said for step, said in walked.outputs.items() if step.startswith("update-cluster")]
     assert "matches config.yml already: nothing to do." in said

@@ -35,11 +35,11 @@ DOORS = {
 }
 
 
-def test_the_whole_table_of_doors(walked):
+def test_all_open_ports_are_listed(walked):
     assert {tuple(door) for door in walked.open_ports} == DOORS
 
 
-def test_port_8082_is_open_to_the_clusters_own_machines_alone(walked):
+def test_rest_port_is_open_to_the_cluster_only(walked):
     def opens(ports: str) -> bool:
         first, _, last = ports.rpartition(" ")[2].partition("-")
         return ports.endswith("all") or int(first) <= 8082 <= int(last or first)
@@ -51,14 +51,14 @@ def test_port_8082_is_open_to_the_clusters_own_machines_alone(walked):
     }
 
 
-def test_from_an_address_only_ssh_is_open_and_only_from_ssh_from(walked):
+def test_outside_reaches_only_ssh_from_ssh_from(walked):
     networks = {
         (door.ports, door.source) for door in walked.open_ports if re.match(r"[0-9a-f:.]+/|pl-", door.source)
     }
     assert networks == {("tcp 22", SSH_FROM)}
 
 
-def test_a_rule_that_somebody_adds_is_a_door_whatever_it_names(ec2, cluster):
+def test_added_rule_shows_as_open_port(ec2, cluster):
     peer = ec2.create_security_group(GroupName="peer-x", Description="x")["GroupId"]
     before = exposure.list_open_ports(REGION)
     for permission in (
@@ -80,13 +80,13 @@ def test_a_rule_that_somebody_adds_is_a_door_whatever_it_names(ec2, cluster):
 @pytest.mark.parametrize(
     ("source", "warned"), [("0.0.0.0/0", True), ("0.0.0.0/1", True), ("128.0.0.0/1", True), (SSH_FROM, False)]
 )
-def test_who_lets_in_the_whole_internet_is_warned_by_check_and_render(account, source, warned):
+def test_check_and_render_warn_of_ssh_from_everywhere(account, source, warned):
     check = checks.check_ssh_source(Project(SETTINGS | {"ssh_from": source}))
     assert (check.result, source in check.detail) == ("WARN" if warned else "PASS", True)
     assert any(source in warning for warning in template.list_warnings(GOOD | {"SSH_FROM": source})) == warned
 
 
-def test_every_machine_wants_tokens_for_its_metadata_and_has_encrypted_volumes(walked):
+def test_machines_require_imdsv2_and_encrypted_volumes(walked):
     assert walked.machines.keys() >= {
         "HeadNode",
         "pcluster-ubuntu-uqle",
@@ -95,17 +95,17 @@ def test_every_machine_wants_tokens_for_its_metadata_and_has_encrypted_volumes(w
     assert {name: machine for name, machine in walked.machines.items() if machine != ("required", True)} == {}
 
 
-def test_the_shared_file_system_is_encrypted(walked):
+def test_shared_file_system_is_encrypted(walked):
     assert walked.encrypted == {"shared": True}
 
 
-def test_the_buckets_are_encrypted_and_for_tls_only_and_ours_is_private(walked):
+def test_buckets_are_encrypted_and_tls_only(walked):
     for name, bucket in walked.buckets.items():
         assert bucket == (name.startswith("slurm-cluster-bootstrap-"), True, True), name
     assert len(walked.buckets) == 2
 
 
-def test_the_documented_connections_are_those_of_the_cluster(walked):
+def test_documented_connections_match_the_cluster(walked):
     row = rf"^\| ({'|'.join(MACHINES.values())}) \| ([^|]+) \| ([^|]+) \|$"
     shown = re.findall(row, (ROOT / "docs" / "permissions.md").read_text(), re.MULTILINE)
     told: dict[tuple[str, str], list[str]] = {}

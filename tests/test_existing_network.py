@@ -90,7 +90,7 @@ def test_cluster_in_it_is_deleted_and_the_network_kept(office, ec2, cloudformati
     said(invoke("disconnect-uqle"))
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
     printed = said(invoke("down", "--yes", "--all"))
-    assert f"The network {office['vpc']} stays" in printed
+    assert f"Kept the network {office['vpc']}" in printed
     assert {thing for thing in list_resources(REGION) if thing.kind != "bucket"} == before
     assert tags(ec2, office) == []
     assert FILE.exists()
@@ -100,10 +100,10 @@ def test_network_of_another_wizard_is_kept(network, ec2, invoke):
     ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     FILE.unlink()
     configure(invoke, network)
-    assert f"The network {network['vpc']} stays" in said(invoke("delete-network"))
+    assert f"Kept the network {network['vpc']}" in said(invoke("delete-network"))
     FILE.unlink()
     Path("config-parameters.json").write_text(f'{{"PUBLIC_SUBNET": "{network["public"]}"}}')
-    assert f"The network {network['vpc']} stays" in said(invoke("delete-network"))
+    assert f"Kept the network {network['vpc']}" in said(invoke("delete-network"))
     assert len(subnets(ec2, network)) == 2
 
 

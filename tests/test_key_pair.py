@@ -43,7 +43,7 @@ def test_key_pair_without_its_private_key_here_is_refused(ec2):
 
 def test_rsa_pair_is_refused(ec2):
     ec2.create_key_pair(KeyName="one", KeyType="rsa")
-    with pytest.raises(ClusterError, match="is rsa, and ParallelCluster takes only ed25519"):
+    with pytest.raises(ClusterError, match="is rsa, and ParallelCluster accepts only ed25519"):
         key_pair.create_key_pair(ec2, "one")
 
 
@@ -119,7 +119,7 @@ def test_other_public_keys_are_refused_before_the_import(ec2):
 def test_existing_keys_of_that_name_are_kept(ec2):
     key_pair.create_key_pair(ec2, "one")
     before, public = key_pair.get_private_key_path("one").read_bytes(), own_key()
-    with pytest.raises(ClusterError, match="EC2 has another key as one"):
+    with pytest.raises(ClusterError, match="EC2 has another key with the name one"):
         key_pair.import_key_pair(ec2, "one", public)
     ec2.delete_key_pair(KeyName="one")
     with pytest.raises(ClusterError, match="is not the private key of"):
@@ -131,6 +131,6 @@ def test_existing_keys_of_that_name_are_kept(ec2):
 def test_failed_link_is_reported(ec2):
     public = own_key()
     key_pair.get_private_key_path("one").symlink_to("nowhere")
-    with pytest.raises(ClusterError, match="cannot be linked"):
+    with pytest.raises(ClusterError, match="Cannot link"):
         key_pair.import_key_pair(ec2, "one", public)
     assert key_pair.find_key_pair(ec2, "one") is None

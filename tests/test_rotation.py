@@ -27,7 +27,7 @@ def slurmrestd(tmp_path):
         yield server
 
 
-def test_the_head_node_runs_the_boot_scripts_own_step_with_the_arn_and_then_starts_slurm_again(ssh_calls):
+def test_head_node_runs_the_key_step_and_restarts_slurm(ssh_calls):
     boot_script = Path(script_bucket.FOLDER, "on_node_start_ubuntu.sh").read_text()
     key_rotation.install_key(THROUGH, Path("cluster.pem"), SECRET, boot_script)
     [[arguments, script]] = ssh_calls()
@@ -39,7 +39,7 @@ def test_the_head_node_runs_the_boot_scripts_own_step_with_the_arn_and_then_star
 
 
 @pytest.mark.usefixtures("ssh_calls")
-def test_a_step_that_fails_on_the_head_node_is_said_in_its_own_words(monkeypatch):
+def test_failed_step_is_reported_in_its_own_words(monkeypatch):
     monkeypatch.setenv(
         "STAND_IN_ENDS",
         json.dumps({"sudo bash": [77, "aws: denied\n[bash] ERROR: the secret cannot be read"]}),
@@ -63,7 +63,7 @@ def test_a_step_that_fails_on_the_head_node_is_said_in_its_own_words(monkeypatch
         ),
     ],
 )
-def test_a_head_node_is_left_alone_and_the_secret_with_it(stands, ssh_calls, invoke, end, sentence):
+def test_unreachable_head_node_leaves_the_secret_alone(stands, ssh_calls, invoke, end, sentence):
     before = stands()
     done = invoke("rotate-jwt-key", STAND_IN_ENDS=json.dumps({"sudo --": end}))
     assert done.returncode == 1, done.stdout
@@ -71,7 +71,7 @@ def test_a_head_node_is_left_alone_and_the_secret_with_it(stands, ssh_calls, inv
     assert stands() == before
 
 
-def test_a_new_key_is_in_the_secret_and_in_no_output_nor_command(stands, ssh_calls, invoke):
+def test_new_key_is_in_the_secret_only(stands, ssh_calls, invoke):
     before = stands()
     done = invoke(
         "rotate-jwt-key", STAND_IN_ENDS=json.dumps({"sudo bash": [73, "the key cannot be written"]})
@@ -83,7 +83,7 @@ def test_a_new_key_is_in_the_secret_and_in_no_output_nor_command(stands, ssh_cal
         assert key not in done.stdout + done.stderr + str(ssh_calls())
 
 
-def test_a_key_that_was_given_literally_is_refused_and_the_sentence_says_why(stands, ssh_calls, invoke):
+def test_literal_key_is_refused(stands, ssh_calls, invoke):
     before = stands()
     Path("config-parameters.json").write_text(json.dumps({"SLURM_JWT_KEY": "k" * 40}))
     done = invoke("rotate-jwt-key")
@@ -93,21 +93,19 @@ def test_a_key_that_was_given_literally_is_refused_and_the_sentence_says_why(sta
     assert (stands(), ssh_calls()) == (before, [])
 
 
-def test_without_a_cluster_or_a_secret_the_step_that_makes_it_is_named(
-    network, invoke, project, cloudformation
-):
+def test_missing_cluster_or_secret_names_the_next_step(network, invoke, project, cloudformation):
     assert "invoke create-cluster" in invoke("rotate-jwt-key").stderr
     assert jwt_secret.find_secret_arn(project.secretsmanager, project.secret) is None
 
 
-def test_the_new_key_is_proven_and_the_old_one_refused(slurmrestd):
+def test_new_key_is_accepted_and_old_key_refused(slurmrestd):
     slurmrestd.key = KEY
     assert "the new key is accepted, the old key is refused" in key_rotation.verify_rotation(
         slurmrestd.url, KEY, OTHER
     )
 
 
-def test_a_slurm_that_goes_on_with_the_old_key_is_said(slurmrestd, monkeypatch):
+def test_old_key_still_accepted_is_reported(slurmrestd, monkeypatch):
     monkeypatch.setattr(key_rotation, "START_TIMEOUT", 0)
     slurmrestd.key = OTHER
     with pytest.raises(

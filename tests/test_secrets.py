@@ -82,7 +82,7 @@ def private(walked):
     return [*forms(seed), *lines[1:]]  # the first line is the same in all such files
 
 
-def test_the_search_finds_what_it_looks_for():
+def test_search_finds_secrets():
     secret = b"abcdefghij-klmnopqrst_uvwxyz0123456789ABCDE"
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
@@ -102,12 +102,12 @@ def test_the_search_finds_what_it_looks_for():
     assert not tells(b"another text", forms(secret))
 
 
-def test_no_step_says_a_secret_at_its_most_talkative_and_with_faults(walked, key, private):
+def test_no_output_contains_a_secret(walked, key, private):
     assert [step for step, said in walked.outputs.items() if tells(said.encode(), key + private)] == []
     assert all("invoke" in said for said in walked.outputs.values())
 
 
-def test_the_key_goes_over_the_wire_only_to_and_from_the_secret(walked, key, private):
+def test_key_is_sent_only_to_secrets_manager(walked, key, private):
     told = {
         (call.service, call.operation)
         for call in walked.calls
@@ -121,7 +121,7 @@ def test_the_key_goes_over_the_wire_only_to_and_from_the_secret(walked, key, pri
     ] == []
 
 
-def test_the_key_is_in_no_file_but_the_one_for_uqle_which_is_its_owners_alone(walked, key):
+def test_key_is_in_uqle_env_only(walked, key):
     assert {name: mode for name, (mode, content) in walked.files.items() if tells(content, key)} == {
         "work/uqle.env": 0o600
     }
@@ -133,17 +133,17 @@ def test_the_key_is_in_no_file_but_the_one_for_uqle_which_is_its_owners_alone(wa
     } <= walked.files.keys()
 
 
-def test_the_private_key_is_in_its_own_file_alone(walked, private):
+def test_private_key_is_in_its_file_only(walked, private):
     found = {name: mode for name, (mode, content) in walked.files.items() if tells(content, private)}
     assert found == {f"home/.ssh/{CLUSTER}.pem": 0o600}
 
 
-def test_no_process_shows_a_secret_in_its_arguments_or_environment(walked, key, private):
+def test_no_process_shows_a_secret(walked, key, private):
     assert [each for each in walked.process_data if tells(each, key + private)] == []
     assert any(b"create-cluster" in each and b"pcluster" in each for each in walked.process_data)
 
 
-def test_what_holds_parameters_is_its_owners_alone(walked):
+def test_parameter_files_are_readable_by_their_owner_only(walked):
     assert {
         walked.files[f"work/{name}"][0] for name in ("config.yml", "config-parameters.json", "uqle.env")
     } == {0o600}
@@ -152,7 +152,7 @@ def test_what_holds_parameters_is_its_owners_alone(walked):
 @pytest.mark.parametrize(
     "fault", [faults.lose_response, faults.fail_with_500, faults.fail_with_error("AccessDeniedException")]
 )
-def test_no_fault_at_a_call_about_the_secret_makes_a_task_tell_the_key(fault, cluster, project, monkeypatch):
+def test_no_fault_makes_a_task_print_the_key(fault, cluster, project, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     run("create_jwt_key")
     key = forms(jwt_secret.read_key(project.secretsmanager, project.secret).encode())

@@ -83,12 +83,12 @@ def test_retained_file_system_is_named_with_its_commands(kept, cloudformation, e
     refused = invoke("down", "--yes")
     assert refused.returncode == 1
     [target] = efs.describe_mount_targets(FileSystemId=identifier)["MountTargets"]
-    told = f"The file system {identifier} was kept when its cluster was deleted, and is reached through {network['vpc']}"
-    assert told in refused.stderr
+    sentence = f"The file system {identifier} was kept when its cluster was deleted. It is still in {network['vpc']}."
+    assert sentence in refused.stderr
     for command in (
-        f"`aws efs delete-mount-target --mount-target-id {target['MountTargetId']}`",
-        f"`aws ec2 delete-security-group --group-id {kept['group']}`",
-        f"`aws efs delete-file-system --file-system-id {identifier}`",
+        f"aws efs delete-mount-target --mount-target-id {target['MountTargetId']}\n",
+        f"aws ec2 delete-security-group --group-id {kept['group']}\n",
+        f"aws efs delete-file-system --file-system-id {identifier}\n",
     ):
         assert command in refused.stderr
     efs.delete_mount_target(MountTargetId=target["MountTargetId"])

@@ -186,8 +186,9 @@ def test_connect_disconnect_and_connect_again(cluster, ec2, invoke):
 
 def test_connect_without_key_pair_changes_nothing(cluster, ec2, project, invoke):
     ec2.delete_key_pair(KeyName="pcluster-ubuntu")
-    assert "EC2 has no key pair pcluster-ubuntu in this region: `invoke create-key-pair`" in " ".join(
-        said(invoke("connect-uqle"), 1).split()
+    assert (
+        "EC2 has no key pair pcluster-ubuntu in eu-west-2. `invoke create-key-pair` creates it."
+        in " ".join(said(invoke("connect-uqle"), 1).split())
     )
     assert not security_groups.has_self_rule(ec2, find_launch_target(project).group)
 

@@ -20,7 +20,7 @@ from tests.support import SETTINGS
 from tests.support.prepared_account import prepare_network
 
 
-def test_it_does_not_start_without_the_key_pair_or_beside_a_network_of_the_clusters_own(project, network):
+def test_wizard_needs_a_key_pair_and_no_other_network(project, network):
     other = Project({**SETTINGS, "cluster_name": "one", "key_pair": "nobodys"})
     Path("temp-config.yml").unlink()
     with pytest.raises(ClusterError, match="invoke create-key-pair"):
@@ -30,7 +30,7 @@ def test_it_does_not_start_without_the_key_pair_or_beside_a_network_of_the_clust
         vpc_step.check_ready(project)
 
 
-def test_a_network_that_exists_needs_no_wizard_and_one_that_is_gone_is_named(project, network, capsys):
+def test_configured_network_must_exist(project, network, capsys):
     vpc_step.check_configured_network(project)
     assert "nothing to do" in capsys.readouterr().out
     text = Path("temp-config.yml").read_text()
@@ -73,7 +73,7 @@ def lay_unclaimed(ec2, cloudformation, began=None):
     return laid["vpc"], stack["StackId"]
 
 
-def test_the_vpc_of_the_stack_that_the_wizard_printed_is_claimed_when_it_is_stopped(ec2, cloudformation):
+def test_stopped_wizard_claims_the_vpc_of_its_stack(ec2, cloudformation):
     def stopped():
         with wizard_note.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
             vpc, stack_id = lay_unclaimed(ec2, cloudformation)
@@ -92,7 +92,7 @@ def test_the_vpc_of_the_stack_that_the_wizard_printed_is_claimed_when_it_is_stop
     assert not NOTE.exists()
 
 
-def test_the_vpc_of_the_printed_stack_is_claimed_by_the_next_run_after_a_kill(ec2, cloudformation):
+def test_run_after_a_kill_claims_the_vpc_of_the_stack(ec2, cloudformation):
     start(ec2, cloudformation)
     vpc, stack_id = lay_unclaimed(ec2, cloudformation)
     wizard.WizardScreen(cloudformation, partial(wizard_note.record_stack, TEMP_CONFIG), quiet=True).write(
@@ -108,7 +108,7 @@ def test_the_vpc_of_the_printed_stack_is_claimed_by_the_next_run_after_a_kill(ec
 
 
 @pytest.mark.parametrize("name", [started, lambda: ""])
-def test_a_vpc_that_is_only_as_new_as_the_wizard_is_listed_and_never_claimed(name, ec2, cloudformation):
+def test_unproven_vpc_is_listed_and_never_claimed(name, ec2, cloudformation):
     start(ec2, cloudformation)
     vpc = named(ec2, name())
     assert wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
@@ -117,7 +117,7 @@ def test_a_vpc_that_is_only_as_new_as_the_wizard_is_listed_and_never_claimed(nam
     assert NOTE.exists()
 
 
-def test_the_note_stays_until_the_person_tags_the_vpc(ec2, cloudformation):
+def test_note_stays_until_the_user_tags_the_vpc(ec2, cloudformation):
     start(ec2, cloudformation)
     vpc = named(ec2, started())
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": "slurm-cluster", "Value": "one"}])
@@ -125,9 +125,7 @@ def test_the_note_stays_until_the_person_tags_the_vpc(ec2, cloudformation):
     assert not NOTE.exists()
 
 
-def test_a_lookup_that_finds_nothing_keeps_the_note_for_the_next_task(
-    ec2, cloudformation, network_of_nobody, monkeypatch
-):
+def test_empty_lookup_keeps_the_note_for_the_next_task(ec2, cloudformation, network_of_nobody, monkeypatch):
     start_before(ec2, cloudformation, network_of_nobody)
     Path("other.yml").rename(TEMP_CONFIG)
     with monkeypatch.context() as patched:
@@ -151,16 +149,14 @@ def start_before(ec2, cloudformation, vpc):
     )
 
 
-def test_a_network_that_existed_before_the_wizard_is_not_claimed_by_its_file(
-    ec2, cloudformation, network_of_nobody
-):
+def test_older_network_is_not_claimed(ec2, cloudformation, network_of_nobody):
     start(ec2, cloudformation)
     Path("other.yml").rename(TEMP_CONFIG)
     assert wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
     assert network.list_cluster_vpcs(ec2, "one") == []
 
 
-def test_a_vpc_that_carries_another_clusters_tag_keeps_it(ec2, cloudformation, network_of_nobody):
+def test_vpc_with_another_clusters_tag_keeps_it(ec2, cloudformation, network_of_nobody):
     start_before(ec2, cloudformation, network_of_nobody)
     Path("other.yml").rename(TEMP_CONFIG)
     ec2.create_tags(Resources=[network_of_nobody], Tags=[{"Key": "slurm-cluster", "Value": "two"}])
@@ -168,7 +164,7 @@ def test_a_vpc_that_carries_another_clusters_tag_keeps_it(ec2, cloudformation, n
     assert network.list_cluster_vpcs(ec2, "two") == [network_of_nobody]
 
 
-def test_a_wizard_that_finished_claims_the_network_that_its_file_names_and_no_other(ec2, cloudformation):
+def test_finished_wizard_claims_the_network_of_its_file_only(ec2, cloudformation):
     with wizard_note.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
         laid = prepare_network(ec2, cloudformation)
         ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
@@ -176,7 +172,7 @@ def test_a_wizard_that_finished_claims_the_network_that_its_file_names_and_no_ot
     assert made == [laid["vpc"]] == network.list_cluster_vpcs(ec2, "one")
 
 
-def test_a_broken_note_is_a_sentence(ec2, cloudformation):
+def test_broken_note_is_reported(ec2, cloudformation):
     for text in ("", "[]", "{}", '{"cluster": "one"}'):
         NOTE.write_text(text)
         with pytest.raises(
@@ -216,12 +212,12 @@ def run_aws(command):
     subprocess.run(command, shell=True, env=environment, check=True, capture_output=True)  # noqa: S602 - printed by us
 
 
-def test_a_vpc_with_a_cluster_in_it_is_not_listed(ec2, cloudformation, cluster, network):
+def test_vpc_with_a_cluster_is_not_listed(ec2, cloudformation, cluster, network):
     ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     assert find_unclaimed_vpcs(ec2, cloudformation) == []
 
 
-def test_the_network_of_another_person_survives_an_interrupted_wizard(ec2, cloudformation, invoke, key_pair):
+def test_network_of_another_person_survives_an_interrupted_wizard(ec2, cloudformation, invoke, key_pair):
     """B's wizard is killed before its own VPC exists, at the moment at which A's wizard makes one."""
     of_a = []
 
@@ -257,7 +253,7 @@ def network_of_nobody(ec2, cloudformation):
     return laid["vpc"]
 
 
-def test_two_wizards_are_never_at_work_in_one_folder(account, invoke):
+def test_second_wizard_in_the_same_folder_is_refused(account, invoke):
     with files.acquire_lock(Path(), "configure"):
         answer = invoke("configure")
     assert answer.returncode == 1

@@ -57,9 +57,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("case", "kind"), pairs, ids=ids)
 
 
-def test_a_task_that_is_interrupted_and_run_again_ends_as_an_undisturbed_one(
-    case, kind, invoke, every, record_property
-):
+def test_interrupted_task_run_again_gives_the_same_state(case, kind, invoke, every, record_property):
     rebuild_account(case.base, invoke)
     before = read_state()
     with faults.collect_calls() as calls:

@@ -160,9 +160,7 @@ def told(moment: Moment) -> str:
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=told)
-def test_a_step_of_pcluster_that_is_killed_and_run_again_ends_as_an_undisturbed_one(
-    moment, invoke, record_property
-):
+def test_killed_step_run_again_gives_the_same_state(moment, invoke, record_property):
     expected = undisturbed(moment.task, invoke)
     rebuild_account(BASES[moment.task], invoke)
     record_property("injected", 1)
@@ -206,7 +204,7 @@ UPDATE = [
 ]
 
 
-def test_an_update_that_is_killed_and_run_again_ends_as_an_undisturbed_one(invoke, record_property):
+def test_killed_update_run_again_gives_the_same_state(invoke, record_property):
     rebuild_account(FILLED, invoke)
     assert invoke("create-cluster").returncode == 0
     addresses = ["198.51.100.1/32", "198.51.100.2/32"]

@@ -21,7 +21,7 @@ STOPPED = "not yet on the head node (stop here)"
 
 
 @pytest.mark.parametrize("kind", FAULT_KINDS)
-def test_the_next_run_reaches_the_head_node_with_another_key(kind, invoke, ssh_calls, record_property):
+def test_next_run_installs_another_key(kind, invoke, ssh_calls, record_property):
     rebuild_account(BASE, invoke)
     with faults.collect_calls() as calls:
         assert STOPPED in invoke("rotate-jwt-key", **TAKEN).printed

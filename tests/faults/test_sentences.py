@@ -33,7 +33,7 @@ REFUSALS = [
         "create-instance",
         "RunInstances",
         ("VcpuLimitExceeded", VCPUS, 400),
-        r"quota of vCPUs \(L-1216C47A\) is used up: ask",
+        r"quota of vCPUs \(L-1216C47A\) is used up. Request",
     ),
     (
         "create-instance",
@@ -59,12 +59,12 @@ REFUSALS = [
         ("ExpiredToken", SPENT, 400),
         "The session has expired. Run `aws sso login`",
     ),
-    ("create-instance", "Describe", ("AuthFailure", UNKNOWN, 401), "see that the region is enabled"),
+    ("create-instance", "Describe", ("AuthFailure", UNKNOWN, 401), "check that the region is enabled"),
     (
         "create-instance",
         "Describe",
         ("RequestLimitExceeded", "Request limit exceeded.", 503),
-        "go slower: wait a minute",
+        "throttling requests. Wait a minute",
     ),
     ("create-instance", "Describe", ("ServiceUnavailable", "", 503), "The service is not available. Wait"),
     (
@@ -112,7 +112,7 @@ def is_a_sentence(printed: str) -> bool:
     REFUSALS,
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )
-def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, refusal, says, cluster, invoke):
+def test_refused_task_names_the_next_step(task, only, refusal, says, cluster, invoke):
     with faults.inject(
         faults.fail_with_error(*refusal), then=faults.fail_with_error(*refusal), only=only
     ) as injection:
@@ -126,12 +126,12 @@ def test_what_aws_refuses_a_task_is_a_sentence_with_the_next_step(task, only, re
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (faults.close_connection, "AWS cannot be reached: .*; check the network and the region"),
+        (faults.close_connection, "AWS cannot be reached: .*. Check the network and the region"),
         (faults.fail_with_500, "The service is not available. Wait"),
         (faults.throttle, "AWS is throttling requests. Wait a minute"),
     ],
 )
-def test_a_service_or_a_network_that_is_down_is_a_sentence(fault, says, invoke):
+def test_unreachable_service_is_reported(fault, says, invoke):
     with faults.inject(fault, then=fault):
         walked = invoke("create-jwt-key")
     assert walked.returncode == 1
@@ -139,7 +139,7 @@ def test_a_service_or_a_network_that_is_down_is_a_sentence(fault, says, invoke):
     assert is_a_sentence(walked.printed), walked.printed
 
 
-def test_an_sso_session_that_is_over_is_a_sentence(invoke):
+def test_expired_sso_session_is_reported(invoke):
     Path("config").write_text(
         "[profile work]\nsso_session = s\nsso_account_id = 123456789012\nsso_role_name = r\nregion = eu-west-2\n"
         "[sso-session s]\nsso_region = eu-west-2\nsso_start_url = https://example.org/start\n"
@@ -164,9 +164,7 @@ def test_an_sso_session_that_is_over_is_a_sentence(invoke):
         ("RunInstances", ("VcpuLimitExceeded", VCPUS), r"quota of vCPUs \(L-1216C47A\)"),
     ],
 )
-def test_what_aws_refuses_a_stack_is_a_reason_with_the_next_step(
-    only, refusal, says, network, cloudformation, invoke
-):
+def test_refused_stack_names_the_next_step(only, refusal, says, network, cloudformation, invoke):
     with faults.inject(
         faults.fail_with_error(*refusal), then=faults.fail_with_error(*refusal), only=only, source="stacks"
     ) as injection:
@@ -177,7 +175,7 @@ def test_what_aws_refuses_a_stack_is_a_reason_with_the_next_step(
     assert re.search(says, advised), advised
 
 
-def test_a_quota_that_the_wizards_stack_meets_is_said_too(cloudformation):
+def test_quota_of_the_wizards_stack_is_reported(cloudformation):
     template = "Resources: {Address: {Type: AWS::EC2::EIP}}"
     with faults.inject(
         faults.fail_with_error("AddressLimitExceeded", ADDRESSES), only="AllocateAddress", source="stacks"

@@ -54,7 +54,7 @@ def is_on_purpose(thing: Resource) -> bool:
     return any(kind == left and fnmatch.fnmatch(name, pattern) for left, pattern in left_on_purpose())
 
 
-def test_up_and_down_leave_what_the_readme_says_and_every_service_that_they_called_was_looked_at(invoke):
+def test_up_and_down_leave_only_what_is_documented(invoke):
     rebuild_account(Setup(), invoke)
     before = list_resources(REGION)
     with faults.collect_calls() as calls:
@@ -117,7 +117,7 @@ def standing(_: pytest.MonkeyPatch) -> None:
     [(being_created, "CREATE_IN_PROGRESS"), (failed, "ROLLBACK_COMPLETE"), (standing, "CREATE_COMPLETE")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_cluster_is_deleted_in_whatever_state_it_is(become, status, invoke, monkeypatch):
+def test_cluster_is_deleted_in_any_state(become, status, invoke, monkeypatch):
     rebuild_account(Setup(network=True), invoke)
     before = drop_leftovers(read_state())
     become(monkeypatch)
@@ -129,7 +129,7 @@ def test_a_cluster_is_deleted_in_whatever_state_it_is(become, status, invoke, mo
     assert "There is no cluster" in invoke("delete-cluster", "--yes").printed
 
 
-def test_a_cluster_that_was_deleted_in_part_is_deleted_for_good(invoke):
+def test_partly_deleted_cluster_is_deleted(invoke):
     rebuild_account(Setup(network=True), invoke)
     before = drop_leftovers(read_state())
     cloudformation = cluster_in_network()
@@ -147,7 +147,7 @@ def test_a_cluster_that_was_deleted_in_part_is_deleted_for_good(invoke):
     assert compare_states(before, drop_leftovers(read_state())) == []
 
 
-def test_a_deletion_that_is_under_way_is_watched_to_its_end(invoke, monkeypatch):
+def test_running_deletion_is_watched_to_its_end(invoke, monkeypatch):
     rebuild_account(Setup(network=True), invoke)
     before = drop_leftovers(read_state())
     cloudformation = cluster_in_network()

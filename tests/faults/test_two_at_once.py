@@ -41,9 +41,7 @@ def another(emulated_aws):
 @pytest.mark.parametrize(
     ("task", "base", "call"), TWICE, ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(
-    task, base, call, invoke, another
-):
+def test_two_simultaneous_runs_give_the_state_of_one(task, base, call, invoke, another):
     rebuild_account(base, invoke)
     assert invoke(task).returncode == 0
     once = read_state()
@@ -59,9 +57,7 @@ def test_a_task_that_runs_twice_at_the_same_moment_ends_as_one_that_runs_once(
     assert compare_states(once, read_state()) == []
 
 
-def test_two_clusters_in_one_account_do_not_mix_and_down_of_one_leaves_the_other_untouched(
-    invoke, another, monkeypatch
-):
+def test_two_clusters_in_one_account_do_not_mix(invoke, another, monkeypatch):
     made = ("upload-bootstrap", "create-jwt-key", f"fill-parameters {SSH_FROM_FLAG}", "render")
     rebuild_account(STANDS._replace(tasks=(*made, "connect-uqle")), invoke)
     alone = drop_leftovers(read_state())
