@@ -1,4 +1,4 @@
-"""Whatever stands in a file or a setting: it is used as it stands, or a sentence says what is wrong, and nothing changes."""
+"""Any content of a file or setting is used as it is, or refused in a sentence before anything changes."""
 
 import functools
 import json
@@ -115,7 +115,7 @@ BROKEN = {
 
 
 def sentence(error: BaseException) -> str:
-    """Give what an expected failure says: a line, or a line for each fault, and not longer than a person reads."""
+    """Return the message of an expected failure: one line, or one for each fault, and not too long."""
     said = str(error)
     first, *faults = said.split("\n")
     assert first.endswith(":" if faults else (".", ")"))
@@ -136,7 +136,7 @@ def refusal(ask: Callable[[], object]) -> str:
     return ""
 
 
-# --- parameter files --------------------------------------------------------------------------------------------------
+# --- parameter files ----------------------------------------------------------------------------------------
 
 
 def strangely_written(content: object) -> st.SearchStrategy[str]:
@@ -292,7 +292,7 @@ def test_valid_parameters_are_accepted(name, value):
     assert parameters.validate_value(name, value) == []
 
 
-# --- settings ---------------------------------------------------------------------------------------------------------
+# --- settings -----------------------------------------------------------------------------------------------
 
 
 @many
@@ -373,7 +373,7 @@ def test_two_settings_cannot_name_the_same_file():
         Project(SETTINGS | {"config_file": str(Path.cwd() / "config-parameters.json")})
 
 
-# --- temp-config.yml and config.yml -----------------------------------------------------------------------------------
+# --- temp-config.yml and config.yml -------------------------------------------------------------------------
 
 TREE = yaml.safe_load(GOOD_TEMP_CONFIG)
 
@@ -419,7 +419,7 @@ def test_config_of_any_content_is_passed_to_pcluster_or_refused(tree):
     assert "config.yml" in refused or not refused
 
 
-# --- files that are not what they should be, for every task ----------------------------------------------------------
+# --- files that are not what they should be, for every task -------------------------------------------------
 
 
 def as_folder(path: Path) -> None:
@@ -476,7 +476,7 @@ def starts_a_program(*_: object, **__: object) -> None:
     raise Exit("Here pcluster would be started.")
 
 
-# --- a disk that is full, a process that is killed ---------------------------------------------------------------------
+# --- a disk that is full, a process that is killed ----------------------------------------------------------
 
 
 def small_files() -> None:

@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"```bash by-hand\n(.*?)```", PROCEDURE, re.DOTALL)
 pytestmark = pytest.mark.xdist_group("walk")
 BIN = Path(sys.executable).parent
 
-# What a person does at a keyboard: answers the wizard's questions, waits for the stack, and writes the values into the file.
+# What a person types: the answers to the wizard, and the values in the parameter file. And the wait for the stack.
 KEYBOARD = r"""
 set -euo pipefail
 pcluster() {
@@ -56,7 +56,7 @@ END
 EDITOR=write_values
 """
 NAMES = "cluster region AWS_DEFAULT_REGION account bucket secret policy subnet group"
-# The block for a new shell sets what the procedure has set; the block itself runs in a shell that has none of it.
+# The block for a new shell sets the variables of the procedure; here it runs in a shell without them.
 NEW_SHELL = f"""
 show() {{ for name in {NAMES} ; do echo "$name=${{!name}}"; done; stack_output EFSIds; }}
 before=$(show)

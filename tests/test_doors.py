@@ -1,4 +1,4 @@
-"""Who may reach what of a cluster that stands, and how it is protected, as AWS answers; a rule more or less fails here."""
+"""The open ports of a cluster and its protection, from AWS's answers. One rule more or less fails here."""
 
 import re
 

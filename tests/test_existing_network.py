@@ -17,7 +17,7 @@ FILE = Path("temp-config.yml")
 
 @pytest.fixture
 def office(ec2, key_pair):
-    """A network that somebody made before there was a cluster: a public subnet, and a private one with a NAT gateway."""
+    """Create a network without the wizard: a public subnet, and a private one with a NAT gateway."""
     vpc = ec2.create_vpc(CidrBlock="10.5.0.0/16")["Vpc"]["VpcId"]
     ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
     public, private = [

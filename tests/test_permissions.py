@@ -43,7 +43,7 @@ ROUTES = {
     "ec2:DeleteRoute",
 }  # of the wizard's stack; moto makes and deletes them without a call
 FREE = {"sts:GetCallerIdentity"}  # needs no permission
-# What AWS documents for users of pcluster, as far as this cluster has such things: without Batch, FSx, login nodes and images.
+# What AWS documents for users of pcluster, without Batch, FSx, login nodes and images.
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/iam-roles-in-parallelcluster-v3.html#iam-roles-in-parallelcluster-v3-example-user-policies
 DOCUMENTED = """
 ec2: Describe* AllocateAddress AssociateAddress AttachNetworkInterface AuthorizeSecurityGroupEgress AuthorizeSecurityGroupIngress
@@ -186,7 +186,7 @@ def of_tasks(walked: RecordedWalk) -> set[Need]:
 
 
 def of_pcluster(walked: RecordedWalk) -> set[Need]:
-    """Give what the command line of pcluster calls, and CloudFormation in the name of whoever asks for a stack."""
+    """Return what pcluster needs, and what CloudFormation needs in the name of its caller."""
     others = [call for call in walked.calls if "app/slurm-cluster" not in call.user_agent]
     return {
         need
@@ -243,7 +243,7 @@ def test_pcluster_policy_stays_within_awss_documentation(walked):
 
 
 def test_pcluster_policy_covers_each_table_of_the_templates(walked):
-    """CloudFormation makes them without a call that the walk could see, so their names come from the templates."""
+    """The names come from the templates: moto creates a stack's tables without a call that is recorded."""
     tables = [
         resource["Properties"]["TableName"]
         for template in walked.templates.values()
@@ -272,7 +272,7 @@ def test_changes_are_restricted_to_the_clusters_names_or_tags():
         assert statement["Sid"] in free or "pcluster-ubuntu" in json.dumps(statement), statement["Sid"]
 
 
-# --- check ------------------------------------------------------------------------------------------------------------
+# --- check --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

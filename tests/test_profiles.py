@@ -1,4 +1,4 @@
-"""Profiles, assumed roles and SSO work as they do for `aws`: what reaches us untouched reaches pcluster untouched."""
+"""Profiles, assumed roles and SSO work for the tasks and for pcluster as they do for `aws`."""
 
 import hashlib
 import json
@@ -75,7 +75,7 @@ def portal() -> Iterator[HTTPServer]:
 
 
 def invoke(*arguments, **environment):
-    """Run a task in a process that nothing was loaded for before: where a person's sessions are is read then."""
+    """Run a task in a new process, which reads the user's sessions when it starts."""
     command, whole = [*INVOKE, *arguments], {**os.environ, **environment}
     return subprocess.run(command, env=whole, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 

@@ -1,4 +1,4 @@
-"""Key rotation with a stand-in for ssh, which records its calls; `tests/nodes/uqle` rotates a key on real nodes."""
+"""Key rotation with a stand-in for ssh that records its calls. `tests/nodes/uqle` uses real nodes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The JWT key is in its secret, and in uqle.env when asked for; the private key is in ~/.ssh; neither is anywhere else."""
+"""The JWT key is only in its secret and, on request, in uqle.env; the private key is only in ~/.ssh."""
 
 import base64
 import binascii
@@ -26,7 +26,7 @@ MAY_TELL = {
 
 
 def forms(secret: bytes) -> list[bytes]:
-    """Give what a secret looks like: as it is, in URLs, in hexadecimal, and in base64 wherever it begins there."""
+    """Return the forms of a secret: plain, in URLs, in hexadecimal, and in base64 at any offset."""
     inside = []
     for offset in range(3):
         encoded = base64.b64encode(b"x" * offset + secret)

@@ -83,8 +83,8 @@ def test_retained_file_system_is_named_with_its_commands(kept, cloudformation, e
     refused = invoke("down", "--yes")
     assert refused.returncode == 1
     [target] = efs.describe_mount_targets(FileSystemId=identifier)["MountTargets"]
-    sentence = f"The file system {identifier} was kept when its cluster was deleted. It is still in {network['vpc']}."
-    assert sentence in refused.stderr
+    assert f"The file system {identifier} was kept when its cluster was deleted." in refused.stderr
+    assert f"It is still in {network['vpc']}." in refused.stderr
     for command in (
         f"aws efs delete-mount-target --mount-target-id {target['MountTargetId']}\n",
         f"aws ec2 delete-security-group --group-id {kept['group']}\n",

@@ -1,4 +1,4 @@
-"""Against a stand-in for slurmrestd: an HTTP server that checks tokens for real, and answers as Slurm was seen to answer."""
+"""The REST client against a stand-in for slurmrestd that checks tokens and answers as Slurm does."""
 
 import logging
 import re

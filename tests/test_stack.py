@@ -82,7 +82,7 @@ def test_head_node_failure_is_the_reason(cloudformation, network, project, monke
     assert "invoke delete-cluster" in told
 
 
-# What a head node of ParallelCluster 3.16 sends when its OnNodeStart fails: one event holds all that the script printed.
+# The log of a head node whose OnNodeStart failed: one event holds all output of the script.
 CFN_INIT = [
     "2026-11-24 00:01:00,100 [INFO] Running config shellRunPreInstall",
     "2026-11-24 00:01:09,900 [ERROR] Command runpreinstall (/opt/parallelcluster/scripts/fetch_and_run -preinstall) failed",

@@ -1,4 +1,4 @@
-"""The tests that open the page in a real Chromium: `make test-browser` runs them, a plain `pytest` passes them over."""
+"""Tests of the page in a real Chromium. `make test-browser` runs them; a plain `pytest` leaves them out."""
 
 from collections.abc import Iterator
 from pathlib import Path

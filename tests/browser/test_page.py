@@ -64,7 +64,7 @@ PAGES = ["real", "hostile", "nothing"]
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The page after the path in the emulated AWS, the same with hostile names and tags, and an empty account."""
+    """The page of a connected cluster, the same with hostile names and tags, and of an empty account."""
     texts, settings = {}, yaml.safe_load((screenshots.ROOT / "invoke.yaml").read_text())
     with screenshots.create_cluster() as project:
         texts["real"] = picture.render_page(project)

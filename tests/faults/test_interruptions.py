@@ -1,4 +1,4 @@
-"""Every interruption is harmless: a task that a fault stopped, run again, ends where an undisturbed one ends."""
+"""Interruptions are harmless: a stopped task that is run again gives the same state as an undisturbed one."""
 
 from typing import NamedTuple
 

@@ -135,7 +135,7 @@ UNDISTURBED: dict[str, list[str]] = {}
 
 
 def state() -> list[str]:
-    """Give the state without the wizard's file, and what is in pcluster's own bucket, where a killed run leaves kilobytes."""
+    """Return the state without temp-config.yml and pcluster's bucket, where a killed run leaves kilobytes."""
     return [
         line
         for line in read_state()

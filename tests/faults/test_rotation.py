@@ -1,6 +1,7 @@
 """`rotate-jwt-key` met by faults: it leaves one key in the secret, tells none, and can be run again.
 
-Its head node is a stand-in for ssh, which takes every line; `tests/nodes/uqle/test_rotation.py` has it killed on real nodes.
+Its head node is a stand-in for ssh that accepts every command. `tests/nodes/uqle/test_rotation.py` kills the task on
+real nodes.
 """
 
 import json
@@ -15,7 +16,7 @@ from tests.support.task_faults import FAULT_KINDS, read_keys, run_with_faults
 pytestmark = pytest.mark.whole
 
 BASE = Setup(network=True, cluster=True, tasks=("create-jwt-key",))
-# It is the last thing that the head node does here: no Slurm runs behind the stand-in, for which the task would look.
+# The task ends here: no Slurm runs behind the stand-in.
 TAKEN = {"STAND_IN_ENDS": json.dumps({"sudo bash": [73, "stop here"]})}
 STOPPED = "not yet on the head node (stop here)"
 

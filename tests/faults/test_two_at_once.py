@@ -15,7 +15,7 @@ from tests.support.task_runner import TaskRunner
 pytestmark = pytest.mark.whole
 
 STANDS = Setup(network=True, cluster=True)
-TWICE = [  # a task, what stands before it, and the call at which both are held until the other one is there too
+TWICE = [  # a task, its starting state, and the call at which each waits for the other
     ("create-key-pair", Setup(), "ImportKeyPair"),
     ("upload-bootstrap", Setup(), "^PUT /[^/?]+$"),
     ("upload-bootstrap", Setup(), r"^PUT .*\.sh"),

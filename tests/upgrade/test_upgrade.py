@@ -1,4 +1,4 @@
-"""Run today's tasks on an account and a folder that an older version made; README.md tells how they were recorded."""
+"""Run the tasks on an account and a folder of an older version. README.md says how they were recorded."""
 
 import hashlib
 import json
@@ -23,9 +23,9 @@ from tests.support.prepared_account import prepare_network
 DATA = Path(__file__).parent
 CLUSTER = "pcluster-ubuntu"
 PRIVATE_KEY = ".ssh/pcluster-ubuntu.pem"  # in the home folder
-ARTIFACTS = f"parallelcluster/{PCLUSTER_VERSION}/clusters/{CLUSTER}-0123456789abcdef"  # pcluster's folder in its bucket
+ARTIFACTS = f"parallelcluster/{PCLUSTER_VERSION}/clusters/{CLUSTER}-0123456789abcdef"
 BUCKET_OF_PCLUSTER = "parallelcluster-a886058fcd5cd5a8-v1-do-not-delete"
-# A stand-in for ssh that logs its arguments. It fails once the secret is named, because no Slurm answers here.
+# A stand-in for ssh that logs its arguments. It fails when the secret is named: no Slurm answers here.
 SSH = """#!/bin/sh
 cat >/dev/null
 echo "$*" >>"$SSH_LOG"
