@@ -128,7 +128,7 @@ def sentence(error: BaseException) -> str:
 
 
 def refusal(ask: Callable[[], object]) -> str:
-    """Give the sentence with which something is refused; nothing where it is not."""
+    """Return the message of a refusal, or an empty string."""
     try:
         ask()
     except ClusterError as error:
@@ -140,7 +140,7 @@ def refusal(ask: Callable[[], object]) -> str:
 
 
 def strangely_written(content: object) -> st.SearchStrategy[str]:
-    """Give ways in which a value is written as JSON, and some in which it only seems to be."""
+    """Return JSON forms of a value, and some that only look like JSON."""
     ways = [
         json.dumps(content),
         json.dumps(content, ensure_ascii=False, indent=2),
@@ -380,7 +380,7 @@ TREE = yaml.safe_load(GOOD_TEMP_CONFIG)
 
 @st.composite
 def mangled(draw: st.DrawFn, tree: object) -> object:
-    """Give a tree in which something is another thing, or missing."""
+    """Return a tree in which one value is changed or missing."""
     if draw(st.integers(0, 5)) == 0:
         return draw(values)
     if isinstance(tree, dict):
@@ -548,5 +548,5 @@ def test_killed_write_leaves_the_old_or_the_new_file(tmp_path):
 
 
 def unfinished() -> list[Path]:
-    """Give what writing a file leaves beside it until it is whole."""
+    """Return the temporary files beside the file."""
     return [path for path in Path().iterdir() if path.name != "f"]

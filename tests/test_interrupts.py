@@ -153,7 +153,7 @@ def test_interrupt_ends_the_outside_command(network, cluster, monkeypatch):
 
 
 def stuck(monkeypatch, state):
-    """Have EC2 tell that all instances are on their way."""
+    """Keep terminated instances in a state."""
     from moto.ec2.models.instances import Instance
 
     monkeypatch.setattr(

@@ -89,7 +89,7 @@ KINDS = {
 
 
 def needs(call: RecordedCall, tags: dict[str, dict[str, str]]) -> Iterator[Need]:
-    """Give the permissions that a call needs, on what it is about."""
+    """Return the permissions that a call needs, with their resources."""
     given, service = call.arguments, PREFIXES.get(call.service, call.service)
     action = ACTIONS.get(f"{service}:{call.operation}", f"{service}:{call.operation}")
     if call.operation == "RunInstances" and "LaunchTemplate" not in given:
@@ -111,7 +111,7 @@ def needs(call: RecordedCall, tags: dict[str, dict[str, str]]) -> Iterator[Need]
 
 
 def needs_of_launch(given: dict) -> Iterator[Need]:
-    """Give what a launch needs: each thing that it makes or uses, and the tags."""
+    """Return what a launch needs: each resource that it creates or uses, and the tags."""
     asked = {
         each["ResourceType"]: {tag["Key"]: tag["Value"] for tag in each["Tags"]}
         for each in given.get("TagSpecifications", [])
@@ -132,12 +132,12 @@ def needs_of_launch(given: dict) -> Iterator[Need]:
 
 
 def condition_of(given: dict) -> tuple[tuple[str, str], ...]:
-    """Give the keys of conditions that a call's own arguments are."""
+    """Return the condition keys that a call's arguments set."""
     return (("iam:PolicyARN", given["PolicyArn"]),) if "RoleName" in given and "PolicyArn" in given else ()
 
 
 def resource_of(service: str, given: dict) -> str:
-    """Give the ARN of what a call is about; * where it has none."""
+    """Return the ARN of a call's resource, or *."""
 
     def first(*names: str) -> str:
         return next((str(given[name]) for name in names if given.get(name)), "")
@@ -197,7 +197,7 @@ def of_pcluster(walked: RecordedWalk) -> set[Need]:
 
 
 def refused(asked: set[Need], *policies: dict) -> list[Need]:
-    """Give what the policies do not allow."""
+    """Return what the policies do not allow."""
     return sorted(
         n
         for n in asked

@@ -46,7 +46,7 @@ def read(project):
 
 
 def row(page, *beginning):
-    """Give the one row of the page's tables that begins with these cells."""
+    """Return the one row of the page's tables that begins with these cells."""
     [found] = [cells for cells in page.rows if tuple(cells[: len(beginning)]) == beginning]
     return found[len(beginning) :]
 

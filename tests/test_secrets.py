@@ -46,7 +46,7 @@ def forms(secret: bytes) -> list[bytes]:
 
 
 def unpacked(content: bytes) -> Iterator[bytes]:
-    """Give a content, and what is packed in it."""
+    """Return a content, and what is packed in it."""
     yield content
     if content.startswith(b"PK"):
         archive = zipfile.ZipFile(io.BytesIO(content))
@@ -62,7 +62,7 @@ def unpacked(content: bytes) -> Iterator[bytes]:
 
 
 def tells(content: bytes, secrets: list[bytes]) -> bool:
-    """Say whether a secret is in a content, in any form; what is encoded as a whole is decoded too."""
+    """Return whether a content contains a secret in any form, also encoded as a whole."""
     lines = [text for each in unpacked(content) for text in (each, each.replace(b"\n", b""))]
     return any(form in text for text in lines for form in secrets)
 

@@ -30,7 +30,7 @@ def slurm(shared, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def nothing_tells_a_secret(capfd, caplog, request):
-    """Look for the key and for each token in all that was printed, logged, or said by an error."""
+    """Check that neither the key nor a token is in output, logs or errors."""
     caplog.set_level(logging.DEBUG)
     yield
     said = "".join(capfd.readouterr()) + caplog.text + "".join(getattr(request.node, "said", []))

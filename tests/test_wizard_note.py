@@ -48,7 +48,7 @@ def named(ec2, name):
 
 
 def started(seconds=0):
-    """Give a name as a wizard that was started now, or these seconds later, gives it."""
+    """Return the name that a wizard started now, or some seconds later, gives its VPC."""
     moment = datetime.now(timezone.utc) + timedelta(seconds=seconds)
     return f"ParallelClusterVPC-{moment.strftime(network.TIMESTAMP)}"
 

@@ -42,7 +42,7 @@ def pcluster_alone(invoke: TaskRunner) -> Callable[[], None]:
 
 
 def children(pid: int) -> list[int]:
-    """Give the processes below one."""
+    """Return the ids of a process's descendants."""
     found = [
         int(each)
         for task in Path(f"/proc/{pid}/task").iterdir()
@@ -144,7 +144,7 @@ def state() -> list[str]:
 
 
 def undisturbed(task: str, invoke: TaskRunner) -> list[str]:
-    """Give the state that an undisturbed step leaves."""
+    """Return the state after an undisturbed step."""
     if task not in UNDISTURBED:
         rebuild_account(BASES[task], invoke)
         walked = invoke(*task.split())
@@ -223,7 +223,7 @@ def test_killed_update_run_again_gives_the_same_state(invoke, record_property):
 
 
 def render(address: str) -> None:
-    """Have config.yml admit another address."""
+    """Change the SSH source in config.yml."""
     text = Path("config.yml").read_text()
     Path("config.yml").write_text(re.sub(r"AllowedIps: .*", f"AllowedIps: '{address}'", text))
 

@@ -102,7 +102,7 @@ REFUSALS = [
 
 
 def is_a_sentence(printed: str) -> bool:
-    """Say whether it is short, without a traceback, and ends as a sentence."""
+    """Return whether it is short, without a traceback, and ends as a sentence."""
     last = printed.strip().splitlines()[-1]
     return "Traceback" not in printed and last.endswith(".") and len(last) < 600
 

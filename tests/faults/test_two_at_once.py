@@ -84,7 +84,7 @@ def test_two_clusters_in_one_account_do_not_mix(invoke, another, monkeypatch):
 
 
 def machines() -> dict[str, str]:
-    """Give the names of the UQLE machines that run, by the clusters that they are tagged for: one."""
+    """Return the names of the running UQLE machines by their cluster tags."""
     running = [
         {"Name": "tag-key", "Values": ["slurm-cluster"]},
         {"Name": "instance-state-name", "Values": ["running"]},
