@@ -130,10 +130,11 @@ def find_unclaimed_vpcs(
         {"Name": "tag-key", "Values": ["parallelcluster:cluster-name"]},
         {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
     )
+    vpcs_with_nodes = {node["VpcId"] for node in nodes}
     return [
         UnclaimedVpc(vpc, names[vpc], list_wizard_stacks(cloudformation, vpc), list_nat_gateways(ec2, vpc))
         for vpc in found
-        if vpc not in {node["VpcId"] for node in nodes}
+        if vpc not in vpcs_with_nodes
     ]
 
 

@@ -96,7 +96,7 @@ def explain_retained(efs: EFSClient, vpc: str, file_system: str, targets: list[s
     return "\n".join(
         [
             f"The file system {file_system} was kept when its cluster was deleted. It is still in {vpc}.",
-            "Delete them and their security groups, then run this again:",
+            "Delete its mount targets and their security groups, then run this again:",
             *(f"  {command}" for command in commands),
             "The data is kept, and billed, until you delete the file system:",
             f"  aws efs delete-file-system --file-system-id {file_system}",

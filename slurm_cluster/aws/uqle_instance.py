@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 IMAGE_PARAMETER = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
 USER_DATA_SCRIPT = Path(__file__).parents[2] / "bootstrap" / "uqle_instance_ubuntu.sh"
 ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
-USED_TOKEN_TAG = (
-    f"{clients.TAG}:spent-client-token"  # on the head node's group: the last launch that has ended
-)
+# A tag of the head node's group: the client token of the last launch that has ended.
+USED_TOKEN_TAG = f"{clients.TAG}:spent-client-token"
 POLL_SECONDS, MAX_POLLS = 3, 200  # ten minutes
 MAX_LAUNCHES = 3
 END_STATES = {"shutting-down", "terminated"}
