@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from botocore.exceptions import ClientError
 from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
+from slurm_cluster.waiting import poll
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -47,12 +47,10 @@ def watch_fleet(dynamodb: DynamoDBClient, cluster: str, wanted: str) -> Iterator
     Raises:
         ClusterError: it does not reach the status.
     """
-    for _ in range(MAX_POLLS):
-        status = get_fleet_status(dynamodb, cluster)
+    for status in poll(lambda: get_fleet_status(dynamodb, cluster), [POLL_SECONDS] * MAX_POLLS):
         if status == wanted:
             return
         yield Progress(f"compute fleet {status}, to be {wanted}")
-        time.sleep(POLL_SECONDS)
     raise ClusterError(
         f"The compute fleet is still {status}, not {wanted}. "
         "See /var/log/parallelcluster/clustermgtd on the head node (`invoke ssh`)."

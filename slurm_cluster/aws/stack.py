@@ -14,6 +14,7 @@ from slurm_cluster.aws import clients, node_log
 from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
+from slurm_cluster.waiting import poll
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
@@ -83,11 +84,9 @@ def wait_until_listed(cloudformation: CloudFormationClient, cluster: str) -> Sta
     Raises:
         ClusterError: it is not listed.
     """
-    for seconds in POLL_SECONDS:
-        stack = find_stack(cloudformation, cluster)
+    for stack in poll(lambda: find_stack(cloudformation, cluster), POLL_SECONDS):
         if stack:
             return stack
-        time.sleep(seconds)
     raise ClusterError(f"AWS does not list the new stack {cluster} yet. Run this again.")
 
 
@@ -172,7 +171,7 @@ def watch_stack(
         The progress at each poll; the last one has the final status.
     """
     total, start = len(get_template_resources(cloudformation, stack_id)), time.monotonic()
-    for poll in itertools.count():
+    for number in itertools.count():
         stack = find_stack(cloudformation, stack_id)
         status = stack["StackStatus"] if stack else DELETED
         events = list_last_events(cloudformation, stack_id) if stack else []
@@ -182,7 +181,7 @@ def watch_stack(
             yield summarize_events(status, events, total)
             if not status.endswith("_IN_PROGRESS"):
                 return
-        time.sleep(POLL_SECONDS[min(poll, len(POLL_SECONDS) - 1)])
+        time.sleep(POLL_SECONDS[min(number, len(POLL_SECONDS) - 1)])
 
 
 def is_retained(cloudformation: CloudFormationClient, stack_id: str, resource_type: str) -> bool:
