@@ -171,8 +171,8 @@ def watch_stack(
         The progress at each poll; the last one has the final status.
     """
     total, start = len(get_template_resources(cloudformation, stack_id)), time.monotonic()
-    for number in itertools.count():
-        stack = find_stack(cloudformation, stack_id)
+    pauses = itertools.chain(POLL_SECONDS, itertools.repeat(POLL_SECONDS[-1]))
+    for stack in poll(lambda: find_stack(cloudformation, stack_id), pauses):
         status = stack["StackStatus"] if stack else DELETED
         events = list_last_events(cloudformation, stack_id) if stack else []
         has_new_event = not events or events[0]["EventId"] != after_event
@@ -181,7 +181,6 @@ def watch_stack(
             yield summarize_events(status, events, total)
             if not status.endswith("_IN_PROGRESS"):
                 return
-        time.sleep(POLL_SECONDS[min(number, len(POLL_SECONDS) - 1)])
 
 
 def is_retained(cloudformation: CloudFormationClient, stack_id: str, resource_type: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +17,7 @@ from slurm_cluster.aws import clients
 from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
+from slurm_cluster.waiting import poll
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -307,11 +307,8 @@ def watch_instances(ec2: EC2Client, instance_ids: list[str], wanted: str) -> Ite
     Raises:
         ClusterError: they do not reach it.
     """
-    for _ in range(MAX_POLLS):
-        states = {
-            instance["InstanceId"]: instance["State"]["Name"]
-            for instance in describe_instances(ec2, instance_ids)
-        }
+    for instances in poll(lambda: describe_instances(ec2, instance_ids), [POLL_SECONDS] * MAX_POLLS):
+        states = {instance["InstanceId"]: instance["State"]["Name"] for instance in instances}
         remaining = tuple(instance_id for instance_id in instance_ids if states.get(instance_id) != wanted)
         if not remaining:
             return
@@ -319,7 +316,6 @@ def watch_instances(ec2: EC2Client, instance_ids: list[str], wanted: str) -> Ite
             break
         status = ", ".join(sorted({states.get(instance_id, "pending") for instance_id in remaining}))
         yield Progress(f"{status}, to be {wanted}", now=remaining)
-        time.sleep(POLL_SECONDS)
     raise ClusterError(f"{', '.join(remaining)} is not {wanted}. See its state reason in the EC2 console.")
 
 
