@@ -168,7 +168,9 @@ def live_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
         show_field("count"),
         show_field("events", Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     ]
-    with bars.Progress(*columns, expand=True, transient=True, console=Console()) as bar:
+    # What is printed meanwhile passes through this console, which must not fold a command to copy.
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    with bars.Progress(*columns, expand=True, transient=True, console=console) as bar:
         task = bar.add_task("", total=None, status="", count="", events="")
 
         def update(progress: Progress) -> None:

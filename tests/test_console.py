@@ -19,6 +19,8 @@ CREATING = [
     Progress("CREATE_IN_PROGRESS", 2, 3, ("HeadNode",), "HeadNode CREATE_IN_PROGRESS"),
     Progress("CREATE_COMPLETE", 3, 3, (), "HeadNode CREATE_COMPLETE"),
 ]
+COMMAND = f"  aws ec2 delete-security-group --group-id {' '.join(['sg-0123456789abcdef0'] * 5)}"
+PROSE = " ".join(["word"] * 30)
 
 
 def chunk(terminal):
@@ -121,6 +123,26 @@ def test_ascii_terminal_gives_no_traceback(encoding, monkeypatch):
     monkeypatch.setattr(sys, "stdout", terminal)
     output.show_progress(slowly(CREATING))
     terminal.flush()
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_prose_is_folded_at_the_width_of_the_terminal(columns, terminal):
+    lines = terminal(lambda: output.echo(PROSE), COLUMNS=str(columns)).splitlines()
+    assert columns - len(" word") < len(lines[0]) <= columns
+    assert max(map(len, lines)) <= columns
+    assert " ".join(line.strip() for line in lines) == PROSE
+
+
+@pytest.mark.parametrize("command", [COMMAND, f"$ {COMMAND.strip()}"], ids=["indented", "dollar"])
+def test_command_to_copy_stays_in_one_line(command, terminal):
+    assert terminal(lambda: output.echo(command)) == f"{command}\r\n"
+    with_clock = terminal(lambda: output.echo_lines(slowly(["one", command]), "the job"))
+    assert f"{command}\r\n" in with_clock
+
+
+def test_piped_output_is_never_folded(capsys):
+    output.echo(f"{PROSE}\n{COMMAND}")
+    assert capsys.readouterr().out == f"{PROSE}\n{COMMAND}\n"
 
 
 def test_long_command_is_folded_for_a_shell():
