@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 # In CloudTrail, the id tells these calls from other calls of the same user, such as pcluster's.
 CONFIG = Config(retries={"mode": "standard"}, user_agent_appid="slurm-cluster")  # type: ignore[call-arg]
-TAG = "slurm-cluster"  # its value is the cluster's name; pcluster deletes what has tags of its own
+# Its value is the cluster's name. It is not one of pcluster's tags: pcluster deletes what has those.
+TAG = "slurm-cluster"
 
 for name in ("boto3", "botocore", "urllib3"):  # their debug messages contain the bodies of calls
     logging.getLogger(name).setLevel(logging.INFO)
