@@ -97,11 +97,8 @@ def import_key_pair(ec2: EC2Client, name: str, public_path: Path) -> str:
     Raises:
         ClusterError: it is not an ed25519 key, or EC2 or ~/.ssh has another key of that name.
     """
-    public_key, path, pair = (
-        read_public_key(public_path),
-        get_private_key_path(name),
-        find_key_pair(ec2, name),
-    )
+    public_key = read_public_key(public_path)
+    path, pair = get_private_key_path(name), find_key_pair(ec2, name)
     beside = Path(str(public_path).removesuffix(".pub")).absolute()
     private_path = path if path.exists() or not beside.exists() else beside
     if pair and not is_same_key(pair.get("PublicKey", public_key), public_key):
@@ -200,7 +197,7 @@ def check_key_pair(pair: KeyPairInfoTypeDef, path: Path) -> None:
     if not files.exists(path):
         raise ClusterError(
             f"EC2 has the key pair {name}, but its private key is not in {path}. "
-            f"Put it there. Or: {OTHER_NAME[0].lower()}{OTHER_NAME[1:]}."
+            "Put it there, or use another name, such as INVOKE_KEY_PAIR=mine."
         )
     public_key = get_public_key(path)
     if not is_same_key(pair.get("PublicKey", public_key), public_key):

@@ -74,7 +74,9 @@ def find_missing_actions(iam: IAMClient, caller: str, path: Path, scope: PolicyS
     denied: set[str] = set()
     for statement in load_policy(path, scope)["Statement"]:
         resources = [fill_pattern(arn, scope) for arn in as_list(statement["Resource"]) if arn != "*"]
-        pages = iam.get_paginator("simulate_principal_policy").paginate(
+        results = clients.list_all(
+            iam,
+            "simulate_principal_policy",
             PolicySourceArn=get_principal_arn(caller),
             ActionNames=[EXAMPLE_ACTIONS.get(action, action) for action in as_list(statement["Action"])],
             ResourceArns=resources or ["*"],
@@ -83,7 +85,6 @@ def find_missing_actions(iam: IAMClient, caller: str, path: Path, scope: PolicyS
                 for key, value in get_context(statement).items()
             ],
         )
-        results = [result for page in pages for result in page["EvaluationResults"]]
         denied |= {result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"}
     return sorted(denied)
 
