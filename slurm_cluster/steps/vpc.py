@@ -37,8 +37,9 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     if p.dry_run:
         p.run(command)
         return
+    ec2, cloudformation = p.ec2, p.cloudformation  # made before the lock, so that it is held for a moment only
     with files.acquire_lock(p.temp_config.parent, LOCK):
-        wizard_note.claim_proven_vpc(p.ec2, p.cloudformation, p.temp_config)
+        wizard_note.claim_proven_vpc(ec2, cloudformation, p.temp_config)
         if files.exists(p.temp_config):
             check_configured_network(p)
             return
@@ -128,8 +129,9 @@ def delete_network(p: Project) -> None:
     """
     if p.skip_for_dry_run(f"delete the network of {p.cluster}"):
         return
+    ec2, cloudformation = p.ec2, p.cloudformation  # made before the lock, so that it is held for a moment only
     with files.acquire_lock(p.temp_config.parent, LOCK):
-        wizard_note.claim_proven_vpc(p.ec2, p.cloudformation, p.temp_config)
+        wizard_note.claim_proven_vpc(ec2, cloudformation, p.temp_config)
     found = network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
     if not found:
         echo(network.explain_no_network(p.ec2, p.cluster, p.public_subnet))
