@@ -37,7 +37,7 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     if p.dry_run:
         p.run(command)
         return
-    ec2, cloudformation = p.ec2, p.cloudformation  # made before the lock, so that it is held for a moment only
+    ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK):
         wizard_note.claim_proven_vpc(ec2, cloudformation, p.temp_config)
         if files.exists(p.temp_config):
@@ -129,7 +129,7 @@ def delete_network(p: Project) -> None:
     """
     if p.skip_for_dry_run(f"delete the network of {p.cluster}"):
         return
-    ec2, cloudformation = p.ec2, p.cloudformation  # made before the lock, so that it is held for a moment only
+    ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK):
         wizard_note.claim_proven_vpc(ec2, cloudformation, p.temp_config)
     found = network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
