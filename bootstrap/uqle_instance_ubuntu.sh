@@ -10,9 +10,11 @@
 #   0   success
 #   69  a package cannot be installed
 #   73  a file cannot be written
+#   74  an unexpected error; the output names the line of the script
 #   75  the file system cannot be mounted
-set -o errexit -o nounset -o pipefail
+set -o errexit -o errtrace -o nounset -o pipefail
 exec 2>&1
+trap 'die 74 "line $LINENO: $BASH_COMMAND"' ERR
 
 FILE_SYSTEM='{{{ FILE_SYSTEM }}}' # fs-....efs.<region>.amazonaws.com; empty: mount nothing
 MOUNT_POINT='{{{ MOUNT_POINT }}}'
