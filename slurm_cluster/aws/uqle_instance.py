@@ -156,7 +156,7 @@ def render_user_data(target: LaunchTarget, mount_point: str) -> str:
             https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-mount-cmd-dns-name.html
         mount_point: where the machine mounts the file system.
     """
-    host = f"{target.file_system}.efs.{target.region}.amazonaws.com"
+    host = f"{target.file_system}.efs.{target.region}.{clients.get_dns_suffix(target.region)}"
     values = {"FILE_SYSTEM": host, "MOUNT_POINT": mount_point}
     rendered: str = chevron.render(files.read_text(USER_DATA_SCRIPT), values)
     return rendered

@@ -79,8 +79,8 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
     foreign = sorted(servers - AMAZON_DNS)
     if foreign:
         faults.append(
-            f"{vpc} uses other DNS servers than Amazon's ({', '.join(foreign)}): the nodes cannot look up the "
-            "names of the file system and the head node. Use AmazonProvidedDNS in its DHCP options."
+            f"{vpc} uses other DNS servers than Amazon's ({', '.join(foreign)}): the nodes cannot look up "
+            "the names of the file system and the head node. Use AmazonProvidedDNS in its DHCP options."
         )
     if not is_to_internet_gateway(find_default_route(ec2, vpc, head_node)):
         faults.append(f"{head_node} has no route to an internet gateway: you cannot reach the head node.")
