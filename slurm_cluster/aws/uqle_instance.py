@@ -228,7 +228,8 @@ def render_user_data(target: LaunchTarget, mount_point: str) -> str:
             https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-mount-cmd-dns-name.html
         mount_point: where the machine mounts the file system.
     """
-    host = f"{target.file_system}.efs.{target.region}.amazonaws.com" if target.file_system else ""
+    suffix = clients.get_dns_suffix(target.region)
+    host = f"{target.file_system}.efs.{target.region}.{suffix}" if target.file_system else ""
     values = {"FILE_SYSTEM": host, "MOUNT_POINT": mount_point}
     rendered: str = chevron.render(files.read_text(USER_DATA_SCRIPT), values)
     return rendered
