@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import clients, shared_storage, stack
+from slurm_cluster.aws import clients, retained, stack
 from slurm_cluster.errors import ClusterError, NetworkInUseError
 from slurm_cluster.output import Progress
 
@@ -308,7 +308,7 @@ def refuse_network_in_use(
         )
     others = list_foreign_resources(ec2, cloudformation, network)
     if others:
-        shared_storage.refuse_retained(cloudformation, efs, network.vpc, list_subnets(ec2, network.vpc))
+        retained.refuse_retained(cloudformation, efs, network.vpc, list_subnets(ec2, network.vpc))
         raise NetworkInUseError(
             f"{', '.join(others)} is in {network.vpc}, and the wizard did not create it. Delete it first."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import security_groups, shared_storage, stack
+from slurm_cluster.aws import retained, security_groups, stack
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
 from slurm_cluster.steps import pcluster, preflight
@@ -97,7 +97,7 @@ def delete_cluster(p: Project, yes: bool) -> None:
     security_groups.refuse_foreign_members(p.cloudformation, p.ec2, p.cluster)
     last_event = ""
     if found["StackStatus"] != "DELETE_IN_PROGRESS":
-        consequence = shared_storage.describe_deletion(p.cloudformation, p.efs, found)
+        consequence = retained.describe_deletion(p.cloudformation, p.efs, found)
         confirm(f"Delete the cluster {p.cluster} in {p.region}? {consequence}", yes, name=p.cluster)
         last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
         result = p.run(command, hide=True)

@@ -1,4 +1,4 @@
-"""The shared file system: what a deletion of the cluster does to its data, and what of it keeps a network."""
+"""Storage and a deletion: what is deleted with a cluster, what outlives it, and what that holds."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from sandbox import small_cluster
 from sandbox.rehearsal import INVOKE
 from sandbox.small_cluster import make_cluster
-from slurm_cluster.aws import shared_storage, stack
+from slurm_cluster.aws import retained, stack
 
 
 class AsJson(yaml.SafeLoader):
@@ -53,12 +53,12 @@ def in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str
 
 def test_size_of_deleted_data_is_shown(cloudformation, efs, cluster):
     found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
-    [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], shared_storage.FILE_SYSTEM_TYPE)
+    [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], retained.FILE_SYSTEM_TYPE)
     assert (
-        shared_storage.describe_deletion(cloudformation, efs, found)
+        retained.describe_deletion(cloudformation, efs, found)
         == f"This deletes the data on /shared: {identifier} with 0.0 MiB."
     )
-    assert shared_storage.describe_deletion(cloudformation, efs, None) == ""
+    assert retained.describe_deletion(cloudformation, efs, None) == ""
 
 
 @pytest.mark.parametrize("task", ["down", "delete-cluster"])
@@ -75,9 +75,9 @@ def test_cluster_name_is_typed_before_data_is_deleted(task, cluster, cloudformat
 
 def test_retained_file_system_is_named_with_its_commands(kept, cloudformation, ec2, efs, network, invoke):
     found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
-    [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], shared_storage.FILE_SYSTEM_TYPE)
+    [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], retained.FILE_SYSTEM_TYPE)
     assert (
-        shared_storage.describe_deletion(cloudformation, efs, found)
+        retained.describe_deletion(cloudformation, efs, found)
         == f"{identifier} with 0.0 MiB is kept, and is billed until you delete it."
     )
     refused = invoke("down", "--yes")
