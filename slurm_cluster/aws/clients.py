@@ -13,6 +13,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from slurm_cluster.aws import answers
+
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.literals import ResourceTypeType
@@ -31,7 +33,9 @@ for name in ("boto3", "botocore", "urllib3"):  # their debug messages contain th
 @functools.cache
 def get_session() -> boto3.Session:
     """Return the session of this process. Another one would read AWS's service descriptions again."""
-    return boto3.Session()
+    session = boto3.Session()
+    answers.register(session.events)
+    return session
 
 
 def make_client(service: str, region: str) -> Any:
