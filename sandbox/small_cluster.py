@@ -69,7 +69,10 @@ def make_cluster(
             {"ParameterKey": "ClusterName", "ParameterValue": name},
             {"ParameterKey": "ImageId", "ParameterValue": get_image_id(DEFAULT_REGION, UBUNTU_IMAGE)},
         ],
-        Tags=[{"Key": "parallelcluster:version", "Value": PCLUSTER_VERSION}],
+        Tags=[
+            {"Key": "parallelcluster:version", "Value": PCLUSTER_VERSION},
+            {"Key": "parallelcluster:cluster-name", "Value": name},
+        ],
     )
     summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
     ids = {summary["LogicalResourceId"]: summary["PhysicalResourceId"] for summary in summaries}

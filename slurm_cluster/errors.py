@@ -56,6 +56,9 @@ HINTS = {
     r"AccessDenied\w*|UnauthorizedOperation|not authorized to perform": (
         f"Ask the account's administrator for this permission, {RETRY}."
     ),
+    r"DependencyViolation|has a dependent object|has dependencies": (
+        f"Something that is not part of it still uses it. Remove that, {RETRY}."
+    ),
     r"InternalError|InternalFailure|ServiceUnavailable\w*|^Unavailable|^50\d:|Status Code: 50\d": (
         f"The service is not available. Wait, see https://health.aws.amazon.com, {RETRY}."
     ),

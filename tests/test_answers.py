@@ -14,7 +14,7 @@ from tests.support.in_process import run_task
 
 FAULTS = {
     "cut off": (faults.truncate_response, "cut off or damaged"),
-    "web page": (faults.replace_response(), "a web page, with status 200"),
+    "web page": (faults.replace_response(), "a web page, with status (200|500)"),
     "XHTML": (faults.replace_response(b"<?xml version='1.0'?><html/>"), "(another document|cut off)"),
     "other XML": (faults.replace_response(b"<Answer/>"), "(another document|cut off)"),
     "other JSON": (faults.replace_response(b'{"ok": true}'), "(another document|cut off)"),
@@ -74,6 +74,7 @@ def test_unreadable_answer_is_asked_for_again(protocol, aws):
 def test_legal_answers_are_taken(project):
     """An answer may be empty where the call asks for nothing, and hold no member where there is no item."""
     project.s3.create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": REGION})
+    project.s3.put_bucket_policy(Bucket="mine", Policy="{}")
     project.s3.put_object(Bucket="mine", Key="one", Body=b"")
     project.s3.head_object(Bucket="mine", Key="one")
     project.s3.delete_object(Bucket="mine", Key="one")

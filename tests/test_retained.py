@@ -73,27 +73,72 @@ def test_cluster_name_is_typed_before_data_is_deleted(task, cluster, cloudformat
     assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None
 
 
-def test_retained_file_system_is_named_with_its_commands(kept, cloudformation, ec2, efs, network, invoke):
+def test_kept_file_system_is_listed_with_its_commands(kept, cloudformation, ec2, efs, network, invoke):
     found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
     [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], retained.FILE_SYSTEM_TYPE)
     assert (
         retained.describe_deletion(cloudformation, efs, found)
         == f"{identifier} with 0.0 MiB is kept, and is billed until you delete it."
     )
-    refused = invoke("down", "--yes")
-    assert refused.returncode == 1
+    assert "kept storage" not in invoke("status").stdout
+    down = invoke("down", "--yes", "--all")
+    assert down.returncode == 1
     [target] = efs.describe_mount_targets(FileSystemId=identifier)["MountTargets"]
-    assert f"The file system {identifier} was kept when its cluster was deleted." in refused.stderr
-    assert f"It is still in {network['vpc']}." in refused.stderr
-    for command in (
-        f"aws efs delete-mount-target --mount-target-id {target['MountTargetId']}\n",
-        f"aws ec2 delete-security-group --group-id {kept['group']}\n",
-        f"aws efs delete-file-system --file-system-id {identifier}\n",
-    ):
-        assert command in refused.stderr
+    assert f"the file system {identifier}, kept when the cluster pcluster-ubuntu was deleted:" in down.stderr
+    [gateway] = ec2.describe_nat_gateways()["NatGateways"]
+    assert (
+        f"  network {network['vpc']} with {gateway['NatGatewayId']} ($ billed until you delete it)"
+        in down.stdout
+    )
+    status = invoke("status").stdout
+    assert f"$ kept storage     {identifier}, file system, 0.0 MiB" in status
+    commands = [
+        f"aws efs delete-mount-target --region eu-west-2 --mount-target-id {target['MountTargetId']}\n",
+        f"aws ec2 delete-security-group --region eu-west-2 --group-id {kept['group']}\n",
+        f"aws efs delete-file-system --region eu-west-2 --file-system-id {identifier}\n",
+    ]
+    for printed in (down.stdout, status):
+        assert f"it keeps {network['vpc']} from being deleted:" in printed
+        assert all(command in printed for command in commands)
     efs.delete_mount_target(MountTargetId=target["MountTargetId"])
     ec2.delete_security_group(GroupId=kept["group"])
     assert invoke("down", "--yes").returncode == 0
     with pytest.raises(ClientError, match="InvalidVpcID.NotFound"):
         ec2.describe_vpcs(VpcIds=[network["vpc"]])
     assert efs.describe_file_systems(FileSystemId=identifier)["FileSystems"]
+    assert "$ kept storage" in invoke("status").stdout
+
+
+def test_kept_volume_is_listed(ec2, efs, cloudformation, cluster):
+    tags = [{"Key": "parallelcluster:cluster-name", "Value": "pcluster-ubuntu"}]
+    volume = ec2.create_volume(
+        AvailabilityZone="eu-west-2a",
+        Size=100,
+        TagSpecifications=[{"ResourceType": "volume", "Tags": tags}],
+    )["VolumeId"]
+    ec2.create_volume(AvailabilityZone="eu-west-2a", Size=5)
+    [found] = retained.find_retained(cloudformation, ec2, efs, "pcluster-ubuntu")
+    assert found[:3] == ("volume", volume, "100 GiB")
+    assert found.commands == [f"aws ec2 delete-volume --region eu-west-2 --volume-id {volume}"]
+    assert retained.find_retained(cloudformation, ec2, efs, "second") == []
+
+
+def test_own_file_system_in_the_network_is_somebody_elses(network, ec2, efs, invoke):
+    group = ec2.describe_security_groups(
+        Filters=[
+            {"Name": "vpc-id", "Values": [network["vpc"]]},
+            {"Name": "group-name", "Values": ["default"]},
+        ]
+    )["SecurityGroups"][0]["GroupId"]
+    file_system = efs.create_file_system(CreationToken="mine")["FileSystemId"]
+    target = efs.create_mount_target(
+        FileSystemId=file_system, SubnetId=network["private"], SecurityGroups=[group]
+    )["MountTargetId"]
+    down = invoke("down", "--yes")
+    assert down.returncode == 1
+    assert f"the file system {file_system}, which no cluster created:" in down.stderr
+    assert f"aws efs delete-mount-target --region eu-west-2 --mount-target-id {target}" in down.stderr
+    assert "kept when" not in down.printed
+    assert group not in down.printed
+    assert ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"]
+    assert efs.describe_file_systems(FileSystemId=file_system)["FileSystems"]

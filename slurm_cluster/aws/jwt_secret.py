@@ -158,7 +158,7 @@ def read_key(manager: SecretsManagerClient, name: str) -> str:
         name: the secret's name or ARN.
 
     Raises:
-        ClusterError: there is no such secret, or the answer was incomplete.
+        ClusterError: there is no such secret, or it is not text.
     """
     try:
         key = manager.get_secret_value(SecretId=name).get("SecretString")
@@ -169,9 +169,7 @@ def read_key(manager: SecretsManagerClient, name: str) -> str:
             ) from error
         raise
     if not key:
-        raise ClusterError(
-            f"AWS's answer about {name} was incomplete, or the secret is not text. Run this again."
-        )
+        raise ClusterError(f"The secret {name} is not text, so it cannot be the JWT key.")
     return key
 
 
