@@ -36,6 +36,7 @@ class ClusterState(NamedTuple):
         status: the status of the cluster's stack.
         vpc: the VPC of the cluster, or the one that it will use.
         has_own_network: whether the VPC was created for this cluster.
+        network_stacks: the statuses of the wizard's stacks in the cluster's own VPC, by name.
         subnets: the subnets of the VPC.
         nat_gateways: the NAT gateways of the VPC, without deleted ones.
         head_node_group: the id of the security group that pcluster created for the head node.
@@ -60,6 +61,7 @@ class ClusterState(NamedTuple):
     status: str
     vpc: VpcTypeDef
     has_own_network: bool
+    network_stacks: dict[str, str]
     subnets: list[SubnetTypeDef]
     nat_gateways: list[NatGatewayTypeDef]
     head_node_group: str
@@ -127,6 +129,7 @@ def load_state(p: Project) -> ClusterState:
         status=cluster_stack.get("StackStatus", ""),
         vpc=vpcs[0] if vpcs else {},
         has_own_network=bool(own_vpc_id) and own_vpc_id == vpc_id,
+        network_stacks=own_network.stacks if own_network and own_vpc_id == vpc_id else {},
         subnets=subnets,
         nat_gateways=[gateway for gateway in gateways if gateway["State"] != "deleted"],
         head_node_group=head_node_group,
