@@ -1,9 +1,6 @@
-from pathlib import Path
-
 import pytest
 
-from slurm_cluster.config import cluster_config, template
-from slurm_cluster.errors import ClusterError
+from slurm_cluster.config import cluster_config
 from slurm_cluster.views.checks import list_instance_types
 from tests.support import ROOT
 from tests.support.valid_files import GOOD_PARAMETERS, render_configuration
@@ -60,15 +57,3 @@ def test_instance_types_of_an_edited_template_are_listed(tmp_path):
     text = (ROOT / "config.template.yml").read_text()
     changed.write_text(text.replace("t3.xlarge", "'{{{ HEAD_NODE_TYPE }}}'"))
     assert list_instance_types(changed) == ["t3.large"]
-
-
-def test_broken_template_is_blamed_instead_of_the_parameters(tmp_path):
-    broken = tmp_path / "config.template.yml"
-    for text in "Region: [", "{{# OPEN }}":
-        broken.write_text(text)
-        with pytest.raises(ClusterError, match=r"config.template.yml does not render to YAML"):
-            list_instance_types(broken)
-    names = "\n".join(f"{name}: '{{{{{{ {name} }}}}}}'" for name in GOOD_PARAMETERS)
-    broken.write_text(f"{names}\nRegion: [")
-    with pytest.raises(ClusterError, match=r"config.template.yml does not render to YAML"):
-        template.render_template(broken, GOOD_PARAMETERS, Path("config-parameters.json"))

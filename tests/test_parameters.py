@@ -14,7 +14,7 @@ FILE = Path("config-parameters.json")
 def test_rules_example_and_template_have_the_same_names():
     example = json.loads((ROOT / "config-parameters.example.json").read_text())
     assert list(example) == list(parameters.RULES)
-    assert template.find_names((ROOT / "config.template.yml").read_text()) == set(example)
+    assert template.find_names(ROOT / "config.template.yml") == set(example)
     assert all(parameters.is_placeholder(value) for value in example.values())
 
 
