@@ -191,11 +191,11 @@ def is_unchanged(template: str, values: Mapping[str, str], names: list[str]) -> 
         return False
     marked = yaml.safe_load(chevron.render(template, {**values, **markers}))
     expected = replace_markers(marked, {marker: values[name] for name, marker in markers.items()})
-    return bool(expected == actual)
+    return bool(expected == replace_markers(actual, {}))
 
 
 def replace_markers(tree: Any, values: Mapping[str, str]) -> Any:
-    """Return a tree with its markers replaced.
+    """Return a tree with its markers replaced, and whole numbers as texts: MaxCount is a number in YAML.
 
     Args:
         tree: parsed YAML.
@@ -208,7 +208,7 @@ def replace_markers(tree: Any, values: Mapping[str, str]) -> Any:
     if isinstance(tree, str):
         for marker, value in values.items():
             tree = tree.replace(marker, value)
-    return tree
+    return str(tree) if type(tree) is int else tree  # not a bool
 
 
 def list_warnings(values: Mapping[str, str]) -> list[str]:
