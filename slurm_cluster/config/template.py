@@ -100,15 +100,35 @@ def find_names(template_file: Path) -> set[str]:
     return {tag.name for tag in list_tags(template_file)}
 
 
-def parse_template(template_file: Path) -> cluster_config.ClusterConfig:
-    """Return the cluster of a template, with PLACEHOLDER as the value of every parameter.
+def parse_template(
+    template_file: Path, parameter_file: Path, values: Mapping[str, Any]
+) -> cluster_config.ClusterConfig:
+    """Return the cluster of a template, as far as it is known before all parameters are.
+
+    Args:
+        template_file: config.template.yml.
+        parameter_file: config-parameters.json, for messages.
+        values: the values in it that are filled in. PLACEHOLDER stands for the others, but the template's
+            defaults for the sizes.
 
     Raises:
-        ClusterError: the template cannot be read, or does not render to YAML.
+        ClusterError: the template cannot be read, or does not render to YAML; or a size is wrong.
     """
+    check_yaml(template_file)
+    sizes = {name: values.get(name, "") for name in parameters.SIZES}
+    faults = [fault for name in sizes for fault in parameters.validate_value(name, sizes[name])]
+    if faults:
+        raise ClusterError(parameters.format_faults(parameter_file, faults, "Correct the file."))
+    plain = {name: value for name, value in values.items() if re.fullmatch(r"[\w.-]+", str(value))}
+    known = {**dict.fromkeys(find_names(template_file), PLACEHOLDER), **plain, **sizes}
+    return cluster_config.parse(render_to_yaml(template_file, known))
+
+
+def check_yaml(template_file: Path) -> None:
+    """Refuse a template that does not render to YAML, with its sections for values and for empty values."""
     names = find_names(template_file)
-    render_to_yaml(template_file, dict.fromkeys(names, ""))  # the sections for empty values
-    return cluster_config.parse(render_to_yaml(template_file, dict.fromkeys(names, PLACEHOLDER)))
+    for value in PLACEHOLDER, "":
+        render_to_yaml(template_file, dict.fromkeys(names, value))
 
 
 def render_to_yaml(template_file: Path, values: Mapping[str, str]) -> Any:
@@ -160,7 +180,7 @@ def render_template(template_file: Path, values: Mapping[str, Any], parameter_fi
             value.
     """
     tags = list_tags(template_file)
-    parse_template(template_file)
+    check_yaml(template_file)
     parameters.validate_parameters(values, {tag.name for tag in tags}, parameter_file)
     escaped = [
         f"line {tag.line}: chevron would write {tag.name} with HTML escapes"
