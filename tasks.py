@@ -416,8 +416,10 @@ def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
     everything.up(get_project(c), ssh_from, yes)
 
 
-@task(klass=Step)
-def rehearse(c: Context) -> None:
+@task(
+    klass=Step, help={"template": "template to use, such as examples/gpu.yml (default: config.template.yml)"}
+)
+def rehearse(c: Context, template: str = "") -> None:
     """Run the whole path, and back, in an emulated AWS.
 
     Changes: nothing: it has a folder, a home and an account of its own
@@ -425,7 +427,7 @@ def rehearse(c: Context) -> None:
     Undo:    nothing to undo
     Example: invoke rehearse
     """
-    run_module(c, "sandbox.rehearsal")
+    run_module(c, "sandbox.rehearsal", *([template] if template else []))
 
 
 @task(klass=Step, help={"run": "a command to run in it; its status is passed on (default: a shell)"})

@@ -1,4 +1,3 @@
-
 import pytest
 
 from slurm_cluster.config import cluster_config
