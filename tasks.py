@@ -247,6 +247,41 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
     access.verify(get_project(c), url, user, seconds)
 
 
+@task(
+    klass=Step,
+    help={
+        "user": "user whose jobs the token can run (default: slurm)",
+        "hours": "lifetime, from 1 to 720 (default: 8)",
+        "output": "file to write, mode 0600 (default: print, if stdout is no terminal)",
+    },
+)
+def token(c: Context, user: str = "slurm", hours: str = "8", output: str = "") -> None:
+    """Sign a token for a person or a program that uses the REST API.
+
+    Changes: nothing; with --output, that file
+    Costs:   nothing
+    Undo:    none: it is valid until it expires, or `invoke rotate-jwt-key`
+    Example: invoke token --user alice --hours 24 --output alice.token
+    """
+    from slurm_cluster.steps import clients
+
+    clients.create_token(get_project(c), user, hours, output)
+
+
+@task(klass=Step, help={"port": "port of this machine (default: 8082)"})
+def tunnel(c: Context, port: str = "8082") -> None:
+    """Forward port 8082 of this machine to the REST API, until Ctrl-C.
+
+    Changes: nothing
+    Costs:   nothing
+    Undo:    press Ctrl-C
+    Example: invoke tunnel
+    """
+    from slurm_cluster.steps import clients
+
+    clients.hold_tunnel(get_project(c), port)
+
+
 # --- Debugging ----------------------------------------------------------------------------------------------
 
 
