@@ -437,18 +437,25 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
 # --- Everything in one command ------------------------------------------------------------------------------
 
 
-@task(klass=LongStep, help={"ssh-from": SSH_FROM, "yes": YES})
-def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
+@task(
+    klass=LongStep,
+    help={
+        "ssh-from": SSH_FROM,
+        "yes": YES,
+        "without-uqle": "stop at the cluster, without a UQLE machine (default: connect one)",
+    },
+)
+def up(c: Context, ssh_from: str = "", yes: bool = False, without_uqle: bool = False) -> None:
     """Run every step, from the key pair to the handover.
 
     Changes: what the steps create; what exists already is kept
-    Costs:   about 0.31 dollars an hour from then on
+    Costs:   about 0.31 dollars an hour; 0.22 without a UQLE machine
     Undo:    invoke down
     Example: invoke up --ssh-from 203.0.113.7/32
     """
     from slurm_cluster.steps import everything
 
-    everything.up(get_project(c), ssh_from, yes)
+    everything.up(get_project(c), ssh_from, yes, not without_uqle)
 
 
 @task(

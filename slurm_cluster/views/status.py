@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 CLIENTS = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
 FUNCTION_LOG_GROUPS = "/aws/lambda/pcluster-"  # of pcluster's own functions, without a cluster's name
+# The rows of a UQLE machine, and what they say as long as none is connected.
+OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
+CONNECT = "invoke connect-uqle"
 NAME_WIDTH, WIDTH = 15, 80  # columns
 
 
@@ -30,6 +33,7 @@ class Resource(NamedTuple):
         details: its other properties, by name. The row shows the values alone.
         billed: what of it is billed until it is deleted; empty if nothing is.
         command: the command that creates it; empty if another row's command does.
+        absence: what the row says if it does not exist.
     """
 
     name: str
@@ -37,6 +41,12 @@ class Resource(NamedTuple):
     details: dict[str, str]
     billed: str = ""
     command: str = ""
+    absence: str = "missing"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it does not exist, and the cluster is not complete without it."""
+        return not self.id and self.absence == "missing"
 
 
 def list_resources(p: Project) -> list[Resource]:
@@ -57,7 +67,7 @@ def list_resources(p: Project) -> list[Resource]:
     key = (p.custom_secret_arn or p.secret) if secret else ""
     if p.literal_key:
         key = f"in {p.parameter_file}"
-    return [
+    resources = [
         Resource(
             "key pair",
             p.key_pair if pair else "",
@@ -69,6 +79,19 @@ def list_resources(p: Project) -> list[Resource]:
         Resource("JWT key", key, {}, "secret" if secret else "", "invoke create-jwt-key"),
         *describe_cluster(p.cluster, s, fleet_status),
         describe_instance("UQLE machine", s.uqle_instance, connectivity.CREATE_INSTANCE),
+    ]
+    return mark_optional(resources)
+
+
+def mark_optional(resources: list[Resource]) -> list[Resource]:
+    """Return the rows, with those of the UQLE machine as optional as long as none of them exists."""
+    if any(resource.id for resource in resources if resource.name in OPTIONAL):
+        return resources
+    return [
+        resource._replace(absence=OPTIONAL[resource.name], command=CONNECT)
+        if resource.name in OPTIONAL
+        else resource
+        for resource in resources
     ]
 
 
@@ -178,7 +201,7 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
         return "invoke delete-cluster"
     if cluster == "CREATE_IN_PROGRESS":
         return connectivity.CREATE_CLUSTER
-    missing = next((resource for resource in resources if not resource.id), None)
+    missing = next((resource for resource in resources if resource.is_missing), None)
     if missing and missing.name == "cluster":
         if not p.parameter_file.exists():
             return "invoke fill-parameters --ssh-from <your address>/32"
@@ -187,7 +210,8 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
         return missing.command
     if states["compute fleet"] == "STOPPED" or states["UQLE machine"] == "stopped":
         return "invoke resume"
-    return "invoke verify" if p.handover_file.exists() else "invoke handover"
+    is_connected = bool(states["UQLE machine"])
+    return "invoke handover" if is_connected and not p.handover_file.exists() else "invoke verify"
 
 
 def format_status(p: Project) -> list[str]:
@@ -209,7 +233,7 @@ def format_status(p: Project) -> list[str]:
 def format_resource(resource: Resource) -> list[str]:
     """Return the lines of a row: the first one starts with $ if something of the resource is billed."""
     values = [resource.id, *filter(None, resource.details.values())]
-    text = ", ".join(values) if resource.id else f"missing: {resource.command}"
+    text = ", ".join(values) if resource.id else f"{resource.absence}: {resource.command}"
     prefix = f"{'$' if resource.billed else ' '} {resource.name:{NAME_WIDTH}}  "
     indent = " " * len(prefix)
     return textwrap.wrap(text, WIDTH, initial_indent=prefix, subsequent_indent=indent, break_on_hyphens=False)
