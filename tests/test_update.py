@@ -26,7 +26,7 @@ def test_update_applies_the_configuration(filled, invoke, project, monkeypatch):
     said(invoke("fill-parameters", "--ssh-from", "198.51.100.1/32", "--overwrite"))  # a new home address
     said(invoke("render"))
     change("MaxCount: 2", "MaxCount: 1")
-    change("HeadNode:\n  InstanceType: t3.xlarge", "HeadNode:\n  InstanceType: m6i.xlarge")
+    change("HeadNode:\n  InstanceType: 't3.xlarge'", "HeadNode:\n  InstanceType: m6i.xlarge")
     refused = said(invoke("update-cluster"), 1)
     assert "HeadNode.InstanceType" in refused
     assert "Stop the compute fleet" in refused

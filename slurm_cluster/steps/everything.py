@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 
-def up(p: Project, ssh_from: str, yes: bool) -> None:
+def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
     """Run every step, from the key pair to the handover.
 
     Args:
         p: the project.
         ssh_from: the address range that may use SSH.
         yes: do not ask.
+        with_uqle: whether to connect a UQLE machine to the cluster.
     """
     if not p.dry_run:
         p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
@@ -34,8 +35,9 @@ def up(p: Project, ssh_from: str, yes: bool) -> None:
     configuration.fill_parameters(p, ssh_from, overwrite=False)
     render.render(p)
     cluster.create_cluster(p)
-    uqle.connect_uqle(p)
-    uqle.handover(p, with_key=False)
+    if with_uqle:
+        uqle.connect_uqle(p)
+        uqle.handover(p, with_key=False)
 
 
 def down(p: Project, everything: bool, yes: bool) -> None:

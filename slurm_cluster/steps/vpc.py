@@ -11,7 +11,7 @@ from slurm_cluster.errors import ClusterError, CommandError
 from slurm_cluster.output import echo, echo_lines
 from slurm_cluster.project import TEMPLATE
 from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_note
-from slurm_cluster.views import checks
+from slurm_cluster.views import sizes
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -90,7 +90,8 @@ def run_wizard(p: Project, command: str) -> None:
     Raises:
         ClusterError: it did not finish. The message names the VPC that it left.
     """
-    answers = wizard.get_answers(p.region, p.key_pair, checks.list_instance_types(TEMPLATE))
+    types = sizes.list_types(sizes.read_template_groups(p, TEMPLATE))
+    answers = wizard.get_answers(p.region, p.key_pair, types)
     screen = wizard.WizardScreen(
         p.cloudformation, lambda stack_id: wizard_note.record_stack(p.temp_config, stack_id), p.quiet
     )

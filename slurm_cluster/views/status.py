@@ -36,6 +36,9 @@ FUNCTION_LOG_GROUPS = "/aws/lambda/pcluster-"  # of pcluster's own functions, wi
 EXISTING_NETWORK, KEPT_STORAGE = "existing network", "kept storage"
 DELETE_NETWORK = "invoke delete-network"
 WAIT = "wait until AWS has finished"
+# The rows of a UQLE machine, and what they say as long as none is connected.
+OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
+CONNECT = "invoke connect-uqle"
 NAME_WIDTH, WIDTH = 15, 80  # columns
 
 
@@ -48,6 +51,7 @@ class Resource(NamedTuple):
         details: its other properties, by name. The row shows the values alone.
         billed: what of it is billed until it is deleted; empty if nothing is.
         command: the command that creates it; empty if another row's command does, or nothing can.
+        absence: what the row says if it does not exist.
     """
 
     name: str
@@ -55,6 +59,12 @@ class Resource(NamedTuple):
     details: dict[str, str]
     billed: str = ""
     command: str = ""
+    absence: str = "missing"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it does not exist, and the cluster is not complete without it."""
+        return bool(self.command) and not self.id and self.absence == "missing"
 
 
 def list_resources(p: Project) -> list[Resource]:
@@ -76,7 +86,7 @@ def list_resources(p: Project) -> list[Resource]:
     key = (p.custom_secret_arn or p.secret) if secret else ""
     if p.literal_key:
         key = f"in {p.parameter_file}"
-    return [
+    resources = [
         Resource(
             "key pair",
             p.key_pair if pair else "",
@@ -89,6 +99,22 @@ def list_resources(p: Project) -> list[Resource]:
         *describe_cluster(p.cluster, s, fleet_status),
         *(describe_retained(storage) for storage in kept),
         describe_uqle_instance(s),
+    ]
+    return mark_optional(resources)
+
+
+def mark_optional(resources: list[Resource]) -> list[Resource]:
+    """Return the rows, with those of the UQLE machine as optional as long as none of them exists."""
+    rows = {resource.name: resource for resource in resources if resource.name in OPTIONAL}
+    if any(row.id for row in rows.values()):
+        return resources
+    without_share = rows["UQLE machine"].command == connectivity.CONNECT_WITHOUT_SHARE
+    command = connectivity.CONNECT_WITHOUT_SHARE if without_share else CONNECT
+    return [
+        resource._replace(absence=OPTIONAL[resource.name], command=command)
+        if resource.name in OPTIONAL and resource.command
+        else resource
+        for resource in resources
     ]
 
 
@@ -186,16 +212,16 @@ def describe_storage(s: ClusterState) -> list[Resource]:
         if item is not s.shared and item.id
     ]
     if s.storage_fault:
-        return [Resource("file system", "", {"note": f"UNKNOWN: {s.storage_fault}"})]
+        return [Resource("file system", "", {}, absence=f"UNKNOWN: {s.storage_fault}")]
     if s.shared is None:
-        return [Resource("file system", "", {"note": "none at the shared directory"}), *others]
+        return [Resource("file system", "", {}, absence="none at the shared directory"), *others]
     if not s.shared.id:  # the stack has no outputs yet
         return [Resource("file system", "", {}, command=connectivity.CREATE_CLUSTER), *others]
     details = {"kind": s.shared.kind, "directory": s.shared.mount_dir}
     if s.file_system:
         details = {"size": f"{s.file_system['SizeInBytes']['Value'] / 2**30:.1f} GiB"}
     elif s.shared.kind == "Efs":
-        return [Resource("file system", "", {"note": f"{s.shared.id} does not exist any more"}), *others]
+        return [Resource("file system", "", {}, absence=f"{s.shared.id} does not exist any more"), *others]
     if s.mount_obstacle:
         details["obstacle"] = s.mount_obstacle
     return [Resource("file system", s.shared.id, details, "stored data"), *others]
@@ -204,7 +230,7 @@ def describe_storage(s: ClusterState) -> list[Resource]:
 def describe_uqle_instance(s: ClusterState) -> Resource:
     """Return the UQLE machine, or what stands in the way of one."""
     if s.own_groups and not s.uqle_instance:
-        return Resource("UQLE machine", "", {"note": "not possible: the head node has groups of your own"})
+        return Resource("UQLE machine", "", {}, absence="not possible: the head node has groups of your own")
     command = connectivity.CONNECT_WITHOUT_SHARE if s.mount_obstacle else connectivity.CREATE_INSTANCE
     return describe_instance("UQLE machine", s.uqle_instance, command)
 
@@ -254,7 +280,7 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
     if states.get("head node") == "stopped":
         head_node_id = next(resource.id for resource in resources if resource.name == "head node")
         return head_node.format_start_command(head_node_id)
-    missing = next((resource for resource in resources if resource.command and not resource.id), None)
+    missing = next((resource for resource in resources if resource.is_missing), None)
     if missing and missing.name == "cluster":
         if not p.parameter_file.exists():
             return "invoke fill-parameters --ssh-from <your address>/32"
@@ -263,7 +289,8 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
         return missing.command
     if states["compute fleet"] == "STOPPED" or states["UQLE machine"] == "stopped":
         return "invoke resume"
-    return "invoke verify" if p.handover_file.exists() else "invoke handover"
+    is_connected = bool(states["UQLE machine"])
+    return "invoke handover" if is_connected and not p.handover_file.exists() else "invoke verify"
 
 
 def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
@@ -346,8 +373,8 @@ def format_status(p: Project) -> list[str]:
 
 def format_resource(resource: Resource) -> list[str]:
     """Return the lines of a row: the first one starts with $ if something of the resource is billed."""
-    values = ", ".join(filter(None, [resource.id, *resource.details.values()]))
-    text = f"missing: {resource.command}" if resource.command and not resource.id else values
+    absence = f"{resource.absence}: {resource.command}" if resource.command else resource.absence
+    text = ", ".join([resource.id, *filter(None, resource.details.values())]) if resource.id else absence
     prefix = f"{'$' if resource.billed else ' '} {resource.name:{NAME_WIDTH}}  "
     indent = " " * len(prefix)
     return textwrap.wrap(text, WIDTH, initial_indent=prefix, subsequent_indent=indent, break_on_hyphens=False)
