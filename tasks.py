@@ -10,7 +10,10 @@ from invoke.tasks import task
 
 from slurm_cluster.cli import LongStep, Step, get_project, run_module
 
-SSH_FROM = "address range that may use SSH: one CIDR or prefix list (default: ssh_from in invoke.yaml)"
+SSH_FROM = (
+    "address range that may use SSH: one CIDR or prefix list, or auto for this machine's public address "
+    "(default: SSH_FROM in config-parameters.json, then ssh_from in invoke.yaml)"
+)
 YES = "do not ask (default: ask)"
 
 
@@ -104,19 +107,19 @@ def create_jwt_key(c: Context) -> None:
 
 @task(
     klass=Step,
-    help={"ssh-from": SSH_FROM, "overwrite": "replace values in the file too (default: keep)"},
+    help={"ssh-from": SSH_FROM, "overwrite": "replace values in the file too (default: keep)", "yes": YES},
 )
-def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> None:
+def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False, yes: bool = False) -> None:
     """Write config-parameters.json from what the previous steps created.
 
-    Changes: that file; the values that you wrote in it stay
+    Changes: that file; a flag replaces its value, all others in it stay
     Costs:   nothing
     Undo:    remove the file, or edit it
     Example: invoke fill-parameters --ssh-from 203.0.113.7/32
     """
     from slurm_cluster.steps import configuration
 
-    configuration.fill_parameters(get_project(c), ssh_from, overwrite)
+    configuration.fill_parameters(get_project(c), ssh_from, overwrite, yes)
 
 
 @task(klass=Step)
@@ -150,18 +153,24 @@ def create_cluster(c: Context) -> None:
     cluster.create_cluster(get_project(c))
 
 
-@task(klass=LongStep)
-def update_cluster(c: Context) -> None:
+@task(
+    klass=LongStep,
+    help={
+        "ssh-from": "address range that may use SSH from now on, in the files too: as for up (default: keep)",
+        "yes": YES,
+    },
+)
+def update_cluster(c: Context, ssh_from: str = "", yes: bool = False) -> None:
     """Update the running cluster to config.yml.
 
     Changes: what differs; pcluster lists what it cannot change
     Costs:   what the new configuration costs
     Undo:    render the previous configuration, then run this again
-    Example: invoke render update-cluster
+    Example: invoke update-cluster --ssh-from 203.0.113.7/32
     """
     from slurm_cluster.steps import cluster
 
-    cluster.update_cluster(get_project(c))
+    cluster.update_cluster(get_project(c), ssh_from, yes)
 
 
 # --- Connecting the cluster to the UQLE API -----------------------------------------------------------------

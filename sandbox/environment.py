@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -28,6 +28,7 @@ from sandbox import (  # noqa: F401
 
 DEFAULT_REGION = "eu-west-2"
 PROGRAMS = Path(__file__).parent / "bin"  # an ssh and an scp that only fail
+PUBLIC_ADDRESS, PUBLIC_ADDRESS_PATH = "203.0.113.7", "/checkip"  # of the user's machine
 BLOCKING_PROXY = "http://127.0.0.1:9"  # the discard port, on which nothing listens
 
 # AWS always does both; moto does them only on request.
@@ -48,7 +49,7 @@ def emulated_aws() -> Iterator[None]:
     server.start()
     api_calls.Moto.app = server._server.app
     api_calls.Moto.app_for_stacks = record.add_recording(faults.add_faults("stacks"), "stacks")
-    server._server.app = record.add_recording(faults.add_faults("tools"), "tools")
+    server._server.app = add_public_address(record.add_recording(faults.add_faults("tools"), "tools"))
     saved_environment = dict(os.environ)
     try:
         with tempfile.TemporaryDirectory(prefix="sandbox-home-") as home:
@@ -60,6 +61,18 @@ def emulated_aws() -> Iterator[None]:
         os.environ.update(saved_environment)
         api_calls.client.cache_clear()
         server.stop()
+
+
+def add_public_address(app: api_calls.WsgiApp) -> api_calls.WsgiApp:
+    """Return an app that also answers as https://checkip.amazonaws.com does."""
+
+    def answer(environ: api_calls.Environ, start_response: api_calls.StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != PUBLIC_ADDRESS_PATH:
+            return app(environ, start_response)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"{PUBLIC_ADDRESS}\n".encode()]
+
+    return answer
 
 
 def isolate_environment(endpoint: str, home: str) -> None:
@@ -74,6 +87,7 @@ def isolate_environment(endpoint: str, home: str) -> None:
     proxies["no_proxy"] = "127.0.0.1,localhost"
     os.environ.update(
         AWS_ENDPOINT_URL=endpoint,
+        AWS_ENDPOINT_URL_CHECKIP=endpoint + PUBLIC_ADDRESS_PATH,
         AWS_ACCESS_KEY_ID="sandbox",
         AWS_SECRET_ACCESS_KEY="sandbox",  # noqa: S106 - not a real one
         AWS_DEFAULT_REGION=DEFAULT_REGION,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -99,6 +100,7 @@ class Project:
         dry_run: bool = False,
     ) -> None:
         self.settings, self.run, self.dry_run = settings, run, dry_run
+        self.warnings: set[str] = set()
         self.cluster = parameters.validate_cluster_name(get_setting(settings, "cluster_name"))
         self.temp_config, self.parameter_file, self.config_file, self.handover_file = get_file_paths(settings)
 
@@ -114,6 +116,12 @@ class Project:
         if self.dry_run:
             echo(f"would {action}")
         return self.dry_run
+
+    def warn(self, text: str) -> None:
+        """Print a warning, once for each task."""
+        if text not in self.warnings:
+            self.warnings.add(text)
+            echo(f"Warning: {text}", to=sys.stderr)
 
     @functools.cached_property
     def region(self) -> str:
@@ -144,15 +152,16 @@ class Project:
         return str(name)
 
     def get_ssh_from(self, flag: str = "") -> str:
-        """Return the address range that may use SSH, from the flag, the settings or config-parameters.json.
+        """Return the address range that may use SSH, from the flag, config-parameters.json or the settings.
 
         Raises:
             ClusterError: there is none, or a security group rule cannot have it as its source.
         """
-        ssh_from = flag or get_setting(self.settings, "ssh_from") or self.filled_values.get("SSH_FROM")
+        ssh_from = flag or self.filled_values.get("SSH_FROM") or get_setting(self.settings, "ssh_from")
         if not ssh_from:
             raise ClusterError(
-                "No address may use SSH yet. Pass --ssh-from 203.0.113.7/32, with your own address."
+                "No address may use SSH yet. Pass --ssh-from 203.0.113.7/32, with your own address, "
+                "or --ssh-from auto."
             )
         faults = parameters.validate_value("SSH_FROM", ssh_from)
         if faults:

@@ -44,6 +44,7 @@ def test_users_aws_settings_are_removed():
     inside = environment_in_sandbox(**PERSONS)
     assert {name for name in inside if name.startswith("AWS_")} == {
         "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_CHECKIP",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_DEFAULT_REGION",

@@ -37,12 +37,14 @@ class ClusterConfig:
     Args:
         region: the name of the region.
         os: the operating system, such as ubuntu2404.
+        ssh_from: the address range that may use SSH; without one, pcluster lets everybody.
         head_node: the head node.
         queues: the queues, in the order of the file.
     """
 
     region: str
     os: str
+    ssh_from: str
     head_node: NodeConfig
     queues: list[NodeConfig]
 
@@ -81,6 +83,7 @@ def parse(tree: object) -> ClusterConfig:
     return ClusterConfig(
         region=get_text(tree, "Region"),
         os=get_text(tree, "Image", "Os"),
+        ssh_from=get_text(tree, "HeadNode", "Ssh", "AllowedIps"),
         head_node=parse_node("the head node", find_value(tree, "HeadNode")),
         queues=[parse_node(f"queue {sanitize(get_text(queue, 'Name'))}", queue) for queue in queues],
     )

@@ -203,6 +203,7 @@ def find_fault(name: str, value: object) -> str:
         problem = "is empty"
     else:
         problem = "is invalid" if name == KEY_PARAMETER else f"is {shorten(value)}"
+        problem += suggest_ssh_source(value) if name == "SSH_FROM" else ""
     return f"{problem}, and must be {rule.allowed}"
 
 
@@ -214,6 +215,19 @@ def is_ssh_source(value: str) -> bool:
         return str(ipaddress.IPv4Network(value)) == value
     except ValueError:
         return False
+
+
+def suggest_ssh_source(value: str) -> str:
+    """Return what was probably meant by a wrong source, or why it is wrong, in brackets; empty if unknown."""
+    address, slash, _ = value.partition("/")
+    try:
+        if ipaddress.ip_address(address).version == 6:
+            is_everyone = slash and ipaddress.ip_network(value, strict=False).prefixlen == 0
+            return f" (IPv6{', and all of the internet' if is_everyone else ''})"
+        network = ipaddress.IPv4Network(value, strict=False)
+    except ValueError:
+        return ""
+    return f" (did you mean {address}/32{f' or {network}' if slash else ''}?)"
 
 
 def shorten(value: object) -> str:
@@ -242,7 +256,15 @@ def format_faults(path: Path, faults: list[str], hint: str) -> str:
 
 def is_wide_range(source: str) -> bool:
     """Return whether the source of a rule is all or much of the internet."""
-    return not source.startswith("pl-") and ipaddress.IPv4Network(source).prefixlen < WIDE_PREFIX
+    try:
+        return ipaddress.ip_network(source, strict=False).prefixlen < WIDE_PREFIX
+    except ValueError:  # a prefix list, or a fault that pcluster reports
+        return False
+
+
+def format_wide_warning(source: str) -> str:
+    """Return the warning about a source that is all or much of the internet."""
+    return f"SSH_FROM, {source}, {WIDE_WARNING}"
 
 
 def is_literal_key(value: str) -> bool:
@@ -269,7 +291,10 @@ def merge_parameters(
     differing = [name for name in kept if merged[name] != found.get(name, merged[name])]
     shown = {name: f" {shorten(kept[name])}, and not {shorten(found[name])}" for name in differing}
     shown[KEY_PARAMETER] = ""
-    return merged, [f"Kept {name}{shown[name]}. --overwrite replaces it." for name in differing]
+    flags = {"SSH_FROM": "--ssh-from"}
+    return merged, [
+        f"Kept {name}{shown[name]}. {flags.get(name, '--overwrite')} replaces it." for name in differing
+    ]
 
 
 def refuse_other_cluster(values: Mapping[str, Any], cluster: str, path: Path) -> None:

@@ -98,7 +98,7 @@ def list_warnings(values: Mapping[str, str]) -> list[str]:
     """
     warnings = []
     if parameters.is_wide_range(values["SSH_FROM"]):
-        warnings.append(f"SSH_FROM, {values['SSH_FROM']}, {parameters.WIDE_WARNING}")
+        warnings.append(parameters.format_wide_warning(values["SSH_FROM"]))
     if parameters.is_literal_key(values["SLURM_JWT_KEY"]):
         warnings.append(f"SLURM_JWT_KEY is the key itself: {parameters.LITERAL_KEY_WARNING}")
     return warnings

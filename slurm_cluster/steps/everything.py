@@ -19,19 +19,22 @@ def up(p: Project, ssh_from: str, yes: bool) -> None:
 
     Args:
         p: the project.
-        ssh_from: the address range that may use SSH.
+        ssh_from: the address range that may use SSH; `auto` for this machine's public address.
         yes: do not ask.
     """
     if not p.dry_run:
-        p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
+        ssh_from = configuration.resolve_ssh_from(p, ssh_from)
+        source = p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
         confirm(
-            f"Create the cluster {p.cluster} in {p.region}? You pay from the creation of its network on.", yes
+            f"Create the cluster {p.cluster} in {p.region}, with SSH from {source}? "
+            "You pay from the creation of its network on.",
+            yes,
         )
     requirements.create_key_pair(p, public_key="")
     vpc.configure(p, head_node_subnet="", compute_subnet="")
     configuration.upload_bootstrap(p)
     configuration.create_jwt_key(p)
-    configuration.fill_parameters(p, ssh_from, overwrite=False)
+    configuration.fill_parameters(p, ssh_from, overwrite=False, yes=True)
     render.render(p)
     cluster.create_cluster(p)
     uqle.connect_uqle(p)
