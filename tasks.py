@@ -20,7 +20,7 @@ YES = "do not ask (default: ask)"
 # --- Requirements -------------------------------------------------------------------------------------------
 
 
-@task(klass=Step)
+@task(klass=Step, read_only=True)
 def check(c: Context) -> None:
     """Check everything that the steps need.
 
@@ -259,7 +259,11 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
 # --- Debugging ----------------------------------------------------------------------------------------------
 
 
-@task(klass=Step, help={"uqle": "the UQLE machine instead of the head node (default: the head node)"})
+@task(
+    klass=Step,
+    read_only=True,
+    help={"uqle": "the UQLE machine instead of the head node (default: the head node)"},
+)
 def ssh(c: Context, uqle: bool = False) -> None:
     """Open a shell on the head node, or with --uqle on the UQLE machine.
 
@@ -273,8 +277,15 @@ def ssh(c: Context, uqle: bool = False) -> None:
     access.open_shell(get_project(c), uqle)
 
 
-@task(klass=Step, help={"json": "for scripts (default: for people)"})
-def status(c: Context, json: bool = False) -> None:
+@task(
+    klass=Step,
+    read_only=True,
+    help={
+        "json": "for scripts (default: for people)",
+        "all-regions": "all clusters in all regions of the account (default: this cluster)",
+    },
+)
+def status(c: Context, json: bool = False, all_regions: bool = False) -> None:
     """Show what exists, what of it is billed, and the next step.
 
     Changes: nothing
@@ -284,10 +295,10 @@ def status(c: Context, json: bool = False) -> None:
     """
     from slurm_cluster.steps import show
 
-    show.show_status(get_project(c), json)
+    show.show_status(get_project(c), json, all_regions)
 
 
-@task(klass=Step, help={"file": "the page to write (default: picture.html)"})
+@task(klass=Step, read_only=True, help={"file": "the page to write (default: picture.html)"})
 def picture(c: Context, file: str = "picture.html") -> None:
     """Draw the deployed network, in a page for any browser.
 

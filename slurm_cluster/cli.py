@@ -40,13 +40,28 @@ except ClusterError as error:
 
 
 class Step(Task):  # type: ignore[type-arg]
-    """A task whose expected failures are one sentence and an exit status, never a traceback."""
+    """A task whose expected failures are one sentence and an exit status, never a traceback.
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    Args:
+        args: invoke's own.
+        read_only: whether the task changes nothing. Then it only warns where others refuse: if the files in
+            the current folder are for another region or cluster.
+        kwargs: invoke's own.
+    """
+
+    def __init__(self, *args: Any, read_only: bool = False, **kwargs: Any) -> None:
+        self.read_only = read_only
+        super().__init__(*args, **kwargs)
+
+    def __call__(self, c: Context, *args: Any, **kwargs: Any) -> Any:
         """Run the task."""
         try:
             validate_environment(os.environ)
-            return super().__call__(*args, **kwargs)
+            c.config.step = {  # for get_project
+                "task": self.name.replace("_", "-"),
+                "read_only": self.read_only,
+            }
+            return super().__call__(c, *args, **kwargs)
         except KeyboardInterrupt:
             raise Exit(fold(STOPPED, sys.stderr), code=130) from None
         except BrokenPipeError:  # the reader of the pipe has ended, as `head` does
@@ -115,7 +130,7 @@ def get_project(c: Context) -> Project:
         return run_command(c, command, project.region, **options)
 
     settings = cast("Mapping[str, Any]", c.config)
-    project = Project(settings, run, dry_run=bool(c.config.run.dry))
+    project = Project(settings, run, bool(c.config.run.dry), **c.config.step)
     return project
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -79,6 +80,8 @@ class Project:
         settings: the settings of invoke.yaml and of INVOKE_ variables.
         run: runs an outside command, given as one string, and returns its result; an empty one in a dry run.
         dry_run: whether nothing may be changed.
+        task: the name of the task, for messages.
+        read_only: whether the task changes nothing.
     """
 
     cloudformation: CloudFormationClient = client_property("cloudformation")
@@ -98,8 +101,11 @@ class Project:
         settings: Mapping[str, Any],
         run: Callable[..., CommandResult] = refuse_to_run,
         dry_run: bool = False,
+        task: str = "TASK",
+        read_only: bool = False,
     ) -> None:
         self.settings, self.run, self.dry_run = settings, run, dry_run
+        self.task, self.read_only = task, read_only
         self.warnings: set[str] = set()
         self.cluster = parameters.validate_cluster_name(get_setting(settings, "cluster_name"))
         self.temp_config, self.parameter_file, self.config_file, self.handover_file = get_file_paths(settings)
@@ -125,10 +131,26 @@ class Project:
 
     @functools.cached_property
     def region(self) -> str:
-        """The region of the cluster."""
+        """The region of the cluster.
+
+        Raises:
+            ClusterError: there is none, AWS does not have it, or the task changes something while the files
+                and the environment name different ones.
+        """
+        from slurm_cluster.aws import clients
         from slurm_cluster.config import regions
 
-        return regions.resolve_region(self.parameter_file, self.temp_config)
+        regions.refuse_unreadable_profile(os.environ)
+        in_files = regions.read_file_region(self.parameter_file, self.temp_config)
+        region = regions.resolve_region(in_files, os.environ)
+        variables = [os.environ[name] for name in regions.VARIABLES if os.environ.get(name)]
+        regions.refuse_unknown_region([region, *variables], clients.list_region_names())
+        conflict = regions.describe_conflict(in_files, os.environ, self.task)
+        if conflict and not self.read_only:
+            raise ClusterError(conflict)
+        if conflict:
+            self.warn(conflict)
+        return region
 
     @property
     def filled_values(self) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def test_connect_disconnect_and_connect_again(cluster, ec2, invoke):
     assert identifier in said(invoke("delete-cluster", "--yes"), 1)
     assert "ubuntu@203.0.113." in said(invoke("ssh", "--uqle"), 255)
     assert f"Terminated {identifier}." in said(invoke("disconnect-uqle"))
-    assert "There is no UQLE machine." in said(invoke("disconnect-uqle"))
+    assert "There is no UQLE machine of pcluster-ubuntu in eu-west-2." in said(invoke("disconnect-uqle"))
     assert identifier not in said(invoke("connect-uqle"))
 
 
@@ -202,7 +202,9 @@ def test_pause_and_resume(cluster, ec2, project, invoke):
         == "stopped"
     )
     assert "Still billed: the NAT gateway, the head node" in printed
-    assert "There is no running UQLE machine." in said(invoke("pause", "--quiet"))
+    assert "There is no running UQLE machine of pcluster-ubuntu in eu-west-2." in said(
+        invoke("pause", "--quiet")
+    )
     again = said(invoke("resume", "--quiet"))
     assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "RUNNING"
     assert re.search(rf"{stopped} is running at 203\.0\.113\.\d+", again)

@@ -124,7 +124,8 @@ def get_public_address(ec2: EC2Client, cluster: str) -> str:
     machine = find_instance(ec2, cluster)
     if machine is None or not machine.get("PublicIpAddress"):
         raise ClusterError(
-            "There is no UQLE machine with a public address. `invoke connect-uqle` launches one."
+            f"There is no UQLE machine of {cluster} with a public address in {ec2.meta.region_name}. "
+            "`invoke connect-uqle` launches one."
         )
     return machine["PublicIpAddress"]
 

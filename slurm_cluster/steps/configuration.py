@@ -129,7 +129,7 @@ def find_parameters(p: Project) -> dict[str, str]:
         secret = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
         if not secret or not jwt_secret.policy_exists(p.iam, p.policy):
             raise ClusterError(
-                "The secret with the JWT key, or the policy to read it, does not exist. "
+                f"The secret {p.secret}, or the policy to read it, does not exist in {p.region}. "
                 "Run `invoke create-jwt-key` first."
             )
         found |= {"SLURM_JWT_KEY": secret, "SLURM_JWT_POLICY": p.policy}

@@ -132,7 +132,8 @@ def disconnect_uqle(p: Project) -> None:
     group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
     terminated = uqle_instance.terminate_instances(p.ec2, p.cluster, group)
     show_progress(uqle_instance.watch_instances(p.ec2, terminated, "terminated"), p.quiet)
-    echo(f"Terminated {', '.join(terminated)}." if terminated else "There is no UQLE machine.")
+    absent = f"There is no UQLE machine of {p.cluster} in {p.region}."
+    echo(f"Terminated {', '.join(terminated)}." if terminated else absent)
     if group and security_groups.remove_self_rule(p.ec2, group):
         echo(f"{group} no longer allows traffic between its members.")
 

@@ -220,7 +220,7 @@ def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
     if any(resource.name == "cluster" and resource.id for resource in resources):
         return []
     names = stack.list_clusters(p.cloudformation)
-    text = f"There is no cluster {p.cluster}. Clusters in this region: {', '.join(names)}."
+    text = f"There is no cluster {p.cluster} in {p.region}. Clusters there: {', '.join(names)}."
     return textwrap.wrap(text, WIDTH) if names else []
 
 
