@@ -20,7 +20,7 @@ YES = "do not ask (default: ask)"
 # --- Requirements -------------------------------------------------------------------------------------------
 
 
-@task(klass=Step, read_only=True)
+@task(klass=Step, next_step="invoke configure", read_only=True)
 def check(c: Context) -> None:
     """Check everything that the steps need.
 
@@ -36,6 +36,7 @@ def check(c: Context) -> None:
 
 @task(
     klass=Step,
+    next_step="invoke check",
     help={"public-key": "ed25519 public key to import, such as ~/.ssh/id.pub (default: create a pair)"},
 )
 def create_key_pair(c: Context, public_key: str = "") -> None:
@@ -56,6 +57,7 @@ def create_key_pair(c: Context, public_key: str = "") -> None:
 
 @task(
     klass=LongStep,
+    next_step="invoke upload-bootstrap",
     help={
         "head-node-subnet": "existing public subnet (default: the wizard creates a network)",
         "compute-subnet": "with it, a subnet with outbound internet access (default: the wizard creates one)",
@@ -77,7 +79,7 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
 # --- Creating the cluster configuration file ----------------------------------------------------------------
 
 
-@task(klass=Step)
+@task(klass=Step, next_step="invoke create-jwt-key")
 def upload_bootstrap(c: Context) -> None:
     """Upload the boot scripts to a private bucket, for the nodes.
 
@@ -91,7 +93,7 @@ def upload_bootstrap(c: Context) -> None:
     configuration.upload_bootstrap(get_project(c))
 
 
-@task(klass=Step)
+@task(klass=Step, next_step="invoke fill-parameters --ssh-from auto")
 def create_jwt_key(c: Context) -> None:
     """Create a random JWT key that only the head node may read.
 
@@ -107,6 +109,7 @@ def create_jwt_key(c: Context) -> None:
 
 @task(
     klass=Step,
+    next_step="invoke render",
     help={"ssh-from": SSH_FROM, "overwrite": "replace values in the file too (default: keep)", "yes": YES},
 )
 def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False, yes: bool = False) -> None:
@@ -122,7 +125,7 @@ def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False, yes
     configuration.fill_parameters(get_project(c), ssh_from, overwrite, yes)
 
 
-@task(klass=Step)
+@task(klass=Step, next_step="invoke create-cluster")
 def render(c: Context) -> None:
     """Write config.yml: the template with the parameters filled in.
 
@@ -139,7 +142,7 @@ def render(c: Context) -> None:
 # --- Creating the cluster -----------------------------------------------------------------------------------
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke connect-uqle")
 def create_cluster(c: Context) -> None:
     """Create the cluster of config.yml, in about 15 minutes.
 
@@ -155,6 +158,7 @@ def create_cluster(c: Context) -> None:
 
 @task(
     klass=LongStep,
+    next_step="invoke status",
     help={
         "ssh-from": "address range that may use SSH from now on, in the files too: as for up (default: keep)",
         "yes": YES,
@@ -176,7 +180,7 @@ def update_cluster(c: Context, ssh_from: str = "", yes: bool = False) -> None:
 # --- Connecting the cluster to the UQLE API -----------------------------------------------------------------
 
 
-@task(klass=Step)
+@task(klass=Step, next_step="invoke create-instance")
 def allow_head_node_group(c: Context) -> None:
     """Let the members of the head node's group reach each other.
 
@@ -190,7 +194,7 @@ def allow_head_node_group(c: Context) -> None:
     uqle.allow_head_node_group(get_project(c))
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke handover")
 def create_instance(c: Context) -> None:
     """Launch the UQLE machine, which mounts the cluster's file system.
 
@@ -204,7 +208,7 @@ def create_instance(c: Context) -> None:
     uqle.create_instance(get_project(c))
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke handover")
 def connect_uqle(c: Context) -> None:
     """Connect a UQLE machine: allow-head-node-group, then create-instance.
 
@@ -220,6 +224,7 @@ def connect_uqle(c: Context) -> None:
 
 @task(
     klass=Step,
+    next_step="invoke verify",
     help={"with-key": "write the JWT key to the file too; it is never shown (default: no)"},
 )
 def handover(c: Context, with_key: bool = False) -> None:
@@ -237,6 +242,7 @@ def handover(c: Context, with_key: bool = False) -> None:
 
 @task(
     klass=LongStep,
+    next_step="invoke status",
     help={
         "url": "URL of slurmrestd, such as http://head-node:8082 (default: through an SSH tunnel)",
         "user": "user who runs the job (default: slurm)",
@@ -315,7 +321,7 @@ def picture(c: Context, file: str = "picture.html") -> None:
 # --- Pausing ------------------------------------------------------------------------------------------------
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke resume")
 def pause(c: Context) -> None:
     """Stop the compute fleet and the UQLE machine; all data stays.
 
@@ -329,7 +335,7 @@ def pause(c: Context) -> None:
     pause(get_project(c))
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke verify")
 def resume(c: Context) -> None:
     """Start the compute fleet and the UQLE machine again.
 
@@ -363,7 +369,7 @@ def rotate_jwt_key(c: Context) -> None:
 # --- Teardown -----------------------------------------------------------------------------------------------
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke delete-cluster")
 def disconnect_uqle(c: Context) -> None:
     """Terminate the UQLE machine, and remove the group's rule.
 
@@ -377,7 +383,7 @@ def disconnect_uqle(c: Context) -> None:
     uqle.disconnect_uqle(get_project(c))
 
 
-@task(klass=LongStep, help={"yes": YES})
+@task(klass=LongStep, next_step="invoke delete-network", help={"yes": YES})
 def delete_cluster(c: Context, yes: bool = False) -> None:
     """Delete the cluster, and with it all data on its file system.
 
@@ -391,7 +397,7 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
     cluster.delete_cluster(get_project(c), yes)
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke down --all")
 def delete_network(c: Context) -> None:
     """Delete the network that the wizard created, if nothing else is in it.
 
@@ -405,7 +411,11 @@ def delete_network(c: Context) -> None:
     vpc.delete_network(get_project(c))
 
 
-@task(klass=LongStep, help={"all": "the boot scripts and the JWT key too (default: keep them)", "yes": YES})
+@task(
+    klass=LongStep,
+    next_step="invoke status --all-regions",
+    help={"all": "the boot scripts and the JWT key too (default: keep them)", "yes": YES},
+)
 def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A002 - the flag's name
     """Delete everything in the order that AWS allows, and list what is left.
 
@@ -422,7 +432,7 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
 # --- Everything in one command ------------------------------------------------------------------------------
 
 
-@task(klass=LongStep, help={"ssh-from": SSH_FROM, "yes": YES})
+@task(klass=LongStep, next_step="invoke verify", help={"ssh-from": SSH_FROM, "yes": YES})
 def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
     """Run every step, from the key pair to the handover.
 

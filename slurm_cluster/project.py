@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -153,18 +154,61 @@ class Project:
         return region
 
     @property
-    def filled_values(self) -> dict[str, Any]:
+    def template(self) -> Path:
+        """config.template.yml of the current folder, else of this repository."""
+        own = Path(TEMPLATE.name)
+        return own if files.exists(own) else TEMPLATE
+
+    @property
+    def folder_values(self) -> dict[str, Any]:
         """The values in config-parameters.json, if it exists, without empty ones and placeholders."""
         if not files.exists(self.parameter_file):
             return {}
         return parameters.filter_filled(parameters.read_parameters(self.parameter_file))
 
     @property
+    def is_own_folder(self) -> bool:
+        """Whether the files in the current folder are for this cluster, or for none yet."""
+        return bool(self.folder_values.get("CLUSTER_NAME", self.cluster) == self.cluster)
+
+    @property
+    def filled_values(self) -> dict[str, Any]:
+        """The values in config-parameters.json, unless they are another cluster's."""
+        return self.folder_values if self.is_own_folder else {}
+
+    @property
+    def network(self) -> temp_config.TempConfig | None:
+        """The values in temp-config.yml, if it exists, unless they are another cluster's."""
+        if not files.exists(self.temp_config) or not self.is_own_folder:
+            return None
+        return temp_config.read_temp_config(self.temp_config)
+
+    def refuse_other_folder(self) -> None:
+        """Refuse to change something in the folder of another cluster. A read-only task only warns.
+
+        Raises:
+            ClusterError: config-parameters.json is another cluster's.
+        """
+        if self.is_own_folder:
+            return
+        other = self.folder_values["CLUSTER_NAME"]
+        message = (
+            f"{self.parameter_file} is for the cluster {parameters.sanitize(str(other))}, "
+            f"and this command is for {self.cluster}.\n"
+            f"Use a folder for each cluster. For {self.cluster}:\n"
+            f"  mkdir -p ../{self.cluster} && cd ../{self.cluster}\n"
+            f"  INVOKE_CLUSTER_NAME={self.cluster} invoke -r {shlex.quote(str(ROOT))} {self.task}"
+        )
+        if not self.read_only:
+            raise ClusterError(message)
+        self.warn(message)
+
+    @property
     def key_pair(self) -> str:
-        """The name of the key pair: from the files, else from the settings, else the cluster's name."""
-        filled = self.filled_values.get("SSH_KEY_PAIR")
-        if not filled and files.exists(self.temp_config):
-            filled = temp_config.read_temp_config(self.temp_config).key_pair
+        """The key pair's name: from INVOKE_KEY_PAIR, the files or the settings, else the cluster's name."""
+        filled = os.environ.get("INVOKE_KEY_PAIR") or self.filled_values.get("SSH_KEY_PAIR")
+        if not filled and self.network:
+            filled = self.network.key_pair
         name = filled or get_setting(self.settings, "key_pair") or self.cluster
         if parameters.validate_value("SSH_KEY_PAIR", name) or "/" in str(name):
             raise ClusterError(
@@ -193,25 +237,24 @@ class Project:
     @property
     def public_subnet(self) -> str | None:
         """The public subnet that the files name, if they do."""
-        if files.exists(self.temp_config):
-            return temp_config.read_temp_config(self.temp_config).public_subnet
+        if self.network:
+            return self.network.public_subnet
         subnet = self.filled_values.get("PUBLIC_SUBNET")
         return subnet if subnet and not parameters.validate_value("PUBLIC_SUBNET", subnet) else None
 
     @property
     def wizard_subnet(self) -> str | None:
         """The public subnet in temp-config.yml, if the wizard made it."""
-        if not temp_config.is_from_wizard(self.temp_config):
+        if not self.network or not temp_config.is_from_wizard(self.temp_config):
             return None
-        return temp_config.read_temp_config(self.temp_config).public_subnet
+        return self.network.public_subnet
 
     @property
     def subnets(self) -> set[str]:
         """The subnets that the files name."""
         subnets = {str(value) for name, value in self.filled_values.items() if name.endswith("_SUBNET")}
-        if files.exists(self.temp_config):
-            configured = temp_config.read_temp_config(self.temp_config)
-            subnets |= {configured.public_subnet, configured.private_subnet}
+        if self.network:
+            subnets |= {self.network.public_subnet, self.network.private_subnet}
         return subnets
 
     def get_uqle_settings(self) -> InstanceSettings:

@@ -110,14 +110,16 @@ def read_parameters(path: Path) -> dict[str, Any]:
     text = files.read_text(path)
     try:
         values = json.loads(text, object_pairs_hook=functools.partial(build_object, path))
-        yaml_values = yaml.safe_load(text)
+        yaml_values = files.parse_yaml(text)
         json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate cannot be rendered
     except json.JSONDecodeError as error:
         raise ClusterError(
             f"{path} is not JSON, line {error.lineno} column {error.colno}: {error.msg}."
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = getattr(error, "problem", None) or type(error).__name__
+        reason = type(error).__name__
+        if isinstance(error, yaml.YAMLError):
+            reason = files.describe_yaml_error(error)
         raise ClusterError(
             f"`chevron` cannot read {path}, because it reads JSON as YAML ({reason}). "
             "Use spaces instead of tabs, and plain characters instead of escapes."
@@ -295,20 +297,6 @@ def merge_parameters(
     return merged, [
         f"Kept {name}{shown[name]}. {flags.get(name, '--overwrite')} replaces it." for name in differing
     ]
-
-
-def refuse_other_cluster(values: Mapping[str, Any], cluster: str, path: Path) -> None:
-    """Refuse parameters that were filled in for another cluster.
-
-    Raises:
-        ClusterError: CLUSTER_NAME is another name.
-    """
-    filled = filter_filled(values).get("CLUSTER_NAME", cluster)
-    if filled != cluster:
-        raise ClusterError(
-            f"{path} is for the cluster {sanitize(str(filled))}, and this command is for {cluster}. "
-            "Work in another folder, or set cluster_name or INVOKE_CLUSTER_NAME."
-        )
 
 
 def clear_values(path: Path, deleted: Collection[str]) -> None:

@@ -28,7 +28,7 @@ def parse_template(template_file: Path) -> cluster_config.ClusterConfig:
     """
     template = files.read_text(template_file)
     try:
-        tree = yaml.safe_load(chevron.render(template, dict.fromkeys(find_names(template), PLACEHOLDER)))
+        tree = files.parse_yaml(chevron.render(template, dict.fromkeys(find_names(template), PLACEHOLDER)))
     except (yaml.YAMLError, chevron.ChevronError) as error:
         raise ClusterError(f"{template_file} does not render to YAML. Correct the template.") from error
     return cluster_config.parse(tree)
@@ -65,10 +65,10 @@ def is_unchanged(template: str, values: Mapping[str, str], names: list[str]) -> 
     """Return whether the YAML has exactly these values in their places, by rendering safe markers instead."""
     markers = {name: f"MARKER-{name}-END" for name in names if values[name]}
     try:
-        actual = yaml.safe_load(chevron.render(template, values))
+        actual = files.parse_yaml(chevron.render(template, values))
     except yaml.YAMLError:
         return False
-    marked = yaml.safe_load(chevron.render(template, {**values, **markers}))
+    marked = files.parse_yaml(chevron.render(template, {**values, **markers}))
     expected = replace_markers(marked, {marker: values[name] for name, marker in markers.items()})
     return bool(expected == actual)
 

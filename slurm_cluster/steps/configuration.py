@@ -81,7 +81,6 @@ def fill_parameters(p: Project, ssh_from: str, overwrite: bool, yes: bool) -> No
     if p.skip_for_dry_run(f"write {p.parameter_file}, with {sources}"):
         return
     values = parameters.read_parameters(p.parameter_file) if files.exists(p.parameter_file) else {}
-    parameters.refuse_other_cluster(values, p.cluster, p.parameter_file)
     ssh_from = confirm_ssh_from(p, ssh_from, yes)
     wanted = ssh_from or get_setting(p.settings, "ssh_from") or p.get_ssh_from()
     found = {"SSH_FROM": p.get_ssh_from(wanted), **find_parameters(p)}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import jwt_secret, script_bucket, shared_storage, stack
+from slurm_cluster.aws import jwt_secret, network, script_bucket, shared_storage, stack, uqle_instance
 from slurm_cluster.errors import ClusterError, NetworkInUseError
-from slurm_cluster.output import confirm, echo_lines
-from slurm_cluster.steps import cluster, configuration, render, requirements, uqle, vpc
+from slurm_cluster.output import confirm, echo, echo_lines
+from slurm_cluster.steps import cluster, configuration, render, requirements, uqle, vpc, wizard_note
 from slurm_cluster.views import status
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def up(p: Project, ssh_from: str, yes: bool) -> None:
         yes: do not ask.
     """
     if not p.dry_run:
+        vpc.refuse_network_of_another(p)
         ssh_from = configuration.resolve_ssh_from(p, ssh_from)
         source = p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
         confirm(
@@ -41,6 +42,35 @@ def up(p: Project, ssh_from: str, yes: bool) -> None:
     uqle.handover(p, with_key=False)
 
 
+def confirm_deletion(p: Project, everything: bool, yes: bool) -> None:
+    """Ask before `down` deletes what exists. Where nothing exists, do not ask.
+
+    Raises:
+        ClusterError: the user did not confirm.
+    """
+    found = stack.find_stack(p.cloudformation, p.cluster)
+    machines = uqle_instance.list_tagged_instances(p.ec2, p.cluster)
+    parts: dict[str, object] = {
+        "the UQLE machine": [each for each in machines if each["State"]["Name"] != "terminated"],
+        f"the cluster {p.cluster}": found,
+        "its network": network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
+        or wizard_note.read_note(p.temp_config).cluster,  # an interrupted wizard may have left one
+    }
+    if everything:
+        parts["its boot scripts"] = script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account)
+        parts["its JWT key"] = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
+    existing = [name for name, part in parts.items() if part]
+    if not existing:
+        echo(
+            f"There is nothing of {p.cluster} in {p.region}. "
+            "`invoke status --all-regions` shows what exists elsewhere."
+        )
+        return
+    consequence = shared_storage.describe_deletion(p.cloudformation, p.efs, found)
+    question = f"In {p.region}, delete {', '.join(existing)}? {consequence}".rstrip()
+    confirm(question, yes, name=p.cluster)
+
+
 def down(p: Project, everything: bool, yes: bool) -> None:
     """Delete the UQLE machine, the cluster and the network, in the order that AWS allows; print what is left.
 
@@ -53,10 +83,7 @@ def down(p: Project, everything: bool, yes: bool) -> None:
         ClusterError: the user did not confirm, a deletion failed, or something else is in the network.
     """
     if not p.dry_run:
-        found = stack.find_stack(p.cloudformation, p.cluster)
-        consequence = shared_storage.describe_deletion(p.cloudformation, p.efs, found)
-        question = f"Delete the UQLE machine, the cluster {p.cluster} and its network? {consequence}"
-        confirm(question, yes, name=p.cluster)
+        confirm_deletion(p, everything, yes)
     uqle.disconnect_uqle(p)
     cluster.delete_cluster(p, yes=True)
     in_use = ""

@@ -9,7 +9,6 @@ from slurm_cluster import files
 from slurm_cluster.config import cluster_config, parameters, template
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo
-from slurm_cluster.project import TEMPLATE
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -17,15 +16,14 @@ if TYPE_CHECKING:
 
 def render(p: Project) -> None:
     """Write config.yml: the template with the parameters filled in."""
-    if p.skip_for_dry_run(f"write {p.config_file} from {TEMPLATE.name} and {p.parameter_file}"):
+    if p.skip_for_dry_run(f"write {p.config_file} from {p.template.name} and {p.parameter_file}"):
         return
     values = parameters.read_parameters(p.parameter_file)
-    rendered = template.render_template(TEMPLATE, values, p.parameter_file)
-    parameters.refuse_other_cluster(values, p.cluster, p.parameter_file)
+    rendered = template.render_template(p.template, values, p.parameter_file)
     for warning in template.list_warnings(values):
         p.warn(warning)
     files.write_file(p.config_file, rendered, mode=0o600)
-    echo(f"Wrote {p.config_file}. Next: `invoke create-cluster`, which validates it first.")
+    echo(f"Wrote {p.config_file}.")
 
 
 def render_ssh_source(p: Project, ssh_from: str) -> None:
@@ -43,7 +41,7 @@ def render_ssh_source(p: Project, ssh_from: str) -> None:
     used = cluster_config.load(p.config_file).ssh_from
     if parameters.validate_value("SSH_FROM", used):
         used = ssh_from
-    expected = template.render_template(TEMPLATE, {**values, "SSH_FROM": used}, p.parameter_file)
+    expected = template.render_template(p.template, {**values, "SSH_FROM": used}, p.parameter_file)
     if actual != expected:
         line = find_difference(actual, expected)
         raise ClusterError(
@@ -52,7 +50,7 @@ def render_ssh_source(p: Project, ssh_from: str) -> None:
             "Change AllowedIps in it too, then run `invoke update-cluster`.\n"
             f"If you edited the template or {p.parameter_file}: run `invoke render` first."
         )
-    rendered = template.render_template(TEMPLATE, {**values, "SSH_FROM": ssh_from}, p.parameter_file)
+    rendered = template.render_template(p.template, {**values, "SSH_FROM": ssh_from}, p.parameter_file)
     parameters.write_parameters(p.parameter_file, {**values, "SSH_FROM": ssh_from})
     files.write_file(p.config_file, rendered, mode=0o600)
     echo(f"Replaced SSH_FROM in {p.parameter_file}, and wrote {p.config_file}.")

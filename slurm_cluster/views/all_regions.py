@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from slurm_cluster.aws import clients, network, stack, uqle_instance
 from slurm_cluster.errors import format_error
+from slurm_cluster.output import get_width
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 CLUSTER_TAGS = (clients.TAG, "parallelcluster:cluster-name")  # pcluster's own tag is on its file systems
-NAME_WIDTH, WIDTH = 20, 80  # columns
+NAME_WIDTH = 20  # columns
 UNKNOWN = "UNKNOWN"
 
 
@@ -115,7 +116,7 @@ def get_cluster(resource: Any) -> str:
 
 
 def format_all_regions(p: Project) -> list[str]:
-    """Return the lines that `invoke status --all-regions` prints, of at most 80 columns."""
+    """Return the lines that `invoke status --all-regions` prints, folded to the terminal's width."""
     regions, findings = find_in_all_regions(p)
     lines = [f"All {len(regions)} regions that are enabled for the account"]
     for region in dict.fromkeys(finding.region for finding in findings):
@@ -138,7 +139,7 @@ def format_row(finding: Finding) -> list[str]:
     text = ", ".join(filter(None, [finding.id, owner, finding.detail]))
     prefix = f"{'$' if finding.is_billed else ' '} {finding.kind:{NAME_WIDTH}}  "
     return textwrap.wrap(
-        text, WIDTH, initial_indent=prefix, subsequent_indent=" " * len(prefix), break_on_hyphens=False
+        text, get_width(), initial_indent=prefix, subsequent_indent=" " * len(prefix), break_on_hyphens=False
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster import files
 from slurm_cluster.aws import clients, fleet, jwt_secret, key_pair, network, node_log, script_bucket, stack
+from slurm_cluster.output import get_width
 from slurm_cluster.views import cluster_state, connectivity
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 CLIENTS = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
 FUNCTION_LOG_GROUPS = "/aws/lambda/pcluster-"  # of pcluster's own functions, without a cluster's name
-NAME_WIDTH, WIDTH = 15, 80  # columns
+NAME_WIDTH = 15  # columns
 
 
 class Resource(NamedTuple):
@@ -191,11 +192,11 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
 
 
 def format_status(p: Project) -> list[str]:
-    """Return the lines that `invoke status` prints, of at most 80 columns."""
+    """Return the lines that `invoke status` prints, folded to the terminal's width."""
     resources = list_resources(p)
     vpc_id = next((resource.id for resource in resources if resource.name == "VPC"), "")
     return [
-        *textwrap.wrap(f"Cluster {p.cluster} in {p.region}", WIDTH, break_on_hyphens=False),
+        *textwrap.wrap(f"Cluster {p.cluster} in {p.region}", get_width(), break_on_hyphens=False),
         "",
         *(line for resource in resources for line in format_resource(resource)),
         "",
@@ -212,7 +213,9 @@ def format_resource(resource: Resource) -> list[str]:
     text = ", ".join(values) if resource.id else f"missing: {resource.command}"
     prefix = f"{'$' if resource.billed else ' '} {resource.name:{NAME_WIDTH}}  "
     indent = " " * len(prefix)
-    return textwrap.wrap(text, WIDTH, initial_indent=prefix, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(
+        text, get_width(), initial_indent=prefix, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
@@ -221,7 +224,7 @@ def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
         return []
     names = stack.list_clusters(p.cloudformation)
     text = f"There is no cluster {p.cluster} in {p.region}. Clusters there: {', '.join(names)}."
-    return textwrap.wrap(text, WIDTH) if names else []
+    return textwrap.wrap(text, get_width()) if names else []
 
 
 def list_unclaimed_networks(p: Project, own_vpc_id: str = "") -> list[str]:
@@ -255,7 +258,7 @@ def format_json(p: Project) -> str:
 def list_paused_costs() -> list[str]:
     """Return the lines that list what is billed while the fleet and the UQLE machine are stopped."""
     costs = "the NAT gateway, the head node, their public addresses, the disks, the file system, the secret"
-    return textwrap.wrap(f"Still billed: {costs}. Run `invoke resume` to start again.", WIDTH)
+    return textwrap.wrap(f"Still billed: {costs}. Run `invoke resume` to start again.", get_width())
 
 
 def list_leftovers(p: Project) -> list[str]:
