@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,9 @@ from sandbox import (  # noqa: F401
 )
 
 DEFAULT_REGION = "eu-west-2"
-PROGRAMS = Path(__file__).parent / "bin"  # an ssh and an scp that only fail
+PROGRAMS = Path(__file__).parent / "bin"  # an ssh and an scp that only fail, and an aws
+LOGGERS = ("werkzeug", "moto", "botocore")
+LOG_FILE = "emulated-aws.log"  # in the home folder
 PUBLIC_ADDRESS, PUBLIC_ADDRESS_PATH = "203.0.113.7", "/checkip"  # of the user's machine
 BLOCKING_PROXY = "http://127.0.0.1:9"  # the discard port, on which nothing listens
 
@@ -43,10 +46,11 @@ DomainDispatcherApplication.get_backend_for_host = functools.cache(find_backend)
 @contextmanager
 def emulated_aws() -> Iterator[None]:
     """Run the emulated AWS, as the only AWS of this process and of its child processes."""
-    for name in "werkzeug", "moto", "botocore":
+    for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
+    server._server.handle_error = log_error
     api_calls.Moto.app = server._server.app
     api_calls.Moto.app_for_stacks = record.add_recording(faults.add_faults("stacks"), "stacks")
     server._server.app = add_public_address(record.add_recording(faults.add_faults("tools"), "tools"))
@@ -55,12 +59,35 @@ def emulated_aws() -> Iterator[None]:
         with tempfile.TemporaryDirectory(prefix="sandbox-home-") as home:
             isolate_environment("http://{}:{}".format(*server.get_host_and_port()), home)
             reset()
-            yield
+            with log_to_file(Path(home) / LOG_FILE):
+                yield
     finally:
         os.environ.clear()
         os.environ.update(saved_environment)
         api_calls.client.cache_clear()
         server.stop()
+
+
+def log_error(*_: object) -> None:
+    """Log an error of a connection, such as that its client was stopped. The server would print it."""
+    logging.getLogger("werkzeug").error("A connection failed.", exc_info=True)
+
+
+@contextmanager
+def log_to_file(path: Path) -> Iterator[None]:
+    """Write the messages of the emulated AWS to a file: on a terminal, they would look like the task's."""
+    handler = logging.FileHandler(path, delay=True)
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.propagate = True
+        handler.close()
 
 
 def add_public_address(app: api_calls.WsgiApp) -> api_calls.WsgiApp:
@@ -95,6 +122,7 @@ def isolate_environment(endpoint: str, home: str) -> None:
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_EC2_METADATA_DISABLED="true",
         HOME=home,
+        SANDBOX_PYTHON=sys.executable,
         PATH=f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
         **proxies,
         **{name.upper(): value for name, value in proxies.items()},

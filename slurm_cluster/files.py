@@ -88,30 +88,41 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+class Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, whose errors all have their place."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return the value of a node."""
+        try:
+            return super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception as error:  # PyYAML raises various errors for values that do not fit their tags
+            problem = "a value does not fit its tag, or a date does not exist"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
+
+
 def parse_yaml(text: str) -> Any:
     """Return the content of YAML text. Every YAML file of a user is read by this function.
 
     Raises:
         YAMLError: it is not YAML, or its aliases lead back to themselves or expand without end.
     """
-    loader = yaml.SafeLoader(text)
+    loader = Loader(text)
     try:
         root = loader.get_single_node()
         if root is None:
             return None
-        count_nodes(root, {})
+        count_values(root, {})
         return loader.construct_document(root)
-    except yaml.YAMLError:
-        raise
     except RecursionError as error:
-        raise yaml.YAMLError("it is nested too deeply") from error
-    except Exception as error:  # PyYAML raises various errors for values that do not fit their tags
-        raise yaml.YAMLError("a value does not fit its tag, or a date does not exist") from error
+        mark = loader.get_mark()
+        raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=mark) from error
     finally:
         loader.dispose()
 
 
-def count_nodes(node: yaml.Node, counts: dict[yaml.Node, int | None]) -> int:
+def count_values(node: yaml.Node, counts: dict[yaml.Node, int | None]) -> int:
     """Return how many values a node has, with those of its aliases each time.
 
     Args:
@@ -126,12 +137,12 @@ def count_nodes(node: yaml.Node, counts: dict[yaml.Node, int | None]) -> int:
         children = list(node.value) if isinstance(node, yaml.CollectionNode) else []
         if isinstance(node, yaml.MappingNode):
             children = [part for pair in children for part in pair]
-        counts[node] = 1 + sum(count_nodes(child, counts) for child in children)
+        counts[node] = 1 + sum(count_values(child, counts) for child in children)
     count = counts[node]
-    if count is None:
-        raise yaml.YAMLError("an alias leads back to itself")
-    if count > MAX_VALUES:
-        raise yaml.YAMLError(f"its aliases expand to more than {MAX_VALUES} values")
+    if count is None or count > MAX_VALUES:
+        endless = f"its aliases expand to more than {MAX_VALUES} values"
+        problem = "an alias leads back to itself" if count is None else endless
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
     return count
 
 
