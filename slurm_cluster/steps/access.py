@@ -106,9 +106,12 @@ def open_shell(p: Project, uqle: bool) -> None:
         uqle: the UQLE machine instead of the head node.
 
     Raises:
-        ClusterError: the shell ended with a status other than 0, which becomes the task's.
+        ClusterError: there is no such machine, or the shell ended with a status other than 0, which becomes
+            the task's.
     """
     identity_file = str(key_pair.get_private_key_path(p.key_pair))
+    if not p.dry_run and not uqle:
+        stack.require_cluster(p.cloudformation, p.cluster)
     if uqle:
         address = "<from connect-uqle>" if p.dry_run else find_uqle_address(p)
         command = shlex.join(["ssh", "-i", identity_file, f"ubuntu@{address}"])

@@ -21,6 +21,7 @@ from slurm_cluster.aws import (
     stack,
     uqle_instance,
 )
+from slurm_cluster.output import get_width
 from slurm_cluster.views import cluster_state, connectivity
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ WAIT = "wait until AWS has finished"
 # The rows of a UQLE machine, and what they say as long as none is connected.
 OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
 CONNECT = "invoke connect-uqle"
-NAME_WIDTH, WIDTH = 15, 80  # columns
+NAME_WIDTH = 15  # columns
 
 
 class Resource(NamedTuple):
@@ -125,7 +126,7 @@ def describe_network(s: ClusterState) -> list[Resource]:
     vpc_id = s.vpc["VpcId"]
     if s.has_own_network:
         return [
-            Resource("VPC", vpc_id, {"name": cluster_state.get_tag(s.vpc)}),
+            Resource("VPC", vpc_id, {"name": clients.get_tag(s.vpc)}),
             *(
                 Resource("network stack", name, {"status": status})
                 for name, status in s.network_stacks.items()
@@ -348,16 +349,20 @@ def explain_statuses(p: Project, resources: list[Resource]) -> list[str]:
         for status in [resource.details.get("status", "")]
         if stack.get_phase(status) not in ("", "complete")
     ]
-    return [line for sentence in sentences for line in textwrap.wrap(sentence, WIDTH, break_on_hyphens=False)]
+    return [
+        line
+        for sentence in sentences
+        for line in textwrap.wrap(sentence, get_width(), break_on_hyphens=False)
+    ]
 
 
 def format_status(p: Project) -> list[str]:
-    """Return the lines that `invoke status` prints, of at most 80 columns."""
+    """Return the lines that `invoke status` prints, folded to the terminal's width."""
     resources = list_resources(p)
     ids = {resource.name: resource.id for resource in resources}
     group = ids.get("head node group", "")
     return [
-        *textwrap.wrap(f"Cluster {p.cluster} in {p.region}", WIDTH, break_on_hyphens=False),
+        *textwrap.wrap(f"Cluster {p.cluster} in {p.region}", get_width(), break_on_hyphens=False),
         "",
         *(line for resource in resources for line in format_resource(resource)),
         "",
@@ -377,7 +382,9 @@ def format_resource(resource: Resource) -> list[str]:
     text = ", ".join([resource.id, *filter(None, resource.details.values())]) if resource.id else absence
     prefix = f"{'$' if resource.billed else ' '} {resource.name:{NAME_WIDTH}}  "
     indent = " " * len(prefix)
-    return textwrap.wrap(text, WIDTH, initial_indent=prefix, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(
+        text, get_width(), initial_indent=prefix, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
@@ -385,8 +392,8 @@ def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
     if any(resource.name == "cluster" and resource.id for resource in resources):
         return []
     names = stack.list_clusters(p.cloudformation)
-    text = f"There is no cluster {p.cluster}. Clusters in this region: {', '.join(names)}."
-    return textwrap.wrap(text, WIDTH) if names else []
+    text = f"There is no cluster {p.cluster} in {p.region}. Clusters there: {', '.join(names)}."
+    return textwrap.wrap(text, get_width()) if names else []
 
 
 def list_unclaimed_networks(p: Project, own_vpc_id: str = "") -> list[str]:
@@ -436,7 +443,7 @@ def format_json(p: Project) -> str:
 def list_paused_costs() -> list[str]:
     """Return the lines that list what is billed while the fleet and the UQLE machine are stopped."""
     costs = "the NAT gateway, the head node, their public addresses, the disks, the file system, the secret"
-    return textwrap.wrap(f"Still billed: {costs}. Run `invoke resume` to start again.", WIDTH)
+    return textwrap.wrap(f"Still billed: {costs}. Run `invoke resume` to start again.", get_width())
 
 
 def list_leftovers(p: Project) -> list[str]:
