@@ -20,7 +20,8 @@ def resolve_region(parameter_file: Path, temp_config_file: Path) -> str:
         temp_config_file: temp-config.yml, which may be missing.
 
     Raises:
-        ClusterError: the files have different regions, no region is set, or its name is invalid.
+        ClusterError: the files have different regions, no region is set, its name is invalid, or it
+            is in China.
     """
     filled = configured = None
     if files.exists(parameter_file):
@@ -39,6 +40,8 @@ def resolve_region(parameter_file: Path, temp_config_file: Path) -> str:
         raise ClusterError(
             f"The region is {parameters.shorten(region)}, and must be a name such as eu-west-2."
         )
+    if region.startswith("cn-"):  # its partition has other service names, and none of this was tried there
+        raise ClusterError(f"The region is {region}. Regions in China are not supported: choose another one.")
     return region
 
 

@@ -81,7 +81,7 @@ def hold_tunnel(p: Project, port: str) -> None:
     refuse_used_port(local_port)
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
     head_node = stack.get_output(cluster, "HeadNodePrivateDnsName")
-    jump_host = access.find_jump_host(p.ec2, cluster, p.get_uqle_settings().mount_point)
+    jump_host = access.find_jump_host(p, cluster)
     identity_file = key_pair.get_private_key_path(p.key_pair)
     with ssh_client.run_tunnel(jump_host.login, identity_file, head_node, local_port) as process:
         # slurmrestd does not check the token of this request, so nobody needs the key for it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import security_groups, shared_storage, stack
@@ -17,6 +18,13 @@ def build_configuration_command(p: Project, action: str, *more: str) -> str:
     """Return the command by which pcluster creates or updates the cluster from config.yml."""
     arguments = ["--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster]
     return pcluster.build_command(action, *arguments, *more, region=p.region)
+
+
+def check_configuration(p: Project) -> None:
+    """Refuse a config.yml whose nodes would not boot, and warn of what will not work with it."""
+    preflight.check_configuration(p.config_file, p.cluster, p.region, p.s3)
+    for warning in preflight.list_warnings(p):
+        echo(f"Warning: {warning}", to=sys.stderr)
 
 
 def create_cluster(p: Project) -> None:
@@ -36,7 +44,7 @@ def create_cluster(p: Project) -> None:
         echo(f"The cluster {p.cluster} exists already: {found['StackStatus']}.")
         return
     if not found:
-        preflight.check_configuration(p.config_file, p.cluster, p.region, p.s3)
+        check_configuration(p)
         result = p.run(dry_run, hide=True)
         echo_lines(pcluster.check_dry_run(result.stdout, result.stderr))
         pcluster.check_result(p.run(create, hide=True))
@@ -61,7 +69,7 @@ def update_cluster(p: Project) -> None:
     if found and found["StackStatus"] in stack.UPDATING_STATUSES:  # an earlier run was stopped
         show_progress(stack.watch_stack(p.cloudformation, found["StackId"]))
     found = stack.require_cluster(p.cloudformation, p.cluster)
-    preflight.check_configuration(p.config_file, p.cluster, p.region, p.s3)
+    check_configuration(p)
     last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
     result = p.run(command, hide=True)
     if pcluster.has_no_changes(result.stdout):

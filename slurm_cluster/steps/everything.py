@@ -56,7 +56,7 @@ def down(p: Project, everything: bool, yes: bool) -> None:
         consequence = shared_storage.describe_deletion(p.cloudformation, p.efs, found)
         question = f"Delete the UQLE machine, the cluster {p.cluster} and its network? {consequence}"
         confirm(question, yes, name=p.cluster)
-    uqle.disconnect_uqle(p)
+    uqle.disconnect_uqle(p, yes)
     cluster.delete_cluster(p, yes=True)
     in_use = ""
     try:

@@ -7,14 +7,26 @@ import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster import files
-from slurm_cluster.aws import clients, fleet, jwt_secret, key_pair, network, node_log, script_bucket, stack
+from slurm_cluster.aws import (
+    clients,
+    fleet,
+    head_node,
+    jwt_secret,
+    key_pair,
+    network,
+    node_log,
+    script_bucket,
+    stack,
+    uqle_instance,
+)
 from slurm_cluster.views import cluster_state, connectivity
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef, NatGatewayTypeDef, SubnetTypeDef
 
+    from slurm_cluster.aws.file_system import MountTarget
     from slurm_cluster.project import Project
-    from slurm_cluster.views.cluster_state import ClusterState, MountTarget
+    from slurm_cluster.views.cluster_state import ClusterState
 
 CLIENTS = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
 FUNCTION_LOG_GROUPS = "/aws/lambda/pcluster-"  # of pcluster's own functions, without a cluster's name
@@ -32,7 +44,7 @@ class Resource(NamedTuple):
         id: its id; empty if it is missing.
         details: its other properties, by name. The row shows the values alone.
         billed: what of it is billed until it is deleted; empty if nothing is.
-        command: the command that creates it; empty if another row's command does.
+        command: the command that creates it; empty if another row's command does, or nothing can.
         absence: what the row says if it does not exist.
     """
 
@@ -45,8 +57,8 @@ class Resource(NamedTuple):
 
     @property
     def is_missing(self) -> bool:
-        """Whether it does not exist, and the cluster is not complete without it."""
-        return not self.id and self.absence == "missing"
+        """Whether it does not exist, a command creates it, and the cluster is not complete without it."""
+        return bool(self.command) and not self.id and self.absence == "missing"
 
 
 def list_resources(p: Project) -> list[Resource]:
@@ -78,7 +90,7 @@ def list_resources(p: Project) -> list[Resource]:
         Resource("boot scripts", scripts, {"where": where}, command="invoke upload-bootstrap"),
         Resource("JWT key", key, {}, "secret" if secret else "", "invoke create-jwt-key"),
         *describe_cluster(p.cluster, s, fleet_status),
-        describe_instance("UQLE machine", s.uqle_instance, connectivity.CREATE_INSTANCE),
+        describe_uqle_instance(s),
     ]
     return mark_optional(resources)
 
@@ -87,8 +99,10 @@ def mark_optional(resources: list[Resource]) -> list[Resource]:
     """Return the rows, with those of the UQLE machine as optional as long as none of them exists."""
     if any(resource.id for resource in resources if resource.name in OPTIONAL):
         return resources
+    machine = next(resource for resource in resources if resource.name == "UQLE machine")
+    command = CONNECT if machine.command == connectivity.CREATE_INSTANCE else machine.command
     return [
-        resource._replace(absence=OPTIONAL[resource.name], command=CONNECT)
+        resource._replace(absence=OPTIONAL[resource.name], command=command)
         if resource.name in OPTIONAL
         else resource
         for resource in resources
@@ -129,40 +143,82 @@ def describe_nat_gateway(gateway: NatGatewayTypeDef) -> Resource:
 
 
 def describe_cluster(cluster: str, s: ClusterState, fleet_status: str) -> list[Resource]:
-    """Return the cluster, its nodes, its head node's group and its file system."""
+    """Return the cluster, its nodes, its head node's group and its storage."""
     create = connectivity.CREATE_CLUSTER
     if not s.status:
         return [Resource("cluster", "", {}, command=create)]
-    ssh_sources = ", ".join(
-        connectivity.get_source(rule)
-        for rule in connectivity.list_inbound_rules(s, [s.head_node_group])
-        if connectivity.format_traffic(rule)[0] == "SSH"
-    )
-    ssh = f"SSH from {ssh_sources}" if ssh_sources else "no SSH access"
-    self_rules = connectivity.list_self_rules(s)
-    file_system = Resource("file system", "", {"size": ""}, command=create)
-    if s.file_system:
-        size = {"size": f"{s.file_system['SizeInBytes']['Value'] / 2**30:.1f} GiB"}
-        file_system = Resource("file system", s.file_system["FileSystemId"], size, "stored data", create)
+    node = describe_instance("head node", s.head_node, create)
+    if s.head_node_id and not s.head_node:
+        node = Resource("head node", s.head_node_id, {"state": "terminated"})
     return [
         Resource("cluster", cluster, {"status": s.status}, command=create),
-        describe_instance("head node", s.head_node, create),
+        node,
         Resource(
             "compute fleet",
             fleet_status,
             {"nodes": f"{len(s.compute_nodes)} nodes"},
             billed="instances, disks" if s.compute_nodes else "",
         ),
-        Resource("head node group", s.head_node_group, {"SSH from": ssh}, command=create),
+        *describe_group(s),
+        *describe_storage(s),
+        *(describe_mount_target(target) for target in s.mount_targets),
+    ]
+
+
+def describe_group(s: ClusterState) -> list[Resource]:
+    """Return the head node's group and its rule; or the groups that the configuration names instead."""
+    groups = s.own_groups or [s.head_node_group]
+    ssh_sources = ", ".join(
+        connectivity.get_source(rule)
+        for rule in connectivity.list_inbound_rules(s, groups)
+        if connectivity.format_traffic(rule)[0] == "SSH"
+    )
+    ssh = f"SSH from {ssh_sources}" if ssh_sources else "no SSH access"
+    if s.own_groups:
+        return [Resource("own groups", ", ".join(s.own_groups), {"SSH from": ssh})]
+    self_rules = connectivity.list_self_rules(s)
+    return [
+        Resource(
+            "head node group", s.head_node_group, {"SSH from": ssh}, command=connectivity.CREATE_CLUSTER
+        ),
         Resource(
             "group's rule",
             self_rules[0] if self_rules else "",
             {"admits": "all traffic between its members"},
             command=connectivity.ALLOW_GROUP,
         ),
-        file_system,
-        *(describe_mount_target(target) for target in s.mount_targets),
     ]
+
+
+def describe_storage(s: ClusterState) -> list[Resource]:
+    """Return the shared file system, then the other shared storage."""
+    others = [
+        Resource("storage", item.id, {"kind": item.kind, "directory": item.mount_dir}, "stored data")
+        for item in s.storage
+        if item is not s.shared and item.id
+    ]
+    if s.storage_fault:
+        return [Resource("file system", "", {"note": f"UNKNOWN: {s.storage_fault}"})]
+    if s.shared is None:
+        return [Resource("file system", "", {"note": "none at the shared directory"}), *others]
+    if not s.shared.id:  # the stack has no outputs yet
+        return [Resource("file system", "", {}, command=connectivity.CREATE_CLUSTER), *others]
+    details = {"kind": s.shared.kind, "directory": s.shared.mount_dir}
+    if s.file_system:
+        details = {"size": f"{s.file_system['SizeInBytes']['Value'] / 2**30:.1f} GiB"}
+    elif s.shared.kind == "Efs":
+        return [Resource("file system", "", {"note": f"{s.shared.id} does not exist any more"}), *others]
+    if s.mount_obstacle:
+        details["obstacle"] = s.mount_obstacle
+    return [Resource("file system", s.shared.id, details, "stored data"), *others]
+
+
+def describe_uqle_instance(s: ClusterState) -> Resource:
+    """Return the UQLE machine, or what stands in the way of one."""
+    if s.own_groups and not s.uqle_instance:
+        return Resource("UQLE machine", "", {"note": "not possible: the head node has groups of your own"})
+    command = connectivity.CONNECT_WITHOUT_SHARE if s.mount_obstacle else connectivity.CREATE_INSTANCE
+    return describe_instance("UQLE machine", s.uqle_instance, command)
 
 
 def describe_mount_target(target: MountTarget) -> Resource:
@@ -201,6 +257,11 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
         return "invoke delete-cluster"
     if cluster == "CREATE_IN_PROGRESS":
         return connectivity.CREATE_CLUSTER
+    if states.get("head node") == "terminated":
+        return connectivity.RECREATE_CLUSTER
+    if states.get("head node") == "stopped":
+        head_node_id = next(resource.id for resource in resources if resource.name == "head node")
+        return head_node.format_start_command(head_node_id)
     missing = next((resource for resource in resources if resource.is_missing), None)
     if missing and missing.name == "cluster":
         if not p.parameter_file.exists():
@@ -217,14 +278,16 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
 def format_status(p: Project) -> list[str]:
     """Return the lines that `invoke status` prints, of at most 80 columns."""
     resources = list_resources(p)
-    vpc_id = next((resource.id for resource in resources if resource.name == "VPC"), "")
+    ids = {resource.name: resource.id for resource in resources}
+    group = ids.get("head node group", "")
     return [
         *textwrap.wrap(f"Cluster {p.cluster} in {p.region}", WIDTH, break_on_hyphens=False),
         "",
         *(line for resource in resources for line in format_resource(resource)),
         "",
         *list_other_clusters(p, resources),
-        *list_unclaimed_networks(p, vpc_id),
+        *list_unclaimed_networks(p, ids["VPC"]),
+        *(uqle_instance.list_group_warnings(p.ec2, p.cluster, group, p.region) if group else []),
         "$ = billed until you delete it",
         f"Next: {get_next_step(p, resources)}",
     ]
@@ -232,8 +295,8 @@ def format_status(p: Project) -> list[str]:
 
 def format_resource(resource: Resource) -> list[str]:
     """Return the lines of a row: the first one starts with $ if something of the resource is billed."""
-    values = [resource.id, *filter(None, resource.details.values())]
-    text = ", ".join(values) if resource.id else f"{resource.absence}: {resource.command}"
+    values = ", ".join(filter(None, [resource.id, *resource.details.values()]))
+    text = f"{resource.absence}: {resource.command}" if resource.command and not resource.id else values
     prefix = f"{'$' if resource.billed else ' '} {resource.name:{NAME_WIDTH}}  "
     indent = " " * len(prefix)
     return textwrap.wrap(text, WIDTH, initial_indent=prefix, subsequent_indent=indent, break_on_hyphens=False)
