@@ -291,8 +291,14 @@ def tunnel(c: Context, port: str = "8082") -> None:
 # --- Debugging ----------------------------------------------------------------------------------------------
 
 
-@task(klass=Step, help={"uqle": "the UQLE machine instead of the head node (default: the head node)"})
-def ssh(c: Context, uqle: bool = False) -> None:
+@task(
+    klass=Step,
+    help={
+        "uqle": "the UQLE machine instead of the head node (default: the head node)",
+        "forward": "port of the machine to open on this one too, such as 2323 (default: none)",
+    },
+)
+def ssh(c: Context, uqle: bool = False, forward: str = "") -> None:
     """Open a shell on the head node, or with --uqle on the UQLE machine.
 
     Changes: nothing
@@ -302,7 +308,7 @@ def ssh(c: Context, uqle: bool = False) -> None:
     """
     from slurm_cluster.steps import access
 
-    access.open_shell(get_project(c), uqle)
+    access.open_shell(get_project(c), uqle, forward)
 
 
 @task(klass=Step, help={"json": "for scripts (default: for people)"})
