@@ -73,12 +73,19 @@ def make_cluster(
     }
     if config is not None:
         version = store_config(f"{folder}/configs/cluster-config.yaml", config)
-        parameters |= {"ResourcesS3Bucket": BUCKET, "ArtifactS3RootDirectory": folder, "ConfigVersion": version}
+        parameters |= {
+            "ResourcesS3Bucket": BUCKET,
+            "ArtifactS3RootDirectory": folder,
+            "ConfigVersion": version,
+        }
     stack = cloudformation.create_stack(
         StackName=name,
         TemplateBody=template,
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-        Tags=[{"Key": "parallelcluster:version", "Value": PCLUSTER_VERSION}],
+        Tags=[
+            {"Key": "parallelcluster:version", "Value": PCLUSTER_VERSION},
+            {"Key": "parallelcluster:cluster-name", "Value": name},
+        ],
     )
     summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
     ids = {summary["LogicalResourceId"]: summary["PhysicalResourceId"] for summary in summaries}

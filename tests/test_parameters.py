@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from slurm_cluster.config import parameters, template
 from slurm_cluster.errors import ClusterError
@@ -103,7 +104,6 @@ def test_all_missing_and_unknown_names_are_listed():
         ('{"A": "\\ud800"}', "chevron"),
         ('{"A": 1e3}', "`chevron` reads other values"),
         ("[" * 3000 + "]" * 3000, "chevron"),
-        ('\ufeff{"A": "1"}', "is not JSON"),
     ],
 )
 def test_file_that_chevron_reads_differently_is_refused(text, named):
@@ -112,6 +112,11 @@ def test_file_that_chevron_reads_differently_is_refused(text, named):
         parameters.read_parameters(FILE)
     assert "config-parameters.json" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_byte_order_mark_is_accepted_as_in_yaml():
+    FILE.write_text('\ufeff{"A": "1"}')
+    assert parameters.read_parameters(FILE) == {"A": "1"} == yaml.safe_load(FILE.read_text())
 
 
 def test_binary_file_is_refused():
@@ -169,10 +174,3 @@ def test_deleted_values_are_cleared():
     assert parameters.read_parameters(FILE) == GOOD | {"PUBLIC_SUBNET": "", "PRIVATE_SUBNET": ""}
     parameters.clear_values(Path("absent.json"), ["x"])
     assert not Path("absent.json").exists()
-
-
-def test_parameters_of_another_cluster_are_refused():
-    parameters.refuse_other_cluster(GOOD, "one", FILE)
-    parameters.refuse_other_cluster({"CLUSTER_NAME": "<name>"}, "two", FILE)
-    with pytest.raises(ClusterError, match="is for the cluster one, and this command is for two"):
-        parameters.refuse_other_cluster(GOOD, "two", FILE)

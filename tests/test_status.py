@@ -110,7 +110,7 @@ def test_fleet_status_matches_pcluster(project, cluster, monkeypatch):
 def test_unknown_cluster_lists_existing_ones(project, cluster, invoke):
     shutil.rmtree(Path.home() / ".ssh")
     assert (
-        "There is no cluster second. Clusters in this region: pcluster-ubuntu.\n"
+        "There is no cluster second in eu-west-2. Clusters there: pcluster-ubuntu.\n"
         in invoke("status", INVOKE_CLUSTER_NAME="second").stdout
     )
 

@@ -92,6 +92,7 @@ class ClusterConfig:
     Args:
         region: the name of the region.
         os: the operating system, such as ubuntu2404.
+        ssh_from: the address range that may use SSH; without one, pcluster lets everybody.
         head_node: the head node.
         queues: the queues, in the order of the file.
         login_pools: the pools of login nodes, in the order of the file.
@@ -103,6 +104,7 @@ class ClusterConfig:
 
     region: str
     os: str
+    ssh_from: str
     head_node: NodeConfig
     queues: list[NodeConfig]
     login_pools: list[NodeConfig] = field(default_factory=list)
@@ -146,6 +148,7 @@ def parse(tree: object) -> ClusterConfig:
     return ClusterConfig(
         region=get_text(tree, "Region"),
         os=get_text(tree, "Image", "Os"),
+        ssh_from=get_text(tree, "HeadNode", "Ssh", "AllowedIps"),
         head_node=parse_node("the head node", find_value(tree, "HeadNode")),
         queues=parse_nodes("queue", list_mappings(tree, "Scheduling", "SlurmQueues")),
         login_pools=parse_nodes("login pool", list_mappings(tree, "LoginNodes", "Pools")),

@@ -115,14 +115,16 @@ def read_parameters(path: Path) -> dict[str, Any]:
     text = files.read_text(path)
     try:
         values = json.loads(text, object_pairs_hook=functools.partial(build_object, path))
-        yaml_values = yaml.safe_load(text)
+        yaml_values = files.parse_yaml(text)
         json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate cannot be rendered
     except json.JSONDecodeError as error:
         raise ClusterError(
             f"{path} is not JSON, line {error.lineno} column {error.colno}: {error.msg}."
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = getattr(error, "problem", None) or type(error).__name__
+        reason = type(error).__name__
+        if isinstance(error, yaml.YAMLError):
+            reason = files.describe_yaml_error(error)
         raise ClusterError(
             f"`chevron` cannot read {path}, because it reads JSON as YAML ({reason}). "
             "Use spaces instead of tabs, and plain characters instead of escapes."
@@ -210,6 +212,7 @@ def find_fault(name: str, value: object) -> str:
         problem = "is empty"
     else:
         problem = "is invalid" if name == KEY_PARAMETER else f"is {shorten(value)}"
+        problem += suggest_ssh_source(value) if name == "SSH_FROM" else ""
     return f"{problem}, and must be {rule.allowed}"
 
 
@@ -221,6 +224,19 @@ def is_ssh_source(value: str) -> bool:
         return str(ipaddress.IPv4Network(value)) == value
     except ValueError:
         return False
+
+
+def suggest_ssh_source(value: str) -> str:
+    """Return what was probably meant by a wrong source, or why it is wrong, in brackets; empty if unknown."""
+    address, slash, _ = value.partition("/")
+    try:
+        if ipaddress.ip_address(address).version == 6:
+            is_everyone = slash and ipaddress.ip_network(value, strict=False).prefixlen == 0
+            return f" (IPv6{', and all of the internet' if is_everyone else ''})"
+        network = ipaddress.IPv4Network(value, strict=False)
+    except ValueError:
+        return ""
+    return f" (did you mean {address}/32{f' or {network}' if slash else ''}?)"
 
 
 def shorten(value: object) -> str:
@@ -249,7 +265,15 @@ def format_faults(path: Path, faults: list[str], hint: str = "") -> str:
 
 def is_wide_range(source: str) -> bool:
     """Return whether the source of a rule is all or much of the internet."""
-    return not source.startswith("pl-") and ipaddress.IPv4Network(source).prefixlen < WIDE_PREFIX
+    try:
+        return ipaddress.ip_network(source, strict=False).prefixlen < WIDE_PREFIX
+    except ValueError:  # a prefix list, or a fault that pcluster reports
+        return False
+
+
+def format_wide_warning(source: str) -> str:
+    """Return the warning about a source that is all or much of the internet."""
+    return f"SSH_FROM, {source}, {WIDE_WARNING}"
 
 
 def is_literal_key(value: str) -> bool:
@@ -276,21 +300,10 @@ def merge_parameters(
     differing = [name for name in kept if merged[name] != found.get(name, merged[name])]
     shown = {name: f" {shorten(kept[name])}, and not {shorten(found[name])}" for name in differing}
     shown[KEY_PARAMETER] = ""
-    return merged, [f"Kept {name}{shown[name]}. --overwrite replaces it." for name in differing]
-
-
-def refuse_other_cluster(values: Mapping[str, Any], cluster: str, path: Path) -> None:
-    """Refuse parameters that were filled in for another cluster.
-
-    Raises:
-        ClusterError: CLUSTER_NAME is another name.
-    """
-    filled = filter_filled(values).get("CLUSTER_NAME", cluster)
-    if filled != cluster:
-        raise ClusterError(
-            f"{path} is for the cluster {sanitize(str(filled))}, and this command is for {cluster}. "
-            "Work in another folder, or set cluster_name or INVOKE_CLUSTER_NAME."
-        )
+    flags = {"SSH_FROM": "--ssh-from"}
+    return merged, [
+        f"Kept {name}{shown[name]}. {flags.get(name, '--overwrite')} replaces it." for name in differing
+    ]
 
 
 def clear_values(path: Path, deleted: Collection[str]) -> None:

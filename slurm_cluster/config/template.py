@@ -143,12 +143,12 @@ def render_to_yaml(template_file: Path, values: Mapping[str, str]) -> Any:
     """
     template = files.read_text(template_file)
     try:
-        return yaml.safe_load(chevron.render(template, values))
+        return files.parse_yaml(chevron.render(template, values))
     except yaml.MarkedYAMLError as error:
         line = find_error_line(template, values, error)
         fault = f"line {line}: {' '.join(str(error.problem).split())}"
         raise ClusterError(f"{template_file}: {fault}. Correct the template.") from error
-    except Exception as error:  # PyYAML raises various errors for tags that do not fit their values
+    except yaml.YAMLError as error:
         fault = files.describe_yaml_error(error)
         raise ClusterError(f"{template_file} is not YAML: {fault}. Correct the template.") from error
 
@@ -157,7 +157,7 @@ def find_error_line(template: str, values: Mapping[str, str], error: yaml.Marked
     """Return the number of the template's line at which YAML gives up; the error's is that of the output."""
     lines = chevron.render(mark_lines(template.rstrip("\n")), values).split("\n")
     try:
-        yaml.safe_load("\n".join(line.partition(LINE_MARK)[0] for line in lines))
+        files.parse_yaml("\n".join(line.partition(LINE_MARK)[0] for line in lines))
     except yaml.MarkedYAMLError as marked_error:
         error = marked_error
     index = error.problem_mark.line if error.problem_mark else 0
@@ -206,10 +206,10 @@ def is_unchanged(template: str, values: Mapping[str, str], names: list[str]) -> 
     """Return whether the YAML has exactly these values in their places, by rendering safe markers instead."""
     markers = {name: f"MARKER-{name}-END" for name in names if values[name]}
     try:
-        actual = yaml.safe_load(chevron.render(template, values))
+        actual = files.parse_yaml(chevron.render(template, values))
     except yaml.YAMLError:
         return False
-    marked = yaml.safe_load(chevron.render(template, {**values, **markers}))
+    marked = files.parse_yaml(chevron.render(template, {**values, **markers}))
     expected = replace_markers(marked, {marker: values[name] for name, marker in markers.items()})
     return bool(expected == replace_markers(actual, {}))
 
@@ -239,7 +239,7 @@ def list_warnings(values: Mapping[str, str]) -> list[str]:
     """
     warnings = []
     if parameters.is_wide_range(values["SSH_FROM"]):
-        warnings.append(f"SSH_FROM, {values['SSH_FROM']}, {parameters.WIDE_WARNING}")
+        warnings.append(parameters.format_wide_warning(values["SSH_FROM"]))
     if parameters.is_literal_key(values["SLURM_JWT_KEY"]):
         warnings.append(f"SLURM_JWT_KEY is the key itself: {parameters.LITERAL_KEY_WARNING}")
     return warnings

@@ -122,7 +122,8 @@ def open_shell(p: Project, uqle: bool, forward: str = "") -> None:
         forward: a port of the machine that is also this machine's while the shell is open; empty for none.
 
     Raises:
-        ClusterError: the shell ended with a status other than 0, which becomes the task's.
+        ClusterError: there is no such machine, or the shell ended with a status other than 0, which becomes
+            the task's.
     """
     identity_file = str(key_pair.get_private_key_path(p.key_pair))
     options = ["-i", identity_file]

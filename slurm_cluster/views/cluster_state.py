@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster.aws import clients, file_system, network, security_groups, stack, uqle_instance
+from slurm_cluster.aws.clients import get_tag
 from slurm_cluster.aws.file_system import MountTarget
 from slurm_cluster.config import cluster_config
 from slurm_cluster.errors import ClusterError
@@ -36,6 +36,7 @@ class ClusterState(NamedTuple):
         status: the status of the cluster's stack.
         vpc: the VPC of the cluster, or the one that it will use.
         has_own_network: whether the VPC was created for this cluster.
+        network_stacks: the statuses of the wizard's stacks in the cluster's own VPC, by name.
         subnets: the subnets of the VPC.
         nat_gateways: the NAT gateways of the VPC, without deleted ones.
         head_node_group: the id of the security group that pcluster created for the head node.
@@ -60,6 +61,7 @@ class ClusterState(NamedTuple):
     status: str
     vpc: VpcTypeDef
     has_own_network: bool
+    network_stacks: dict[str, str]
     subnets: list[SubnetTypeDef]
     nat_gateways: list[NatGatewayTypeDef]
     head_node_group: str
@@ -127,6 +129,7 @@ def load_state(p: Project) -> ClusterState:
         status=cluster_stack.get("StackStatus", ""),
         vpc=vpcs[0] if vpcs else {},
         has_own_network=bool(own_vpc_id) and own_vpc_id == vpc_id,
+        network_stacks=own_network.stacks if own_network and own_vpc_id == vpc_id else {},
         subnets=subnets,
         nat_gateways=[gateway for gateway in gateways if gateway["State"] != "deleted"],
         head_node_group=head_node_group,
@@ -163,11 +166,6 @@ def list_compute_groups(created: str, config: ClusterConfig) -> list[str]:
     """Return the security groups of all compute nodes: pcluster's, or own ones, and additional ones."""
     groups = [group for queue in config.queues for group in (*queue.own_groups, *queue.additional_groups)]
     return [group for group in dict.fromkeys([created, *groups]) if group]
-
-
-def get_tag(resource: Mapping[str, Any], key: str = "Name") -> str:
-    """Return a tag's value; empty if the resource does not have the tag."""
-    return next((tag["Value"] for tag in resource.get("Tags", []) if tag["Key"] == key), "")
 
 
 def get_group_ids(instance: InstanceTypeDef) -> list[str]:
