@@ -74,6 +74,8 @@ def test_unreadable_aws_files_are_named(monkeypatch, tmp_path):
     for variable in regions.PROFILE_FILES:
         with pytest.raises(ClusterError, match=f"Cannot read {loop}: "):
             regions.refuse_unreadable_profile({variable: str(loop)})
+    with pytest.raises(ClusterError, match="Is a directory"):
+        regions.refuse_unreadable_profile({"AWS_CONFIG_FILE": str(tmp_path)})
     os.mkfifo(tmp_path / "fifo")
     regions.refuse_unreadable_profile({"AWS_CONFIG_FILE": str(tmp_path / "fifo")})  # boto3 ignores it
     regions.refuse_unreadable_profile({"AWS_CONFIG_FILE": str(tmp_path / "absent")})
