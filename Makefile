@@ -10,8 +10,8 @@ SHELL_SCRIPTS := bootstrap/*.sh sandbox/bin/aws sandbox/bin/ssh tests/nodes/run 
 
 setup: requirements .venv/installed
 
-rehearse: setup ## run every step of the README in an emulated AWS, then remove everything
-	@$(BIN)/invoke rehearse
+rehearse: setup ## run every step of the README in an emulated AWS, then remove everything; TEMPLATE=FILE for another template
+	@$(BIN)/invoke rehearse $(if $(TEMPLATE),--template $(TEMPLATE))
 
 test: setup ## run the tests; needs neither root nor an AWS account
 	@$(BIN)/pytest

@@ -208,8 +208,15 @@ def create_instance(c: Context) -> None:
     uqle.create_instance(get_project(c))
 
 
-@task(klass=LongStep, next_step="invoke handover")
-def connect_uqle(c: Context) -> None:
+@task(
+    klass=LongStep,
+    next_step="invoke handover",
+    help={
+        "no-shared": "do not mount the shared file system (default: mount it)",
+        "allow-other-members": "launch it beside other machines in the group (default: refuse)",
+    },
+)
+def connect_uqle(c: Context, no_shared: bool = False, allow_other_members: bool = False) -> None:
     """Connect a UQLE machine: allow-head-node-group, then create-instance.
 
     Changes: the group's rule and the instance
@@ -219,7 +226,7 @@ def connect_uqle(c: Context) -> None:
     """
     from slurm_cluster.steps import uqle
 
-    uqle.connect_uqle(get_project(c))
+    uqle.connect_uqle(get_project(c), not no_shared, allow_other_members)
 
 
 @task(
@@ -260,6 +267,41 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
     from slurm_cluster.steps import access
 
     access.verify(get_project(c), url, user, seconds)
+
+
+@task(
+    klass=Step,
+    help={
+        "user": "user whose jobs the token can run (default: slurm)",
+        "hours": "lifetime, from 1 to 720 (default: 8)",
+        "output": "file to write, mode 0600 (default: print, if stdout is no terminal)",
+    },
+)
+def token(c: Context, user: str = "slurm", hours: str = "8", output: str = "") -> None:
+    """Sign a token for a person or a program that uses the REST API.
+
+    Changes: nothing; with --output, that file
+    Costs:   nothing
+    Undo:    none: it is valid until it expires, or `invoke rotate-jwt-key`
+    Example: invoke token --user alice --hours 24 --output alice.token
+    """
+    from slurm_cluster.steps import clients
+
+    clients.create_token(get_project(c), user, hours, output)
+
+
+@task(klass=Step, help={"port": "port of this machine (default: 8082)"})
+def tunnel(c: Context, port: str = "8082") -> None:
+    """Forward port 8082 of this machine to the REST API, until Ctrl-C.
+
+    Changes: nothing
+    Costs:   nothing
+    Undo:    press Ctrl-C
+    Example: invoke tunnel
+    """
+    from slurm_cluster.steps import clients
+
+    clients.hold_tunnel(get_project(c), port)
 
 
 # --- Debugging ----------------------------------------------------------------------------------------------
@@ -369,8 +411,8 @@ def rotate_jwt_key(c: Context) -> None:
 # --- Teardown -----------------------------------------------------------------------------------------------
 
 
-@task(klass=LongStep, next_step="invoke delete-cluster")
-def disconnect_uqle(c: Context) -> None:
+@task(klass=LongStep, next_step="invoke delete-cluster", help={"yes": YES})
+def disconnect_uqle(c: Context, yes: bool = False) -> None:
     """Terminate the UQLE machine, and remove the group's rule.
 
     Changes: deletes the instance and its disk for good
@@ -380,7 +422,7 @@ def disconnect_uqle(c: Context) -> None:
     """
     from slurm_cluster.steps import uqle
 
-    uqle.disconnect_uqle(get_project(c))
+    uqle.disconnect_uqle(get_project(c), yes)
 
 
 @task(klass=LongStep, next_step="invoke delete-network", help={"yes": YES})
@@ -432,22 +474,32 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
 # --- Everything in one command ------------------------------------------------------------------------------
 
 
-@task(klass=LongStep, next_step="invoke verify", help={"ssh-from": SSH_FROM, "yes": YES})
-def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
+@task(
+    klass=LongStep,
+    next_step="invoke verify",
+    help={
+        "ssh-from": SSH_FROM,
+        "yes": YES,
+        "without-uqle": "stop at the cluster, without a UQLE machine (default: connect one)",
+    },
+)
+def up(c: Context, ssh_from: str = "", yes: bool = False, without_uqle: bool = False) -> None:
     """Run every step, from the key pair to the handover.
 
     Changes: what the steps create; what exists already is kept
-    Costs:   about 0.31 dollars an hour from then on
+    Costs:   about 0.31 dollars an hour; 0.22 without a UQLE machine
     Undo:    invoke down
     Example: invoke up --ssh-from 203.0.113.7/32
     """
     from slurm_cluster.steps import everything
 
-    everything.up(get_project(c), ssh_from, yes)
+    everything.up(get_project(c), ssh_from, yes, not without_uqle)
 
 
-@task(klass=Step)
-def rehearse(c: Context) -> None:
+@task(
+    klass=Step, help={"template": "template to use, such as examples/gpu.yml (default: config.template.yml)"}
+)
+def rehearse(c: Context, template: str = "") -> None:
     """Run the whole path, and back, in an emulated AWS.
 
     Changes: nothing: it has a folder, a home and an account of its own
@@ -455,7 +507,7 @@ def rehearse(c: Context) -> None:
     Undo:    nothing to undo
     Example: invoke rehearse
     """
-    run_module(c, "sandbox.rehearsal")
+    run_module(c, "sandbox.rehearsal", *([template] if template else []))
 
 
 @task(klass=Step, help={"run": "a command to run in it; its status is passed on (default: a shell)"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -123,6 +124,16 @@ class Project:
         if self.dry_run:
             echo(f"would {action}")
         return self.dry_run
+
+    @property
+    def shared_dir(self) -> str:
+        """Where the nodes mount the shared file system, such as /shared."""
+        path = get_setting(self.settings, "shared_dir")
+        if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", path):
+            raise ClusterError(
+                f"shared_dir is {path[:60]!r}. It must be a plain absolute path, such as /shared."
+            )
+        return path
 
     def warn(self, text: str) -> None:
         """Print a warning, once for each task."""

@@ -274,7 +274,7 @@ TAKEN = {
     "SSH_FROM": ["1.2.3.4/32", "0.0.0.0/0", "0.0.0.0/1", "10.0.0.0/8", "pl-01234567"],
     "AWS_REGION": ["us-gov-west-1", "ap-southeast-7"],
     "SLURM_JWT_KEY": ["k" * 32, "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:a/b-AbCdEf"],
-    "SLURM_JWT_POLICY": ["arn:aws-cn:iam::aws:policy/service-role/x+=,.@-", ""],
+    "SLURM_JWT_POLICY": ["arn:aws-us-gov:iam::aws:policy/service-role/x+=,.@-", ""],
     "CLUSTER_NAME": ["a", "A-1-", "a" * 40],
 }
 

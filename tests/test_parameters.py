@@ -15,12 +15,14 @@ FILE = Path("config-parameters.json")
 def test_rules_example_and_template_have_the_same_names():
     example = json.loads((ROOT / "config-parameters.example.json").read_text())
     assert list(example) == list(parameters.RULES)
-    assert template.find_names((ROOT / "config.template.yml").read_text()) == set(example)
-    assert all(parameters.is_placeholder(value) for value in example.values())
+    assert template.find_names(ROOT / "config.template.yml") == set(example)
+    assert all(
+        parameters.is_placeholder(value) != (name in parameters.SIZES) for name, value in example.items()
+    )
 
 
 def test_valid_values_pass():
-    parameters.validate_parameters(GOOD, set(GOOD), FILE)
+    parameters.validate_parameters(GOOD, set(parameters.RULES), FILE)
     parameters.validate_parameters(
         GOOD | {"BOOTSTRAP_BUCKET": "", "SLURM_JWT_POLICY": "", "SLURM_JWT_KEY": "k" * 32}, set(GOOD), FILE
     )
@@ -48,11 +50,18 @@ def test_valid_values_pass():
         ("SSH_FROM", "203.0.113.7/32,203.0.113.8/32"),
         ("SSH_FROM", "300.0.0.1/32"),
         ("SSH_FROM", "2001:db8::/32"),
+        ("HEAD_NODE_TYPE", "t3 xlarge"),
+        ("COMPUTE_TYPE", "t3"),
+        ("COMPUTE_TYPE", "<type>"),
+        ("COMPUTE_TYPE", "it's.large"),
+        ("MAX_NODES", "0"),
+        ("MAX_NODES", 2),
+        ("MAX_NODES", "10000"),
     ],
 )
 def test_invalid_value_is_named_with_what_is_allowed(name, value):
     with pytest.raises(ClusterError) as error:
-        parameters.validate_parameters(GOOD | {name: value}, set(GOOD), FILE)
+        parameters.validate_parameters(GOOD | {name: value}, set(parameters.RULES), FILE)
     assert f"config-parameters.json: {name} is " in str(error.value)
     assert parameters.RULES[name].allowed in str(error.value)
 

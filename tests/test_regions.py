@@ -1,13 +1,15 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from slurm_cluster import cli
+from slurm_cluster.aws import jwt_secret, permissions, script_bucket, uqle_instance
 from slurm_cluster.config import regions
 from slurm_cluster.errors import ClusterError
-from tests.support import in_process
+from tests.support import ROOT, in_process
 from tests.support.task_runner import get_output as said
 from tests.support.valid_files import GOOD_TEMP_CONFIG as GOOD
 
@@ -66,6 +68,48 @@ def test_invalid_region_or_profile_is_named(monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "nobodys")
     with pytest.raises(ClusterError, match="nobodys"):
         resolved()
+
+
+# --- partitions ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("region", ["cn-north-1", "cn-northwest-1"])
+def test_china_is_refused(monkeypatch, region):
+    monkeypatch.setenv("AWS_REGION", region)
+    with pytest.raises(ClusterError, match=f"{region}. Regions in China are not supported"):
+        resolved()
+
+
+@pytest.mark.parametrize(
+    ("region", "partition", "dns_suffix"),
+    [
+        ("eu-west-2", "aws", "amazonaws.com"),
+        ("us-gov-west-1", "aws-us-gov", "amazonaws.com"),
+        ("us-iso-east-1", "aws-iso", "c2s.ic.gov"),
+    ],
+)
+def test_arns_and_host_names_are_of_the_regions_partition(monkeypatch, region, partition, dns_suffix):
+    monkeypatch.setenv("AWS_REGION", region)
+    assert resolved() == region
+    target = uqle_instance.LaunchTarget("one", region, "", "sg-1", "subnet-1", True, "fs-1")
+    assert f"FILE_SYSTEM='fs-1.efs.{region}.{dns_suffix}'" in uqle_instance.render_user_data(
+        target, "/shared"
+    )
+    scope = permissions.PolicyScope("one", region, "123456789012")
+    policies = [permissions.load_policy(path, scope) for path in permissions.FILES]
+    tls_policy = script_bucket.build_tls_policy("a-bucket", region)
+    written = json.dumps([*policies, tls_policy, jwt_secret.get_policy_arn("one", "123456789012", region)])
+    assert set(re.findall(r"arn:([^:]+):", written)) == {partition}
+
+
+def test_no_partition_is_hard_coded():
+    """But the one that load_policy replaces."""
+    found = {
+        (path.name, match)
+        for path in [*(ROOT / "slurm_cluster").rglob("*.py"), ROOT / "config.template.yml"]
+        for match in re.findall(r"arn:aws:|amazonaws\.com", path.read_text())
+    }
+    assert found == {("permissions.py", "arn:aws:")}
 
 
 def test_unreadable_aws_files_are_named(monkeypatch, tmp_path):

@@ -13,6 +13,7 @@ from sandbox.api_calls import client
 from sandbox.small_cluster import make_cluster, start_fleet
 from slurm_cluster import cli
 from slurm_cluster.aws import fleet, jwt_secret, script_bucket, security_groups
+from slurm_cluster.config import parameters
 from slurm_cluster.steps.uqle import find_launch_target
 from tests.support import REGION, ROOT, in_process
 from tests.support.task_runner import get_output as said
@@ -35,6 +36,7 @@ def test_fill_parameters_uses_what_the_steps_created(filled, network, project):
         "BOOTSTRAP_BUCKET": project.bucket,
         "CLUSTER_NAME": "pcluster-ubuntu",
         "SSH_FROM": "203.0.113.7/32",
+        **dict.fromkeys(parameters.SIZES, ""),  # empty: the template's defaults
     }
 
 
@@ -90,7 +92,7 @@ def test_down_keeps_a_network_with_another_cluster(cluster, network, cloudformat
     make_cluster("second", network, cloudformation)
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
     printed = said(invoke("down", "--yes", "--all"), 1)
-    assert "the wizard did not create it" in printed
+    assert "The wizard did not create these" in printed
     assert "Deleted s3://" in printed
     assert "Left:" in printed
     assert cloudformation.describe_stacks(StackName="second")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
@@ -148,6 +150,14 @@ def test_nothing_is_deleted_without_confirmation(cluster, invoke):
             invoke(task, *(["--ssh-from", "203.0.113.7/32"] if task == "up" else [])), 1
         )
     assert list_resources(REGION) == before
+
+
+def test_up_without_uqle_ends_with_the_cluster(invoke):
+    plan = ["-R", "up", "--ssh-from", "203.0.113.7/32"]
+    only_cluster, everything = said(invoke(*plan, "--without-uqle")), said(invoke(*plan))
+    assert everything.startswith(only_cluster)
+    assert only_cluster.splitlines()[-1].startswith("    --cluster-name pcluster-ubuntu")
+    assert "launch a t3.large" in everything.removeprefix(only_cluster)
 
 
 def test_dry_runs_change_nothing_and_show_commands(cluster, invoke):

@@ -28,6 +28,11 @@ def test_answers_for_one_cluster():
     }
 
 
+def test_types_that_are_not_known_yet_get_the_wizards_default():
+    answers = wizard.get_answers("eu-west-2", "one", [])
+    assert answers["Head node instance type"] is answers["Compute instance type"] is None
+
+
 def test_other_prompts_get_their_default():
     assert answers("Number of queues [1]: ") == ["\n"]
 

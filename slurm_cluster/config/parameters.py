@@ -33,6 +33,7 @@ KEY_ARN = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,
 CLUSTER_NAME = r"[a-zA-Z][a-zA-Z0-9-]{0,39}"
 WIDE_PREFIX = 8  # bits; a network with a shorter prefix is much of the internet
 KEY_PARAMETER = "SLURM_JWT_KEY"
+SIZES = "HEAD_NODE_TYPE", "COMPUTE_TYPE", "MAX_NODES"  # the template has defaults for them
 
 
 class Rule(NamedTuple):
@@ -48,6 +49,7 @@ class Rule(NamedTuple):
 
 
 ONE_LINE = Rule("text of one line", r"[^\n\r]+")  # for a parameter that only the user's template has
+INSTANCE_TYPE = Rule("an EC2 instance type, such as c7i.4xlarge, or empty", r"([a-z][a-z0-9-]*\.[a-z0-9-]+)?")
 SUBNET_ID = Rule("the id of a subnet, such as subnet-0123456789abcdef0", SUBNET)
 SCRIPT = Rule(
     "an s3:// URI of a bucket and a key, or an https:// URI, without spaces and quotes",
@@ -78,6 +80,9 @@ RULES = {
         "one CIDR, such as 203.0.113.7/32, or one prefix list, such as pl-0123456789abcdef0",
         rf"pl-{RESOURCE_ID}|[0-9./]+",
     ),
+    "HEAD_NODE_TYPE": INSTANCE_TYPE,
+    "COMPUTE_TYPE": INSTANCE_TYPE,
+    "MAX_NODES": Rule('a whole number in quotes, from "1" to "9999", or empty', r"([1-9]\d{0,3})?"),
 }
 WIDE_WARNING = (
     "is all or much of the internet. "
@@ -166,8 +171,10 @@ def validate_parameters(values: Mapping[str, Any], names: set[str], path: Path) 
     Raises:
         ClusterError: names are missing or unknown, or values are wrong; it lists all of them.
     """
+    values = {**dict.fromkeys(SIZES, ""), **values}
     faults = [fault for name in sorted(names) for fault in validate_value(name, values.get(name))]
-    faults += [f"{sanitize(name)} is not in the template" for name in sorted(values.keys() - names)]
+    unused = {name for name in values.keys() - names if name not in SIZES or values[name]}
+    faults += [f"{sanitize(name)} is not in the template" for name in sorted(unused)]
     if faults:
         hint = "Correct the file. `invoke fill-parameters` fills in the results of the earlier steps."
         raise ClusterError(format_faults(path, faults, hint))
@@ -243,17 +250,17 @@ def sanitize(name: str) -> str:
     return name if re.fullmatch(r"[\w.:/-]{1,200}", name, re.ASCII) else shorten(name)
 
 
-def format_faults(path: Path, faults: list[str], hint: str) -> str:
+def format_faults(path: Path, faults: list[str], hint: str = "") -> str:
     """Return the message about a file: one fault in a line with the hint, several in a line each.
 
     Args:
         path: the file.
         faults: sentences without a period.
-        hint: a sentence that says what to do.
+        hint: a sentence that says what to do, for all of them.
     """
     if len(faults) == 1:
-        return f"{path}: {faults[0]}. {hint}"
-    return "\n".join([f"{path}:", *(f"  {fault}." for fault in faults), hint])
+        return f"{path}: {faults[0]}. {hint}".rstrip()
+    return "\n".join([f"{path}:", *(f"  {fault}." for fault in faults), hint]).rstrip()
 
 
 def is_wide_range(source: str) -> bool:

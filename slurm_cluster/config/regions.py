@@ -83,6 +83,8 @@ def validate_region(region: object, subject: str) -> str:
         raise ClusterError(
             f"{subject} is {parameters.shorten(region)}, and must be a name such as eu-west-2."
         )
+    if region.startswith("cn-"):  # its partition has other service names, and none of this was tried there
+        raise ClusterError(f"The region is {region}. Regions in China are not supported: choose another one.")
     return region
 
 

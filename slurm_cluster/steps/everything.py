@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import jwt_secret, network, script_bucket, shared_storage, stack, uqle_instance
+from slurm_cluster.aws import holders, jwt_secret, network, retained, script_bucket, stack, uqle_instance
 from slurm_cluster.errors import ClusterError, NetworkInUseError
 from slurm_cluster.output import confirm, echo, echo_lines
 from slurm_cluster.steps import cluster, configuration, render, requirements, uqle, vpc, wizard_note
 from slurm_cluster.views import status
 
 if TYPE_CHECKING:
+    from types_boto3_cloudformation.type_defs import StackTypeDef
+
     from slurm_cluster.project import Project
 
 
-def up(p: Project, ssh_from: str, yes: bool) -> None:
+def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
     """Run every step, from the key pair to the handover.
 
     Args:
         p: the project.
         ssh_from: the address range that may use SSH; `auto` for this machine's public address.
         yes: do not ask.
+        with_uqle: whether to connect a UQLE machine to the cluster.
     """
     if not p.dry_run:
         vpc.refuse_network_of_another(p)
@@ -38,20 +41,25 @@ def up(p: Project, ssh_from: str, yes: bool) -> None:
     configuration.fill_parameters(p, ssh_from, overwrite=False, yes=True)
     render.render(p)
     cluster.create_cluster(p)
-    uqle.connect_uqle(p)
-    uqle.handover(p, with_key=False)
+    if with_uqle:
+        uqle.connect_uqle(p)
+        uqle.handover(p, with_key=False)
 
 
-def confirm_deletion(p: Project, everything: bool, yes: bool) -> None:
+def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, yes: bool) -> None:
     """Ask before `down` deletes what exists. Where nothing exists, do not ask.
+
+    Args:
+        p: the project.
+        found: the cluster's stack, if there is one.
+        everything: whether the boot scripts and the JWT key are deleted too.
+        yes: do not ask.
 
     Raises:
         ClusterError: the user did not confirm.
     """
-    found = stack.find_stack(p.cloudformation, p.cluster)
-    machines = uqle_instance.list_tagged_instances(p.ec2, p.cluster)
     parts: dict[str, object] = {
-        "the UQLE machine": [each for each in machines if each["State"]["Name"] != "terminated"],
+        "the UQLE machine": uqle_instance.list_remaining_instances(p.ec2, p.cluster),
         f"the cluster {p.cluster}": found,
         "its network": network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
         or wizard_note.read_note(p.temp_config).cluster,  # an interrupted wizard may have left one
@@ -66,7 +74,7 @@ def confirm_deletion(p: Project, everything: bool, yes: bool) -> None:
             "`invoke status --all-regions` shows what exists elsewhere."
         )
         return
-    consequence = shared_storage.describe_deletion(p.cloudformation, p.efs, found)
+    consequence = retained.describe_deletion(p.cloudformation, p.efs, found)
     question = f"In {p.region}, delete {', '.join(existing)}? {consequence}".rstrip()
     confirm(question, yes, name=p.cluster)
 
@@ -83,8 +91,11 @@ def down(p: Project, everything: bool, yes: bool) -> None:
         ClusterError: the user did not confirm, a deletion failed, or something else is in the network.
     """
     if not p.dry_run:
-        confirm_deletion(p, everything, yes)
-    uqle.disconnect_uqle(p)
+        found = stack.find_stack_in_phase(p.cloudformation, p.cluster, *cluster.DELETABLE_PHASES)
+        if found and stack.get_phase(found["StackStatus"]) != "deleting":
+            holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster, with_uqle=False)
+        confirm_deletion(p, found, everything, yes)
+    uqle.disconnect_uqle(p, yes)
     cluster.delete_cluster(p, yes=True)
     in_use = ""
     try:

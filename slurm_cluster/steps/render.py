@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from slurm_cluster import files
-from slurm_cluster.config import cluster_config, parameters, template
+from slurm_cluster.config import boot_checks, cluster_config, parameters, template
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo
 
@@ -20,6 +20,9 @@ def render(p: Project) -> None:
         return
     values = parameters.read_parameters(p.parameter_file)
     rendered = template.render_template(p.template, values, p.parameter_file)
+    faults = boot_checks.list_faults(cluster_config.parse(files.parse_yaml(rendered)))
+    if faults:
+        raise ClusterError(parameters.format_faults(p.template, faults))
     for warning in template.list_warnings(values):
         p.warn(warning)
     files.write_file(p.config_file, rendered, mode=0o600)

@@ -53,9 +53,9 @@ def get_answers(region: str, key_pair: str, instance_types: list[str]) -> dict[s
         key_pair: the name of its key pair.
         instance_types: the head node's type, then the compute nodes'. The wizard offers zones that have them.
     """
-    head_node, *compute = instance_types
+    head_node, compute = [*instance_types, None, None][:2]
     own = {"AWS Region ID": region, "EC2 Key Pair Name": key_pair, "Head node instance type": head_node}
-    return {**DEFAULT_ANSWERS, **own, "Compute instance type": compute[0] if compute else None}
+    return {**DEFAULT_ANSWERS, **own, "Compute instance type": compute}
 
 
 class PromptAnswerer(StreamWatcher):
