@@ -142,7 +142,7 @@ def render(c: Context) -> None:
 # --- Creating the cluster -----------------------------------------------------------------------------------
 
 
-@task(klass=LongStep, next_step="invoke connect-uqle")
+@task(klass=LongStep, next_step="invoke connect-uqle (without UQLE: invoke verify)")
 def create_cluster(c: Context) -> None:
     """Create the cluster of config.yml, in about 15 minutes.
 
@@ -271,6 +271,7 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
 
 @task(
     klass=Step,
+    read_only=True,
     help={
         "user": "user whose jobs the token can run (default: slurm)",
         "hours": "lifetime, from 1 to 720 (default: 8)",
@@ -290,7 +291,7 @@ def token(c: Context, user: str = "slurm", hours: str = "8", output: str = "") -
     clients.create_token(get_project(c), user, hours, output)
 
 
-@task(klass=Step, help={"port": "port of this machine (default: 8082)"})
+@task(klass=Step, read_only=True, help={"port": "port of this machine (default: 8082)"})
 def tunnel(c: Context, port: str = "8082") -> None:
     """Forward port 8082 of this machine to the REST API, until Ctrl-C.
 

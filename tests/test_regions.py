@@ -183,4 +183,6 @@ def test_unknown_region_is_refused(account, invoke):
 
 def test_read_only_tasks_are_those_that_change_nothing():
     steps = [step for step in vars(in_process.TASKS).values() if isinstance(step, cli.Step)]
-    assert {step.name for step in steps if step.read_only} == {"check", "picture", "ssh", "status"}
+    assert {step.name for step in steps if step.read_only} == {
+        *("check", "picture", "ssh", "status", "token", "tunnel")
+    }
