@@ -142,7 +142,7 @@ def render(c: Context) -> None:
 # --- Creating the cluster -----------------------------------------------------------------------------------
 
 
-@task(klass=LongStep, next_step="invoke connect-uqle")
+@task(klass=LongStep, next_step="invoke connect-uqle (without UQLE: invoke verify)")
 def create_cluster(c: Context) -> None:
     """Create the cluster of config.yml, in about 15 minutes.
 
