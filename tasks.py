@@ -407,7 +407,7 @@ def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
     """Run every step, from the key pair to the handover.
 
     Changes: what the steps create; what exists already is kept
-    Costs:   about 0.31 dollars an hour from then on
+    Costs:   about 0.31 dollars an hour while idle
     Undo:    invoke down
     Example: invoke up --ssh-from 203.0.113.7/32
     """

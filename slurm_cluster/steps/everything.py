@@ -13,6 +13,8 @@ from slurm_cluster.views import status
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
+IDLE_COST = "0.31"  # dollars an hour with no job running, from docs/costs.md
+
 
 def up(p: Project, ssh_from: str, yes: bool) -> None:
     """Run every step, from the key pair to the handover.
@@ -25,7 +27,10 @@ def up(p: Project, ssh_from: str, yes: bool) -> None:
     if not p.dry_run:
         p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
         confirm(
-            f"Create the cluster {p.cluster} in {p.region}? You pay from the creation of its network on.", yes
+            "This takes about 20 minutes. You pay from the creation of the network on: with no job running, "
+            f"about {IDLE_COST} dollars an hour, see docs/costs.md. `invoke down --all` deletes it all again. "
+            f"Create the cluster {p.cluster} in {p.region}?",
+            yes,
         )
     requirements.create_key_pair(p, public_key="")
     vpc.configure(p, head_node_subnet="", compute_subnet="")
