@@ -27,8 +27,8 @@ def up(p: Project, ssh_from: str, yes: bool) -> None:
     if not p.dry_run:
         p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
         confirm(
-            "This takes about 20 minutes. You pay from the creation of the network on: with no job running, "
-            f"about {IDLE_COST} dollars an hour, see docs/costs.md. `invoke down --all` deletes it all again. "
+            "This takes about 20 minutes. You pay from the creation of the network on: about "
+            f"{IDLE_COST} dollars an hour with no job running. `invoke down --all` deletes everything again. "
             f"Create the cluster {p.cluster} in {p.region}?",
             yes,
         )
