@@ -195,8 +195,14 @@ def create_instance(c: Context) -> None:
     uqle.create_instance(get_project(c))
 
 
-@task(klass=LongStep)
-def connect_uqle(c: Context) -> None:
+@task(
+    klass=LongStep,
+    help={
+        "no-shared": "do not mount the shared file system (default: mount it)",
+        "allow-other-members": "launch it beside other machines in the group (default: refuse)",
+    },
+)
+def connect_uqle(c: Context, no_shared: bool = False, allow_other_members: bool = False) -> None:
     """Connect a UQLE machine: allow-head-node-group, then create-instance.
 
     Changes: the group's rule and the instance
@@ -206,7 +212,7 @@ def connect_uqle(c: Context) -> None:
     """
     from slurm_cluster.steps import uqle
 
-    uqle.connect_uqle(get_project(c))
+    uqle.connect_uqle(get_project(c), not no_shared, allow_other_members)
 
 
 @task(
@@ -343,8 +349,8 @@ def rotate_jwt_key(c: Context) -> None:
 # --- Teardown -----------------------------------------------------------------------------------------------
 
 
-@task(klass=LongStep)
-def disconnect_uqle(c: Context) -> None:
+@task(klass=LongStep, help={"yes": YES})
+def disconnect_uqle(c: Context, yes: bool = False) -> None:
     """Terminate the UQLE machine, and remove the group's rule.
 
     Changes: deletes the instance and its disk for good
@@ -354,7 +360,7 @@ def disconnect_uqle(c: Context) -> None:
     """
     from slurm_cluster.steps import uqle
 
-    uqle.disconnect_uqle(get_project(c))
+    uqle.disconnect_uqle(get_project(c), yes)
 
 
 @task(klass=LongStep, help={"yes": YES})

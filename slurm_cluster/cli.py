@@ -16,7 +16,7 @@ from invoke.runners import Local, Result
 from invoke.tasks import Task
 
 from slurm_cluster.config.settings import validate_environment, validate_settings_file
-from slurm_cluster.errors import ClusterError, CommandError, format_error
+from slurm_cluster.errors import ClusterError, CommandError, format_error, is_from_boto3
 from slurm_cluster.output import Progress, fold, live_progress
 from slurm_cluster.project import ROOT, Project
 
@@ -57,11 +57,9 @@ class Step(Task):  # type: ignore[type-arg]
         except ClusterError as error:
             raise Exit(fold(str(error), sys.stderr), code=error.status) from None
         except Exception as error:
-            from botocore.exceptions import BotoCoreError, ClientError
-
-            if isinstance(error, (BotoCoreError, ClientError)):
-                raise Exit(fold(format_error(error), sys.stderr), code=1) from None
-            raise
+            if not is_from_boto3(error):
+                raise
+            raise Exit(fold(format_error(error), sys.stderr), code=1) from None
 
 
 class LongStep(Step):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -114,6 +115,16 @@ class Project:
         if self.dry_run:
             echo(f"would {action}")
         return self.dry_run
+
+    @property
+    def shared_dir(self) -> str:
+        """Where the nodes mount the shared file system, such as /shared."""
+        path = get_setting(self.settings, "shared_dir")
+        if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", path):
+            raise ClusterError(
+                f"shared_dir is {path[:60]!r}. It must be a plain absolute path, such as /shared."
+            )
+        return path
 
     @functools.cached_property
     def region(self) -> str:

@@ -15,11 +15,23 @@ def test_rendered_template_is_parsed():
     config = cluster_config.parse(render_configuration())
     assert (config.region, config.os) == ("eu-west-2", "ubuntu2404")
     assert config.head_node == cluster_config.NodeConfig(
-        "the head node", ["t3.xlarge"], SCRIPTS, ["s3://bucket/one/*"]
+        "the head node",
+        ["t3.xlarge"],
+        SCRIPTS,
+        ["s3://bucket/one/*"],
+        policies=[GOOD_PARAMETERS["SLURM_JWT_POLICY"]],
+        subnets=[GOOD_PARAMETERS["PUBLIC_SUBNET"]],
     )
     assert config.queues == [
-        cluster_config.NodeConfig("queue queue1", ["t3.large"], SCRIPTS, ["s3://bucket/one/*"])
+        cluster_config.NodeConfig(
+            "queue queue1",
+            ["t3.large"],
+            SCRIPTS,
+            ["s3://bucket/one/*"],
+            subnets=[GOOD_PARAMETERS["PRIVATE_SUBNET"]],
+        )
     ]
+    assert config.storage == [cluster_config.StorageConfig("shared", "Efs", "/shared")]
     assert config.instance_types == ["t3.xlarge", "t3.large"]
 
 

@@ -69,6 +69,7 @@ def test_slurm_uses_the_key_file_of_the_boot_script():
     assert custom == [
         {"AuthAltTypes": "auth/jwt"},
         {"AuthAltParameters": "jwt_key=/var/spool/slurm.state/jwt_hs256.key"},
+        {"DisableRootJobs": "YES"},
     ]
     assert (
         "KEY_FILE=/var/spool/slurm.state/jwt_hs256.key"

@@ -179,9 +179,11 @@ def test_deleted_stack_leaves_nothing(ec2, cloudformation, account):
 
 def test_each_region_has_the_public_images(account):
     for region in "us-east-1", "ap-southeast-2":
-        name = client("ssm", region).get_parameter(Name=public_images.UBUNTU_PARAMETER)["Parameter"]["Value"]
-        images = client("ec2", region).describe_images(ImageIds=[name])["Images"]
-        assert images[0]["Name"].startswith("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64")
+        for parameter, name in public_images.UBUNTU_PARAMETERS.items():
+            image_id = client("ssm", region).get_parameter(Name=parameter)["Parameter"]["Value"]
+            [image] = client("ec2", region).describe_images(ImageIds=[image_id])["Images"]
+            assert image["Name"] == name
+            assert image["Architecture"] == ("arm64" if "/arm64/" in parameter else "x86_64")
 
 
 def test_stack_events_are_in_order(cloudformation, monkeypatch):

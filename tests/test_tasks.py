@@ -91,7 +91,7 @@ def test_down_keeps_a_network_with_another_cluster(cluster, network, cloudformat
     make_cluster("second", network, cloudformation)
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
     printed = said(invoke("down", "--yes", "--all"), 1)
-    assert "the wizard did not create it" in printed
+    assert "The wizard did not create these" in printed
     assert "Deleted s3://" in printed
     assert "Left:" in printed
     assert cloudformation.describe_stacks(StackName="second")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"

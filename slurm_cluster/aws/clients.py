@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ import boto3
 from botocore import loaders
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from slurm_cluster.aws import answers
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 CONFIG = Config(retries={"mode": "standard"}, user_agent_appid="slurm-cluster")  # type: ignore[call-arg]
 # Its value is the cluster's name. It is not one of pcluster's tags: pcluster deletes what has those.
 TAG = "slurm-cluster"
+PCLUSTER_TAG = "parallelcluster:cluster-name"  # on all that pcluster creates; its value is the cluster's name
 
 for name in ("boto3", "botocore", "urllib3"):  # their debug messages contain the bodies of calls
     logging.getLogger(name).setLevel(logging.INFO)
@@ -32,7 +35,9 @@ for name in ("boto3", "botocore", "urllib3"):  # their debug messages contain th
 @functools.cache
 def get_session() -> boto3.Session:
     """Return the session of this process. Another one would read AWS's service descriptions again."""
-    return boto3.Session()
+    session = boto3.Session()
+    answers.register(session.events)
+    return session
 
 
 def make_client(service: str, region: str) -> Any:
@@ -87,12 +92,22 @@ def tag_filter(cluster: str) -> FilterTypeDef:
     return {"Name": f"tag:{TAG}", "Values": [cluster]}
 
 
+def pcluster_filter(cluster: str) -> FilterTypeDef:
+    """Return the filter for resources of EC2 that pcluster created for a cluster."""
+    return {"Name": f"tag:{PCLUSTER_TAG}", "Values": [cluster]}
+
+
 def tag_specification(resource_type: ResourceTypeType, cluster: str, name: str) -> TagSpecificationTypeDef:
     """Return the tags with which EC2 creates a resource, so that it is never without them."""
     return {
         "ResourceType": resource_type,
         "Tags": [{"Key": "Name", "Value": name}, {"Key": TAG, "Value": cluster}],
     }
+
+
+def get_tag(resource: Mapping[str, Any], key: str = "Name") -> str:
+    """Return a tag of a resource, or an empty string."""
+    return next((tag["Value"] for tag in resource.get("Tags", []) if tag["Key"] == key), "")
 
 
 def error_code(error: ClientError) -> str:

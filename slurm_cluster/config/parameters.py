@@ -227,17 +227,17 @@ def sanitize(name: str) -> str:
     return name if re.fullmatch(r"[\w.:/-]{1,200}", name, re.ASCII) else shorten(name)
 
 
-def format_faults(path: Path, faults: list[str], hint: str) -> str:
+def format_faults(path: Path, faults: list[str], hint: str = "") -> str:
     """Return the message about a file: one fault in a line with the hint, several in a line each.
 
     Args:
         path: the file.
         faults: sentences without a period.
-        hint: a sentence that says what to do.
+        hint: a sentence that says what to do, for all of them.
     """
     if len(faults) == 1:
-        return f"{path}: {faults[0]}. {hint}"
-    return "\n".join([f"{path}:", *(f"  {fault}." for fault in faults), hint])
+        return f"{path}: {faults[0]}. {hint}".rstrip()
+    return "\n".join([f"{path}:", *(f"  {fault}." for fault in faults), hint]).rstrip()
 
 
 def is_wide_range(source: str) -> bool:

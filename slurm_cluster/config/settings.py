@@ -12,7 +12,7 @@ from slurm_cluster.errors import ClusterError
 
 FILES = ("temp_config", "parameter_file", "config_file", "handover_file")
 UQLE = ("instance_type", "volume_gib", "mount_point")
-TOP_LEVEL_NAMES = ("cluster_name", "key_pair", "ssh_from", "quiet", *FILES)
+TOP_LEVEL_NAMES = ("cluster_name", "key_pair", "ssh_from", "shared_dir", "quiet", *FILES)
 SETTING_NAMES = (*TOP_LEVEL_NAMES, *(f"uqle_{name}" for name in UQLE))
 INVOKE_SECTIONS = ("run", "runners", "sudo", "tasks", "timeouts")
 MAX_NAME_BYTES = 255  # the limit of file systems

@@ -19,7 +19,6 @@ ANSWER_SECONDS = 20
 READY = "ready"
 SSH_EXIT_ERROR = 255  # ssh's own exit status. Any other is that of the remote command
 NO_SSH = "`ssh` is not on PATH. Install the OpenSSH client."
-SHARED_DIR = "/shared"  # the mount point on every node, from config.template.yml
 SSH_OPTIONS = [
     "StrictHostKeyChecking=accept-new",
     "BatchMode=yes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import jwt_secret, script_bucket, shared_storage, stack
+from slurm_cluster.aws import holders, jwt_secret, retained, script_bucket, stack
 from slurm_cluster.errors import ClusterError, NetworkInUseError
 from slurm_cluster.output import confirm, echo_lines
 from slurm_cluster.steps import cluster, configuration, render, requirements, uqle, vpc
@@ -55,11 +55,13 @@ def down(p: Project, everything: bool, yes: bool) -> None:
         ClusterError: the user did not confirm, a deletion failed, or something else is in the network.
     """
     if not p.dry_run:
-        found = stack.find_stack(p.cloudformation, p.cluster)
-        consequence = shared_storage.describe_deletion(p.cloudformation, p.efs, found)
+        found = stack.find_stack_in_phase(p.cloudformation, p.cluster, *cluster.DELETABLE_PHASES)
+        if found and stack.get_phase(found["StackStatus"]) != "deleting":
+            holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster, with_uqle=False)
+        consequence = retained.describe_deletion(p.cloudformation, p.efs, found)
         question = f"Delete the UQLE machine, the cluster {p.cluster} and its network? {consequence}"
         confirm(question, yes, name=p.cluster)
-    uqle.disconnect_uqle(p)
+    uqle.disconnect_uqle(p, yes)
     cluster.delete_cluster(p, yes=True)
     in_use = ""
     try:

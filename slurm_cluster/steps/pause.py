@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import fleet, stack, uqle_instance
+from slurm_cluster.aws.head_node import get_address
 from slurm_cluster.output import echo, echo_lines, show_progress
 from slurm_cluster.steps import pcluster
 from slurm_cluster.views import status
@@ -36,7 +37,7 @@ def resume(p: Project) -> None:
     echo("The compute fleet is running.")
     machine = uqle_instance.find_instance(p.ec2, p.cluster)
     if machine:
-        echo(f"The UQLE machine {machine['InstanceId']} is running at {machine.get('PublicIpAddress')}.")
+        echo(f"The UQLE machine {machine['InstanceId']} is running at {get_address(machine)}.")
     else:
         echo("There is no UQLE machine.")
 

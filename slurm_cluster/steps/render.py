@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import yaml
+
 from slurm_cluster import files
-from slurm_cluster.config import parameters, template
+from slurm_cluster.config import boot_checks, cluster_config, parameters, template
+from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo
 from slurm_cluster.project import TEMPLATE
 
@@ -21,6 +24,9 @@ def render(p: Project) -> None:
     values = parameters.read_parameters(p.parameter_file)
     rendered = template.render_template(TEMPLATE, values, p.parameter_file)
     parameters.refuse_other_cluster(values, p.cluster, p.parameter_file)
+    faults = boot_checks.list_faults(cluster_config.parse(yaml.safe_load(rendered)))
+    if faults:
+        raise ClusterError(parameters.format_faults(TEMPLATE, faults))
     for warning in template.list_warnings(values):
         echo(f"Warning: {warning}", to=sys.stderr)
     files.write_file(p.config_file, rendered, mode=0o600)

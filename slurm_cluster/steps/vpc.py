@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster import errors, files, output
-from slurm_cluster.aws import key_pair, network
+from slurm_cluster.aws import holders, key_pair, network, stack
 from slurm_cluster.config import parameters, temp_config
 from slurm_cluster.errors import ClusterError, CommandError
 from slurm_cluster.output import echo, echo_lines
@@ -40,6 +40,9 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK):
         wizard_note.claim_proven_vpc(ec2, cloudformation, p.temp_config)
+        network.refuse_incomplete(
+            network.find_network(ec2, cloudformation, p.cluster, p.wizard_subnet), p.region
+        )
         if files.exists(p.temp_config):
             check_configured_network(p)
             return
@@ -142,14 +145,23 @@ def delete_network(p: Project) -> None:
     for name in found.stacks:
         progress = network.delete_wizard_stack(p.cloudformation, name)
         if output.show_progress(progress, p.quiet) != "DELETE_COMPLETE":
-            raise ClusterError(
-                f"The stack {name} was not deleted. See its events in CloudFormation, then run this again."
-            )
+            raise ClusterError(explain_failed_deletion(p, name, found))
     forget_subnets(
         p
     )  # before the VPC is deleted: if this run is stopped in between, the next one still finds the VPC
     network.delete_vpc(p.ec2, found.vpc)
     echo(f"Deleted the network {found.vpc}.")
+
+
+def explain_failed_deletion(p: Project, name: str, found: network.Network) -> str:
+    """Return why a stack of a network was not deleted, what is still in the network, and what to do."""
+    failed = stack.find_stack(p.cloudformation, name)
+    reasons = stack.list_failures(p.cloudformation, failed["StackId"]) if failed else []
+    lines = [f"The stack {name} of the network was not deleted.", *(f"  {reason}" for reason in reasons)]
+    others = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster, found)
+    if others:
+        lines += [f"These are in {found.vpc}:", *holders.format_holders(others)]
+    return "\n".join([*lines, "Remove the cause, then run this again."])
 
 
 def forget_subnets(p: Project) -> None:

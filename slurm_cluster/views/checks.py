@@ -97,13 +97,14 @@ def check_key_pair(ec2: EC2Client, name: str) -> str:
     return f"{name}, ed25519, private key in {path}"
 
 
-def find_images(ec2: EC2Client, ssm: SSMClient) -> str:
+def find_images(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> str:
     """Check that the region has the images of the cluster's nodes and of the UQLE machine."""
     name = f"aws-parallelcluster-{version('aws-parallelcluster')}-ubuntu-2404-lts-hvm-x86_64*"
     images = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": [name]}])["Images"]
     if not images:
         raise ClusterError(f"This region has no image {name}. Choose a region that ParallelCluster supports.")
-    return f"nodes {images[0]['ImageId']}, UQLE machine {uqle_instance.get_ubuntu_image_id(ssm)}"
+    uqle_image = uqle_instance.get_ubuntu_image_id(ec2, ssm, instance_type)
+    return f"nodes {images[0]['ImageId']}, UQLE machine {uqle_image}"
 
 
 def list_instance_types(template: Path) -> list[str]:
@@ -170,8 +171,9 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
         return
     ec2 = project.ec2
     yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
-    yield attempt_check("images", lambda: find_images(ec2, project.ssm))
-    types = sorted({*list_instance_types(template), project.get_uqle_settings().instance_type})
+    uqle_type = project.get_uqle_settings().instance_type
+    yield attempt_check("images", lambda: find_images(ec2, project.ssm, uqle_type))
+    types = sorted({*list_instance_types(template), uqle_type})
     yield attempt_check("instance types", lambda: find_common_zones(ec2, types))
     yield from check_quotas(project.service_quotas)
     yield from check_permissions(project)
