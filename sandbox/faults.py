@@ -22,6 +22,7 @@ from sandbox.api_calls import Environ, Moto, StartResponse, WsgiApp
 
 Fault = WsgiApp
 Source = Literal["tools", "stacks"]
+WEB_PAGE = b"<!DOCTYPE html><html><head><title>Blocked</title></head><body><p>Access denied.</body></html>"
 
 
 class Call(NamedTuple):
@@ -63,6 +64,27 @@ def truncate_response(environ: Environ, start_response: StartResponse) -> Iterab
     return [half]
 
 
+def replace_response(body: bytes = WEB_PAGE, status: int = 200, *, applied: bool = True) -> Fault:
+    """Return the fault that answers with what is not AWS's, as a proxy on the way does.
+
+    Args:
+        body: the answer; by default a web page. Nothing in it, or in its headers, is AWS's.
+        status: its status.
+        applied: whether the call takes effect before.
+
+    """
+
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if applied:
+            apply_call(environ)
+        start_response(
+            f"{status} Replaced", [("Content-Type", "text/html"), ("Content-Length", str(len(body)))]
+        )
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+    return answer
+
+
 def fail_with_500(_: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Answer 500; the call takes no effect."""
     start_response("500 Internal Server Error", [("Content-Length", "0")])
@@ -89,6 +111,7 @@ def fail_with_error(code: str, message: str = "", status: int = 400) -> Fault:
             ("Content-Type", content_type),
             ("Content-Length", str(len(body))),
             ("x-amzn-errortype", code),
+            ("x-amzn-requestid", "injected"),
         ]
         start_response(f"{status} {code}", headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from moto.cloudformation.models import CloudFormationBackend, Event, Stack, cloudformation_backends
+from moto.efs.models import FileSystem, efs_backends
 
 SECONDS_PER_RESOURCE = 0.025  # how long a resource takes to create or delete
 MIN_SLOW_RESOURCES = 20  # a stack with fewer resources is created at once
@@ -21,12 +22,13 @@ class ResourceError(Exception):
         name: moto's name for it, which contains the logical id.
         kind: its type, without `AWS::`.
         reason: why it could not be created.
+        identifier: its physical id, if it has one already.
 
     """
 
-    def __init__(self, name: str, kind: str, reason: str) -> None:
+    def __init__(self, name: str, kind: str, reason: str, identifier: str = "") -> None:
         super().__init__(f"{name}: {reason}")
-        self.name, self.kind, self.reason = name, kind, reason
+        self.name, self.kind, self.reason, self.identifier = name, kind, reason, identifier
 
 
 class SandboxCloudFormationBackend(CloudFormationBackend):
@@ -44,6 +46,7 @@ class SandboxCloudFormationBackend(CloudFormationBackend):
             except ResourceError as error:
                 failure = error
         stack = self.get_stack(name)
+        tag_file_systems(stack)
         for resource in list_resources(stack):
             add_event(stack, resource.logical_resource_id, "", "CREATE_IN_PROGRESS")
             add_event(stack, resource.logical_resource_id, resource.physical_resource_id, "CREATE_COMPLETE")
@@ -63,7 +66,7 @@ class SandboxCloudFormationBackend(CloudFormationBackend):
         """
         logical_ids = stack.resource_map._resource_json_map
         failed_id = next((name for name in logical_ids if f"-{name}-" in failure.name), failure.name)
-        add_event(stack, failed_id, "", "CREATE_FAILED", failure.reason, failure.kind)
+        add_event(stack, failed_id, failure.identifier, "CREATE_FAILED", failure.reason, failure.kind)
         stack._add_stack_event(
             "ROLLBACK_IN_PROGRESS", f"The following resource(s) failed to create: [{failed_id}]."
         )
@@ -72,8 +75,10 @@ class SandboxCloudFormationBackend(CloudFormationBackend):
             self.delete_resources(stack)
         stack._add_stack_event("ROLLBACK_COMPLETE")
         if self.depth:
-            del self.stacks[stack.stack_id]
-            raise failure
+            self.deleted_stacks[stack.stack_id] = self.stacks.pop(stack.stack_id)
+            cause = f"The following resource(s) failed to create: [{failed_id}]."
+            reason = f"Embedded stack {stack.stack_id} was not successfully created: {cause}"
+            raise ResourceError(stack.name, "CloudFormation::Stack", reason, stack.stack_id)
 
     def delete_stack(self, name_or_stack_id: str) -> None:
         """Delete the resources; if one cannot be deleted, the stack remains."""
@@ -173,6 +178,15 @@ def list_resources(stack: Stack) -> list[Any]:
         for name, resource in stack.resource_map._parsed_resources.items()
         if name in definitions and resource is not None
     ]
+
+
+def tag_file_systems(stack: Stack) -> None:
+    """Give a stack's tags to its file systems, as moto does for resources of EC2 alone."""
+    for resource in list_resources(stack):
+        if isinstance(resource, FileSystem):
+            efs = efs_backends[stack.account_id][stack.region_name]
+            tags = {**stack.tags, "aws:cloudformation:stack-name": stack.name}
+            efs.tag_resource(resource.file_system_id, tags)
 
 
 def add_event(

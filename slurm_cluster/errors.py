@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
 
 RETRY = "then run this again"
+CHECK_NETWORK = f"Check the network, and the proxy if there is one, {RETRY}."
 REQUEST_QUOTA = f"Request an increase in the console under Service Quotas, or free some of it, {RETRY}"
 # What AWS's error codes and messages mean for the user; the first pattern that matches counts.
 HINTS = {
@@ -54,11 +56,15 @@ HINTS = {
     r"AccessDenied\w*|UnauthorizedOperation|not authorized to perform": (
         f"Ask the account's administrator for this permission, {RETRY}."
     ),
+    r"DependencyViolation|has a dependent object|has dependencies": (
+        f"Something that is not part of it still uses it. Remove that, {RETRY}."
+    ),
     r"InternalError|InternalFailure|ServiceUnavailable\w*|^Unavailable|^50\d:|Status Code: 50\d": (
         f"The service is not available. Wait, see https://health.aws.amazon.com, {RETRY}."
     ),
 }
 DENIED_ACTION = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")
+UNREADABLE = "UnreadableAnswer"  # the code that we give an answer that is not AWS's
 DENIED_CODES = {"403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
 
@@ -98,7 +104,13 @@ def find_denied_action(words: str) -> str:
     return action[1] if action else ""
 
 
-def format_error(error: BotoCoreError | ClientError) -> str:
+def is_from_boto3(error: BaseException) -> bool:
+    """Return whether an exception of any class came out of boto3 or botocore."""
+    names = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(name.partition(".")[0] in ("boto3", "botocore") for name in names)
+
+
+def format_error(error: Exception) -> str:
     """Return boto3's error as one sentence with the next step.
 
     Args:
@@ -108,6 +120,8 @@ def format_error(error: BotoCoreError | ClientError) -> str:
 
     if isinstance(error, exceptions.ClientError):
         return format_refusal(error)
+    if isinstance(error, exceptions.WaiterError) and "Error" in error.last_response:
+        return format_refusal(exceptions.ClientError(error.last_response, error.kwargs["name"]))
     if isinstance(error, exceptions.NoCredentialsError):
         return (
             "There are no AWS credentials. Run `aws configure`, or try everything in `invoke sandbox` first."
@@ -116,6 +130,8 @@ def format_error(error: BotoCoreError | ClientError) -> str:
         return f"The AWS SSO session has expired. Run `aws sso login` for your profile, {RETRY}."
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
         return f"AWS cannot be reached: {error}. Check the network and the region, {RETRY}."
+    if not isinstance(error, exceptions.BotoCoreError):  # its message may contain the answer
+        return f"An answer cannot be read ({type(error).__name__}). {CHECK_NETWORK}"
     return f"boto3 cannot use AWS as it is configured here: {error}"
 
 
@@ -124,6 +140,8 @@ def format_refusal(error: ClientError) -> str:
     answer = error.response.get("Error", {})
     code = answer.get("Code", "")
     words = answer.get("Message", "").partition(" Encoded authorization failure message")[0].rstrip(".")
+    if code == UNREADABLE:
+        return f"The answer to {error.operation_name} is not AWS's: {words}. {CHECK_NETWORK}"
     if code in DENIED_CODES:
         action = find_denied_action(words) or error.operation_name
         return f"AWS denies {action} to these credentials ({words}). {find_hint('AccessDenied')}"

@@ -13,7 +13,7 @@ def efs(project):
 
 def test_network_is_found_by_tag(ec2, cloudformation, network):
     found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
-    assert found == (network["vpc"], ["parallelclusternetworking-pubpriv-20261124000000"])
+    assert found == (network["vpc"], {"parallelclusternetworking-pubpriv-20261124000000": "CREATE_COMPLETE"})
 
 
 def test_stack_of_another_network_is_ignored(ec2, cloudformation, network):
@@ -23,9 +23,9 @@ def test_stack_of_another_network_is_ignored(ec2, cloudformation, network):
         TemplateBody="Parameters: {VpcId: {Type: String}}\nResources: {H: {Type: AWS::CloudFormation::WaitConditionHandle}}",
         Parameters=[{"ParameterKey": "VpcId", "ParameterValue": other}],
     )
-    assert networks.list_wizard_stacks(cloudformation, network["vpc"]) == [
-        "parallelclusternetworking-pubpriv-20261124000000"
-    ]
+    assert networks.find_wizard_stacks(cloudformation, network["vpc"]) == {
+        "parallelclusternetworking-pubpriv-20261124000000": "CREATE_COMPLETE"
+    }
 
 
 def test_untagged_network_is_found_by_its_stack(ec2, cloudformation, network):
@@ -48,7 +48,7 @@ def test_network_without_wizard_stack_is_not_found(ec2, cloudformation):
 
 def test_unused_network_may_be_deleted(ec2, cloudformation, efs, network):
     found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
-    assert networks.list_foreign_resources(ec2, cloudformation, found) == []
+    assert networks.find_holders(ec2, cloudformation, efs, "pcluster-ubuntu", found) == []
     networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
 
@@ -59,7 +59,12 @@ def test_foreign_resources_are_named(ec2, cloudformation, efs, network):
     interface = ec2.create_network_interface(SubnetId=network["private"])["NetworkInterface"][
         "NetworkInterfaceId"
     ]
-    assert networks.list_foreign_resources(ec2, cloudformation, found) == sorted([group, subnet, interface])
+    holders = networks.find_holders(ec2, cloudformation, efs, "pcluster-ubuntu", found)
+    assert [holder.commands for holder in holders] == [
+        [f"aws ec2 delete-network-interface --region eu-west-2 --network-interface-id {interface}"],
+        [f"aws ec2 delete-security-group --region eu-west-2 --group-id {group}"],
+        [f"aws ec2 delete-subnet --region eu-west-2 --subnet-id {subnet}"],
+    ]
     with pytest.raises(ClusterError, match=group):
         networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
@@ -67,7 +72,7 @@ def test_foreign_resources_are_named(ec2, cloudformation, efs, network):
 def test_network_with_a_cluster_is_not_deleted(ec2, cloudformation, efs, network):
     found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
     make_cluster("second", network, cloudformation)
-    with pytest.raises(ClusterError, match="the wizard did not create it"):
+    with pytest.raises(ClusterError, match="INVOKE_CLUSTER_NAME=second invoke delete-cluster"):
         networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
     make_cluster("pcluster-ubuntu", network, cloudformation)
     with pytest.raises(ClusterError, match="invoke delete-cluster"):

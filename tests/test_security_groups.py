@@ -1,7 +1,6 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.api_calls import client
 from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import security_groups
 from slurm_cluster.errors import ClusterError
@@ -46,20 +45,3 @@ def test_custom_security_groups_are_reported(cloudformation, account):
     cloudformation.create_stack(StackName="pcluster-ubuntu", TemplateBody=template)
     with pytest.raises(ClusterError, match="has no HeadNodeSecurityGroup"):
         security_groups.get_head_node_group_id(cloudformation, "pcluster-ubuntu")
-
-
-def test_only_foreign_machines_block_the_deletion(ec2, cloudformation, cluster, network):
-    security_groups.refuse_foreign_members(cloudformation, ec2, "pcluster-ubuntu")
-    image = client("ssm", "eu-west-2")
-    name = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
-    interface = {"DeviceIndex": 0, "SubnetId": network["public"], "Groups": [cluster["group"]]}
-    made = ec2.run_instances(
-        ImageId=image.get_parameter(Name=name)["Parameter"]["Value"],
-        MinCount=1,
-        MaxCount=1,
-        NetworkInterfaces=[interface],
-    )["Instances"][0]["InstanceId"]
-    with pytest.raises(ClusterError, match=made):
-        security_groups.refuse_foreign_members(cloudformation, ec2, "pcluster-ubuntu")
-    ec2.terminate_instances(InstanceIds=[made])
-    security_groups.refuse_foreign_members(cloudformation, ec2, "pcluster-ubuntu")

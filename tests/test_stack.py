@@ -2,10 +2,11 @@ import time
 
 import pytest
 
-from sandbox import resource_types, stacks
+from sandbox import faults, resource_types, stacks
 from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import node_log, stack
 from slurm_cluster.errors import ClusterError
+from tests.support import REGION
 
 
 def test_missing_cluster_is_reported_with_existing_ones(cloudformation, network):
@@ -158,3 +159,23 @@ def test_failed_creation_leaves_only_the_stack(cloudformation, ec2, network, mon
     assert [group["GroupName"] for group in groups] == ["default"]
     states = [i["State"]["Name"] for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
     assert set(states) == {"terminated"}
+
+
+NESTED = "Resources: {Address: {Type: AWS::EC2::EIP}}"
+OUTER = """
+Resources:
+  Before: {Type: AWS::CloudFormation::WaitConditionHandle}
+  QueueGroup: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: "https://mine.s3.amazonaws.com/nested"}}
+"""
+
+
+def test_nested_stack_shows_its_own_reason(cloudformation, project):
+    project.s3.create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": REGION})
+    project.s3.put_object(Bucket="mine", Key="nested", Body=NESTED.encode())
+    denied = faults.fail_with_error("AccessDenied", "denied by a service control policy")
+    with faults.inject(denied, only="AllocateAddress", source="stacks"):
+        made = cloudformation.create_stack(StackName="pcluster-ubuntu", TemplateBody=OUTER)["StackId"]
+    cause, *_, hint = stack.list_failures(cloudformation, made)
+    assert cause.startswith("QueueGroup: Address: ")
+    assert "service control policy" in cause
+    assert "Ask the account's administrator" in hint

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore import loaders
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from slurm_cluster.aws import answers
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 CONFIG = Config(retries={"mode": "standard"}, user_agent_appid="slurm-cluster")  # type: ignore[call-arg]
 # Its value is the cluster's name. It is not one of pcluster's tags: pcluster deletes what has those.
 TAG = "slurm-cluster"
+PCLUSTER_TAG = "parallelcluster:cluster-name"  # on all that pcluster creates; its value is the cluster's name
 
 for name in ("boto3", "botocore", "urllib3"):  # their debug messages contain the bodies of calls
     logging.getLogger(name).setLevel(logging.INFO)
@@ -31,7 +35,9 @@ for name in ("boto3", "botocore", "urllib3"):  # their debug messages contain th
 @functools.cache
 def get_session() -> boto3.Session:
     """Return the session of this process. Another one would read AWS's service descriptions again."""
-    return boto3.Session()
+    session = boto3.Session()
+    answers.register(session.events)
+    return session
 
 
 def make_client(service: str, region: str) -> Any:
@@ -42,6 +48,13 @@ def make_client(service: str, region: str) -> Any:
         region: always passed: boto3 does not read AWS_REGION, and the profile may have another region.
     """
     return get_session().client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
+
+
+def list_region_names() -> set[str]:
+    """Return the names of all regions that boto3 knows, in all partitions."""
+    session = get_session()
+    partitions = session.get_available_partitions()
+    return {name for partition in partitions for name in session.get_available_regions("ec2", partition)}
 
 
 def list_all(client: Any, operation: str, **arguments: Any) -> list[Any]:
@@ -72,9 +85,23 @@ def get_partition(region: str) -> str:
     return get_session().get_partition_for_region(region)
 
 
+def get_dns_suffix(region: str) -> str:
+    """Return the end of the host names of AWS in a region's partition."""
+    partitions = loaders.create_loader().load_data("partitions")["partitions"]
+    suffixes: dict[str, str] = {
+        partition["id"]: partition["outputs"]["dnsSuffix"] for partition in partitions
+    }
+    return suffixes[get_partition(region)]
+
+
 def tag_filter(cluster: str) -> FilterTypeDef:
     """Return the filter for resources with the cluster's tag."""
     return {"Name": f"tag:{TAG}", "Values": [cluster]}
+
+
+def pcluster_filter(cluster: str) -> FilterTypeDef:
+    """Return the filter for resources of EC2 that pcluster created for a cluster."""
+    return {"Name": f"tag:{PCLUSTER_TAG}", "Values": [cluster]}
 
 
 def tag_specification(resource_type: ResourceTypeType, cluster: str, name: str) -> TagSpecificationTypeDef:
@@ -83,6 +110,11 @@ def tag_specification(resource_type: ResourceTypeType, cluster: str, name: str) 
         "ResourceType": resource_type,
         "Tags": [{"Key": "Name", "Value": name}, {"Key": TAG, "Value": cluster}],
     }
+
+
+def get_tag(resource: Mapping[str, Any], key: str = "Name") -> str:
+    """Return a tag of a resource, or an empty string."""
+    return next((tag["Value"] for tag in resource.get("Tags", []) if tag["Key"] == key), "")
 
 
 def error_code(error: ClientError) -> str:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 DELETED_TAG = f"{clients.TAG}:key-is-over"  # on a secret that `down --all` deleted, until it gets a new key
 IAM_PATH = "/parallelcluster/"  # of AWS's documented policies for users of ParallelCluster
 KEY_BYTES = 32  # what Slurm asks for: https://slurm.schedmd.com/jwt.html
-MAX_ATTEMPTS = 3  # to get a complete answer
 RECOVERY_DAYS = 7  # the shortest time in which a deleted secret can be restored
 
 
@@ -43,21 +42,13 @@ def is_cluster_secret(arn: str, name: str) -> bool:
 
 
 def describe_secret(manager: SecretsManagerClient, name: str) -> DescribeSecretResponseTypeDef | None:
-    """Return a secret as Secrets Manager describes it; None only if it says that there is no such secret.
-
-    Raises:
-        ClusterError: the answer is incomplete. botocore returns what is left of an answer that was cut off.
-    """
-    for _ in range(MAX_ATTEMPTS):
-        try:
-            secret = manager.describe_secret(SecretId=name)
-        except ClientError as error:
-            if error_code(error) == "ResourceNotFoundException":
-                return None
-            raise
-        if secret.get("ARN"):
-            return secret
-    raise ClusterError(f"AWS's answer about the secret {name} was incomplete. Run this again.")
+    """Return a secret as Secrets Manager describes it; None only if it says that there is no such secret."""
+    try:
+        return manager.describe_secret(SecretId=name)
+    except ClientError as error:
+        if error_code(error) == "ResourceNotFoundException":
+            return None
+        raise
 
 
 def find_secret_arn(manager: SecretsManagerClient, name: str) -> str | None:
@@ -167,20 +158,19 @@ def read_key(manager: SecretsManagerClient, name: str) -> str:
         name: the secret's name or ARN.
 
     Raises:
-        ClusterError: there is no such secret, or the answer was incomplete.
+        ClusterError: there is no such secret, or it is not text.
     """
     try:
         key = manager.get_secret_value(SecretId=name).get("SecretString")
     except ClientError as error:
         if error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
             raise ClusterError(
-                "The secret with the JWT key does not exist. `invoke create-jwt-key` creates it."
+                f"The secret {name} with the JWT key does not exist in {manager.meta.region_name}. "
+                "`invoke create-jwt-key` creates it."
             ) from error
         raise
     if not key:
-        raise ClusterError(
-            f"AWS's answer about {name} was incomplete, or the secret is not text. Run this again."
-        )
+        raise ClusterError(f"The secret {name} is not text, so it cannot be the JWT key.")
     return key
 
 

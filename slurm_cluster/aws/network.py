@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import clients, shared_storage, stack
+from slurm_cluster.aws import clients, holders, stack
 from slurm_cluster.errors import ClusterError, NetworkInUseError
 from slurm_cluster.output import Progress
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import FilterTypeDef, VpcTypeDef
     from types_boto3_efs import EFSClient
+
+    from slurm_cluster.aws.holders import Holder
 
 # The wizard's names: a prefix, then the second in which it was started, in UTC.
 VPC_PREFIX = "ParallelClusterVPC-"
@@ -27,11 +29,11 @@ class Network(NamedTuple):
 
     Args:
         vpc: the VPC's id.
-        stacks: the names of the wizard's stacks in it.
+        stacks: the statuses of the wizard's stacks in it, by name.
     """
 
     vpc: str
-    stacks: list[str]
+    stacks: dict[str, str]
 
 
 class UnclaimedVpc(NamedTuple):
@@ -55,16 +57,6 @@ def filter_vpc(*vpcs: str) -> list[FilterTypeDef]:
     return [{"Name": "vpc-id", "Values": list(vpcs)}]
 
 
-def get_vpc_name(vpc: VpcTypeDef) -> str:
-    """Return a VPC's Name tag, or an empty string."""
-    return get_tag(vpc, "Name")
-
-
-def get_tag(vpc: VpcTypeDef, key: str) -> str:
-    """Return a tag of a VPC, or an empty string."""
-    return next((tag["Value"] for tag in vpc.get("Tags", []) if tag["Key"] == key), "")
-
-
 def list_vpcs(ec2: EC2Client) -> list[VpcTypeDef]:
     """Return all VPCs of the region."""
     return clients.list_all(ec2, "describe_vpcs")
@@ -72,13 +64,7 @@ def list_vpcs(ec2: EC2Client) -> list[VpcTypeDef]:
 
 def list_cluster_vpcs(ec2: EC2Client, cluster: str) -> list[str]:
     """Return the ids of the VPCs with the cluster's tag."""
-    return [vpc["VpcId"] for vpc in list_vpcs(ec2) if get_tag(vpc, clients.TAG) == cluster]
-
-
-def list_subnets(ec2: EC2Client, vpc: str) -> list[str]:
-    """Return the ids of a VPC's subnets."""
-    subnets = clients.list_all(ec2, "describe_subnets", Filters=filter_vpc(vpc))
-    return [subnet["SubnetId"] for subnet in subnets]
+    return [vpc["VpcId"] for vpc in list_vpcs(ec2) if clients.get_tag(vpc, clients.TAG) == cluster]
 
 
 def find_vpc_of_subnet(ec2: EC2Client, subnet: str) -> VpcTypeDef | None:
@@ -113,10 +99,10 @@ def find_unclaimed_vpcs(
             listed then, also without a name: the wizard names its VPC in a second call.
     """
     names = {
-        vpc["VpcId"]: get_vpc_name(vpc)
+        vpc["VpcId"]: clients.get_tag(vpc)
         for vpc in list_vpcs(ec2)
         if vpc["VpcId"] not in (own_vpc, *(before or ()))
-        and not get_tag(vpc, clients.TAG)
+        and not clients.get_tag(vpc, clients.TAG)
         and not vpc.get("IsDefault")
     }
     found = [
@@ -132,7 +118,7 @@ def find_unclaimed_vpcs(
     )
     vpcs_with_nodes = {node["VpcId"] for node in nodes}
     return [
-        UnclaimedVpc(vpc, names[vpc], list_wizard_stacks(cloudformation, vpc), list_nat_gateways(ec2, vpc))
+        UnclaimedVpc(vpc, names[vpc], [*find_wizard_stacks(cloudformation, vpc)], list_nat_gateways(ec2, vpc))
         for vpc in found
         if vpc not in vpcs_with_nodes
     ]
@@ -155,7 +141,8 @@ def describe_unclaimed_vpcs(vpcs: list[UnclaimedVpc], cluster: str, region: str)
         tag = f"--tags Key={clients.TAG},Value={cluster}"
         lines += [
             f"  {vpc.id} {vpc.name or 'without a name'}, {format_age(vpc.name)}{billed}",
-            f"    To claim it for {cluster} (then `invoke delete-network` deletes it):",
+            f"    To claim it for {cluster} (then `invoke delete-network` deletes it).",
+            "    An administrator may have to run this:",
             f"      aws ec2 create-tags --region {region} --resources {vpc.id} {tag}",
             "    To delete it:",
             f"      {format_deletion_command(vpc, region)}",
@@ -226,14 +213,25 @@ def find_network(
     vpcs = list_cluster_vpcs(ec2, cluster)
     if not vpcs and subnet:
         vpc = find_vpc_of_subnet(ec2, subnet)
-        is_unclaimed = vpc is not None and not get_tag(vpc, clients.TAG)
+        is_unclaimed = vpc is not None and not clients.get_tag(vpc, clients.TAG)
         if vpc and is_unclaimed and subnet in list_wizard_subnets(cloudformation, vpc["VpcId"]):
             vpcs = [vpc["VpcId"]]
     if len(vpcs) > 1:
         raise ClusterError(
             f"{', '.join(vpcs)} all have the tag {clients.TAG}={cluster}. Remove it from the wrong ones."
         )
-    return Network(vpcs[0], list_wizard_stacks(cloudformation, vpcs[0])) if vpcs else None
+    return Network(vpcs[0], find_wizard_stacks(cloudformation, vpcs[0])) if vpcs else None
+
+
+def refuse_incomplete(network: Network | None, region: str) -> None:
+    """Refuse to use a network whose stack is not complete.
+
+    Raises:
+        ClusterError: it is not; the message says what to do.
+    """
+    for name, status in network.stacks.items() if network else ():
+        if stack.get_phase(status) not in ("complete", "half-updated"):
+            raise ClusterError(stack.explain_status("network", name, status, region))
 
 
 def explain_no_network(ec2: EC2Client, cluster: str, subnet: str | None) -> str:
@@ -244,53 +242,26 @@ def explain_no_network(ec2: EC2Client, cluster: str, subnet: str | None) -> str:
     return f"Kept the network {vpc['VpcId']}: it does not have the tag {clients.TAG}={cluster}."
 
 
-def list_wizard_stacks(cloudformation: CloudFormationClient, vpc: str) -> list[str]:
-    """Return the names of the stacks with which the wizard filled a VPC."""
+def find_wizard_stacks(cloudformation: CloudFormationClient, vpc: str) -> dict[str, str]:
+    """Return the statuses of the stacks with which the wizard filled a VPC, by name."""
     parameter = {"ParameterKey": "VpcId", "ParameterValue": vpc}
-    return [
-        found["StackName"]
+    return {
+        found["StackName"]: found["StackStatus"]
         for found in clients.list_all(cloudformation, "describe_stacks")
         if found["StackName"].startswith(STACK_PREFIX) and parameter in found.get("Parameters", [])
-    ]
+    }
 
 
 def list_wizard_subnets(cloudformation: CloudFormationClient, vpc: str) -> list[str]:
     """Return the ids of the subnets that the wizard created in a VPC."""
-    stacks = list_wizard_stacks(cloudformation, vpc)
     return [
         subnet
-        for name in stacks
+        for name in find_wizard_stacks(cloudformation, vpc)
         for subnet in stack.list_resource_ids(cloudformation, name, "AWS::EC2::Subnet")
     ]
 
 
 # --- Deleting it --------------------------------------------------------------------------------------------
-
-
-def list_foreign_resources(
-    ec2: EC2Client, cloudformation: CloudFormationClient, network: Network
-) -> list[str]:
-    """Return the ids of subnets, instances, interfaces and groups in a network that are not the wizard's."""
-    in_vpc = filter_vpc(network.vpc)
-    own_subnets = list_wizard_subnets(cloudformation, network.vpc)
-    own_interfaces = {
-        address.get("NetworkInterfaceId")
-        for gateway in clients.list_all(ec2, "describe_nat_gateways", Filters=in_vpc)
-        for address in gateway["NatGatewayAddresses"]
-    }
-    groups = clients.list_all(ec2, "describe_security_groups", Filters=in_vpc)
-    interfaces = clients.list_all(ec2, "describe_network_interfaces", Filters=in_vpc)
-    return sorted(
-        {
-            *(subnet for subnet in list_subnets(ec2, network.vpc) if subnet not in own_subnets),
-            *(group["GroupId"] for group in groups if group["GroupName"] != "default"),
-            *(
-                interface.get("Attachment", {}).get("InstanceId") or interface["NetworkInterfaceId"]
-                for interface in interfaces
-                if interface["NetworkInterfaceId"] not in own_interfaces
-            ),
-        }
-    )
 
 
 def refuse_network_in_use(
@@ -299,19 +270,33 @@ def refuse_network_in_use(
     """Refuse to delete a network while something is in it.
 
     Raises:
-        ClusterError: the cluster is in it.
+        ClusterError: the cluster is in it, or a stack of the network cannot be deleted now.
         NetworkInUseError: something that the wizard did not create is in it; it names what.
     """
     if stack.find_stack(cloudformation, cluster):
         raise ClusterError(
             f"The cluster {cluster} is in the network {network.vpc}. Run `invoke delete-cluster` first."
         )
-    others = list_foreign_resources(ec2, cloudformation, network)
-    if others:
-        shared_storage.refuse_retained(cloudformation, efs, network.vpc, list_subnets(ec2, network.vpc))
-        raise NetworkInUseError(
-            f"{', '.join(others)} is in {network.vpc}, and the wizard did not create it. Delete it first."
-        )
+    for name, status in network.stacks.items():
+        if stack.get_phase(status) in ("updating", "importing"):
+            raise ClusterError(stack.explain_status("network", name, status, ec2.meta.region_name))
+    found = find_holders(ec2, cloudformation, efs, cluster, network)
+    if found:
+        first = f"The network {network.vpc} was kept. The wizard did not create these, and they are in it:"
+        lines = [
+            first,
+            *holders.format_holders(found),
+            "To delete the network, remove them, then run this again.",
+        ]
+        raise NetworkInUseError("\n".join(lines))
+
+
+def find_holders(
+    ec2: EC2Client, cloudformation: CloudFormationClient, efs: EFSClient, cluster: str, network: Network
+) -> list[Holder]:
+    """Return what is in a network and was not created by the wizard."""
+    own_subnets = list_wizard_subnets(cloudformation, network.vpc)
+    return holders.find_network_holders(ec2, cloudformation, efs, network.vpc, own_subnets, cluster)
 
 
 def find_missing_subnets(ec2: EC2Client, subnets: Collection[str]) -> set[str]:

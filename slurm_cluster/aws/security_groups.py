@@ -78,37 +78,6 @@ def remove_self_rule(ec2: EC2Client, group: str) -> bool:
     return True
 
 
-def refuse_foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client, cluster: str) -> None:
-    """Refuse to delete a cluster while other machines are in its groups: the deletion would fail half-way.
-
-    Raises:
-        ClusterError: there are such machines; it names them.
-    """
-    others = list_foreign_members(cloudformation, ec2, cluster)
-    if others:
-        raise ClusterError(
-            f"{', '.join(others)} is in a security group of {cluster}, so AWS cannot delete the group. "
-            "Run `invoke disconnect-uqle` for the UQLE machine, and terminate others yourself."
-        )
-
-
-def list_foreign_members(cloudformation: CloudFormationClient, ec2: EC2Client, cluster: str) -> list[str]:
-    """Return the ids of the instances in the cluster's groups that are not nodes of the cluster.
-
-    Args:
-        cloudformation: a client of CloudFormation.
-        ec2: a client of EC2.
-        cluster: the name of a cluster whose stack exists.
-    """
-    groups = stack.list_resource_ids(cloudformation, cluster, "AWS::EC2::SecurityGroup")
-    if not groups:
-        return []
-    in_groups = [{"Name": "group-id", "Values": groups}]
-    interfaces = clients.list_all(ec2, "describe_network_interfaces", Filters=in_groups)
-    members = {interface.get("Attachment", {}).get("InstanceId") for interface in interfaces} - {None}
-    return sorted(members - {node["InstanceId"] for node in list_cluster_instances(ec2, cluster)})
-
-
 def list_cluster_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
     """Return the cluster's nodes, by the tag that pcluster gives them and deletes them by."""
-    return clients.list_instances(ec2, {"Name": "tag:parallelcluster:cluster-name", "Values": [cluster]})
+    return clients.list_instances(ec2, clients.pcluster_filter(cluster))

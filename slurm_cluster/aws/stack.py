@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,16 +19,57 @@ from slurm_cluster.waiting import poll
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
-    from types_boto3_cloudformation.type_defs import StackEventTypeDef, StackTypeDef
+    from types_boto3_cloudformation.type_defs import (
+        StackEventTypeDef,
+        StackResourceSummaryTypeDef,
+        StackTypeDef,
+    )
     from types_boto3_logs import CloudWatchLogsClient
 
-STABLE_STATUSES = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
-FAILED_STATUSES = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
-UPDATING_STATUSES = (
-    "UPDATE_IN_PROGRESS",
-    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
-    "UPDATE_ROLLBACK_IN_PROGRESS",
-)
+# What a status of CloudFormation means for a cluster or a network, and in which phase it is.
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
+STATUSES = {
+    "CREATE_IN_PROGRESS": ("creating", "it is being created"),
+    "CREATE_FAILED": ("failed", "its creation failed"),
+    "CREATE_COMPLETE": ("complete", "it is complete"),
+    "ROLLBACK_IN_PROGRESS": ("creating", "its creation failed, and AWS is deleting its resources"),
+    "ROLLBACK_FAILED": ("failed", "its creation failed, and AWS could not delete all of its resources"),
+    "ROLLBACK_COMPLETE": ("failed", "its creation failed, and AWS deleted its resources"),
+    "UPDATE_IN_PROGRESS": ("updating", "it is being updated"),
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": ("updating", "it is updated, and AWS is deleting old resources"),
+    "UPDATE_COMPLETE": ("complete", "it is updated"),
+    "UPDATE_FAILED": ("half-updated", "its last update failed half-way and was not undone"),
+    "UPDATE_ROLLBACK_IN_PROGRESS": ("updating", "its last update failed, and AWS is undoing it"),
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS": (
+        "updating",
+        "its last update was undone, and AWS is deleting what that created",
+    ),
+    "UPDATE_ROLLBACK_COMPLETE": ("complete", "its last update failed and was undone"),
+    "UPDATE_ROLLBACK_FAILED": ("half-updated", "its last update failed, and AWS could not undo it"),
+    "DELETE_IN_PROGRESS": ("deleting", "it is being deleted"),
+    "DELETE_FAILED": ("failed", "its deletion failed, and some of its resources are left"),
+    "REVIEW_IN_PROGRESS": ("planned", "a change set that would create it was never executed"),
+    "IMPORT_IN_PROGRESS": ("importing", "resources are being imported into it"),
+    "IMPORT_COMPLETE": ("complete", "resources were imported into it"),
+    "IMPORT_ROLLBACK_IN_PROGRESS": ("importing", "an import into it failed, and AWS is undoing it"),
+    "IMPORT_ROLLBACK_COMPLETE": ("complete", "an import into it failed and was undone"),
+    "IMPORT_ROLLBACK_FAILED": ("failed", "an import into it failed, and AWS could not undo it"),
+}
+# The task that a phase of a cluster or of a network calls for. It never refuses in this phase.
+CLUSTER_TASKS = {
+    "creating": "invoke create-cluster",
+    "updating": "invoke update-cluster",
+    "deleting": "invoke delete-cluster",
+    "failed": "invoke delete-cluster",
+}
+NETWORK_TASKS = dict.fromkeys(["creating", "deleting", "failed", "planned"], "invoke delete-network")
+REPAIRS = {  # subcommands of `aws cloudformation`
+    "UPDATE_FAILED": "rollback-stack",
+    "UPDATE_ROLLBACK_FAILED": "continue-update-rollback",
+    "REVIEW_IN_PROGRESS": "delete-stack",
+}
+CANCELLED = re.compile(r"Resource \w+ cancelled")  # because of another one that failed
+STACK_TYPE = "AWS::CloudFormation::Stack"
 DELETED = "DELETE_COMPLETE"  # a stack still lists resources that it no longer has
 POLL_SECONDS = [1, 1, 2, 3, 5]  # between two polls; the last one is repeated
 START_TIMEOUT = 60  # seconds after which an accepted operation has started, whatever the stack's events say
@@ -36,11 +78,62 @@ START_TIMEOUT = 60  # seconds after which an accepted operation has started, wha
 def find_stack(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
     """Find a stack by its name or id; a deleted stack is found only by its id."""
     try:
-        return cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
         if error_code(error) == "ValidationError":
             return None
         raise
+    return None if stack["StackStatus"] == DELETED else stack
+
+
+def get_phase(status: str) -> str:
+    """Return the phase of a stack with a status; empty if there is no stack."""
+    return STATUSES[status][0] if status else ""
+
+
+def get_repair_command(name: str, status: str, region: str) -> str:
+    """Return the command of AWS that ends a status which no task can end; empty if a task can, or time."""
+    action = REPAIRS.get(status, "")
+    return f"aws cloudformation {action} --region {region} --stack-name {name}" if action else ""
+
+
+def find_next_command(tasks: Mapping[str, str], name: str, status: str, region: str) -> str:
+    """Return the command that a stack's status calls for; empty if there is nothing to do but wait.
+
+    Args:
+        tasks: CLUSTER_TASKS or NETWORK_TASKS.
+        name: the stack's name.
+        status: its status.
+        region: its region.
+    """
+    return tasks.get(get_phase(status)) or get_repair_command(name, status, region)
+
+
+def explain_status(kind: str, name: str, status: str, region: str) -> str:
+    """Return what a stack's status means, and what to do about it.
+
+    Args:
+        kind: `cluster` or `network`.
+        name: the stack's name.
+        status: its status.
+        region: its region.
+    """
+    phase, meaning = STATUSES[status]
+    task = (CLUSTER_TASKS if kind == "cluster" else NETWORK_TASKS).get(phase, "")
+    repair, delete = get_repair_command(name, status, region), f"`invoke delete-{kind}`"
+    if phase == "complete":
+        advice = ""
+    elif phase == "half-updated":
+        advice = f"Undo the update with `{repair}`, or delete the {kind} with {delete}."
+    elif not task:
+        advice = f"Delete it with `{repair}`." if repair else "Wait until that has ended."
+    elif phase == "creating" and kind == "network":
+        advice = f"Wait for `invoke configure`. If that was stopped, {delete} deletes it."
+    elif phase in ("failed", "planned"):
+        advice = f"{delete} deletes what is left of it."
+    else:
+        advice = f"`{task}` watches it."
+    return f"The {kind} {name} is {status}: {meaning}. {advice}".strip()
 
 
 def require_cluster(cloudformation: CloudFormationClient, cluster: str) -> StackTypeDef:
@@ -56,24 +149,25 @@ def require_cluster(cloudformation: CloudFormationClient, cluster: str) -> Stack
             f"There is no cluster {cluster} in {cloudformation.meta.region_name} (clusters there: {others}). "
             "`invoke create-cluster` creates it."
         )
-    if stack["StackStatus"] not in STABLE_STATUSES:
-        raise ClusterError(f"The cluster {cluster} is {stack['StackStatus']}. See `invoke status`.")
+    if get_phase(stack["StackStatus"]) != "complete":
+        raise ClusterError(
+            explain_status("cluster", cluster, stack["StackStatus"], cloudformation.meta.region_name)
+        )
     return stack
 
 
-def find_stack_to_resume(cloudformation: CloudFormationClient, cluster: str) -> StackTypeDef | None:
-    """Return the stack of a cluster that is complete or being created; None if there is none.
+def find_stack_in_phase(
+    cloudformation: CloudFormationClient, cluster: str, *phases: str
+) -> StackTypeDef | None:
+    """Return the stack of a cluster that is in one of these phases; None if there is none.
 
     Raises:
-        ClusterError: its creation failed, or another operation is in progress.
+        ClusterError: it is in another phase. The message says what to do.
     """
     stack = find_stack(cloudformation, cluster)
-    status = stack["StackStatus"] if stack else ""
-    if status in FAILED_STATUSES:
-        raise ClusterError(f"The cluster {cluster} is {status}. Run `invoke delete-cluster` first.")
-    if status not in ("", "CREATE_IN_PROGRESS", *STABLE_STATUSES):
+    if stack and get_phase(stack["StackStatus"]) not in phases:
         raise ClusterError(
-            f"The cluster {cluster} is {status}. Wait until that has ended, then run this again."
+            explain_status("cluster", cluster, stack["StackStatus"], cloudformation.meta.region_name)
         )
     return stack
 
@@ -107,13 +201,16 @@ def get_output(stack: StackTypeDef, key: str) -> str:
     Raises:
         ClusterError: the stack has no such output.
     """
-    for output in stack.get("Outputs", []):
-        if output["OutputKey"] == key:
-            return output["OutputValue"]
-    raise ClusterError(
-        f"The stack {stack['StackName']} has no output {key}: "
-        "its configuration differs from config.template.yml."
-    )
+    value = find_output(stack, key)
+    if not value:
+        raise ClusterError(f"The stack {stack['StackName']} has no output {key}. See `invoke status`.")
+    return value
+
+
+def find_output(stack: StackTypeDef, key: str) -> str:
+    """Return an output of a stack; empty if the stack has no such output."""
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    return outputs.get(key, "")
 
 
 def find_resource_id(cloudformation: CloudFormationClient, stack: str, logical_id: str) -> str | None:
@@ -130,13 +227,25 @@ def find_resource_id(cloudformation: CloudFormationClient, stack: str, logical_i
 
 def list_resource_ids(cloudformation: CloudFormationClient, stack: str, resource_type: str) -> list[str]:
     """Return the physical ids of a stack's resources of a type, such as AWS::EC2::SecurityGroup."""
-    resources = clients.list_all(cloudformation, "list_stack_resources", StackName=stack)
+    resources = list_resources(cloudformation, stack)
     return [
-        resource["PhysicalResourceId"]
-        for resource in resources
-        if resource["ResourceType"] == resource_type
-        and resource["ResourceStatus"] != DELETED
-        and resource.get("PhysicalResourceId")
+        resource["PhysicalResourceId"] for resource in resources if resource["ResourceType"] == resource_type
+    ]
+
+
+def list_resources(cloudformation: CloudFormationClient, stack: str) -> list[StackResourceSummaryTypeDef]:
+    """Return the existing resources of a stack and of its nested stacks."""
+    resources = [
+        resource
+        for resource in clients.list_all(cloudformation, "list_stack_resources", StackName=stack)
+        if resource["ResourceStatus"] != DELETED and resource.get("PhysicalResourceId")
+    ]
+    nested = [
+        resource["PhysicalResourceId"] for resource in resources if resource["ResourceType"] == STACK_TYPE
+    ]
+    return [
+        *resources,
+        *(resource for stack_id in nested for resource in list_resources(cloudformation, stack_id)),
     ]
 
 
@@ -217,15 +326,40 @@ def summarize_events(status: str, events: list[StackEventTypeDef], total: int) -
 
 def list_failures(cloudformation: CloudFormationClient, stack_id: str) -> list[str]:
     """Return which resources failed in the last operation and why, the cause first; then a hint, if known."""
-    events = reversed(list_last_events(cloudformation, stack_id))
-    failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
-    reasons = [
-        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
-        for event in failed
-        if "creation cancelled" not in event.get("ResourceStatusReason", "")
-    ]
+    reasons = list_reasons(cloudformation, list_last_events(cloudformation, stack_id))
     hint = errors.find_hint(" ".join(reasons))
     return [*reasons, hint] if hint else reasons
+
+
+def list_reasons(cloudformation: CloudFormationClient, events: list[StackEventTypeDef]) -> list[str]:
+    """Return which resources failed and why, the cause first: of a nested stack its own resources.
+
+    Args:
+        cloudformation: a client of CloudFormation.
+        events: the events of an operation, the newest first.
+    """
+    reasons = []
+    for event in reversed(events):
+        reason, nested_id = event.get("ResourceStatusReason", ""), event.get("PhysicalResourceId", "")
+        if not event["ResourceStatus"].endswith("_FAILED") or CANCELLED.fullmatch(reason):
+            continue
+        is_nested = event.get("ResourceType") == STACK_TYPE and nested_id not in ("", event["StackId"])
+        of_nested = list_nested_events(cloudformation, nested_id, events) if is_nested else []
+        causes = list_reasons(cloudformation, of_nested) or [reason]
+        reasons += [f"{event['LogicalResourceId']}: {cause}" for cause in causes]
+    return list(dict.fromkeys(reasons))
+
+
+def list_nested_events(
+    cloudformation: CloudFormationClient, nested_id: str, events: list[StackEventTypeDef]
+) -> list[StackEventTypeDef]:
+    """Return the events of a nested stack's resources since the first event of the outer operation."""
+    start = events[-1]["Timestamp"]
+    return [
+        event
+        for event in list_last_events(cloudformation, nested_id)
+        if event["Timestamp"] >= start and event.get("PhysicalResourceId") != nested_id
+    ]
 
 
 def explain_failed_creation(

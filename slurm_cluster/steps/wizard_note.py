@@ -114,7 +114,7 @@ def claim_proven_vpc(
     if not note.cluster:
         return []
     vpc = find_proven_vpc(ec2, cloudformation, temp_config_file, note)
-    if vpc and not network.get_tag(vpc, clients.TAG):
+    if vpc and not clients.get_tag(vpc, clients.TAG):
         network.claim_vpc(ec2, vpc["VpcId"], note.cluster)
     elif not vpc and not network.list_cluster_vpcs(ec2, note.cluster):  # nor has the user tagged one
         return []

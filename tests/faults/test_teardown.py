@@ -141,7 +141,8 @@ def test_partly_deleted_cluster_is_deleted(invoke):
         1,
         "DELETE_FAILED",
     )
-    assert "was not deleted. Run this again" in walked.printed
+    assert "was not deleted." in walked.printed
+    assert "Remove the cause, then run this again." in walked.printed
     assert "it is in use" in walked.printed
     assert invoke("delete-cluster", "--yes").returncode == 0
     assert compare_states(before, drop_leftovers(read_state())) == []

@@ -28,6 +28,20 @@ FAULT_KINDS = {
     "broken, then its answer lost": FaultKind(
         lambda _: [faults.fail_with_500, faults.lose_response], survives=True
     ),
+    "cut off, then a web page instead": FaultKind(
+        lambda _: [faults.truncate_response, faults.replace_response()], survives=True
+    ),
+    "empty, then refused by a proxy": FaultKind(
+        lambda _: [faults.replace_response(b""), faults.replace_response(status=403, applied=False)],
+        survives=True,
+    ),
+    "cut off from then on": FaultKind(lambda _: [faults.truncate_response], faults.truncate_response),
+    "a web page from then on": FaultKind(
+        lambda _: [faults.replace_response()], faults.replace_response(applied=False)
+    ),
+    "refused by a proxy from then on": FaultKind(
+        lambda _: [faults.replace_response(status=502)], faults.replace_response(status=403, applied=False)
+    ),
     "closed from then on": FaultKind(lambda _: [faults.close_connection], faults.close_connection),
     "throttled from then on": FaultKind(lambda _: [faults.throttle], faults.throttle),
     "broken from then on": FaultKind(lambda _: [faults.fail_with_500], faults.fail_with_500),

@@ -1,0 +1,116 @@
+"""Answers that are not AWS's: cut off, empty, or a proxy's web page. They count as a server's error.
+
+botocore ends in errors of several classes about them, or returns a part of the answer as if it were all. Here
+they become errors of AWS with the code `UnreadableAnswer`: botocore repeats the call as after a lost answer,
+with the same client token, and raises a ClientError in the end.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from slurm_cluster.errors import UNREADABLE
+
+if TYPE_CHECKING:
+    from botocore.hooks import BaseEventHooks
+    from botocore.model import OperationModel
+
+BAD_GATEWAY = 502  # the status that botocore repeats a call for: a server on the way failed
+REQUEST_ID_HEADERS = {"x-amzn-requestid", "x-amz-request-id"}  # each answer of AWS has one of them
+READS = ("Describe", "Get", "List")
+MAY_BE_EMPTY = {"GetItem"}  # of a table without the item
+
+
+def register(events: BaseEventHooks) -> None:
+    """Check every answer that the clients of a session get.
+
+    Args:
+        events: the session's events. https://docs.aws.amazon.com/botocore/latest/topics/events.html
+    """
+    events.register("before-parse", check_answer)
+    # This event is more specific than the event of botocore's own handler, which decides on the status then.
+    events.register("needs-retry.*.*", update_status)
+
+
+def check_answer(
+    operation_model: OperationModel,
+    response_dict: dict[str, Any],
+    customized_response_dict: dict[str, Any],
+    **_: object,
+) -> None:
+    """Turn an answer that is not AWS's into an error of a server.
+
+    Args:
+        operation_model: the call.
+        response_dict: the answer, before botocore parses it.
+        customized_response_dict: what botocore puts into the parsed answer.
+    """
+    fault = find_fault(operation_model, response_dict)
+    if fault:
+        customized_response_dict["Error"] = {"Code": UNREADABLE, "Message": fault}
+        response_dict.update(status_code=BAD_GATEWAY, body=b"")
+
+
+def update_status(response: tuple[Any, dict[str, Any]] | None, **_: object) -> None:
+    """Pass the changed status of an answer on to botocore, which decides by it what to do."""
+    if response and response[1].get("Error", {}).get("Code") == UNREADABLE:
+        response[0].status_code = BAD_GATEWAY
+
+
+def find_fault(call: OperationModel, answer: dict[str, Any]) -> str:
+    """Return why an answer cannot be AWS's; empty if it can.
+
+    Args:
+        call: the call.
+        answer: its status_code, headers and body.
+    """
+    status, body = answer["status_code"], answer["body"]
+    if not isinstance(body, bytes):  # a stream
+        return ""
+    text = body.strip()
+    if text[:9].lower().startswith((b"<html", b"<!doctype")):
+        return f"it is a web page, with status {status}"
+    if not text:
+        has_id = any(name.lower() in REQUEST_ID_HEADERS for name in answer["headers"])
+        is_complete = status >= 500 or (has_id and not has_body(call, status))
+        return "" if is_complete else f"it is empty, with status {status}"
+    if status < 300 and not has_body(call, status):  # nobody reads it
+        return ""
+    check = is_expected_json if "json" in call.service_model.resolved_protocol else is_expected_xml
+    try:
+        is_expected = check(call, status, text)
+    except (ValueError, ElementTree.ParseError):
+        return "it is cut off or damaged"
+    return "" if is_expected else "it is another document"
+
+
+def has_body(call: OperationModel, status: int) -> bool:
+    """Return whether AWS's answer to a call always has a body."""
+    protocol, output = call.service_model.resolved_protocol, call.output_shape
+    if status >= 300 or call.http.get("method") == "HEAD":
+        return protocol in ("ec2", "query")
+    if protocol in ("ec2", "query"):
+        return True
+    members = output.members.values() if output else []
+    return any("location" not in member.serialization for member in members)
+
+
+def is_expected_json(call: OperationModel, status: int, text: bytes) -> bool:
+    """Return whether a document in JSON is an error, or has something of what was asked for."""
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        return False
+    output = call.output_shape
+    if status >= 300 or not output or not call.name.startswith(READS) or call.name in MAY_BE_EMPTY:
+        return True
+    members = output.members.items()
+    return any(member.serialization.get("name", name) in document for name, member in members)
+
+
+def is_expected_xml(call: OperationModel, status: int, text: bytes) -> bool:
+    """Return whether a document in XML is an error, or the answer to a call."""
+    root = ElementTree.fromstring(text).tag.rpartition("}")[2]  # noqa: S314 - botocore parses it too
+    is_rest = call.service_model.resolved_protocol == "rest-xml"  # its documents have names of their own
+    return is_rest or status >= 300 or root == f"{call.name}Response"

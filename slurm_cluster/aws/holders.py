@@ -1,0 +1,368 @@
+"""What keeps security groups and networks from being deleted, with the commands that remove it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurm_cluster.aws import clients, security_groups, stack
+from slurm_cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, NetworkInterfaceTypeDef
+    from types_boto3_efs import EFSClient
+    from types_boto3_efs.type_defs import MountTargetDescriptionTypeDef
+
+GROUP_TYPE = "AWS::EC2::SecurityGroup"
+
+DISCONNECT = "invoke disconnect-uqle"
+
+
+class Holder(NamedTuple):
+    """Something that keeps a resource from being deleted.
+
+    Args:
+        what: what it is, with its id.
+        commands: the commands that remove it, in their order.
+    """
+
+    what: str
+    commands: list[str]
+
+
+def format_holders(holders: Iterable[Holder]) -> list[str]:
+    """Return lines that name each holder, and below it its commands."""
+    return [
+        line
+        for holder in holders
+        for line in (f"  {holder.what}:", *(f"    {command}" for command in holder.commands))
+    ]
+
+
+# --- Security groups ----------------------------------------------------------------------------------------
+
+
+def refuse_group_holders(
+    cloudformation: CloudFormationClient,
+    ec2: EC2Client,
+    efs: EFSClient,
+    cluster: str,
+    *,
+    with_uqle: bool = True,
+) -> None:
+    """Refuse to delete a cluster while its groups are in use: the deletion would fail half-way.
+
+    Args:
+        cloudformation: a client of CloudFormation.
+        ec2: a client of EC2.
+        efs: a client of EFS.
+        cluster: the name of a cluster whose stack exists.
+        with_uqle: whether the UQLE machine counts too.
+
+    Raises:
+        ClusterError: they are in use; it names by what, with the commands that remove it.
+    """
+    holders = find_group_holders(cloudformation, ec2, efs, cluster)
+    if not with_uqle:
+        holders = [holder for holder in holders if DISCONNECT not in holder.commands]
+    if holders:
+        first = f"Nothing was deleted: these use security groups of {cluster}, which AWS cannot delete then."
+        raise ClusterError("\n".join([first, *format_holders(holders), "Remove them, then run this again."]))
+
+
+def find_group_holders(
+    cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient, cluster: str
+) -> list[Holder]:
+    """Return what uses the security groups of a cluster's stack and is not part of the stack."""
+    resources = stack.list_resources(cloudformation, cluster)
+    has_fsx = any(resource["ResourceType"].startswith("AWS::FSx::") for resource in resources)
+    groups = [
+        resource["PhysicalResourceId"] for resource in resources if resource["ResourceType"] == GROUP_TYPE
+    ]
+    if not groups:
+        return []
+    own_ids = {resource["PhysicalResourceId"] for resource in resources}
+    interfaces = clients.list_all(
+        ec2, "describe_network_interfaces", Filters=[{"Name": "group-id", "Values": groups}]
+    )
+    nodes = {get_id(node) for node in security_groups.list_cluster_instances(ec2, cluster)}
+    foreign = [
+        interface
+        for interface in interfaces
+        if get_instance_id(interface) not in nodes
+        and not belongs_to(interface, own_ids)
+        and not (has_fsx and "fsx" in interface.get("Description", "").lower())
+    ]
+    targets = find_mount_targets(efs, foreign)
+    foreign = [interface for interface in foreign if not is_target_of(targets, interface, own_ids)]
+    return [
+        *find_interface_holders(ec2, foreign, targets, cluster, groups),
+        *find_rule_holders(ec2, groups),
+    ]
+
+
+def find_rule_holders(ec2: EC2Client, groups: list[str]) -> Iterator[Holder]:
+    """Yield the rules of other groups that refer to these groups. EC2 does not delete a group before them."""
+    described = clients.list_all(
+        ec2, "describe_security_groups", Filters=[{"Name": "group-id", "Values": groups}]
+    )
+    in_vpcs = [{"Name": "vpc-id", "Values": sorted({group["VpcId"] for group in described})}]
+    names = {
+        group["GroupId"]: group["GroupName"]
+        for group in clients.list_all(ec2, "describe_security_groups", Filters=in_vpcs)
+        if group["GroupId"] not in groups and set(groups) & set(list_referenced_groups(group))
+    }
+    if not names:
+        return
+    of_groups = [{"Name": "group-id", "Values": list(names)}]
+    for rule in clients.list_all(ec2, "describe_security_group_rules", Filters=of_groups):
+        referenced = rule.get("ReferencedGroupInfo", {}).get("GroupId")
+        if referenced in groups:
+            rule_id, group = rule["SecurityGroupRuleId"], rule["GroupId"]
+            direction = "egress" if rule["IsEgress"] else "ingress"
+            yield Holder(
+                f"the rule {rule_id} of {group} ({names[group]}), which names {referenced}",
+                [
+                    f"aws ec2 revoke-security-group-{direction} --region {ec2.meta.region_name} "
+                    f"--group-id {group} --security-group-rule-ids {rule_id}"
+                ],
+            )
+
+
+def list_referenced_groups(group: Any) -> list[str]:
+    """Return the ids of the groups that a group's rules refer to."""
+    rules = [*group.get("IpPermissions", []), *group.get("IpPermissionsEgress", [])]
+    return [pair.get("GroupId", "") for rule in rules for pair in rule.get("UserIdGroupPairs", [])]
+
+
+# --- Network interfaces -------------------------------------------------------------------------------------
+
+
+def get_id(instance: InstanceTypeDef) -> str:
+    """Return the id of an instance."""
+    return instance["InstanceId"]
+
+
+def get_instance_id(interface: NetworkInterfaceTypeDef) -> str:
+    """Return the id of the instance that an interface is attached to, or an empty string."""
+    return interface.get("Attachment", {}).get("InstanceId", "")
+
+
+def belongs_to(interface: NetworkInterfaceTypeDef, ids: Collection[str]) -> bool:
+    """Return whether an interface is one of these resources, or a service made it for one of them.
+
+    The service names its resource in the description: `EFS mount target for fs-1 (fsmt-1)`, `ELB net/a/b`.
+    """
+    words = {interface["NetworkInterfaceId"], *re.findall(r"[\w/-]{8,}", interface.get("Description", ""))}
+    return any(word == identifier or identifier.endswith(f"/{word}") for word in words for identifier in ids)
+
+
+def find_mount_targets(
+    efs: EFSClient, interfaces: list[NetworkInterfaceTypeDef]
+) -> dict[str, MountTargetDescriptionTypeDef]:
+    """Return the mount targets of EFS that have one of these interfaces, by the interface's id."""
+    ids = {interface["NetworkInterfaceId"] for interface in interfaces if not get_instance_id(interface)}
+    if not ids:
+        return {}
+    targets = [
+        target
+        for file_system in clients.list_all(efs, "describe_file_systems")
+        for target in clients.list_all(
+            efs, "describe_mount_targets", FileSystemId=file_system["FileSystemId"]
+        )
+    ]
+    return {
+        target["NetworkInterfaceId"]: target for target in targets if target.get("NetworkInterfaceId") in ids
+    }
+
+
+def is_target_of(
+    targets: dict[str, MountTargetDescriptionTypeDef],
+    interface: NetworkInterfaceTypeDef,
+    ids: Collection[str],
+) -> bool:
+    """Return whether an interface is that of a mount target with one of these ids, or of its file system."""
+    target = targets.get(interface["NetworkInterfaceId"])
+    return target is not None and (target["MountTargetId"] in ids or target["FileSystemId"] in ids)
+
+
+def find_interface_holders(
+    ec2: EC2Client,
+    interfaces: list[NetworkInterfaceTypeDef],
+    targets: dict[str, MountTargetDescriptionTypeDef],
+    cluster: str,
+    groups: Collection[str] = (),
+) -> list[Holder]:
+    """Return the owners of network interfaces: instances, mount targets, endpoints and others.
+
+    Args:
+        ec2: a client of EC2.
+        interfaces: the interfaces.
+        targets: the mount targets among them, by the interface's id.
+        cluster: the cluster; its UQLE machine has a task that terminates it.
+        groups: if only these groups have to be freed, an interface with further groups may stay.
+    """
+    ids = sorted({get_instance_id(interface) for interface in interfaces} - {""})
+    by_id: FilterTypeDef = {"Name": "instance-id", "Values": ids}
+    instances = {get_id(found): found for found in clients.list_instances(ec2, by_id)} if ids else {}
+    holders = []
+    for interface in interfaces:
+        target, instance_id = targets.get(interface["NetworkInterfaceId"]), get_instance_id(interface)
+        if target:
+            holders.append(describe_target(target, ec2.meta.region_name))
+        elif clients.get_tag(instances.get(instance_id, {}), clients.TAG) == cluster:
+            holders.append(Holder(f"the UQLE machine {instance_id}", [DISCONNECT]))
+        else:
+            name = clients.get_tag(instances.get(instance_id, {}), "Name")
+            holders.append(describe_interface(interface, name, groups, ec2.meta.region_name))
+    return list({holder.what: holder for holder in holders}.values())
+
+
+def describe_target(target: MountTargetDescriptionTypeDef, region: str) -> Holder:
+    """Return a mount target with the command that deletes it."""
+    target_id = target["MountTargetId"]
+    command = f"aws efs delete-mount-target --region {region} --mount-target-id {target_id}"
+    return Holder(f"the mount target {target_id} of the file system {target['FileSystemId']}", [command])
+
+
+def describe_interface(
+    interface: NetworkInterfaceTypeDef, name: str, groups: Collection[str], region: str
+) -> Holder:
+    """Return the owner of an interface, with the command that removes it.
+
+    Args:
+        interface: the interface.
+        name: the name of the instance that it is attached to.
+        groups: the groups that have to be freed; empty if the interface has to go.
+        region: the region.
+    """
+    interface_id, description = interface["NetworkInterfaceId"], interface.get("Description", "")
+    instance_id, for_region = get_instance_id(interface), f"--region {region}"
+    others = [group["GroupId"] for group in interface.get("Groups", []) if group["GroupId"] not in groups]
+    leave = (
+        f"aws ec2 modify-network-interface-attribute {for_region} "
+        f"--network-interface-id {interface_id} --groups {' '.join(others)}"
+    )
+    endpoint = re.search(r"vpce-[0-9a-f]+", description)
+    if instance_id:
+        what = f"the instance {instance_id} ({name or 'without a name'})"
+        remove = f"aws ec2 terminate-instances {for_region} --instance-ids {instance_id}"
+    elif endpoint:
+        command = f"aws ec2 delete-vpc-endpoints {for_region} --vpc-endpoint-ids {endpoint[0]}"
+        return Holder(f"the VPC endpoint {endpoint[0]}", [command])
+    else:
+        what = f"the network interface {interface_id} ({description or 'without a description'})"
+        if interface.get("RequesterManaged"):
+            return Holder(what, ["delete it in the service that created it"])
+        remove = f"aws ec2 delete-network-interface {for_region} --network-interface-id {interface_id}"
+    return Holder(what, [leave if groups and others else remove])
+
+
+# --- Networks -----------------------------------------------------------------------------------------------
+
+
+def find_network_holders(
+    ec2: EC2Client,
+    cloudformation: CloudFormationClient,
+    efs: EFSClient,
+    vpc: str,
+    own_subnets: Collection[str],
+    cluster: str,
+) -> list[Holder]:
+    """Return what is in a VPC and was not created by the wizard, in the order in which it can be removed.
+
+    Args:
+        ec2: a client of EC2.
+        cloudformation: a client of CloudFormation.
+        efs: a client of EFS.
+        vpc: the VPC's id.
+        own_subnets: the ids of the subnets that the wizard created.
+        cluster: the name of the cluster that the network was created for.
+    """
+    region, in_vpc = ec2.meta.region_name, [{"Name": "vpc-id", "Values": [vpc]}]
+    gateways = clients.list_all(ec2, "describe_nat_gateways", Filters=in_vpc)
+    of_gateways = {
+        address.get("NetworkInterfaceId")
+        for gateway in gateways
+        for address in gateway["NatGatewayAddresses"]
+    }
+    interfaces = [
+        interface
+        for interface in clients.list_all(ec2, "describe_network_interfaces", Filters=in_vpc)
+        if interface["NetworkInterfaceId"] not in of_gateways
+    ]
+    groups = [
+        group
+        for group in clients.list_all(ec2, "describe_security_groups", Filters=in_vpc)
+        if group["GroupName"] != "default"  # which is deleted with its VPC, and not before
+    ]
+    subnets = [
+        subnet["SubnetId"]
+        for subnet in clients.list_all(ec2, "describe_subnets", Filters=in_vpc)
+        if subnet["SubnetId"] not in own_subnets
+    ]
+    if not interfaces and not groups and not subnets:
+        return []
+    targets, holders = find_mount_targets(efs, interfaces), []
+    for name in stack.list_clusters(cloudformation):
+        ids = {resource["PhysicalResourceId"] for resource in stack.list_resources(cloudformation, name)}
+        ids |= {get_id(node) for node in security_groups.list_cluster_instances(ec2, name)}
+        own = [
+            interface
+            for interface in interfaces
+            if get_instance_id(interface) in ids
+            or is_target_of(targets, interface, ids)
+            or belongs_to(interface, ids)
+        ]
+        own_groups = [group for group in groups if group["GroupId"] in ids]
+        if own or own_groups:
+            holders.append(
+                Holder(f"the cluster {name}", [f"INVOKE_CLUSTER_NAME={name} invoke delete-cluster"])
+            )
+            interfaces = [interface for interface in interfaces if interface not in own]
+            groups = [group for group in groups if group not in own_groups]
+    holders += describe_file_systems(efs, targets, interfaces, region)
+    others = [interface for interface in interfaces if interface["NetworkInterfaceId"] not in targets]
+    holders += find_interface_holders(ec2, others, {}, cluster)
+    holders += [
+        Holder(
+            f"the security group {group['GroupId']} ({group['GroupName']})",
+            [f"aws ec2 delete-security-group --region {region} --group-id {group['GroupId']}"],
+        )
+        for group in groups
+    ]
+    return holders + [
+        Holder(f"the subnet {subnet}", [f"aws ec2 delete-subnet --region {region} --subnet-id {subnet}"])
+        for subnet in subnets
+    ]
+
+
+def describe_file_systems(
+    efs: EFSClient,
+    targets: dict[str, MountTargetDescriptionTypeDef],
+    interfaces: list[NetworkInterfaceTypeDef],
+    region: str,
+) -> list[Holder]:
+    """Return the file systems of these interfaces, with the commands that take them out of the network.
+
+    Args:
+        efs: a client of EFS.
+        targets: the mount targets by the id of their interface.
+        interfaces: the interfaces; others of the mount targets are left out.
+        region: the region.
+    """
+    found: dict[str, list[str]] = {}
+    for interface in interfaces:
+        target = targets.get(interface["NetworkInterfaceId"])
+        if target:
+            found.setdefault(target["FileSystemId"], []).extend(describe_target(target, region).commands)
+    holders = []
+    for file_system_id, commands in found.items():
+        [file_system] = clients.list_all(efs, "describe_file_systems", FileSystemId=file_system_id)
+        cluster = clients.get_tag(file_system, clients.PCLUSTER_TAG)
+        origin = f"kept when the cluster {cluster} was deleted" if cluster else "which no cluster created"
+        holders.append(Holder(f"the file system {file_system_id}, {origin}", commands))
+    return holders

@@ -1,0 +1,154 @@
+"""Storage and a deletion: what is deleted with a cluster, what outlives it, and what that holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from slurm_cluster.aws import clients, holders, stack
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_cloudformation.type_defs import StackTypeDef
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_ec2.type_defs import FilterTypeDef
+    from types_boto3_efs import EFSClient
+    from types_boto3_efs.type_defs import FileSystemDescriptionTypeDef
+
+FILE_SYSTEM_TYPE = "AWS::EFS::FileSystem"
+
+
+def describe_deletion(
+    cloudformation: CloudFormationClient, efs: EFSClient, cluster: StackTypeDef | None
+) -> str:
+    """Return what happens to the data on /shared when a cluster is deleted, and how much data it is.
+
+    Args:
+        cloudformation: a client of CloudFormation.
+        efs: a client of EFS.
+        cluster: the cluster's stack; None if there is none.
+    """
+    if not cluster:
+        return ""
+    sentences = []
+    for file_system in stack.list_resource_ids(cloudformation, cluster["StackId"], FILE_SYSTEM_TYPE):
+        content = f"{file_system} with {format_size(efs, file_system)}"
+        if stack.is_retained(cloudformation, cluster["StackId"], FILE_SYSTEM_TYPE):
+            sentences.append(f"{content} is kept, and is billed until you delete it.")
+        else:
+            sentences.append(f"This deletes the data on /shared: {content}.")
+    return " ".join(sentences)
+
+
+def format_size(efs: EFSClient, file_system: str) -> str:
+    """Return the size of a file system in words."""
+    try:
+        answer = efs.describe_file_systems(FileSystemId=file_system)
+    except ClientError:
+        return "an unknown size"
+    size = answer["FileSystems"][0]["SizeInBytes"]["Value"]
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+
+
+class Retained(NamedTuple):
+    """Storage that outlived its cluster, and is billed.
+
+    Args:
+        kind: `file system` or `volume`.
+        id: its id.
+        size: its size in words.
+        vpcs: the ids of the networks that cannot be deleted before its mount targets.
+        commands: the commands that delete it, in their order.
+    """
+
+    kind: str
+    id: str
+    size: str
+    vpcs: list[str]
+    commands: list[str]
+
+
+def find_retained(
+    cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient, cluster: str
+) -> list[Retained]:
+    """Return the file systems and volumes that pcluster created for a cluster and that its stack has no more.
+
+    Args:
+        cloudformation: a client of CloudFormation.
+        ec2: a client of EC2.
+        efs: a client of EFS.
+        cluster: the cluster's name, which is a tag of all that pcluster creates.
+    """
+    region = ec2.meta.region_name
+    is_free: FilterTypeDef = {"Name": "status", "Values": ["available"]}
+    volumes = clients.list_all(ec2, "describe_volumes", Filters=[clients.pcluster_filter(cluster), is_free])
+    file_systems = [
+        file_system
+        for file_system in clients.list_all(efs, "describe_file_systems")
+        if clients.get_tag(file_system, clients.PCLUSTER_TAG) == cluster
+    ]
+    if not volumes and not file_systems:
+        return []
+    exists = stack.find_stack(cloudformation, cluster)
+    resources = stack.list_resources(cloudformation, cluster) if exists else []
+    own_ids = {resource["PhysicalResourceId"] for resource in resources}
+    return [
+        *(
+            describe_file_system(ec2, efs, file_system)
+            for file_system in file_systems
+            if file_system["FileSystemId"] not in own_ids
+        ),
+        *(
+            Retained(
+                "volume",
+                volume["VolumeId"],
+                f"{volume['Size']} GiB",
+                [],
+                [f"aws ec2 delete-volume --region {region} --volume-id {volume['VolumeId']}"],
+            )
+            for volume in volumes
+            if volume["VolumeId"] not in own_ids
+        ),
+    ]
+
+
+def describe_file_system(
+    ec2: EC2Client, efs: EFSClient, file_system: FileSystemDescriptionTypeDef
+) -> Retained:
+    """Return a file system that was kept, with the commands that delete it and its groups."""
+    file_system_id, region = file_system["FileSystemId"], ec2.meta.region_name
+    targets = clients.list_all(efs, "describe_mount_targets", FileSystemId=file_system_id)
+    groups = {
+        group
+        for target in targets
+        for group in efs.describe_mount_target_security_groups(MountTargetId=target["MountTargetId"])[
+            "SecurityGroups"
+        ]
+    }
+    of_groups = [{"Name": "group-id", "Values": sorted(groups)}]
+    described = clients.list_all(ec2, "describe_security_groups", Filters=of_groups) if groups else []
+    return Retained(
+        "file system",
+        file_system_id,
+        format_size(efs, file_system_id),
+        sorted({target["VpcId"] for target in targets}),
+        [
+            *(command for target in targets for command in holders.describe_target(target, region).commands),
+            *(
+                f"aws ec2 delete-security-group --region {region} --group-id {group['GroupId']}"
+                for group in described
+                if group["GroupName"] != "default"  # which is deleted with its VPC, and not before
+            ),
+            f"aws efs delete-file-system --region {region} --file-system-id {file_system_id}",
+        ],
+    )
+
+
+def format_retained(retained: Retained) -> list[str]:
+    """Return lines that name storage that was kept, and the commands that delete it."""
+    held = f"; it keeps {', '.join(retained.vpcs)} from being deleted" if retained.vpcs else ""
+    first = (
+        f"{retained.kind} {retained.id} with {retained.size} was kept ($ billed until you delete it){held}:"
+    )
+    return [first, *(f"  {command}" for command in retained.commands)]

@@ -1,0 +1,144 @@
+import fcntl
+import functools
+import json
+import os
+import pty
+import subprocess
+import termios
+
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+
+from sandbox import small_cluster
+from sandbox.rehearsal import INVOKE
+from sandbox.small_cluster import make_cluster
+from slurm_cluster.aws import retained, stack
+
+
+class AsJson(yaml.SafeLoader):
+    """Reads a template as it would be in JSON, the form in which pcluster hands its own over."""
+
+
+AsJson.add_constructor("!Ref", lambda loader, node: {"Ref": loader.construct_scalar(node)})
+
+
+@pytest.fixture
+def efs(project):
+    return project.efs
+
+
+@pytest.fixture
+def kept(network, cloudformation):
+    """A cluster whose file system outlives it, with all by which it is reached."""
+    template = yaml.load(small_cluster.TEMPLATE, AsJson)  # noqa: S506 - a safe loader with one tag more
+    for kind in "FileSystem", "MountTarget", "HeadNodeSecurityGroup":
+        template["Resources"][kind]["DeletionPolicy"] = "Retain"
+    return make_cluster("pcluster-ubuntu", network, cloudformation, json.dumps(template))
+
+
+def in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run invoke at a terminal at which somebody types."""
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    command = [*INVOKE, *arguments]
+    take = functools.partial(fcntl.ioctl, theirs, termios.TIOCSCTTY, 0)
+    answered = subprocess.run(
+        command, stdin=theirs, capture_output=True, text=True, start_new_session=True, preexec_fn=take
+    )
+    os.close(ours)
+    os.close(theirs)
+    return answered
+
+
+def test_size_of_deleted_data_is_shown(cloudformation, efs, cluster):
+    found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
+    [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], retained.FILE_SYSTEM_TYPE)
+    assert (
+        retained.describe_deletion(cloudformation, efs, found)
+        == f"This deletes the data on /shared: {identifier} with 0.0 MiB."
+    )
+    assert retained.describe_deletion(cloudformation, efs, None) == ""
+
+
+@pytest.mark.parametrize("task", ["down", "delete-cluster"])
+def test_cluster_name_is_typed_before_data_is_deleted(task, cluster, cloudformation, efs):
+    for answer in "y", "yes", "another", "":
+        refused = in_terminal(answer, task)
+        assert "This deletes the data on /shared: fs-" in refused.stdout
+        assert "Type pcluster-ubuntu to go on:" in refused.stdout
+        assert (refused.returncode, refused.stderr) == (1, "Nothing was changed.\n")
+    assert stack.require_cluster(cloudformation, "pcluster-ubuntu")
+    assert in_terminal("pcluster-ubuntu", task).returncode == 0
+    assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None
+
+
+def test_kept_file_system_is_listed_with_its_commands(kept, cloudformation, ec2, efs, network, invoke):
+    found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
+    [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], retained.FILE_SYSTEM_TYPE)
+    assert (
+        retained.describe_deletion(cloudformation, efs, found)
+        == f"{identifier} with 0.0 MiB is kept, and is billed until you delete it."
+    )
+    assert "kept storage" not in invoke("status").stdout
+    down = invoke("down", "--yes", "--all")
+    assert down.returncode == 1
+    [target] = efs.describe_mount_targets(FileSystemId=identifier)["MountTargets"]
+    assert f"the file system {identifier}, kept when the cluster pcluster-ubuntu was deleted:" in down.stderr
+    [gateway] = ec2.describe_nat_gateways()["NatGateways"]
+    assert (
+        f"  network {network['vpc']} with {gateway['NatGatewayId']} ($ billed until you delete it)"
+        in down.stdout
+    )
+    status = invoke("status").stdout
+    assert f"$ kept storage     {identifier}, file system, 0.0 MiB" in status
+    commands = [
+        f"aws efs delete-mount-target --region eu-west-2 --mount-target-id {target['MountTargetId']}\n",
+        f"aws ec2 delete-security-group --region eu-west-2 --group-id {kept['group']}\n",
+        f"aws efs delete-file-system --region eu-west-2 --file-system-id {identifier}\n",
+    ]
+    for printed in (down.stdout, status):
+        assert f"it keeps {network['vpc']} from being deleted:" in printed
+        assert all(command in printed for command in commands)
+    efs.delete_mount_target(MountTargetId=target["MountTargetId"])
+    ec2.delete_security_group(GroupId=kept["group"])
+    assert invoke("down", "--yes").returncode == 0
+    with pytest.raises(ClientError, match="InvalidVpcID.NotFound"):
+        ec2.describe_vpcs(VpcIds=[network["vpc"]])
+    assert efs.describe_file_systems(FileSystemId=identifier)["FileSystems"]
+    assert "$ kept storage" in invoke("status").stdout
+
+
+def test_kept_volume_is_listed(ec2, efs, cloudformation, cluster):
+    tags = [{"Key": "parallelcluster:cluster-name", "Value": "pcluster-ubuntu"}]
+    volume = ec2.create_volume(
+        AvailabilityZone="eu-west-2a",
+        Size=100,
+        TagSpecifications=[{"ResourceType": "volume", "Tags": tags}],
+    )["VolumeId"]
+    ec2.create_volume(AvailabilityZone="eu-west-2a", Size=5)
+    [found] = retained.find_retained(cloudformation, ec2, efs, "pcluster-ubuntu")
+    assert found[:3] == ("volume", volume, "100 GiB")
+    assert found.commands == [f"aws ec2 delete-volume --region eu-west-2 --volume-id {volume}"]
+    assert retained.find_retained(cloudformation, ec2, efs, "second") == []
+
+
+def test_own_file_system_in_the_network_is_somebody_elses(network, ec2, efs, invoke):
+    group = ec2.describe_security_groups(
+        Filters=[
+            {"Name": "vpc-id", "Values": [network["vpc"]]},
+            {"Name": "group-name", "Values": ["default"]},
+        ]
+    )["SecurityGroups"][0]["GroupId"]
+    file_system = efs.create_file_system(CreationToken="mine")["FileSystemId"]
+    target = efs.create_mount_target(
+        FileSystemId=file_system, SubnetId=network["private"], SecurityGroups=[group]
+    )["MountTargetId"]
+    down = invoke("down", "--yes")
+    assert down.returncode == 1
+    assert f"the file system {file_system}, which no cluster created:" in down.stderr
+    assert f"aws efs delete-mount-target --region eu-west-2 --mount-target-id {target}" in down.stderr
+    assert "kept when" not in down.printed
+    assert group not in down.printed
+    assert ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"]
+    assert efs.describe_file_systems(FileSystemId=file_system)["FileSystems"]

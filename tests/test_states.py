@@ -1,0 +1,223 @@
+"""Each status of CloudFormation has its sentence, and `Next:` leads out of it: no task refuses, no circle."""
+
+import contextlib
+import re
+import types
+from pathlib import Path
+
+import botocore.session
+import pytest
+from moto.cloudformation.models import cloudformation_backends
+
+from sandbox.small_cluster import make_cluster
+from slurm_cluster.aws import stack
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.output import Progress
+from slurm_cluster.project import Project
+from slurm_cluster.steps import cluster as cluster_steps
+from slurm_cluster.steps import preflight, vpc
+from slurm_cluster.views import status
+from tests.support import REGION, SETTINGS
+from tests.support.prepared_account import prepare_network
+
+CLUSTER = "pcluster-ubuntu"
+NETWORK_STACK = "parallelclusternetworking-pubpriv-20261124000000"
+ALL_STATUSES = (
+    botocore.session.get_session().get_service_model("cloudformation").shape_for("StackStatus").enum
+)
+STATUSES = [
+    name for name in ALL_STATUSES if name != stack.DELETED
+]  # a deleted stack is not found by its name
+OUTCOMES = {  # in which an operation may end
+    "CREATE_IN_PROGRESS": "CREATE_COMPLETE",
+    "ROLLBACK_IN_PROGRESS": "ROLLBACK_COMPLETE",
+    "UPDATE_IN_PROGRESS": "UPDATE_COMPLETE",
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": "UPDATE_COMPLETE",
+    "UPDATE_ROLLBACK_IN_PROGRESS": "UPDATE_ROLLBACK_FAILED",
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS": "UPDATE_ROLLBACK_COMPLETE",
+}
+COMPLETE = {"CREATE", "UPDATE", "UPDATE_ROLLBACK", "IMPORT", "IMPORT_ROLLBACK"}
+
+
+class Account:
+    """A cluster and a network whose stacks have any status, and a person who follows `Next:`."""
+
+    def __init__(self, monkeypatch, network, cloudformation):
+        self.cloudformation = cloudformation
+        self.p = Project(SETTINGS, self.run)
+        make_cluster(CLUSTER, network, cloudformation)
+        Path("config.yml").write_text(f"Region: {REGION}\n")
+        monkeypatch.setattr(preflight, "check_configuration", lambda *_: None)
+        monkeypatch.setattr(stack, "watch_stack", self.watch)
+
+    def find(self, name):
+        """Return moto's stack."""
+        backends = (regions[REGION] for regions in cloudformation_backends.values() if REGION in regions)
+        return next(each for backend in backends for each in backend.stacks.values() if each.name == name)
+
+    def set_status(self, name, status):
+        """Give a stack a status, in which it stays."""
+        found = self.find(name)
+        found.status, found.outcome = status, status
+
+    def run(self, command, **_):
+        """Stand in for pcluster."""
+        if "delete-cluster" in command:
+            self.cloudformation.delete_stack(StackName=CLUSTER)
+        message = '{"message": "No changes found in your cluster configuration."}'
+        failed = "update-cluster" in command
+        return types.SimpleNamespace(ok=not failed, exited=int(failed), stdout=message, stderr="")
+
+    def watch(self, _cloudformation, stack_id, _after=""):
+        """Let the operation of a stack end."""
+        found = stack.find_stack(self.cloudformation, stack_id)
+        if found and found["StackStatus"] in OUTCOMES:
+            self.set_status(found["StackName"], OUTCOMES[found["StackStatus"]])
+        elif found:
+            self.cloudformation.delete_stack(StackName=stack_id)
+        found = stack.find_stack(self.cloudformation, stack_id)
+        yield Progress(found["StackStatus"] if found else "DELETE_COMPLETE")
+
+    def repair(self, command):
+        """Do what a command of the AWS command line does."""
+        action, name = re.fullmatch(
+            r"aws cloudformation (\S+) --region eu-west-2 --stack-name (\S+)", command
+        ).groups()
+        if action == "delete-stack":
+            self.cloudformation.delete_stack(StackName=name)
+        else:
+            allowed = {
+                "rollback-stack": "UPDATE_FAILED",
+                "continue-update-rollback": "UPDATE_ROLLBACK_FAILED",
+            }
+            assert self.find(name).status == allowed[action]
+            self.set_status(name, "UPDATE_ROLLBACK_COMPLETE")
+
+    def read_statuses(self):
+        """Return the statuses of the stacks."""
+        stacks = self.cloudformation.describe_stacks()["Stacks"]
+        return {found["StackName"]: found["StackStatus"] for found in stacks}
+
+    def follow(self):
+        """Follow `Next:` to a step of another kind, and return all steps."""
+        steps = []
+        tasks = {
+            "invoke create-cluster": lambda: cluster_steps.create_cluster(self.p),
+            "invoke update-cluster": lambda: cluster_steps.update_cluster(self.p),
+            "invoke delete-cluster": lambda: cluster_steps.delete_cluster(self.p, yes=True),
+            "invoke delete-network": lambda: vpc.delete_network(self.p),
+        }
+        while True:
+            resources = status.list_resources(self.p)
+            step = status.get_next_step(self.p, resources)
+            assert step not in steps, f"a circle: {steps}, {step}"
+            steps.append(step)
+            if step.startswith("aws cloudformation"):
+                self.repair(step)
+            elif step in tasks and any(status.explain_statuses(self.p, resources)):
+                before = self.read_statuses()
+                with contextlib.suppress(ClusterError):  # the operation that the task watched failed
+                    tasks[step]()
+                assert self.read_statuses() != before, f"{step} did nothing"
+            else:
+                return steps
+
+
+@pytest.fixture
+def states(monkeypatch, network, cloudformation, project):
+    return Account(monkeypatch, network, cloudformation)
+
+
+FAILED = {"CREATE_FAILED", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED", "IMPORT_ROLLBACK_FAILED"}
+
+
+def test_cluster_in_any_status_is_led_on(states, network):
+    for name in STATUSES:
+        if stack.find_stack(states.cloudformation, CLUSTER) is None:
+            make_cluster(CLUSTER, network, states.cloudformation)
+        states.set_status(CLUSTER, name)
+        check_cluster_status(states, name)
+
+
+def check_cluster_status(states, name):
+    """Check the sentence and the steps for one status of a cluster."""
+    steps = states.follow()
+    sentence = stack.explain_status("cluster", CLUSTER, name, REGION)
+    assert sentence.startswith(f"The cluster {CLUSTER} is {name}: ")
+    if name.removesuffix("_COMPLETE") in COMPLETE:
+        assert steps == ["invoke upload-bootstrap"], name
+    elif name in FAILED or name == "DELETE_IN_PROGRESS":
+        assert steps[0] == "invoke delete-cluster", name
+        assert stack.find_stack(states.cloudformation, CLUSTER) is None
+    elif name in ("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
+        assert steps[0] == "invoke create-cluster", name
+    elif name in OUTCOMES:
+        assert steps[0] == "invoke update-cluster", name
+    elif name.startswith("IMPORT"):
+        assert steps == [""], name
+        assert sentence.endswith("Wait until that has ended."), name
+    else:
+        assert steps[0].startswith("aws cloudformation "), name
+        assert steps[0] in sentence, name
+
+
+def test_network_in_any_status_is_led_on(states, ec2):
+    states.cloudformation.delete_stack(StackName=CLUSTER)
+    for name in STATUSES:
+        if stack.find_stack(states.cloudformation, NETWORK_STACK) is None:
+            prepare_network(ec2, states.cloudformation)
+        states.set_status(NETWORK_STACK, name)
+        check_network_status(states, name)
+
+
+def check_network_status(states, name):
+    """Check the sentence and the steps for one status of a network."""
+    steps = states.follow()
+    sentence = stack.explain_status("network", NETWORK_STACK, name, REGION)
+    if name.removesuffix("_COMPLETE") in COMPLETE:
+        assert steps == ["invoke upload-bootstrap"], name
+    elif name in ("UPDATE_FAILED", "UPDATE_ROLLBACK_FAILED"):
+        assert steps[0].startswith("aws cloudformation "), name
+        assert steps[0] in sentence, name
+        assert "invoke delete-network" in sentence, name
+    elif name.startswith(("UPDATE", "IMPORT")) and name not in FAILED:
+        assert steps == [""], name
+    else:
+        assert steps[:2] == ["invoke delete-network", "invoke configure"], name
+        assert "invoke delete-network" in sentence, name
+
+
+def test_tasks_say_what_status_says(states):
+    """A task that needs another status refuses with the sentence of `status`."""
+    for name in STATUSES:
+        states.set_status(CLUSTER, name)
+        sentence = re.escape(stack.explain_status("cluster", CLUSTER, name, REGION))
+        if stack.get_phase(name) == "complete":
+            assert stack.require_cluster(states.cloudformation, CLUSTER)
+        else:
+            with pytest.raises(ClusterError, match=sentence):
+                stack.require_cluster(states.cloudformation, CLUSTER)
+        if stack.get_phase(name) not in cluster_steps.DELETABLE_PHASES:
+            with pytest.raises(ClusterError, match=sentence):
+                cluster_steps.delete_cluster(states.p, yes=True)
+
+
+def test_every_status_of_botocore_is_known():
+    assert set(stack.STATUSES) == set(STATUSES)
+
+
+def test_failed_cluster_that_is_held_names_the_holder_first(states, ec2, network):
+    states.set_status(CLUSTER, "DELETE_FAILED")
+    group = ec2.create_security_group(GroupName="other", Description="d", VpcId=network["vpc"])["GroupId"]
+    group_of_head_node = stack.find_resource_id(states.cloudformation, CLUSTER, "HeadNodeSecurityGroup")
+    rule = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group_of_head_node}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    step = status.get_next_step(states.p, status.list_resources(states.p))
+    assert step.startswith(f"aws ec2 revoke-security-group-ingress --region eu-west-2 --group-id {group}")
+
+
+def test_network_that_no_file_names_is_deleted(network, project):
+    Path("temp-config.yml").unlink()
+    assert status.get_next_step(project, status.list_resources(project)) == "invoke delete-network"
+    vpc.delete_network(project)
+    assert status.get_next_step(project, status.list_resources(project)) == "invoke configure"
