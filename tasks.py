@@ -491,7 +491,7 @@ def up(c: Context, ssh_from: str = "", yes: bool = False, without_uqle: bool = F
     """Run every step, from the key pair to the handover.
 
     Changes: what the steps create; what exists already is kept
-    Costs:   about 0.31 dollars an hour; 0.22 without a UQLE machine
+    Costs:   about 0.31 dollars an hour while idle; 0.22 without UQLE
     Undo:    invoke down
     Example: invoke up --ssh-from 203.0.113.7/32
     """
