@@ -54,10 +54,10 @@ def test_template_of_the_folder_is_taken():
     PARAMETERS.write_text(json.dumps(GOOD_PARAMETERS))
     project = Project(SETTINGS | {"cluster_name": "one"})
     render_step.render(project)
-    assert "InstanceType: t3.xlarge" in Path("config.yml").read_text()
-    Path(TEMPLATE.name).write_text(TEMPLATE.read_text().replace("t3.xlarge", "m6i.xlarge"))
+    assert "# of this folder" not in Path("config.yml").read_text()
+    Path(TEMPLATE.name).write_text(f"{TEMPLATE.read_text()}# of this folder\n")
     render_step.render(project)
-    assert "InstanceType: m6i.xlarge" in Path("config.yml").read_text()
+    assert Path("config.yml").read_text().endswith("# of this folder\n")
 
 
 # --- invoke's own settings file -----------------------------------------------------------------------------
