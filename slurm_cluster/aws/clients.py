@@ -50,6 +50,13 @@ def make_client(service: str, region: str) -> Any:
     return get_session().client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
 
 
+def list_region_names() -> set[str]:
+    """Return the names of all regions that boto3 knows, in all partitions."""
+    session = get_session()
+    partitions = session.get_available_partitions()
+    return {name for partition in partitions for name in session.get_available_regions("ec2", partition)}
+
+
 def list_all(client: Any, operation: str, **arguments: Any) -> list[Any]:
     """Return the items of all pages of a listing."""
     pages = client.get_paginator(operation).paginate(**arguments).build_full_result()

@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 # https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
 IMAGE_PARAMETER = "/aws/service/canonical/ubuntu/server/24.04/stable/current/{}/hvm/ebs-gp3/ami-id"
 USER_DATA_SCRIPT = Path(__file__).parents[2] / "bootstrap" / "uqle_instance_ubuntu.sh"
+# The boot script makes the mount point immutable, so nothing of the system may be there.
+# https://refspecs.linuxfoundation.org/FHS_3.0/fhs/index.html
+SYSTEM_FOLDERS = {
+    f"/{name}"
+    for name in (
+        *("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "lost+found", "proc", "root"),
+        *("run", "sbin", "snap", "sys", "tmp", "usr", "var"),
+    )
+}
+PARENT_FOLDERS = {"/home", "/home/ubuntu", "/media", "/mnt", "/opt", "/srv"}
 ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
 # A tag of the head node's group: the client token of the last launch that has ended.
 USED_TOKEN_TAG = f"{clients.TAG}:spent-client-token"
@@ -95,6 +105,12 @@ def validate_settings(
         raise ClusterError(
             f"uqle.mount_point is {mount_point!r}. It must be an absolute path of plain characters, "
             "such as /shared."
+        )
+    top = f"/{mount_point.split('/')[1]}"
+    if top in SYSTEM_FOLDERS or mount_point in PARENT_FOLDERS:
+        raise ClusterError(
+            f"uqle.mount_point is {mount_point!r}, which belongs to the system. "
+            "Choose another folder, such as /shared or /mnt/shared."
         )
     return InstanceSettings(instance_type, int(volume_gib), mount_point, key_pair)
 

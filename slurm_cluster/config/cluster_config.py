@@ -12,6 +12,8 @@ from slurm_cluster import files
 from slurm_cluster.config.parameters import sanitize
 from slurm_cluster.errors import ClusterError
 
+DEFAULT_MAX_COUNT = 10  # of a compute resource without MaxCount
+
 
 @dataclass(frozen=True)
 class NodeConfig:
@@ -60,28 +62,56 @@ class StorageConfig:
 
 
 @dataclass(frozen=True)
+class InstanceGroup:
+    """Instances that are launched alike: the head node, a compute resource of a queue, or a login pool.
+
+    Args:
+        name: for messages: `the head node`, `queue queue1` or `login pool pool1`.
+        instance_types: each instance has one of these types.
+        max_count: how many there can be at the same time.
+        capacity_type: ONDEMAND, SPOT or CAPACITY_BLOCK.
+        subnets: the ids of their subnets.
+    """
+
+    name: str
+    instance_types: list[str]
+    max_count: int = 1
+    capacity_type: str = "ONDEMAND"
+    subnets: list[str] = field(default_factory=list)
+
+    @property
+    def is_spot(self) -> bool:
+        """Whether its instances are spot instances."""
+        return self.capacity_type == "SPOT"
+
+
+@dataclass(frozen=True)
 class ClusterConfig:
     """A cluster.
 
     Args:
         region: the name of the region.
         os: the operating system, such as ubuntu2404.
+        ssh_from: the address range that may use SSH; without one, pcluster lets everybody.
         head_node: the head node.
         queues: the queues, in the order of the file.
         login_pools: the pools of login nodes, in the order of the file.
         storage: the shared storage, in the order of the file.
         has_internal_efs: whether pcluster keeps its own files on an EFS file system, which it creates.
         accounting: the section that sets up accounting, Database or ExternalSlurmdbd; empty for none.
+        groups: the head node, the compute resources and the login pools.
     """
 
     region: str
     os: str
+    ssh_from: str
     head_node: NodeConfig
     queues: list[NodeConfig]
     login_pools: list[NodeConfig] = field(default_factory=list)
     storage: list[StorageConfig] = field(default_factory=list)
     has_internal_efs: bool = False
     accounting: str = ""
+    groups: list[InstanceGroup] = field(default_factory=list)
 
     @property
     def nodes(self) -> list[NodeConfig]:
@@ -118,12 +148,49 @@ def parse(tree: object) -> ClusterConfig:
     return ClusterConfig(
         region=get_text(tree, "Region"),
         os=get_text(tree, "Image", "Os"),
+        ssh_from=get_text(tree, "HeadNode", "Ssh", "AllowedIps"),
         head_node=parse_node("the head node", find_value(tree, "HeadNode")),
         queues=parse_nodes("queue", list_mappings(tree, "Scheduling", "SlurmQueues")),
         login_pools=parse_nodes("login pool", list_mappings(tree, "LoginNodes", "Pools")),
         storage=[parse_storage(entry) for entry in list_mappings(tree, "SharedStorage")],
         has_internal_efs=get_text(tree, "HeadNode", "SharedStorageType").lower() == "efs",
         accounting=next((name for name in ("Database", "ExternalSlurmdbd") if name in slurm), ""),
+        groups=parse_groups(tree),
+    )
+
+
+def parse_groups(tree: object) -> list[InstanceGroup]:
+    """Return the groups of a cluster's instances, without those that have no instance type.
+
+    https://docs.aws.amazon.com/parallelcluster/latest/ug/Scheduling-v3.html
+    """
+    head_node = find_value(tree, "HeadNode")
+    queues = list_mappings(tree, "Scheduling", "SlurmQueues")
+    resources = [
+        (queue, resource) for queue in queues for resource in list_mappings(queue, "ComputeResources")
+    ]
+    pools = list_mappings(tree, "LoginNodes", "Pools")
+    groups = [
+        build_group("the head node", head_node, head_node, 1),
+        *(
+            build_group("queue", queue, resource, find_value(resource, "MaxCount"))
+            for queue, resource in resources
+        ),
+        *(build_group("login pool", pool, pool, find_value(pool, "Count")) for pool in pools),
+    ]
+    return [group for group in groups if group.instance_types]
+
+
+def build_group(kind: str, node: object, resource: object, max_count: object) -> InstanceGroup:
+    """Return a group: a queue has the subnets and the capacity type, its compute resource the rest."""
+    networking, name = find_value(node, "Networking"), get_text(node, "Name")
+    subnets = [*list_plain_texts(networking, "SubnetIds"), get_text(networking, "SubnetId")]
+    return InstanceGroup(
+        name=f"{kind} {sanitize(name)}" if name else kind,
+        instance_types=list_texts([resource, *list_mappings(resource, "Instances")], "InstanceType"),
+        max_count=max_count if isinstance(max_count, int) else DEFAULT_MAX_COUNT,
+        capacity_type=get_text(node, "CapacityType", default="ONDEMAND"),
+        subnets=[subnet for subnet in subnets if subnet],
     )
 
 

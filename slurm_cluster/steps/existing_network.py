@@ -113,7 +113,8 @@ def describe_subnet(ec2: EC2Client, flag: str, identifier: str) -> SubnetTypeDef
         raise ClusterError(f"Pass {flag} too. An existing network needs both subnets.")
     subnets = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": [identifier]}])["Subnets"]
     if not subnets:
-        raise ClusterError(f"{flag} is {identifier}, which is not a subnet of this region and account.")
+        region = ec2.meta.region_name
+        raise ClusterError(f"{flag} is {identifier}, which is not a subnet of this account in {region}.")
     return subnets[0]
 
 

@@ -23,7 +23,8 @@ def pause(p: Project) -> None:
     show_progress(fleet.watch_fleet(p.dynamodb, p.cluster, "STOPPED"), p.quiet)
     show_progress(uqle_instance.watch_instances(p.ec2, stopped, "stopped"), p.quiet)
     echo("The compute fleet is stopped.")
-    echo(f"Stopped {', '.join(stopped)}." if stopped else "There is no running UQLE machine.")
+    absent = f"There is no running UQLE machine of {p.cluster} in {p.region}."
+    echo(f"Stopped {', '.join(stopped)}." if stopped else absent)
     echo_lines(status.list_paused_costs())
 
 
@@ -39,7 +40,7 @@ def resume(p: Project) -> None:
     if machine:
         echo(f"The UQLE machine {machine['InstanceId']} is running at {get_address(machine)}.")
     else:
-        echo("There is no UQLE machine.")
+        echo(f"There is no UQLE machine of {p.cluster} in {p.region}.")
 
 
 def request_fleet_status(p: Project, requested: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster.aws import clients, file_system, network, security_groups, stack, uqle_instance
+from slurm_cluster.aws.clients import get_tag
 from slurm_cluster.aws.file_system import MountTarget
 from slurm_cluster.config import cluster_config
 from slurm_cluster.errors import ClusterError
@@ -166,11 +166,6 @@ def list_compute_groups(created: str, config: ClusterConfig) -> list[str]:
     """Return the security groups of all compute nodes: pcluster's, or own ones, and additional ones."""
     groups = [group for queue in config.queues for group in (*queue.own_groups, *queue.additional_groups)]
     return [group for group in dict.fromkeys([created, *groups]) if group]
-
-
-def get_tag(resource: Mapping[str, Any], key: str = "Name") -> str:
-    """Return a tag's value; empty if the resource does not have the tag."""
-    return next((tag["Value"] for tag in resource.get("Tags", []) if tag["Key"] == key), "")
 
 
 def get_group_ids(instance: InstanceTypeDef) -> list[str]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import jinja2
 
+from slurm_cluster.aws.clients import get_tag
 from slurm_cluster.views import connectivity
 from slurm_cluster.views.cluster_state import (
     ClusterState,
     find_mount_target,
     find_subnet,
     get_group_ids,
-    get_tag,
     load_state,
 )
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import yaml
-
+from slurm_cluster import files
 from slurm_cluster.aws import file_system, stack
 from slurm_cluster.aws.deployed_config import read_deployed_config
 from slurm_cluster.config import cluster_config
@@ -47,7 +46,7 @@ def load_config(s3: S3Client, cluster: StackTypeDef) -> ClusterConfig:
     Raises:
         ClusterError: pcluster's copy of it cannot be read.
     """
-    return cluster_config.parse(yaml.safe_load(read_deployed_config(s3, cluster)))
+    return cluster_config.parse(files.parse_yaml(read_deployed_config(s3, cluster)))
 
 
 def list_storage(config: ClusterConfig, cluster: StackTypeDef | None = None) -> list[Storage]:
