@@ -94,6 +94,8 @@ def needs(call: RecordedCall, tags: dict[str, dict[str, str]]) -> Iterator[Need]
     """Return the permissions that a call needs, with their resources."""
     given, service = call.arguments, PREFIXES.get(call.service, call.service)
     action = ACTIONS.get(f"{service}:{call.operation}", f"{service}:{call.operation}")
+    if action == "s3:GetObject" and "VersionId" in given:
+        action = "s3:GetObjectVersion"
     if call.operation == "RunInstances" and "LaunchTemplate" not in given:
         yield from needs_of_launch(given)
         return
