@@ -50,10 +50,14 @@ class KeySecret(NamedTuple):
 
 
 class NodeAddresses(NamedTuple):
-    """The IP addresses of a cluster's two nodes."""
+    """The IP addresses of a cluster's two nodes, and the name of the compute node.
+
+    A dynamic node, whose name contains `-dy-`, is powered up for a job. A static one is always there.
+    """
 
     head: str
     compute: str
+    compute_name: str = "queue1-st-t3large-1"
 
 
 CLUSTER_ADDRESSES = NodeAddresses(
@@ -89,6 +93,51 @@ def render_configuration(key: str = KEY) -> dict[str, Any]:
     return tree
 
 
+def get_template_values(addresses: NodeAddresses, node_type: str) -> dict[str, str]:
+    """Return the values in ParallelCluster's files on one of a cluster's nodes."""
+    is_dynamic = "-dy-" in addresses.compute_name
+    return {
+        "cluster": CLUSTER_NAME,
+        "head": f"ip-{addresses.head.replace('.', '-')}",
+        "head_address": addresses.head,
+        "compute": addresses.compute_name,
+        "compute_address": addresses.compute,
+        "node_address": "" if is_dynamic else f"NodeAddr={addresses.compute}",
+        "state": "CLOUD" if is_dynamic else "UNKNOWN",
+        "suspend_time": "600" if is_dynamic else "-1",
+        "node_type": node_type,
+    }
+
+
+def render_template(name: str, values: dict[str, str]) -> str:
+    """Return one of ParallelCluster's files with these values."""
+    return Template(Path(TEMPLATES, name).read_text()).safe_substitute(values)
+
+
+def render_slurm_files(values: dict[str, str]) -> dict[str, tuple[str, int]]:
+    """Return Slurm's configuration as ParallelCluster writes it: path to text and mode."""
+    settings = render_configuration()["Scheduling"]["SlurmSettings"]["CustomSlurmSettings"]
+    lines = [f"{name}={value}\n" for setting in settings for name, value in setting.items()]
+    folder, programs = "/opt/slurm/etc", "/opt/parallelcluster/scripts/slurm"
+    queue = "slurm_parallelcluster_queue1_partition.conf"
+    paths = {
+        "slurm.conf": f"{folder}/slurm.conf",
+        "slurm_parallelcluster.conf": f"{folder}/slurm_parallelcluster.conf",
+        queue: f"{folder}/pcluster/{queue}",
+        "prolog": f"{folder}/scripts/prolog.d/90_prolog",
+        "epilog": f"{folder}/scripts/epilog.d/90_epilog",
+        "slurm_resume": f"{programs}/slurm_resume",
+        "slurm_suspend": f"{programs}/slurm_suspend",
+    }
+    files = {
+        path: (render_template(name, values), 0o644 if path.endswith(".conf") else 0o755)
+        for name, path in paths.items()
+    }
+    files[f"{folder}/cgroup.conf"] = ("CgroupPlugin=disabled\n", 0o644)
+    files[f"{folder}/pcluster/custom_slurm_settings_include_file_slurm.conf"] = ("".join(lines), 0o644)
+    return files
+
+
 class Node(Machine):
     """A machine that ParallelCluster launched as head node or compute node: booted, but not configured yet.
 
@@ -110,14 +159,7 @@ class Node(Machine):
     def __init__(
         self, addresses: NodeAddresses, layers: list[Path], binds: dict[str, Path] | None = None
     ) -> None:
-        self.template_values = {
-            "cluster": CLUSTER_NAME,
-            "head": f"ip-{addresses.head.replace('.', '-')}",
-            "head_address": addresses.head,
-            "compute": "queue1-st-t3large-1",
-            "compute_address": addresses.compute,
-            "node_type": self.node_type,
-        }
+        self.template_values = get_template_values(addresses, self.node_type)
         kind = "head" if self.node_type == "HeadNode" else "compute"
         name, address = self.template_values[kind], self.template_values[f"{kind}_address"]
         super().__init__(name, address, layers, binds)
@@ -126,10 +168,9 @@ class Node(Machine):
         self.write_template("cfnconfig", "/etc/parallelcluster/cfnconfig")
         self.boot()
 
-    def write_template(self, name: str, path: str) -> None:
+    def write_template(self, name: str, path: str, mode: int = 0o644) -> None:
         """Write one of ParallelCluster's files, with the values of this cluster."""
-        text = Template(Path(TEMPLATES, name).read_text()).safe_substitute(self.template_values)
-        self.write_file(path, text)
+        self.write_file(path, render_template(name, self.template_values), mode)
 
     def run_custom_action(self, name: str, key: str = KEY, **environment: str) -> CommandResult:
         """Run a custom action of the rendered configuration as ParallelCluster does."""
@@ -170,14 +211,9 @@ class HeadNode(Node):
         self.start_service("slurmctld")
 
     def write_slurm_configuration(self) -> None:
-        """Write Slurm's configuration, with CustomSlurmSettings in the same file as ParallelCluster."""
-        settings = render_configuration()["Scheduling"]["SlurmSettings"]["CustomSlurmSettings"]
-        lines = [f"{name}={value}\n" for setting in settings for name, value in setting.items()]
-        folder = "/opt/slurm/etc"
-        self.write_template("slurm.conf", f"{folder}/slurm.conf")
-        self.write_template("slurm_parallelcluster.conf", f"{folder}/slurm_parallelcluster.conf")
-        self.write_file(f"{folder}/cgroup.conf", "CgroupPlugin=disabled\n")
-        self.write_file(f"{folder}/pcluster/custom_slurm_settings_include_file_slurm.conf", "".join(lines))
+        """Write Slurm's configuration, without what needs its own kernel (cgroups)."""
+        for path, (text, mode) in render_slurm_files(self.template_values).items():
+            self.write_file(path, text, mode)
 
     def run_slurm_command(self, *command: str) -> str:
         """Run a Slurm command, and return its output."""
@@ -206,6 +242,8 @@ class ComputeNode(Node):
 
     def configure(self) -> None:
         """Start slurmd, which joins the cluster."""
+        # -b: report a reboot. A machine here has the host's uptime, so it seems to be older than its power-up.
+        self.write_file("/etc/sysconfig/slurmd", "SLURMD_OPTIONS=-b\n")
         self.start_service("slurmd")
 
 
