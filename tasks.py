@@ -142,7 +142,7 @@ def render(c: Context) -> None:
 # --- Creating the cluster -----------------------------------------------------------------------------------
 
 
-@task(klass=LongStep, next_step="invoke connect-uqle")
+@task(klass=LongStep, next_step="invoke connect-uqle (without UQLE: invoke verify)")
 def create_cluster(c: Context) -> None:
     """Create the cluster of config.yml, in about 15 minutes.
 
@@ -491,7 +491,7 @@ def up(c: Context, ssh_from: str = "", yes: bool = False, without_uqle: bool = F
     """Run every step, from the key pair to the handover.
 
     Changes: what the steps create; what exists already is kept
-    Costs:   about 0.31 dollars an hour; 0.22 without a UQLE machine
+    Costs:   about 0.31 dollars an hour while idle; 0.22 without UQLE
     Undo:    invoke down
     Example: invoke up --ssh-from 203.0.113.7/32
     """
