@@ -5,12 +5,13 @@ unexport PYTHONDONTWRITEBYTECODE # compile each package once, not in each proces
 
 PYTHON ?= python3
 BIN := .venv/bin
-SHELL_SCRIPTS := bootstrap/*.sh sandbox/bin/ssh tests/nodes/run tests/nodes/build tests/nodes/cell benchmarks/*.sh .ci/run
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url
+SHELL_SCRIPTS := bootstrap/*.sh sandbox/bin/aws sandbox/bin/ssh tests/nodes/run tests/nodes/build tests/nodes/cell benchmarks/*.sh .ci/run
 
 setup: requirements .venv/installed
 
-rehearse: setup ## run every step of the README in an emulated AWS, then remove everything
-	@$(BIN)/invoke rehearse
+rehearse: setup ## run every step of the README in an emulated AWS, then remove everything; TEMPLATE=FILE for another template
+	@$(BIN)/invoke rehearse $(if $(TEMPLATE),--template $(TEMPLATE))
 
 test: setup ## run the tests; needs neither root nor an AWS account
 	@$(BIN)/pytest
@@ -45,8 +46,9 @@ readme-check: setup ## run a rehearsal and compare its outputs with README.md an
 screenshots: setup ## regenerate the pictures in README.md with Chromium
 	@$(BIN)/python -m scripts.screenshots
 
-lock: setup ## regenerate requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+lock: setup ## regenerate requirements.lock and requirements-aws.lock from pyproject.toml
+	$(COMPILE) --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) --group by-hand --constraints requirements.lock -o requirements-aws.lock
 
 requirements:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null \
@@ -55,10 +57,12 @@ requirements:
 	|| { echo "Node.js, which pcluster needs, is not installed. Install it from https://nodejs.org, then run this again." >&2; exit 1; }
 
 # uv needs a tenth of pip's time. pip installs uv, with the hashes of the same lock.
-.venv/installed: requirements.lock | requirements
+# aws version 1 is for the tests: as a program, it would come before the user's own aws on PATH.
+.venv/installed: requirements.lock requirements-aws.lock | requirements
 	@echo "Setting up .venv from requirements.lock ..."
 	@$(PYTHON) -m venv --clear .venv
 	@sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.lock
-	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock requirements-aws.lock
+	@rm -f $(BIN)/aws $(BIN)/aws.cmd $(BIN)/aws_*
 	@touch $@

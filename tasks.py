@@ -10,14 +10,17 @@ from invoke.tasks import task
 
 from slurm_cluster.cli import LongStep, Step, get_project, run_module
 
-SSH_FROM = "address range that may use SSH: one CIDR or prefix list (default: ssh_from in invoke.yaml)"
+SSH_FROM = (
+    "address range that may use SSH: one CIDR or prefix list, or auto for this machine's public address "
+    "(default: SSH_FROM in config-parameters.json, then ssh_from in invoke.yaml)"
+)
 YES = "do not ask (default: ask)"
 
 
 # --- Requirements -------------------------------------------------------------------------------------------
 
 
-@task(klass=Step)
+@task(klass=Step, next_step="invoke configure", read_only=True)
 def check(c: Context) -> None:
     """Check everything that the steps need.
 
@@ -33,6 +36,7 @@ def check(c: Context) -> None:
 
 @task(
     klass=Step,
+    next_step="invoke check",
     help={"public-key": "ed25519 public key to import, such as ~/.ssh/id.pub (default: create a pair)"},
 )
 def create_key_pair(c: Context, public_key: str = "") -> None:
@@ -53,6 +57,7 @@ def create_key_pair(c: Context, public_key: str = "") -> None:
 
 @task(
     klass=LongStep,
+    next_step="invoke upload-bootstrap",
     help={
         "head-node-subnet": "existing public subnet (default: the wizard creates a network)",
         "compute-subnet": "with it, a subnet with outbound internet access (default: the wizard creates one)",
@@ -74,7 +79,7 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
 # --- Creating the cluster configuration file ----------------------------------------------------------------
 
 
-@task(klass=Step)
+@task(klass=Step, next_step="invoke create-jwt-key")
 def upload_bootstrap(c: Context) -> None:
     """Upload the boot scripts to a private bucket, for the nodes.
 
@@ -88,7 +93,7 @@ def upload_bootstrap(c: Context) -> None:
     configuration.upload_bootstrap(get_project(c))
 
 
-@task(klass=Step)
+@task(klass=Step, next_step="invoke fill-parameters --ssh-from auto")
 def create_jwt_key(c: Context) -> None:
     """Create a random JWT key that only the head node may read.
 
@@ -104,22 +109,23 @@ def create_jwt_key(c: Context) -> None:
 
 @task(
     klass=Step,
-    help={"ssh-from": SSH_FROM, "overwrite": "replace values in the file too (default: keep)"},
+    next_step="invoke render",
+    help={"ssh-from": SSH_FROM, "overwrite": "replace values in the file too (default: keep)", "yes": YES},
 )
-def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False) -> None:
+def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False, yes: bool = False) -> None:
     """Write config-parameters.json from what the previous steps created.
 
-    Changes: that file; the values that you wrote in it stay
+    Changes: that file; a flag replaces its value, all others in it stay
     Costs:   nothing
     Undo:    remove the file, or edit it
     Example: invoke fill-parameters --ssh-from 203.0.113.7/32
     """
     from slurm_cluster.steps import configuration
 
-    configuration.fill_parameters(get_project(c), ssh_from, overwrite)
+    configuration.fill_parameters(get_project(c), ssh_from, overwrite, yes)
 
 
-@task(klass=Step)
+@task(klass=Step, next_step="invoke create-cluster")
 def render(c: Context) -> None:
     """Write config.yml: the template with the parameters filled in.
 
@@ -136,7 +142,7 @@ def render(c: Context) -> None:
 # --- Creating the cluster -----------------------------------------------------------------------------------
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke connect-uqle")
 def create_cluster(c: Context) -> None:
     """Create the cluster of config.yml, in about 15 minutes.
 
@@ -150,24 +156,31 @@ def create_cluster(c: Context) -> None:
     cluster.create_cluster(get_project(c))
 
 
-@task(klass=LongStep)
-def update_cluster(c: Context) -> None:
+@task(
+    klass=LongStep,
+    next_step="invoke status",
+    help={
+        "ssh-from": "address range that may use SSH from now on, in the files too: as for up (default: keep)",
+        "yes": YES,
+    },
+)
+def update_cluster(c: Context, ssh_from: str = "", yes: bool = False) -> None:
     """Update the running cluster to config.yml.
 
     Changes: what differs; pcluster lists what it cannot change
     Costs:   what the new configuration costs
     Undo:    render the previous configuration, then run this again
-    Example: invoke render update-cluster
+    Example: invoke update-cluster --ssh-from 203.0.113.7/32
     """
     from slurm_cluster.steps import cluster
 
-    cluster.update_cluster(get_project(c))
+    cluster.update_cluster(get_project(c), ssh_from, yes)
 
 
 # --- Connecting the cluster to the UQLE API -----------------------------------------------------------------
 
 
-@task(klass=Step)
+@task(klass=Step, next_step="invoke create-instance")
 def allow_head_node_group(c: Context) -> None:
     """Let the members of the head node's group reach each other.
 
@@ -181,7 +194,7 @@ def allow_head_node_group(c: Context) -> None:
     uqle.allow_head_node_group(get_project(c))
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke handover")
 def create_instance(c: Context) -> None:
     """Launch the UQLE machine, which mounts the cluster's file system.
 
@@ -195,8 +208,15 @@ def create_instance(c: Context) -> None:
     uqle.create_instance(get_project(c))
 
 
-@task(klass=LongStep)
-def connect_uqle(c: Context) -> None:
+@task(
+    klass=LongStep,
+    next_step="invoke handover",
+    help={
+        "no-shared": "do not mount the shared file system (default: mount it)",
+        "allow-other-members": "launch it beside other machines in the group (default: refuse)",
+    },
+)
+def connect_uqle(c: Context, no_shared: bool = False, allow_other_members: bool = False) -> None:
     """Connect a UQLE machine: allow-head-node-group, then create-instance.
 
     Changes: the group's rule and the instance
@@ -206,11 +226,12 @@ def connect_uqle(c: Context) -> None:
     """
     from slurm_cluster.steps import uqle
 
-    uqle.connect_uqle(get_project(c))
+    uqle.connect_uqle(get_project(c), not no_shared, allow_other_members)
 
 
 @task(
     klass=Step,
+    next_step="invoke verify",
     help={"with-key": "write the JWT key to the file too; it is never shown (default: no)"},
 )
 def handover(c: Context, with_key: bool = False) -> None:
@@ -228,6 +249,7 @@ def handover(c: Context, with_key: bool = False) -> None:
 
 @task(
     klass=LongStep,
+    next_step="invoke status",
     help={
         "url": "URL of slurmrestd, such as http://head-node:8082 (default: through an SSH tunnel)",
         "user": "user who runs the job (default: slurm)",
@@ -247,10 +269,49 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
     access.verify(get_project(c), url, user, seconds)
 
 
+@task(
+    klass=Step,
+    help={
+        "user": "user whose jobs the token can run (default: slurm)",
+        "hours": "lifetime, from 1 to 720 (default: 8)",
+        "output": "file to write, mode 0600 (default: print, if stdout is no terminal)",
+    },
+)
+def token(c: Context, user: str = "slurm", hours: str = "8", output: str = "") -> None:
+    """Sign a token for a person or a program that uses the REST API.
+
+    Changes: nothing; with --output, that file
+    Costs:   nothing
+    Undo:    none: it is valid until it expires, or `invoke rotate-jwt-key`
+    Example: invoke token --user alice --hours 24 --output alice.token
+    """
+    from slurm_cluster.steps import clients
+
+    clients.create_token(get_project(c), user, hours, output)
+
+
+@task(klass=Step, help={"port": "port of this machine (default: 8082)"})
+def tunnel(c: Context, port: str = "8082") -> None:
+    """Forward port 8082 of this machine to the REST API, until Ctrl-C.
+
+    Changes: nothing
+    Costs:   nothing
+    Undo:    press Ctrl-C
+    Example: invoke tunnel
+    """
+    from slurm_cluster.steps import clients
+
+    clients.hold_tunnel(get_project(c), port)
+
+
 # --- Debugging ----------------------------------------------------------------------------------------------
 
 
-@task(klass=Step, help={"uqle": "the UQLE machine instead of the head node (default: the head node)"})
+@task(
+    klass=Step,
+    read_only=True,
+    help={"uqle": "the UQLE machine instead of the head node (default: the head node)"},
+)
 def ssh(c: Context, uqle: bool = False) -> None:
     """Open a shell on the head node, or with --uqle on the UQLE machine.
 
@@ -264,8 +325,15 @@ def ssh(c: Context, uqle: bool = False) -> None:
     access.open_shell(get_project(c), uqle)
 
 
-@task(klass=Step, help={"json": "for scripts (default: for people)"})
-def status(c: Context, json: bool = False) -> None:
+@task(
+    klass=Step,
+    read_only=True,
+    help={
+        "json": "for scripts (default: for people)",
+        "all-regions": "all clusters in all regions of the account (default: this cluster)",
+    },
+)
+def status(c: Context, json: bool = False, all_regions: bool = False) -> None:
     """Show what exists, what of it is billed, and the next step.
 
     Changes: nothing
@@ -275,10 +343,10 @@ def status(c: Context, json: bool = False) -> None:
     """
     from slurm_cluster.steps import show
 
-    show.show_status(get_project(c), json)
+    show.show_status(get_project(c), json, all_regions)
 
 
-@task(klass=Step, help={"file": "the page to write (default: picture.html)"})
+@task(klass=Step, read_only=True, help={"file": "the page to write (default: picture.html)"})
 def picture(c: Context, file: str = "picture.html") -> None:
     """Draw the deployed network, in a page for any browser.
 
@@ -295,7 +363,7 @@ def picture(c: Context, file: str = "picture.html") -> None:
 # --- Pausing ------------------------------------------------------------------------------------------------
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke resume")
 def pause(c: Context) -> None:
     """Stop the compute fleet and the UQLE machine; all data stays.
 
@@ -309,7 +377,7 @@ def pause(c: Context) -> None:
     pause(get_project(c))
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke verify")
 def resume(c: Context) -> None:
     """Start the compute fleet and the UQLE machine again.
 
@@ -343,8 +411,8 @@ def rotate_jwt_key(c: Context) -> None:
 # --- Teardown -----------------------------------------------------------------------------------------------
 
 
-@task(klass=LongStep)
-def disconnect_uqle(c: Context) -> None:
+@task(klass=LongStep, next_step="invoke delete-cluster", help={"yes": YES})
+def disconnect_uqle(c: Context, yes: bool = False) -> None:
     """Terminate the UQLE machine, and remove the group's rule.
 
     Changes: deletes the instance and its disk for good
@@ -354,10 +422,10 @@ def disconnect_uqle(c: Context) -> None:
     """
     from slurm_cluster.steps import uqle
 
-    uqle.disconnect_uqle(get_project(c))
+    uqle.disconnect_uqle(get_project(c), yes)
 
 
-@task(klass=LongStep, help={"yes": YES})
+@task(klass=LongStep, next_step="invoke delete-network", help={"yes": YES})
 def delete_cluster(c: Context, yes: bool = False) -> None:
     """Delete the cluster, and with it all data on its file system.
 
@@ -371,7 +439,7 @@ def delete_cluster(c: Context, yes: bool = False) -> None:
     cluster.delete_cluster(get_project(c), yes)
 
 
-@task(klass=LongStep)
+@task(klass=LongStep, next_step="invoke down --all")
 def delete_network(c: Context) -> None:
     """Delete the network that the wizard created, if nothing else is in it.
 
@@ -385,7 +453,11 @@ def delete_network(c: Context) -> None:
     vpc.delete_network(get_project(c))
 
 
-@task(klass=LongStep, help={"all": "the boot scripts and the JWT key too (default: keep them)", "yes": YES})
+@task(
+    klass=LongStep,
+    next_step="invoke status --all-regions",
+    help={"all": "the boot scripts and the JWT key too (default: keep them)", "yes": YES},
+)
 def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A002 - the flag's name
     """Delete everything in the order that AWS allows, and list what is left.
 
@@ -402,22 +474,32 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
 # --- Everything in one command ------------------------------------------------------------------------------
 
 
-@task(klass=LongStep, help={"ssh-from": SSH_FROM, "yes": YES})
-def up(c: Context, ssh_from: str = "", yes: bool = False) -> None:
+@task(
+    klass=LongStep,
+    next_step="invoke verify",
+    help={
+        "ssh-from": SSH_FROM,
+        "yes": YES,
+        "without-uqle": "stop at the cluster, without a UQLE machine (default: connect one)",
+    },
+)
+def up(c: Context, ssh_from: str = "", yes: bool = False, without_uqle: bool = False) -> None:
     """Run every step, from the key pair to the handover.
 
     Changes: what the steps create; what exists already is kept
-    Costs:   about 0.31 dollars an hour from then on
+    Costs:   about 0.31 dollars an hour; 0.22 without a UQLE machine
     Undo:    invoke down
     Example: invoke up --ssh-from 203.0.113.7/32
     """
     from slurm_cluster.steps import everything
 
-    everything.up(get_project(c), ssh_from, yes)
+    everything.up(get_project(c), ssh_from, yes, not without_uqle)
 
 
-@task(klass=Step)
-def rehearse(c: Context) -> None:
+@task(
+    klass=Step, help={"template": "template to use, such as examples/gpu.yml (default: config.template.yml)"}
+)
+def rehearse(c: Context, template: str = "") -> None:
     """Run the whole path, and back, in an emulated AWS.
 
     Changes: nothing: it has a folder, a home and an account of its own
@@ -425,7 +507,7 @@ def rehearse(c: Context) -> None:
     Undo:    nothing to undo
     Example: invoke rehearse
     """
-    run_module(c, "sandbox.rehearsal")
+    run_module(c, "sandbox.rehearsal", *([template] if template else []))
 
 
 @task(klass=Step, help={"run": "a command to run in it; its status is passed on (default: a shell)"})

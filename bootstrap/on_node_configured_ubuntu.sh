@@ -2,7 +2,7 @@
 # OnNodeConfigured script: runs as root on every node, after ParallelCluster has configured the node.
 # All nodes: sets up rootless Podman for the jobs of user slurm.
 # Head node: also sets up accounting (MariaDB, slurmdbd) and the Slurm REST API (slurmrestd, port 8082), and
-# makes user slurm the owner of /shared.
+# gives a new /shared to user slurm.
 # Safe to run again, also after a kill: it replaces whole files, and restarts a daemon only if one of the
 # daemon's files is newer than the daemon.
 #
@@ -12,13 +12,15 @@
 #   69  a package cannot be installed
 #   70  a daemon does not start
 #   71  MariaDB refuses to create Slurm's database
+#   72  accounting is already set up, by ParallelCluster or by hand
 #   73  the disk is full or read-only
+#   74  an unexpected error; the output names the line of the script
 #   78  this machine is not a configured ParallelCluster node
-#   1 or another: an unexpected error; the output names the line of the script
 set -o errexit -o errtrace -o nounset -o pipefail
 exec 2>&1 # ParallelCluster discards the standard error of a head node's scripts
-trap 'log "ERROR: line $LINENO: $BASH_COMMAND"' ERR
+trap 'die 74 "line $LINENO: $BASH_COMMAND"' ERR
 
+# ParallelCluster documents this file as unsupported: a new version may change it.
 CFNCONFIG=/etc/parallelcluster/cfnconfig
 SLURM=/opt/slurm
 CONF=$SLURM/etc/slurm.conf
@@ -28,10 +30,14 @@ MARIADB_CONF=/etc/mysql/mariadb.conf.d/60-slurm.cnf
 UNITS=/etc/systemd/system
 STATE=/var/spool/slurm.state
 KEY_FILE=$STATE/jwt_hs256.key # written by on_node_start_ubuntu.sh
+SLURMDBD_JWT=AuthAltParameters=jwt_key=$KEY_FILE
 export PATH=$SLURM/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 
 log() { echo "[$(basename "$0")] $*"; }
-die() { log "ERROR: $2" && exit "$1"; }
+die() { # STATUS MESSAGE
+  log "ERROR: $2"
+  exit "$1"
+}
 die_with_journal() { # UNIT
   journalctl --quiet --no-pager --output cat --lines 15 --unit "$1" || true
   die 70 "$1 does not start: see its log above"
@@ -39,16 +45,18 @@ die_with_journal() { # UNIT
 
 main() {
   [ -r $CFNCONFIG ] || die 78 "$CFNCONFIG does not exist: this is not a ParallelCluster node"
-  # shellcheck source=/dev/null
-  cfn_node_type='' && source $CFNCONFIG
+  local node_type
+  # shellcheck source=/dev/null disable=SC2154
+  node_type=$(source $CFNCONFIG && echo "$cfn_node_type") || die 78 "$CFNCONFIG does not set cfn_node_type"
   # Child processes inherit the lock: a new run waits for an apt-get that a killed run left behind.
   exec 9>/run/on_node_configured.lock && flock 9
-  if [ "$cfn_node_type" != HeadNode ]; then
+  if [ "$node_type" != HeadNode ]; then
     install_packages podman uidmap slirp4netns netavark
     set_up_podman
   else
     [ -r $CONF ] || die 78 "$CONF does not exist: ParallelCluster has not configured the head node"
     [ -s $KEY_FILE ] || die 78 "$KEY_FILE is missing or empty: run on_node_start_ubuntu.sh first"
+    refuse_other_accounting
     # Write the settings before installing MariaDB, so that it starts only once.
     write_file $MARIADB_CONF root 0644 '[mariadbd]' \
       innodb_buffer_pool_size=256M innodb_lock_wait_timeout=900 loose-innodb_snapshot_isolation=OFF
@@ -56,9 +64,30 @@ main() {
     set_up_podman
     set_up_accounting
     set_up_rest_api
-    [ ! -d /shared ] || chown slurm:slurm /shared
+    give_shared_to_slurm
   fi
-  log "$cfn_node_type: done"
+  log "$node_type: done"
+}
+
+# With Database or ExternalSlurmdbd in the cluster's configuration, ParallelCluster sets up accounting itself.
+refuse_other_accounting() {
+  local file
+  file=$(grep -rils --include='*.conf' --exclude="$(basename $ACCOUNTING_CONF)" \
+    '^ *AccountingStorageType *= *accounting_storage/slurmdbd' $SLURM/etc | head -n 1 || true)
+  [ ! -e $SLURMDBD_CONF ] || grep -qx "$SLURMDBD_JWT" $SLURMDBD_CONF || file=$SLURMDBD_CONF
+  [ -z "$file" ] || die 72 "$file is not from this script: remove Database and ExternalSlurmdbd"
+}
+
+# A new file system is empty, except for lost+found, and belongs to root. An existing one keeps its owner.
+give_shared_to_slurm() {
+  [ -d /shared ] || return 0
+  local owner && owner=$(stat -c %U:%G /shared)
+  if [ "$owner" = root:root ] && [ -z "$(ls -A --ignore=lost+found /shared || true)" ]; then
+    # A file system with root squash and an EFS access point refuse this.
+    chown slurm:slurm /shared || log "WARNING: cannot give /shared to user slurm: see the chown error above"
+  else
+    log "/shared is not new and keeps its owner, $owner"
+  fi
 }
 
 install_packages() { # PACKAGES...
@@ -134,7 +163,7 @@ GRANT ALL ON slurm_acct_db.* TO slurm@localhost;
 SQL
   write_file $SLURMDBD_CONF slurm 0600 \
     "DbdHost=$(hostname -s)" SlurmUser=slurm LogFile=/var/log/slurmdbd.log \
-    AuthAltTypes=auth/jwt AuthAltParameters=jwt_key=$KEY_FILE \
+    AuthAltTypes=auth/jwt "$SLURMDBD_JWT" \
     StorageType=accounting_storage/mysql StorageUser=slurm
   write_service slurmdbd 6819 mariadb.service "ExecStart=$SLURM/sbin/slurmdbd -D"
   ensure_running slurmdbd.service $SLURMDBD_CONF $UNITS/slurmdbd.service $KEY_FILE
@@ -158,13 +187,15 @@ SQL
 }
 
 # https://slurm.schedmd.com/rest.html
-# slurmrestd runs as its own user, neither root nor slurm, who cannot read the key.
+# slurmrestd runs as its own user, neither root nor slurm, who cannot read the key. Its memory is limited to
+# three times the peak that was measured under load, 174 MB, so that clients cannot exhaust the head node's.
 set_up_rest_api() {
   id slurmrestd >/dev/null 2>&1 \
     || useradd --system --user-group --no-create-home --shell /usr/sbin/nologin slurmrestd
   write_service slurmrestd 8082 slurmctld.service \
     "ExecStart=$SLURM/sbin/slurmrestd -a rest_auth/jwt 0.0.0.0:8082" User=slurmrestd \
-    Environment=SLURM_JWT=daemon NoNewPrivileges=yes ProtectSystem=strict ProtectHome=yes PrivateTmp=yes
+    Environment=SLURM_JWT=daemon NoNewPrivileges=yes ProtectSystem=strict ProtectHome=yes PrivateTmp=yes \
+    MemoryMax=512M
   ensure_running slurmrestd.service $UNITS/slurmrestd.service $CONF $ACCOUNTING_CONF
   # slurmrestd asks for a token. Any other answer means that another program uses the port.
   curl -s -o /dev/null -w '%{http_code}' http://localhost:8082/openapi/v3 | grep -qx 401 \

@@ -11,16 +11,18 @@
 #   64  the argument is missing
 #   65  the key is too short
 #   73  the key file cannot be written
+#   74  an unexpected error; the output names the line of the script
 #   77  the secret cannot be read
 #   78  this machine is not a ParallelCluster node
-set -o errexit -o nounset -o pipefail
+set -o errexit -o errtrace -o nounset -o pipefail
 exec 2>&1 # ParallelCluster discards the standard error of a head node's scripts
+trap 'die 74 "line $LINENO: $BASH_COMMAND"' ERR
 
+# ParallelCluster documents this file as unsupported: a new version may change it.
 CFNCONFIG=/etc/parallelcluster/cfnconfig
 KEY_FILE=/var/spool/slurm.state/jwt_hs256.key # config.template.yml passes this path to slurmctld
 TRIES=${TRIES:-30}                            # a new IAM role needs some time to take effect
 PAUSE=${PAUSE:-5}
-cfn_node_type='' cfn_region='' # set by cfnconfig
 
 log() { echo "[$(basename "$0")] $*"; }
 die() {
@@ -30,10 +32,11 @@ die() {
 
 main() {
   [ -r $CFNCONFIG ] || die 78 "$CFNCONFIG does not exist: this is not a ParallelCluster node"
-  # shellcheck source=/dev/null
-  source $CFNCONFIG
-  if [ "$cfn_node_type" != HeadNode ]; then
-    log "nothing to do on this node type: ${cfn_node_type:-unknown}"
+  local node_type
+  # shellcheck source=/dev/null disable=SC2154
+  node_type=$(source $CFNCONFIG && echo "$cfn_node_type") || die 78 "$CFNCONFIG does not set cfn_node_type"
+  if [ "$node_type" != HeadNode ]; then
+    log "nothing to do on this node type: $node_type"
     return
   fi
   [ -n "${1:-}" ] || die 64 "the argument is missing: pass the JWT key, or the ARN of its secret"
@@ -51,9 +54,10 @@ main() {
 }
 
 read_secret() { # ARN: prints only the secret; the errors of aws go to the log
-  local try secret
+  local try secret region
+  region=$(cut -d : -f 4 <<<"$1")
   for ((try = 1; try <= TRIES; try++)); do
-    if secret=$(/usr/local/bin/aws secretsmanager get-secret-value --region "$cfn_region" --secret-id "$1" \
+    if secret=$(/usr/local/bin/aws secretsmanager get-secret-value --region "$region" --secret-id "$1" \
       --query SecretString --output text); then
       printf %s "$secret"
       return

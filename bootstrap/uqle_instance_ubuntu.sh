@@ -10,11 +10,13 @@
 #   0   success
 #   69  a package cannot be installed
 #   73  a file cannot be written
+#   74  an unexpected error; the output names the line of the script
 #   75  the file system cannot be mounted
-set -o errexit -o nounset -o pipefail
+set -o errexit -o errtrace -o nounset -o pipefail
 exec 2>&1
+trap 'die 74 "line $LINENO: $BASH_COMMAND"' ERR
 
-FILE_SYSTEM='{{{ FILE_SYSTEM }}}' # fs-....efs.<region>.amazonaws.com
+FILE_SYSTEM='{{{ FILE_SYSTEM }}}' # fs-....efs.<region>.amazonaws.com; empty: mount nothing
 MOUNT_POINT='{{{ MOUNT_POINT }}}'
 # https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-nfs-mount-settings.html
 OPTIONS=nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport,_netdev
@@ -65,11 +67,17 @@ mount_share() {
 }
 
 main() {
-  create_mount_point || die 73 "cannot create or protect $MOUNT_POINT"
-  write_fstab || die 73 "cannot write /etc/fstab"
+  if [[ $FILE_SYSTEM ]]; then
+    create_mount_point || die 73 "cannot create or protect $MOUNT_POINT"
+    write_fstab || die 73 "cannot write /etc/fstab"
+  fi
   retry install_packages \
     || die 69 "cannot install nfs-common and Docker (tried for $WAIT s): see the apt-get error above"
   usermod --append --groups docker ubuntu
+  if [[ ! $FILE_SYSTEM ]]; then
+    log "Docker is installed; no file system is mounted"
+    return
+  fi
   retry mount_share \
     || die 75 "cannot mount $FILE_SYSTEM at $MOUNT_POINT (tried for $WAIT s): see the mount error above"
   log "$FILE_SYSTEM is mounted at $MOUNT_POINT, and Docker is installed"

@@ -3,12 +3,27 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from sandbox.environment import emulated_aws
 
 BANNER = """\
 This shell uses an emulated AWS. Nothing here reaches a real account, costs money or boots.
 All of it, the home folder included, is deleted when you leave. Type `exit` to leave."""
+
+MARK = "[sandbox] "
+PROMPTS = {
+    ".bashrc": f'PS1="{MARK}$PS1"\n',
+    ".zshrc": f'PROMPT="{MARK}$PROMPT"\n',
+    ".shrc": f'PS1="{MARK}$ "\n',
+    ".config/fish/config.fish": f"""\
+functions --copy fish_prompt sandbox_prompt
+function fish_prompt
+    echo -n '{MARK}'
+    sandbox_prompt
+end
+""",
+}
 
 
 def main(command: list[str]) -> int:
@@ -21,15 +36,31 @@ def main(command: list[str]) -> int:
         The command's exit status; 128 plus the signal's number if a signal ended it, as in a shell.
 
     """
+    shell = os.environ.get("SHELL", "/bin/sh")
     with emulated_aws():
         if not command:
             print(BANNER, file=sys.stderr, flush=True)
+            mark_prompt(Path(os.environ["HOME"]))
         try:
-            status = subprocess.run(command or [os.environ.get("SHELL", "/bin/sh")]).returncode
+            status = subprocess.run(command or [shell]).returncode
         except OSError as error:
-            print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+            print(f"{(command or [shell])[0]}: {error.strerror}", file=sys.stderr)
             return 127
+        except KeyboardInterrupt:  # the command got it too
+            return 130
     return status if status >= 0 else 128 - status
+
+
+def mark_prompt(home: Path) -> None:
+    """Let the prompts of bash, zsh, fish and sh begin with [sandbox], by their files in a new home folder."""
+    for name, text in PROMPTS.items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    os.environ["ENV"] = str(home / ".shrc")  # which sh reads
+    os.environ["PS1"] = f"{MARK}$ "
+    for name in "ZDOTDIR", "XDG_CONFIG_HOME":  # the user's own, which the shells would read instead
+        os.environ.pop(name, None)
 
 
 if __name__ == "__main__":

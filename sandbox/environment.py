@@ -3,8 +3,9 @@
 import functools
 import logging
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -27,7 +28,10 @@ from sandbox import (  # noqa: F401
 )
 
 DEFAULT_REGION = "eu-west-2"
-PROGRAMS = Path(__file__).parent / "bin"  # an ssh and an scp that only fail
+PROGRAMS = Path(__file__).parent / "bin"  # an ssh and an scp that only fail, and an aws
+LOGGERS = ("werkzeug", "moto", "botocore")
+LOG_FILE = "emulated-aws.log"  # in the home folder
+PUBLIC_ADDRESS, PUBLIC_ADDRESS_PATH = "203.0.113.7", "/checkip"  # of the user's machine
 BLOCKING_PROXY = "http://127.0.0.1:9"  # the discard port, on which nothing listens
 
 # AWS always does both; moto does them only on request.
@@ -42,24 +46,60 @@ DomainDispatcherApplication.get_backend_for_host = functools.cache(find_backend)
 @contextmanager
 def emulated_aws() -> Iterator[None]:
     """Run the emulated AWS, as the only AWS of this process and of its child processes."""
-    for name in "werkzeug", "moto", "botocore":
+    for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
+    server._server.handle_error = log_error
     api_calls.Moto.app = server._server.app
     api_calls.Moto.app_for_stacks = record.add_recording(faults.add_faults("stacks"), "stacks")
-    server._server.app = record.add_recording(faults.add_faults("tools"), "tools")
+    server._server.app = add_public_address(record.add_recording(faults.add_faults("tools"), "tools"))
     saved_environment = dict(os.environ)
     try:
         with tempfile.TemporaryDirectory(prefix="sandbox-home-") as home:
             isolate_environment("http://{}:{}".format(*server.get_host_and_port()), home)
             reset()
-            yield
+            with log_to_file(Path(home) / LOG_FILE):
+                yield
     finally:
         os.environ.clear()
         os.environ.update(saved_environment)
         api_calls.client.cache_clear()
         server.stop()
+
+
+def log_error(*_: object) -> None:
+    """Log an error of a connection, such as that its client was stopped. The server would print it."""
+    logging.getLogger("werkzeug").error("A connection failed.", exc_info=True)
+
+
+@contextmanager
+def log_to_file(path: Path) -> Iterator[None]:
+    """Write the messages of the emulated AWS to a file: on a terminal, they would look like the task's."""
+    handler = logging.FileHandler(path, delay=True)
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.propagate = True
+        handler.close()
+
+
+def add_public_address(app: api_calls.WsgiApp) -> api_calls.WsgiApp:
+    """Return an app that also answers as https://checkip.amazonaws.com does."""
+
+    def answer(environ: api_calls.Environ, start_response: api_calls.StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != PUBLIC_ADDRESS_PATH:
+            return app(environ, start_response)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"{PUBLIC_ADDRESS}\n".encode()]
+
+    return answer
 
 
 def isolate_environment(endpoint: str, home: str) -> None:
@@ -74,6 +114,7 @@ def isolate_environment(endpoint: str, home: str) -> None:
     proxies["no_proxy"] = "127.0.0.1,localhost"
     os.environ.update(
         AWS_ENDPOINT_URL=endpoint,
+        AWS_ENDPOINT_URL_CHECKIP=endpoint + PUBLIC_ADDRESS_PATH,
         AWS_ACCESS_KEY_ID="sandbox",
         AWS_SECRET_ACCESS_KEY="sandbox",  # noqa: S106 - not a real one
         AWS_DEFAULT_REGION=DEFAULT_REGION,
@@ -81,6 +122,7 @@ def isolate_environment(endpoint: str, home: str) -> None:
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_EC2_METADATA_DISABLED="true",
         HOME=home,
+        SANDBOX_PYTHON=sys.executable,
         PATH=f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
         **proxies,
         **{name.upper(): value for name, value in proxies.items()},

@@ -36,23 +36,31 @@ def is_allowed(documents: Iterable[Mapping[str, Any]], action: str, resource: st
 def is_applicable(statement: Mapping[str, Any], action: str, resource: str, context: Context) -> bool:
     """Return whether a statement applies to an action on a resource."""
     conditions = statement.get("Condition", {})
+    excluded = as_list(statement.get("NotResource", []))
     return (
         any(is_match(pattern.lower(), action.lower()) for pattern in as_list(statement["Action"]))
-        and any(is_match(pattern, resource) for pattern in as_list(statement["Resource"]))
+        and any(is_arn_match(pattern, resource) for pattern in as_list(statement.get("Resource", "*")))
+        and not any(is_arn_match(pattern, resource) for pattern in excluded)
         and all(is_condition_met(operator, keys, context) for operator, keys in conditions.items())
     )
 
 
 def is_condition_met(operator: str, keys: Mapping[str, Any], context: Context) -> bool:
-    """Return whether a condition is met; it is not if the request lacks one of its keys.
+    """Return whether a condition is met. A missing key meets only an operator with IfExists.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 
     Raises:
         KeyError: the operator is not supported here.
 
     """
-    is_equal = {"StringEquals": str.__eq__, "StringLike": is_match, "ArnLike": is_match}[operator]
+    is_equal = {"StringEquals": str.__eq__, "StringLike": is_match, "ArnLike": is_arn_match}[
+        operator.removesuffix("IfExists")
+    ]
     return all(
-        key in context and any(is_equal(value, context[key]) for value in as_list(values))
+        any(is_equal(value, context[key]) for value in as_list(values))
+        if key in context
+        else operator.endswith("IfExists")
         for key, values in keys.items()
     )
 
@@ -61,6 +69,15 @@ def is_match(pattern: str, value: str) -> bool:
     """Return whether a value matches a pattern of IAM, with * and ?."""
     expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.fullmatch(expression, value, re.DOTALL) is not None
+
+
+def is_arn_match(pattern: str, arn: str) -> bool:
+    """Return whether an ARN matches a pattern: each of its six parts for itself, or any with `*`.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
+    """
+    patterns, parts = pattern.split(":", 5), arn.split(":", 5)
+    return pattern == "*" or (len(patterns) == len(parts) and all(map(is_match, patterns, parts)))
 
 
 def as_list(one_or_more: Any) -> list[Any]:

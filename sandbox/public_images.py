@@ -13,11 +13,16 @@ from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
 
 PCLUSTER_VERSION = version("aws-parallelcluster")
 UBUNTU_IMAGE = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-1"
+UBUNTU_ARM_IMAGE = UBUNTU_IMAGE.replace("amd64", "arm64")
 IMAGE_OWNERS = {  # the name of each image, and the account that publishes it
     f"aws-parallelcluster-{PCLUSTER_VERSION}-ubuntu-2404-lts-hvm-x86_64-1": "247102896272",
     UBUNTU_IMAGE: "099720109477",
+    UBUNTU_ARM_IMAGE: "099720109477",
 }
-UBUNTU_PARAMETER = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
+UBUNTU_PARAMETERS = {
+    f"/aws/service/canonical/ubuntu/server/24.04/stable/current/{architecture}/hvm/ebs-gp3/ami-id": image
+    for architecture, image in (("amd64", UBUNTU_IMAGE), ("arm64", UBUNTU_ARM_IMAGE))
+}
 NETWORK_TEMPLATE = Path(__file__).with_name("networking.cfn.yaml")
 PUBLISHER_ACCOUNT = "000000000000"  # owns AWS's own buckets
 
@@ -31,7 +36,6 @@ def create_images(ec2: EC2Backend) -> dict[str, Ami]:
     """Return the published images of one region, by id."""
     attributes = {
         "virtualization_type": "hvm",
-        "architecture": "x86_64",
         "root_device_type": "ebs",
         "hypervisor": "xen",
         "owner_alias": "amazon",
@@ -39,31 +43,39 @@ def create_images(ec2: EC2Backend) -> dict[str, Ami]:
     }
     ids = {name: get_image_id(ec2.region_name, name) for name in IMAGE_OWNERS}
     return {
-        ids[name]: Ami(ec2, ids[name], name=name, owner_id=owner, **attributes)
+        ids[name]: Ami(
+            ec2,
+            ids[name],
+            name=name,
+            owner_id=owner,
+            architecture="arm64" if "arm64" in name else "x86_64",
+            **attributes,
+        )
         for name, owner in IMAGE_OWNERS.items()
     }
 
 
 class SandboxSSMBackend(SimpleSystemManagerBackend):
-    """A Systems Manager with Canonical's public parameter, which holds the id of the newest Ubuntu image."""
+    """A Systems Manager with Canonical's public parameters, the ids of the newest Ubuntu images."""
 
     __module__ = SimpleSystemManagerBackend.__module__  # moto derives the service's URLs from it
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
-        parameter = Parameter(
-            account_id,
-            UBUNTU_PARAMETER,
-            get_image_id(region_name, UBUNTU_IMAGE),
-            "String",
-            description=None,
-            allowed_pattern=None,
-            keyid=None,
-            data_type="text",
-            version=1,
-            last_modified_date=0,
-        )
-        self._parameters[UBUNTU_PARAMETER].append(parameter)
+        for name, image in UBUNTU_PARAMETERS.items():
+            parameter = Parameter(
+                account_id,
+                name,
+                get_image_id(region_name, image),
+                "String",
+                description=None,
+                allowed_pattern=None,
+                keyid=None,
+                data_type="text",
+                version=1,
+                last_modified_date=0,
+            )
+            self._parameters[name].append(parameter)
 
 
 ssm_backends.backend = SandboxSSMBackend

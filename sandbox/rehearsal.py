@@ -4,6 +4,7 @@ Each step is an `invoke` process in an empty folder, as a user would run it. The
 from the emulated account, not from the output of the step.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,19 +82,27 @@ class StepResult(NamedTuple):
     error: str
 
 
-def main() -> int:
+def main(template: str = "") -> int:
     """Run all steps, then print the results.
+
+    Args:
+        template: the path of a template to put into the folder as config.template.yml; empty for none.
 
     Returns:
         0 if each step did what it has to, and everything was removed except what is left on purpose.
 
     """
+    if template and not Path(template).is_file():
+        print(f"There is no template {template}.")
+        return 1
     start = time.monotonic()
     print(
         "Rehearsal in an emulated AWS: no account is used, nothing costs money, no machine boots.", flush=True
     )
     results = []
     with emulated_aws(), tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
+        if template:
+            shutil.copyfile(template, Path(folder) / "config.template.yml")
         initial = inventory = list_resources(DEFAULT_REGION)
         for step in STEPS:
             result, inventory = run_step(step, Path(folder), inventory)
@@ -179,7 +188,7 @@ def format_left_resources(left: Inventory) -> str:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(*sys.argv[1:]))
     except KeyboardInterrupt:
         print("\nStopped. The emulated AWS and everything in it is deleted.")
         sys.exit(130)

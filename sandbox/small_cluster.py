@@ -8,6 +8,9 @@ from sandbox.environment import DEFAULT_REGION
 from sandbox.public_images import PCLUSTER_VERSION, UBUNTU_IMAGE, get_image_id
 
 TEMPLATE = Path(__file__).with_name("small_cluster.cfn.yaml").read_text()
+CONFIG = Path(__file__).with_name("small_cluster.config.yaml").read_text()
+ARTIFACTS = f"parallelcluster/{PCLUSTER_VERSION}/clusters"  # pcluster's folder in its bucket
+BUCKET = "parallelcluster-a886058fcd5cd5a8-v1-do-not-delete"  # of the account 123456789012 in eu-west-2
 TIMESTAMP = "20261124000000"
 
 
@@ -46,29 +49,39 @@ def make_network(ec2: Any, cloudformation: Any, timestamp: str = TIMESTAMP) -> d
 
 
 def make_cluster(
-    name: str, network: dict[str, str], cloudformation: Any, template: str = TEMPLATE
+    name: str, network: dict[str, str], cloudformation: Any, template: str = TEMPLATE, config: str = CONFIG
 ) -> dict[str, str]:
-    """Make the stack of a cluster.
+    """Make the stack of a cluster, and the configuration that pcluster keeps in its bucket.
 
     Args:
         name: the cluster's.
         network: the ids of a VPC, `vpc`, and of a subnet in it, `public`.
         cloudformation: a client of CloudFormation.
         template: the stack's, if another one is wanted.
+        config: the cluster's configuration, as YAML; None to store none.
 
     Returns:
         The stack's ARN, `stack`, and the id of the head node's security group, `group`.
 
     """
+    folder = f"{ARTIFACTS}/{name}-0123456789abcdef"
+    parameters = {
+        "VpcId": network["vpc"],
+        "SubnetId": network["public"],
+        "ClusterName": name,
+        "ImageId": get_image_id(DEFAULT_REGION, UBUNTU_IMAGE),
+    }
+    if config is not None:
+        version = store_config(f"{folder}/configs/cluster-config.yaml", config)
+        parameters |= {
+            "ResourcesS3Bucket": BUCKET,
+            "ArtifactS3RootDirectory": folder,
+            "ConfigVersion": version,
+        }
     stack = cloudformation.create_stack(
         StackName=name,
         TemplateBody=template,
-        Parameters=[
-            {"ParameterKey": "VpcId", "ParameterValue": network["vpc"]},
-            {"ParameterKey": "SubnetId", "ParameterValue": network["public"]},
-            {"ParameterKey": "ClusterName", "ParameterValue": name},
-            {"ParameterKey": "ImageId", "ParameterValue": get_image_id(DEFAULT_REGION, UBUNTU_IMAGE)},
-        ],
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         Tags=[
             {"Key": "parallelcluster:version", "Value": PCLUSTER_VERSION},
             {"Key": "parallelcluster:cluster-name", "Value": name},
@@ -77,6 +90,15 @@ def make_cluster(
     summaries = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
     ids = {summary["LogicalResourceId"]: summary["PhysicalResourceId"] for summary in summaries}
     return {"stack": stack["StackId"], "group": ids.get("HeadNodeSecurityGroup", "")}
+
+
+def store_config(key: str, config: str) -> str:
+    """Write a configuration into the bucket that pcluster makes for itself, and return its version."""
+    s3 = client("s3", DEFAULT_REGION)
+    if BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": DEFAULT_REGION})
+        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    return str(s3.put_object(Bucket=BUCKET, Key=key, Body=config)["VersionId"])
 
 
 def start_fleet(cluster: str) -> None:

@@ -9,15 +9,21 @@ import os
 import re
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from invoke.exceptions import Exit, Failure
+from invoke.main import program
 from invoke.runners import Local, Result
 from invoke.tasks import Task
 
-from slurm_cluster.config.settings import validate_environment, validate_settings_file
+from slurm_cluster.config.settings import (
+    validate_environment,
+    validate_runtime_file,
+    validate_settings_file,
+)
 from slurm_cluster.errors import ClusterError, CommandError, format_error, is_from_boto3
-from slurm_cluster.output import Progress, fold, live_progress
+from slurm_cluster.output import Progress, echo, fold, get_width, live_progress
 from slurm_cluster.project import ROOT, Project
 
 if TYPE_CHECKING:
@@ -26,27 +32,56 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
 STOPPED = "Stopped. AWS continues. Run the same command again to keep watching."
-COMMAND_WIDTH = 80  # columns
+DRY_RUN = "This is a plan. -R does not look at the account: it also lists what exists already."
 
 # boto3's descriptions of AWS's services are a million small objects, none of which is garbage. Without these
 # two lines, Python would look at each of them several times, and once more for 0.2 s when the task ends.
 gc.set_threshold(100_000)
 atexit.register(gc.freeze)
 
-try:  # at import: invoke reads the file itself as soon as the tasks are loaded, and would end in a traceback
+
+def get_runtime_file() -> Path | None:
+    """Return the settings file of invoke's own flag -f, or of INVOKE_RUNTIME_CONFIG, if there is one."""
+    core = getattr(program, "core", None)  # None where the tasks are not loaded by invoke's command line
+    name = (core and core[0].args.config.value) or os.environ.get("INVOKE_RUNTIME_CONFIG")
+    return Path(name).expanduser() if name else None
+
+
+try:  # at import: invoke reads the files itself as soon as the tasks are loaded, and would end in a traceback
     validate_settings_file(ROOT / "invoke.yaml")
+    if runtime_file := get_runtime_file():
+        validate_runtime_file(runtime_file)
 except ClusterError as error:
     raise Exit(str(error), code=1) from None
 
 
 class Step(Task):  # type: ignore[type-arg]
-    """A task whose expected failures are one sentence and an exit status, never a traceback."""
+    """A task whose expected failures are one sentence and an exit status, never a traceback.
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    Args:
+        args: invoke's own.
+        next_step: the command that usually follows, which a task prints when it has succeeded.
+        read_only: whether the task changes nothing. Then it only warns where others refuse: if the files in
+            the current folder are for another region or cluster.
+        kwargs: invoke's own.
+    """
+
+    def __init__(self, *args: Any, next_step: str = "", read_only: bool = False, **kwargs: Any) -> None:
+        self.next_step, self.read_only = next_step, read_only
+        super().__init__(*args, **kwargs)
+
+    def __call__(self, c: Context, *args: Any, **kwargs: Any) -> Any:
         """Run the task."""
         try:
             validate_environment(os.environ)
-            return super().__call__(*args, **kwargs)
+            c.config.step = {  # for get_project
+                "task": self.name.replace("_", "-"),
+                "read_only": self.read_only,
+            }
+            result = super().__call__(c, *args, **kwargs)
+            if self.next_step and not c.config.run.dry:
+                echo(f"Next: {self.next_step}")
+            return result
         except KeyboardInterrupt:
             raise Exit(fold(STOPPED, sys.stderr), code=130) from None
         except BrokenPipeError:  # the reader of the pipe has ended, as `head` does
@@ -113,7 +148,10 @@ def get_project(c: Context) -> Project:
         return run_command(c, command, project.region, **options)
 
     settings = cast("Mapping[str, Any]", c.config)
-    project = Project(settings, run, dry_run=bool(c.config.run.dry))
+    project = Project(settings, run, bool(c.config.run.dry), **c.config.step)
+    project.refuse_other_folder()
+    if project.dry_run:
+        echo(DRY_RUN, to=sys.stderr)
     return project
 
 
@@ -153,7 +191,7 @@ def run_command(
 
 
 def format_command(command: str) -> str:
-    """Return a command in lines of 80 columns that a shell takes as one command."""
+    """Return a command in lines of the terminal's width that a shell takes as one command."""
     parts: list[str] = []
     for word in map(shlex.quote, shlex.split(command)):
         if parts and re.fullmatch(r"-\S+", parts[-1]) and not word.startswith("-"):
@@ -162,7 +200,7 @@ def format_command(command: str) -> str:
             parts.append(word)
     lines = ["$"]
     for part in parts:
-        if len(f"{lines[-1]} {part} \\") > COMMAND_WIDTH:
+        if len(f"{lines[-1]} {part} \\") > get_width():
             lines.append("   ")
         lines[-1] += f" {part}"
     return " \\\n".join(lines)

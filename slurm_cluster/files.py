@@ -1,6 +1,9 @@
 """The user's files: read with clear errors, written whole or not at all."""
 
+from __future__ import annotations
+
 import fcntl
+import json
 import os
 import re
 import stat
@@ -14,19 +17,29 @@ import yaml
 
 from slurm_cluster.errors import ClusterError
 
+MAX_BYTES = 1_000_000  # of a file that a user wrote
+MAX_VALUES = 100_000  # in a YAML file; a cluster's configuration has some hundred
 PREFIX, SUFFIX = ".slurm-cluster-", ".partial"  # of temporary files; no other program uses these names
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file.
+    """Return the text of a file, without a byte order mark.
 
     Raises:
-        ClusterError: it cannot be read, or is not UTF-8.
+        ClusterError: it cannot be read, is not a regular file, is too large, or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would block
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ClusterError(f"{path} is not a regular file.")
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ClusterError(f"Cannot read {path}: {error.strerror}.") from error
+    if len(content) > MAX_BYTES:
+        raise ClusterError(f"{path} is larger than {MAX_BYTES // 10**6} MB, and was not read.")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ClusterError(f"{path} is not UTF-8 text: byte {error.start + 1} is invalid.") from error
 
@@ -52,23 +65,95 @@ def read_yaml(path: Path) -> Any:
     Raises:
         ClusterError: it cannot be read, or is not YAML.
     """
-    text = read_text(path)
     try:
-        return yaml.safe_load(text)
-    except Exception as error:  # PyYAML raises various errors for tags that do not fit their values
+        return parse_yaml(read_text(path))
+    except yaml.YAMLError as error:
         raise ClusterError(f"{path} is not YAML: {describe_yaml_error(error)}.") from error
 
 
-def describe_yaml_error(error: Exception) -> str:
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        ClusterError: it cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}"
+        raise ClusterError(f"{path} is not JSON, {place}: {error.msg}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ClusterError(
+            f"{path} is not JSON: a number is too long, or it is nested too deeply."
+        ) from error
+
+
+class Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, whose errors all have their place."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return the value of a node."""
+        try:
+            return super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception as error:  # PyYAML raises various errors for values that do not fit their tags
+            problem = "a value does not fit its tag, or a date does not exist"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the content of YAML text. Every YAML file of a user is read by this function.
+
+    Raises:
+        YAMLError: it is not YAML, or its aliases lead back to themselves or expand without end.
+    """
+    loader = Loader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        count_values(root, {})
+        return loader.construct_document(root)
+    except RecursionError as error:
+        mark = loader.get_mark()
+        raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=mark) from error
+    finally:
+        loader.dispose()
+
+
+def count_values(node: yaml.Node, counts: dict[yaml.Node, int | None]) -> int:
+    """Return how many values a node has, with those of its aliases each time.
+
+    Args:
+        node: the node.
+        counts: the counts of all nodes until now; None while a node is being counted.
+
+    Raises:
+        YAMLError: a node contains itself, or there are more than MAX_VALUES.
+    """
+    if node not in counts:
+        counts[node] = None
+        children = list(node.value) if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            children = [part for pair in children for part in pair]
+        counts[node] = 1 + sum(count_values(child, counts) for child in children)
+    count = counts[node]
+    if count is None or count > MAX_VALUES:
+        endless = f"its aliases expand to more than {MAX_VALUES} values"
+        problem = "an alias leads back to itself" if count is None else endless
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return count
+
+
+def describe_yaml_error(error: yaml.YAMLError) -> str:
     """Return what is wrong in a YAML file and where, without quoting the file: the line may hold a key."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"{' '.join(str(error.problem).split())}, line {mark.line + 1} column {mark.column + 1}"
     if isinstance(error, yaml.reader.ReaderError):
         return f"the character at {error.position + 1} is not allowed"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return "a value does not fit its tag"
+    return str(error)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import NamedTuple, TextIO
 
 from slurm_cluster.errors import ClusterError
 
-WIDTH = 80  # columns of a line of progress
+PIPE_WIDTH = 80  # columns
 COMMAND = re.compile(r"\$ | +(aws|chevron|curl|invoke|pcluster|scp|ssh) ")  # how a command to copy begins
 
 
@@ -38,6 +38,11 @@ def echo(text: str, to: TextIO | None = None) -> None:
     """Print text at once, folded for a terminal."""
     stream = to or sys.stdout
     print(fold(text, stream), file=stream, flush=True)
+
+
+def get_width() -> int:
+    """Return the width of the terminal, or of a line in a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
 
 
 def fold(text: str, to: TextIO) -> str:
@@ -124,11 +129,12 @@ def show_progress(updates: Iterable[Progress], quiet: bool = False) -> str:
 
 
 def format_progress(progress: Progress, seconds: float) -> str:
-    """Return progress after some seconds, as a line of 80 columns at most."""
+    """Return progress after some seconds, as one line of the terminal at most."""
     minutes, seconds = divmod(int(seconds), 60)
     count = f"  {progress.done} of {progress.total} resources" if progress.total else ""
     line = f"{minutes:3}:{seconds:02}  {progress.status}{count}  {format_events(progress)}".rstrip()
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
+    width = get_width()
+    return line if len(line) <= width else f"{line[: width - 3]}..."
 
 
 def format_events(progress: Progress) -> str:

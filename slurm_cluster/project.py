@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import re
+import shlex
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -78,6 +82,8 @@ class Project:
         settings: the settings of invoke.yaml and of INVOKE_ variables.
         run: runs an outside command, given as one string, and returns its result; an empty one in a dry run.
         dry_run: whether nothing may be changed.
+        task: the name of the task, for messages.
+        read_only: whether the task changes nothing.
     """
 
     cloudformation: CloudFormationClient = client_property("cloudformation")
@@ -97,8 +103,12 @@ class Project:
         settings: Mapping[str, Any],
         run: Callable[..., CommandResult] = refuse_to_run,
         dry_run: bool = False,
+        task: str = "TASK",
+        read_only: bool = False,
     ) -> None:
         self.settings, self.run, self.dry_run = settings, run, dry_run
+        self.task, self.read_only = task, read_only
+        self.warnings: set[str] = set()
         self.cluster = parameters.validate_cluster_name(get_setting(settings, "cluster_name"))
         self.temp_config, self.parameter_file, self.config_file, self.handover_file = get_file_paths(settings)
 
@@ -115,26 +125,101 @@ class Project:
             echo(f"would {action}")
         return self.dry_run
 
+    @property
+    def shared_dir(self) -> str:
+        """Where the nodes mount the shared file system, such as /shared."""
+        path = get_setting(self.settings, "shared_dir")
+        if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", path):
+            raise ClusterError(
+                f"shared_dir is {path[:60]!r}. It must be a plain absolute path, such as /shared."
+            )
+        return path
+
+    def warn(self, text: str) -> None:
+        """Print a warning, once for each task."""
+        if text not in self.warnings:
+            self.warnings.add(text)
+            echo(f"Warning: {text}", to=sys.stderr)
+
     @functools.cached_property
     def region(self) -> str:
-        """The region of the cluster."""
+        """The region of the cluster.
+
+        Raises:
+            ClusterError: there is none, AWS does not have it, or the task changes something while the files
+                and the environment name different ones.
+        """
+        from slurm_cluster.aws import clients
         from slurm_cluster.config import regions
 
-        return regions.resolve_region(self.parameter_file, self.temp_config)
+        regions.refuse_unreadable_profile(os.environ)
+        in_files = regions.read_file_region(self.parameter_file, self.temp_config)
+        region = regions.resolve_region(in_files, os.environ)
+        variables = [os.environ[name] for name in regions.VARIABLES if os.environ.get(name)]
+        regions.refuse_unknown_region([region, *variables], clients.list_region_names())
+        conflict = regions.describe_conflict(in_files, os.environ, self.task)
+        if conflict and not self.read_only:
+            raise ClusterError(conflict)
+        if conflict:
+            self.warn(conflict)
+        return region
 
     @property
-    def filled_values(self) -> dict[str, Any]:
+    def template(self) -> Path:
+        """config.template.yml of the current folder, else of this repository."""
+        own = Path(TEMPLATE.name)
+        return own if files.exists(own) else TEMPLATE
+
+    @property
+    def folder_values(self) -> dict[str, Any]:
         """The values in config-parameters.json, if it exists, without empty ones and placeholders."""
         if not files.exists(self.parameter_file):
             return {}
         return parameters.filter_filled(parameters.read_parameters(self.parameter_file))
 
     @property
+    def is_own_folder(self) -> bool:
+        """Whether the files in the current folder are for this cluster, or for none yet."""
+        return bool(self.folder_values.get("CLUSTER_NAME", self.cluster) == self.cluster)
+
+    @property
+    def filled_values(self) -> dict[str, Any]:
+        """The values in config-parameters.json, unless they are another cluster's."""
+        return self.folder_values if self.is_own_folder else {}
+
+    @property
+    def network(self) -> temp_config.TempConfig | None:
+        """The values in temp-config.yml, if it exists, unless they are another cluster's."""
+        if not files.exists(self.temp_config) or not self.is_own_folder:
+            return None
+        return temp_config.read_temp_config(self.temp_config)
+
+    def refuse_other_folder(self) -> None:
+        """Refuse to change something in the folder of another cluster. A read-only task only warns.
+
+        Raises:
+            ClusterError: config-parameters.json is another cluster's.
+        """
+        if self.is_own_folder:
+            return
+        other = self.folder_values["CLUSTER_NAME"]
+        message = (
+            f"{self.parameter_file} is for the cluster {parameters.sanitize(str(other))}, "
+            f"and this command is for {self.cluster}.\n"
+            f"Use a folder for each cluster. For {self.cluster}:\n"
+            f"  mkdir -p ../{self.cluster} && cd ../{self.cluster}\n"
+            f"  INVOKE_CLUSTER_NAME={self.cluster} invoke -r {shlex.quote(str(ROOT))} {self.task}"
+        )
+        if not self.read_only:
+            raise ClusterError(message)
+        self.warn(message)
+
+    @property
     def key_pair(self) -> str:
-        """The name of the key pair: from the files, else from the settings, else the cluster's name."""
-        filled = self.filled_values.get("SSH_KEY_PAIR")
-        if not filled and files.exists(self.temp_config):
-            filled = temp_config.read_temp_config(self.temp_config).key_pair
+        """The key pair's name: from INVOKE_KEY_PAIR, the files or the settings, else the cluster's name."""
+        filled = os.environ.get("INVOKE_KEY_PAIR") or self.filled_values.get("SSH_KEY_PAIR")
+        if not filled and self.network:
+            filled = self.network.key_pair
         name = filled or get_setting(self.settings, "key_pair") or self.cluster
         if parameters.validate_value("SSH_KEY_PAIR", name) or "/" in str(name):
             raise ClusterError(
@@ -144,15 +229,16 @@ class Project:
         return str(name)
 
     def get_ssh_from(self, flag: str = "") -> str:
-        """Return the address range that may use SSH, from the flag, the settings or config-parameters.json.
+        """Return the address range that may use SSH, from the flag, config-parameters.json or the settings.
 
         Raises:
             ClusterError: there is none, or a security group rule cannot have it as its source.
         """
-        ssh_from = flag or get_setting(self.settings, "ssh_from") or self.filled_values.get("SSH_FROM")
+        ssh_from = flag or self.filled_values.get("SSH_FROM") or get_setting(self.settings, "ssh_from")
         if not ssh_from:
             raise ClusterError(
-                "No address may use SSH yet. Pass --ssh-from 203.0.113.7/32, with your own address."
+                "No address may use SSH yet. Pass --ssh-from 203.0.113.7/32, with your own address, "
+                "or --ssh-from auto."
             )
         faults = parameters.validate_value("SSH_FROM", ssh_from)
         if faults:
@@ -162,25 +248,24 @@ class Project:
     @property
     def public_subnet(self) -> str | None:
         """The public subnet that the files name, if they do."""
-        if files.exists(self.temp_config):
-            return temp_config.read_temp_config(self.temp_config).public_subnet
+        if self.network:
+            return self.network.public_subnet
         subnet = self.filled_values.get("PUBLIC_SUBNET")
         return subnet if subnet and not parameters.validate_value("PUBLIC_SUBNET", subnet) else None
 
     @property
     def wizard_subnet(self) -> str | None:
         """The public subnet in temp-config.yml, if the wizard made it."""
-        if not temp_config.is_from_wizard(self.temp_config):
+        if not self.network or not temp_config.is_from_wizard(self.temp_config):
             return None
-        return temp_config.read_temp_config(self.temp_config).public_subnet
+        return self.network.public_subnet
 
     @property
     def subnets(self) -> set[str]:
         """The subnets that the files name."""
         subnets = {str(value) for name, value in self.filled_values.items() if name.endswith("_SUBNET")}
-        if files.exists(self.temp_config):
-            configured = temp_config.read_temp_config(self.temp_config)
-            subnets |= {configured.public_subnet, configured.private_subnet}
+        if self.network:
+            subnets |= {self.network.public_subnet, self.network.private_subnet}
         return subnets
 
     def get_uqle_settings(self) -> InstanceSettings:

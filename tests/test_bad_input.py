@@ -110,6 +110,8 @@ BROKEN = {
     "a tag that does not fit": b"Region: !!bool x",
     "two documents": b"--- {}\n--- {}\n",
     "values of other kinds": b'{"Region": [], "HeadNode": 7, "Scheduling": {"SlurmQueues": "abc"}}',
+    "too large": b" " * 1_000_001,
+    "a date that does not exist": b"Region: 2001-99-99",
     "parameters of other kinds": b'{"AWS_REGION": {}, "SSH_FROM": 1, "CLUSTER_NAME": [], "SSH_KEY_PAIR": 7}',
 }
 
@@ -168,7 +170,7 @@ def test_parameter_file_renders_as_chevron_does_or_is_refused(changed, data):
         assert "config-parameters.json" in sentence(ClusterError(refused))
         assert not CONFIG.exists()
         return
-    stood = json.loads(text)
+    stood = json.loads(text.removeprefix("\ufeff"))
     marked = chevron.render(
         TEMPLATE.read_text(), {name: f"@{name}@" if value else "" for name, value in stood.items()}
     )
@@ -272,7 +274,7 @@ TAKEN = {
     "SSH_FROM": ["1.2.3.4/32", "0.0.0.0/0", "0.0.0.0/1", "10.0.0.0/8", "pl-01234567"],
     "AWS_REGION": ["us-gov-west-1", "ap-southeast-7"],
     "SLURM_JWT_KEY": ["k" * 32, "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:a/b-AbCdEf"],
-    "SLURM_JWT_POLICY": ["arn:aws-cn:iam::aws:policy/service-role/x+=,.@-", ""],
+    "SLURM_JWT_POLICY": ["arn:aws-us-gov:iam::aws:policy/service-role/x+=,.@-", ""],
     "CLUSTER_NAME": ["a", "A-1-", "a" * 40],
 }
 
@@ -434,6 +436,10 @@ def as_loop(path: Path) -> None:
     path.symlink_to(path)
 
 
+def as_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
 def as_unreadable(path: Path) -> None:
     path.symlink_to("/proc/self/mem")  # not even root reads it from its beginning
 
@@ -447,6 +453,7 @@ WAYS = {
     "a dangling link": as_dangling_link,
     "a loop of links": as_loop,
     "unreadable": as_unreadable,
+    "a FIFO": as_fifo,
 }
 WAYS |= {name: as_bytes(content) for name, content in BROKEN.items()}
 READERS = {

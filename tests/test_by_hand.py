@@ -55,7 +55,7 @@ END
 }
 EDITOR=write_values
 """
-NAMES = "cluster region AWS_DEFAULT_REGION account bucket secret policy subnet group"
+NAMES = "cluster region AWS_DEFAULT_REGION account partition bucket secret policy subnet group"
 # The block for a new shell sets the variables of the procedure; here it runs in a shell without them.
 NEW_SHELL = f"""
 show() {{ for name in {NAMES} ; do echo "$name=${{!name}}"; done; stack_output EFSIds; }}

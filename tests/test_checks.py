@@ -1,10 +1,15 @@
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+from slurm_cluster.config import parameters
 from slurm_cluster.project import Project
 from slurm_cluster.views import checks
 from tests.support import ROOT, SETTINGS
+from tests.support.valid_files import render_configuration
 
-TEMPLATE = ROOT / "config.template.yml"
+TEMPLATE, PARAMETERS = ROOT / "config.template.yml", Path("config-parameters.json")
 
 
 def results(**settings):
@@ -52,15 +57,56 @@ def test_ssh_source_is_checked(key_pair, ssh_from, result):
     assert results(ssh_from=ssh_from)[0]["SSH from"].result == result
 
 
-def test_small_quotas_fail_and_unreadable_ones_are_unknown(project):
-    class Quotas:
-        def get_service_quota(self, ServiceCode, QuotaCode):  # noqa: N803 - boto3's names
-            if QuotaCode == "L-0263D0A3":
-                return project.service_quotas.get_service_quota(ServiceCode="no-such", QuotaCode="L-1")
-            return {"Quota": {"Value": 5.0 if QuotaCode == "L-1216C47A" else 50.0}}
+class Quotas:
+    """The quotas of an account: 5 of each, but one that cannot be read."""
 
-    assert [check.result for check in checks.check_quotas(Quotas())] == ["FAIL", "PASS", "UNKNOWN"]
+    def __init__(self, service_quotas):
+        self.service_quotas = service_quotas
+
+    def get_service_quota(self, ServiceCode, QuotaCode):  # noqa: N803 - boto3's names
+        if QuotaCode == "L-0263D0A3":
+            return self.service_quotas.get_service_quota(ServiceCode="no-such", QuotaCode="L-1")
+        return {"Quota": {"Value": 5.0}}
 
 
-def test_instance_types_come_from_the_template():
-    assert checks.list_instance_types(TEMPLATE) == ["t3.xlarge", "t3.large"]
+def test_small_quotas_fail_and_unreadable_ones_are_unknown(key_pair, project):
+    project.service_quotas = Quotas(project.service_quotas)
+    quotas = [check for check in checks.run_checks(project, TEMPLATE) if check.name == "quota"]
+    assert [(check.result, check.detail) for check in quotas] == [
+        (
+            "FAIL",
+            "L-1216C47A allows 5; 10 vCPUs of on-demand standard instances needed. "
+            "Request an increase in Service Quotas.",
+        ),
+        ("PASS", "L-F678F1CE allows 5; 1 VPC needed"),
+        ("UNKNOWN", "cannot read L-0263D0A3; 2 Elastic IPs needed"),
+    ]
+
+
+def test_sizes_in_the_parameter_file_count(key_pair):
+    parameters.write_parameters(PARAMETERS, {"COMPUTE_TYPE": "c7i.4xlarge", "MAX_NODES": "20"})
+    named, quotas = results()
+    assert named["sizes"].detail == "at most 1 t3.xlarge, 20 c7i.4xlarge, from config.template.yml"
+    assert "20 private addresses are needed" in named["addresses"].detail
+    assert "326 vCPUs of on-demand standard instances" in quotas[0].detail  # 4 + 20 x 16 + 2
+
+
+def test_config_counts_instead_of_the_template_once_it_is_there(key_pair):
+    config = render_configuration(MAX_NODES="7")
+    Path("config.yml").write_text(yaml.safe_dump(config))
+    assert results()[0]["sizes"].detail == "at most 1 t3.xlarge, 7 t3.large, from config.yml"
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config-parameters.json", '{"MAX_NODES": 20}'),
+        ("config-parameters.json", '{"COMPUTE_TYPE": "t3 large"}'),
+        ("config.yml", "Region: ["),
+    ],
+)
+def test_sizes_that_cannot_be_read_fail_with_the_file(key_pair, file, content):
+    Path(file).write_text(content)
+    named, _ = results()
+    assert named["sizes"].result == "FAIL"
+    assert file in named["sizes"].detail

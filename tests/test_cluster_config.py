@@ -1,11 +1,6 @@
-from pathlib import Path
-
 import pytest
 
-from slurm_cluster.config import cluster_config, template
-from slurm_cluster.errors import ClusterError
-from slurm_cluster.views.checks import list_instance_types
-from tests.support import ROOT
+from slurm_cluster.config import cluster_config
 from tests.support.valid_files import GOOD_PARAMETERS, render_configuration
 
 SCRIPTS = [GOOD_PARAMETERS["CUSTOM_BOOT_ACTION_START"], GOOD_PARAMETERS["CUSTOM_BOOT_ACTION_CONFIGURED"]]
@@ -13,13 +8,33 @@ SCRIPTS = [GOOD_PARAMETERS["CUSTOM_BOOT_ACTION_START"], GOOD_PARAMETERS["CUSTOM_
 
 def test_rendered_template_is_parsed():
     config = cluster_config.parse(render_configuration())
+    assert config.groups == [
+        cluster_config.InstanceGroup(
+            "the head node", ["t3.xlarge"], subnets=[GOOD_PARAMETERS["PUBLIC_SUBNET"]]
+        ),
+        cluster_config.InstanceGroup(
+            "queue queue1", ["t3.large"], 2, subnets=[GOOD_PARAMETERS["PRIVATE_SUBNET"]]
+        ),
+    ]
     assert (config.region, config.os) == ("eu-west-2", "ubuntu2404")
     assert config.head_node == cluster_config.NodeConfig(
-        "the head node", ["t3.xlarge"], SCRIPTS, ["s3://bucket/one/*"]
+        "the head node",
+        ["t3.xlarge"],
+        SCRIPTS,
+        ["s3://bucket/one/*"],
+        policies=[GOOD_PARAMETERS["SLURM_JWT_POLICY"]],
+        subnets=[GOOD_PARAMETERS["PUBLIC_SUBNET"]],
     )
     assert config.queues == [
-        cluster_config.NodeConfig("queue queue1", ["t3.large"], SCRIPTS, ["s3://bucket/one/*"])
+        cluster_config.NodeConfig(
+            "queue queue1",
+            ["t3.large"],
+            SCRIPTS,
+            ["s3://bucket/one/*"],
+            subnets=[GOOD_PARAMETERS["PRIVATE_SUBNET"]],
+        )
     ]
+    assert config.storage == [cluster_config.StorageConfig("shared", "Efs", "/shared")]
     assert config.instance_types == ["t3.xlarge", "t3.large"]
 
 
@@ -53,22 +68,3 @@ def test_instance_lists_and_script_sequences_are_parsed():
 def test_missing_or_mistyped_values_are_empty(tree):
     head_node = cluster_config.NodeConfig("the head node", [], [], [])
     assert cluster_config.parse(tree) == cluster_config.ClusterConfig("", "", head_node, [])
-
-
-def test_instance_types_of_an_edited_template_are_listed(tmp_path):
-    changed = tmp_path / "config.template.yml"
-    text = (ROOT / "config.template.yml").read_text()
-    changed.write_text(text.replace("t3.xlarge", "'{{{ HEAD_NODE_TYPE }}}'"))
-    assert list_instance_types(changed) == ["t3.large"]
-
-
-def test_broken_template_is_blamed_instead_of_the_parameters(tmp_path):
-    broken = tmp_path / "config.template.yml"
-    for text in "Region: [", "{{# OPEN }}":
-        broken.write_text(text)
-        with pytest.raises(ClusterError, match=r"config.template.yml does not render to YAML"):
-            list_instance_types(broken)
-    names = "\n".join(f"{name}: '{{{{{{ {name} }}}}}}'" for name in GOOD_PARAMETERS)
-    broken.write_text(f"{names}\nRegion: [")
-    with pytest.raises(ClusterError, match=r"config.template.yml does not render to YAML"):
-        template.render_template(broken, GOOD_PARAMETERS, Path("config-parameters.json"))

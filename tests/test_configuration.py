@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +15,23 @@ from tests.support.valid_files import render_configuration
 
 TEMPLATE, FILE = ROOT / "config.template.yml", Path("config-parameters.json")
 LITERAL = {"SLURM_JWT_KEY": "k&<>{{x}}" + "k" * 32, "SLURM_JWT_POLICY": ""}
+SIZES = {"HEAD_NODE_TYPE": "c7i.xlarge", "COMPUTE_TYPE": "c7i.4xlarge", "MAX_NODES": "20"}
+EMPTY_SIZES = dict.fromkeys(SIZES, "")
 ELSEWHERE = dict.fromkeys(
     ("CUSTOM_BOOT_ACTION_START", "CUSTOM_BOOT_ACTION_CONFIGURED"), "https://example.org/s.sh?a=1&b=2"
 )
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, LITERAL, ELSEWHERE | {"BOOTSTRAP_BUCKET": ""}, {"SSH_KEY_PAIR": "a & b <c> \u00e9"[:9]}]
+    "changed",
+    [
+        {},
+        SIZES,
+        EMPTY_SIZES,
+        LITERAL,
+        ELSEWHERE | {"BOOTSTRAP_BUCKET": ""},
+        {"SSH_KEY_PAIR": "a & b <c> \u00e9"[:9]},
+    ],
 )
 def test_output_equals_the_chevron_command(changed):
     parameters.write_parameters(FILE, GOOD | changed)
@@ -47,6 +58,24 @@ def test_cluster_matches_the_original_in_todays_terms():
     )
 
 
+def test_sizes_are_parameters_with_defaults():
+    config = render_configuration(**SIZES)
+    assert config["HeadNode"]["InstanceType"] == "c7i.xlarge"
+    [resource] = config["Scheduling"]["SlurmQueues"][0]["ComputeResources"]
+    assert resource == {"Name": "compute", "InstanceType": "c7i.4xlarge", "MinCount": 0, "MaxCount": 20}
+    assert render_configuration(**EMPTY_SIZES) == render_configuration()
+
+
+def test_empty_sizes_do_not_need_a_place_in_the_template(tmp_path):
+    old = tmp_path / "config.template.yml"
+    old.write_text(
+        re.sub(r"'?{{\^ (HEAD_NODE_TYPE|COMPUTE_TYPE|MAX_NODES) .*", "t3.large", TEMPLATE.read_text())
+    )
+    template.render_template(old, GOOD | EMPTY_SIZES, FILE)
+    with pytest.raises(ClusterError, match="MAX_NODES is not in the template"):
+        template.render_template(old, GOOD | EMPTY_SIZES | {"MAX_NODES": "3"}, FILE)
+
+
 def test_one_s3_entry_for_each_bucket_and_key_for_head_node_only():
     config = render_configuration()
     head, [queue] = config["HeadNode"], config["Scheduling"]["SlurmQueues"]
@@ -69,6 +98,7 @@ def test_slurm_uses_the_key_file_of_the_boot_script():
     assert custom == [
         {"AuthAltTypes": "auth/jwt"},
         {"AuthAltParameters": "jwt_key=/var/spool/slurm.state/jwt_hs256.key"},
+        {"DisableRootJobs": "YES"},
     ]
     assert (
         "KEY_FILE=/var/spool/slurm.state/jwt_hs256.key"

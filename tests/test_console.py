@@ -1,6 +1,7 @@
 """What a person sees while something takes long, in a terminal of 80 columns and through a pipe."""
 
 import io
+import json
 import os
 import pty
 import re
@@ -12,6 +13,7 @@ import pytest
 
 from slurm_cluster import cli, output
 from slurm_cluster.output import Progress
+from slurm_cluster.steps import pcluster
 
 ERASED = "\x1b[1A\x1b[2K"  # up, and the line is empty
 CREATING = [
@@ -123,6 +125,19 @@ def test_ascii_terminal_gives_no_traceback(encoding, monkeypatch):
     monkeypatch.setattr(sys, "stdout", terminal)
     output.show_progress(slowly(CREATING))
     terminal.flush()
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_findings_progress_and_commands_follow_the_width(columns, terminal):
+    def show():
+        message = {"level": "INFO", "type": "T", "message": PROSE}
+        output.echo_lines(pcluster.list_findings(json.dumps({"validationMessages": [message]})))
+        print(output.format_progress(Progress("WAITING", now=(PROSE,)), 0))
+        print(cli.format_command(f"pcluster {' '.join(['--flag'] * 30)}"))
+
+    lines = terminal(show, COLUMNS=str(columns)).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert sum(len(line) > columns - 12 for line in lines) >= 4
 
 
 @pytest.mark.parametrize("columns", [60, 120])

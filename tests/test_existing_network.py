@@ -129,6 +129,35 @@ def test_unusable_network_is_refused_with_all_reasons(office, ec2, invoke):
     assert not FILE.exists()
 
 
+@pytest.mark.parametrize(
+    ("servers", "reason"),
+    [
+        (["10.9.0.53", "192.0.2.53"], r"other DNS servers than Amazon's \(10.9.0.53, 192.0.2.53\)"),
+        (["AmazonProvidedDNS", "192.0.2.53"], r"other DNS servers than Amazon's \(192.0.2.53\)"),
+        ([], "without a DNS server"),
+    ],
+)
+def test_foreign_dns_servers_are_refused(office, ec2, servers, reason):
+    use_dns_servers(ec2, office["vpc"], servers)
+    with pytest.raises(ClusterError, match=reason):
+        existing_network.check_subnets(ec2, office["public"], office["private"])
+
+
+@pytest.mark.parametrize("servers", [["AmazonProvidedDNS"], ["169.254.169.253"], ["10.5.0.2"]])
+def test_amazons_dns_servers_are_accepted_by_name_and_address(office, ec2, servers):
+    use_dns_servers(ec2, office["vpc"], servers)
+    assert existing_network.check_subnets(ec2, office["public"], office["private"]) == office["vpc"]
+
+
+def use_dns_servers(ec2, vpc, servers):
+    """Associate a VPC with DHCP options of its own."""
+    options = [{"Key": "domain-name", "Values": ["office.example"]}]
+    if servers:
+        options.append({"Key": "domain-name-servers", "Values": servers})
+    created = ec2.create_dhcp_options(DhcpConfigurations=options)["DhcpOptions"]["DhcpOptionsId"]
+    ec2.associate_dhcp_options(DhcpOptionsId=created, VpcId=vpc)
+
+
 def test_internet_gateway_needs_public_addresses(office, ec2):
     ec2.replace_route(
         RouteTableId=office["table"], DestinationCidrBlock="0.0.0.0/0", GatewayId=office["gateway"]

@@ -2,6 +2,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,58 @@ def test_unreadable_or_unwritable_files_are_named():
     Path("file").write_text("")
     with pytest.raises(ClusterError, match="Cannot write file/f"):
         files.write_file(Path("file/f"), "")
+
+
+# --- files of a user that must not be read as a whole -------------------------------------------------------
+
+
+def test_only_regular_files_of_a_limited_size_are_read():
+    os.mkfifo("fifo")
+    Path("folder").mkdir()
+    with pytest.raises(ClusterError, match="Cannot read folder: Is a directory"):
+        files.read_text(Path("folder"))
+    for name in ("fifo", "/dev/zero"):
+        with pytest.raises(ClusterError, match=f"{name} is not a regular file"):
+            files.read_text(Path(name))
+    Path("large").write_bytes(b"x" * files.MAX_BYTES)
+    assert len(files.read_text(Path("large"))) == files.MAX_BYTES
+    Path("large").write_bytes(b"x" * (files.MAX_BYTES + 1))
+    with pytest.raises(ClusterError, match="large is larger than 1 MB, and was not read"):
+        files.read_text(Path("large"))
+
+
+def test_byte_order_mark_is_ignored_in_json_and_yaml():
+    Path("f").write_text('\ufeff{"a": 1}')
+    assert files.read_yaml(Path("f")) == files.read_json(Path("f")) == {"a": 1}
+
+
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 31)
+)
+ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 31))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (MERGES, "its aliases expand to more than 100000 values"),
+        (ALIASES, "its aliases expand to more than 100000 values"),
+        ("Region: &a [*a]", "an alias leads back to itself"),
+        ("Region: &a {<<: *a}", "an alias leads back to itself"),
+        ("Region: 2001-99-99", "a date does not exist"),
+        ("[" * 20_000, "it is nested too deeply"),
+    ],
+    ids=["merge keys", "aliases", "cycle", "merged cycle", "date", "depth"],
+)
+def test_yaml_without_end_is_refused_at_once(text, reason):
+    Path("f").write_text(text)
+    start = time.process_time()
+    with pytest.raises(ClusterError, match=f"f is not YAML: .*{reason}") as error:
+        files.read_yaml(Path("f"))
+    assert time.process_time() - start < 2  # seconds
+    assert len(str(error.value)) < 200
+
+
+def test_aliases_and_merge_keys_are_allowed():
+    Path("f").write_text("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: *a")
+    assert files.read_yaml(Path("f")) == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": {"x": 1}}

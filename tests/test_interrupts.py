@@ -56,7 +56,11 @@ def test_interrupt_disconnect_uqle(cluster, project, ec2, monkeypatch):
     place = find_launch_target(project)
     script = uqle_instance.render_user_data(place, "/shared")
     uqle_instance.launch_instance(
-        ec2, place, project.get_uqle_settings(), uqle_instance.get_ubuntu_image_id(project.ssm), script
+        ec2,
+        place,
+        project.get_uqle_settings(),
+        uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, "t3.large"),
+        script,
     )
     stuck(monkeypatch, "shutting-down")
     assert interrupted("disconnect-uqle", "shutting-down, to be terminated")[-1] == SENTENCE

@@ -1,8 +1,11 @@
 import pytest
 
+from sandbox.public_images import UBUNTU_IMAGE, get_image_id
 from slurm_cluster.aws import stack, uqle_instance
+from slurm_cluster.project import Project
 from slurm_cluster.steps.access import find_jump_host
 from slurm_cluster.steps.uqle import find_launch_target
+from tests.support import REGION, SETTINGS
 
 
 @pytest.mark.usefixtures("cluster")
@@ -10,13 +13,15 @@ def test_jump_host_is_the_uqle_machine_or_else_the_head_node(project, ec2, cloud
     cluster = stack.require_cluster(cloudformation, project.cluster)
     instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
     [head_node] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
+    other = Project({**SETTINGS, "uqle": {**SETTINGS["uqle"], "mount_point": "/data"}})
     through_head_node = (f"ubuntu@{head_node['PublicIpAddress']}", "/shared")
-    assert find_jump_host(ec2, cluster, "/data") == through_head_node
-    image_id, target = uqle_instance.get_ubuntu_image_id(project.ssm), find_launch_target(project)
+    assert find_jump_host(other, cluster) == through_head_node
+    image_id, target = get_image_id(REGION, UBUNTU_IMAGE), find_launch_target(project)
     settings = project.get_uqle_settings()
-    uqle_id = uqle_instance.launch_instance(ec2, target, settings, image_id, "#!/bin/sh\n")
-    address = uqle_instance.get_public_address(ec2, "pcluster-ubuntu")
+    user_data = uqle_instance.render_user_data(target, "/data")
+    uqle_id = uqle_instance.launch_instance(ec2, target, settings, image_id, user_data)
+    address = uqle_instance.require_instance(ec2, "pcluster-ubuntu", REGION)["PublicIpAddress"]
     assert address != head_node["PublicIpAddress"]
-    assert find_jump_host(ec2, cluster, "/data") == (f"ubuntu@{address}", "/data")
+    assert find_jump_host(other, cluster) == (f"ubuntu@{address}", "/data")
     ec2.stop_instances(InstanceIds=[uqle_id])
-    assert find_jump_host(ec2, cluster, "/data") == through_head_node
+    assert find_jump_host(other, cluster) == through_head_node

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from slurm_cluster.config import parameters, template
 from slurm_cluster.errors import ClusterError
@@ -14,12 +15,14 @@ FILE = Path("config-parameters.json")
 def test_rules_example_and_template_have_the_same_names():
     example = json.loads((ROOT / "config-parameters.example.json").read_text())
     assert list(example) == list(parameters.RULES)
-    assert template.find_names((ROOT / "config.template.yml").read_text()) == set(example)
-    assert all(parameters.is_placeholder(value) for value in example.values())
+    assert template.find_names(ROOT / "config.template.yml") == set(example)
+    assert all(
+        parameters.is_placeholder(value) != (name in parameters.SIZES) for name, value in example.items()
+    )
 
 
 def test_valid_values_pass():
-    parameters.validate_parameters(GOOD, set(GOOD), FILE)
+    parameters.validate_parameters(GOOD, set(parameters.RULES), FILE)
     parameters.validate_parameters(
         GOOD | {"BOOTSTRAP_BUCKET": "", "SLURM_JWT_POLICY": "", "SLURM_JWT_KEY": "k" * 32}, set(GOOD), FILE
     )
@@ -47,11 +50,18 @@ def test_valid_values_pass():
         ("SSH_FROM", "203.0.113.7/32,203.0.113.8/32"),
         ("SSH_FROM", "300.0.0.1/32"),
         ("SSH_FROM", "2001:db8::/32"),
+        ("HEAD_NODE_TYPE", "t3 xlarge"),
+        ("COMPUTE_TYPE", "t3"),
+        ("COMPUTE_TYPE", "<type>"),
+        ("COMPUTE_TYPE", "it's.large"),
+        ("MAX_NODES", "0"),
+        ("MAX_NODES", 2),
+        ("MAX_NODES", "10000"),
     ],
 )
 def test_invalid_value_is_named_with_what_is_allowed(name, value):
     with pytest.raises(ClusterError) as error:
-        parameters.validate_parameters(GOOD | {name: value}, set(GOOD), FILE)
+        parameters.validate_parameters(GOOD | {name: value}, set(parameters.RULES), FILE)
     assert f"config-parameters.json: {name} is " in str(error.value)
     assert parameters.RULES[name].allowed in str(error.value)
 
@@ -94,7 +104,6 @@ def test_all_missing_and_unknown_names_are_listed():
         ('{"A": "\\ud800"}', "chevron"),
         ('{"A": 1e3}', "`chevron` reads other values"),
         ("[" * 3000 + "]" * 3000, "chevron"),
-        ('\ufeff{"A": "1"}', "is not JSON"),
     ],
 )
 def test_file_that_chevron_reads_differently_is_refused(text, named):
@@ -103,6 +112,11 @@ def test_file_that_chevron_reads_differently_is_refused(text, named):
         parameters.read_parameters(FILE)
     assert "config-parameters.json" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_byte_order_mark_is_accepted_as_in_yaml():
+    FILE.write_text('\ufeff{"A": "1"}')
+    assert parameters.read_parameters(FILE) == {"A": "1"} == yaml.safe_load(FILE.read_text())
 
 
 def test_binary_file_is_refused():
@@ -160,10 +174,3 @@ def test_deleted_values_are_cleared():
     assert parameters.read_parameters(FILE) == GOOD | {"PUBLIC_SUBNET": "", "PRIVATE_SUBNET": ""}
     parameters.clear_values(Path("absent.json"), ["x"])
     assert not Path("absent.json").exists()
-
-
-def test_parameters_of_another_cluster_are_refused():
-    parameters.refuse_other_cluster(GOOD, "one", FILE)
-    parameters.refuse_other_cluster({"CLUSTER_NAME": "<name>"}, "two", FILE)
-    with pytest.raises(ClusterError, match="is for the cluster one, and this command is for two"):
-        parameters.refuse_other_cluster(GOOD, "two", FILE)

@@ -1,5 +1,7 @@
 """The policies are what the steps call, no less and no more, seen on a walk of the whole path."""
 
+import contextlib
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -19,7 +21,8 @@ from tests.support.recorded_walk import RecordedWalk
 pytestmark = pytest.mark.xdist_group("walk")
 
 ACCOUNT = "123456789012"
-TASKS, PCLUSTER = (json.loads(path.read_text()) for path in permissions.FILES)
+TASKS, *OTHERS = (json.loads(path.read_text()) for path in permissions.FILES)
+PCLUSTER = {"Statement": [statement for policy in OTHERS for statement in policy["Statement"]]}
 LIMIT = 6144  # characters of a managed policy, without white space
 # https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 PREFIXES = {"efs": "elasticfilesystem", "service-quotas": "servicequotas"}
@@ -38,25 +41,24 @@ ACTIONS = {
 NOBODYS = {
     ("stacks", "ListTables")
 }  # how the sandbox finds the head node's table, in whose name a node would write
-ROUTES = {
-    "ec2:CreateRoute",
-    "ec2:DeleteRoute",
-}  # of the wizard's stack; moto makes and deletes them without a call
 FREE = {"sts:GetCallerIdentity"}  # needs no permission
-# What AWS documents for users of pcluster, without Batch, FSx, login nodes and images.
+# What ParallelCluster documents for its users, without AWS Batch, FSx, login nodes and images. docs/permissions.md has
+# the reason of each difference.
+# https://github.com/aws/aws-parallelcluster/blob/develop/cloudformation/policies/parallelcluster-policies.yaml
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/iam-roles-in-parallelcluster-v3.html#iam-roles-in-parallelcluster-v3-example-user-policies
 DOCUMENTED = """
 ec2: Describe* AllocateAddress AssociateAddress AttachNetworkInterface AuthorizeSecurityGroupEgress AuthorizeSecurityGroupIngress
- CreateFleet CreateLaunchTemplate CreateLaunchTemplateVersion CreateNetworkInterface CreateSecurityGroup CreateTags
- DeleteLaunchTemplate DeleteNetworkInterface DeleteSecurityGroup DeleteTags DisassociateAddress ModifyLaunchTemplate
- ModifyNetworkInterfaceAttribute ReleaseAddress RevokeSecurityGroupEgress RevokeSecurityGroupIngress RunInstances
+ CreateFleet CreateLaunchTemplate CreateLaunchTemplateVersion CreateNetworkInterface CreatePlacementGroup CreateSecurityGroup
+ CreateSnapshot CreateTags CreateVolume DeleteLaunchTemplate DeleteNetworkInterface DeletePlacementGroup DeleteSecurityGroup
+ DeleteTags DeleteVolume DisassociateAddress ModifyLaunchTemplate ModifyNetworkInterfaceAttribute ModifyVolume
+ ModifyVolumeAttribute ReleaseAddress RevokeSecurityGroupEgress RevokeSecurityGroupIngress RunInstances
  TerminateInstances
 dynamodb: DescribeTable ListTagsOfResource CreateTable DeleteTable GetItem PutItem UpdateItem Query TagResource UntagResource
 route53: ChangeResourceRecordSets ChangeTagsForResource CreateHostedZone DeleteHostedZone GetChange GetHostedZone
  ListResourceRecordSets ListQueryLoggingConfigs
 cloudformation: *
 cloudwatch: PutDashboard ListDashboards DeleteDashboards GetDashboard PutMetricAlarm DeleteAlarms DescribeAlarms PutCompositeAlarm
-iam: GetRole GetRolePolicy GetPolicy GetInstanceProfile CreateInstanceProfile DeleteInstanceProfile AddRoleToInstanceProfile
+iam: GetRole GetRolePolicy GetPolicy GetInstanceProfile SimulatePrincipalPolicy DeleteServiceLinkedRole CreateInstanceProfile DeleteInstanceProfile AddRoleToInstanceProfile
  RemoveRoleFromInstanceProfile PassRole CreateRole DeleteRole TagRole UntagRole PutRolePolicy DeleteRolePolicy AttachRolePolicy
  DetachRolePolicy
 lambda: CreateFunction TagResource DeleteFunction GetFunctionConfiguration GetFunction InvokeFunction AddPermission
@@ -66,7 +68,7 @@ elasticfilesystem: *
 logs: DeleteLogGroup PutRetentionPolicy DescribeLogGroups CreateLogGroup TagResource UntagResource FilterLogEvents GetLogEvents
  CreateExportTask DescribeLogStreams DescribeExportTasks DescribeMetricFilters PutMetricFilter DeleteMetricFilter
  ListTagsForResource
-resource-groups: ListGroupResources
+resource-groups: ListGroupResources GetGroupConfiguration
 """
 
 
@@ -119,7 +121,8 @@ def needs_of_launch(given: dict) -> Iterator[Need]:
     for kind in ("instance", "volume"):
         context = {f"aws:RequestTag/{key}": value for key, value in asked.get(kind, {}).items()}
         yield Need("ec2:RunInstances", f"arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/*", tuple(context.items()))
-        yield Need("ec2:CreateTags", f"arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/*")
+        launch = (("ec2:CreateAction", "RunInstances"),)
+        yield Need("ec2:CreateTags", f"arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/*", launch)
     for kind in ("key-pair", "network-interface", "security-group", "subnet"):
         yield Need("ec2:RunInstances", f"arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/x")
     yield Need("ec2:RunInstances", f"arn:aws:ec2:{REGION}::image/x")
@@ -228,48 +231,113 @@ def test_each_statement_of_the_tasks_policy_is_needed(walked):
         assert refused(asked, others), statement["Sid"]
 
 
-def test_both_policies_allow_every_call_of_pcluster(walked):
+def test_all_policies_allow_every_call_of_pcluster(walked):
     assert refused(of_pcluster(walked), TASKS, PCLUSTER) == []
 
 
-def test_pcluster_policy_stays_within_awss_documentation(walked):
+def test_each_difference_from_parallelclusters_policies_is_documented():
     services = re.findall(r"^([a-z0-9-]+):((?:[ \w*]|\n )+)", DOCUMENTED, re.MULTILINE)
-    documented = [f"{service}:{name}" for service, names in services for name in names.split()]
-    called = {need.action for need in of_pcluster(walked)} | ROUTES
-    undocumented = {
-        action for action in actions(PCLUSTER) if not any(is_match(each, action) for each in documented)
+    theirs = {f"{service}:{name}" for service, names in services for name in names.split()}
+    ours = actions(PCLUSTER)
+    added = {action for action in ours if not any(is_match(each, action) for each in theirs)}
+    left_out = {action for action in theirs if not any(is_match(each, action) for each in ours)}
+    document = (ROOT / "docs" / "permissions.md").read_text()
+    rows = re.findall(r"^\| (\+|-) \| (.+?) \|", document, re.MULTILINE)
+    listed = {
+        sign: {action for mark, cell in rows if mark == sign for action in re.findall(r"`(\S+)`", cell)}
+        for sign in "+-"
     }
-    assert sorted(undocumented - called) == []
+    assert listed == {"+": added, "-": left_out - {"cloudformation:*"}}
 
 
-def test_pcluster_policy_covers_each_table_of_the_templates(walked):
-    """The names come from the templates: moto creates a stack's tables without a call that is recorded."""
-    tables = [
-        resource["Properties"]["TableName"]
-        for template in walked.templates.values()
-        for resource in template["Resources"].values()
-        if resource["Type"] == "AWS::DynamoDB::Table"
-    ]
-    assert len(tables) >= 2
-    for table in tables:
-        for name in ("CreateTable", "DescribeTable", "TagResource", "DeleteTable"):
-            arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}"
-            assert is_allowed([TASKS, PCLUSTER], f"dynamodb:{name}", arn, {}), f"{name} on {table}"
+def test_tags_open_no_way_to_other_peoples_instances():
+    """Only a launch tags instances: with a tag of ours, anybody's could be terminated."""
+    instance = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-0123456789abcdef0"
+    assert not is_allowed([TASKS], "ec2:CreateTags", instance, {})
+    assert not is_allowed([TASKS], "ec2:CreateTags", instance, {"ec2:CreateAction": "CreateVolume"})
+    assert is_allowed([TASKS], "ec2:CreateTags", instance, {"ec2:CreateAction": "RunInstances"})
+    group = f"arn:aws:ec2:{REGION}:{ACCOUNT}:security-group/sg-0123456789abcdef0"
+    assert not is_allowed([TASKS], "ec2:CreateTags", group, {})
 
 
-@pytest.mark.parametrize("path", permissions.FILES)
+@pytest.mark.parametrize("path", sorted(permissions.IAM.iterdir()))
 def test_policies_are_valid(path):
     policy = json.loads(path.read_text())
-    assert len(json.dumps(policy, separators=(",", ":"))) <= LIMIT
+    longest = permissions.load_policy(path, permissions.PolicyScope("x" * 40, "us-gov-west-1", ACCOUNT))
+    assert len(json.dumps(longest, separators=(",", ":"))) <= LIMIT
     sids = [statement["Sid"] for statement in policy["Statement"]]
     assert len(sids) == len(set(sids))
     assert all(re.fullmatch(r"[A-Za-z0-9]+", sid) for sid in sids)
 
 
 def test_changes_are_restricted_to_the_clusters_names_or_tags():
-    free = {"Look", "KeyPair", "Tag", "LaunchWith", "UbuntusImage", "ScriptsBucket", "NetworksStack"}
+    free = {
+        *("Look", "KeyPair", "TagLaunch", "ClaimNetwork", "LaunchWith", "UbuntusImage", "ScriptsBucket"),
+        "NetworksStack",
+    }
     for statement in TASKS["Statement"]:
         assert statement["Sid"] in free or "pcluster-ubuntu" in json.dumps(statement), statement["Sid"]
+
+
+# --- The permissions boundary -------------------------------------------------------------------------------
+
+BOUNDARY = json.loads((permissions.IAM / "permissions-boundary.json").read_text())
+BOUNDARY_ARN = f"arn:aws:iam::{ACCOUNT}:policy/slurm-cluster-boundary"
+
+
+def test_boundary_allows_what_the_roles_of_a_cluster_do(walked):
+    documents = [
+        document
+        for template in walked.templates.values()
+        for resource in template["Resources"].values()
+        for holder in [resource.get("Properties", {}), *resource.get("Properties", {}).get("Policies", [])]
+        if (document := holder.get("PolicyDocument"))
+    ]
+    granted = {action for document in documents for action in actions(document)}
+    assert {"iam:PassRole", "ec2:CreateFleet"} <= granted
+    role = f"arn:aws:iam::{ACCOUNT}:role/parallelcluster/pcluster-ubuntu/x"
+    assert [
+        action for action in granted if not is_allowed([BOUNDARY], action.replace("*", "x"), role, {})
+    ] == []
+
+
+def test_boundary_keeps_roles_from_becoming_administrators():
+    admin = f"arn:aws:iam::{ACCOUNT}:role/admin"
+    for action in (
+        "CreateRole",
+        "PutRolePolicy",
+        "AttachUserPolicy",
+        "CreateAccessKey",
+        "DeleteRolePermissionsBoundary",
+    ):
+        assert not is_allowed([BOUNDARY], f"iam:{action}", admin, {})
+    for action in ("iam:PassRole", "sts:AssumeRole"):
+        assert not is_allowed([BOUNDARY], action, admin, {})
+
+
+def test_conditions_in_the_documentation_require_the_boundary():
+    """The program in docs/permissions.md changes the policy so that each role needs the boundary."""
+    document = (ROOT / "docs" / "permissions.md").read_text()
+    [program] = re.findall(r"^python3 - .*<<'END'[^\n]*\n(.*?)^END", document, re.MULTILINE | re.DOTALL)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["-", BOUNDARY_ARN, str(permissions.IAM / "permissions-iam.json")])
+        exec(program, {})  # noqa: S102 - ours
+    policy = json.loads(printed.getvalue())
+    role, other = f"arn:aws:iam::{ACCOUNT}:role/parallelcluster/x", f"{BOUNDARY_ARN}2"
+    managed = {"iam:PolicyARN": "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"}
+    for action, context in [
+        ("iam:CreateRole", {}),
+        ("iam:PutRolePolicy", {}),
+        ("iam:DeleteRolePolicy", {}),
+        ("iam:AttachRolePolicy", managed),
+        ("iam:DetachRolePolicy", managed),
+    ]:
+        assert is_allowed([policy], action, role, {**context, "iam:PermissionsBoundary": BOUNDARY_ARN}), (
+            action
+        )
+        assert not is_allowed([policy], action, role, {**context, "iam:PermissionsBoundary": other}), action
+        assert not is_allowed([policy], action, role, context), action
 
 
 # --- check --------------------------------------------------------------------------------------------------
@@ -290,13 +358,14 @@ def told(**settings):
     return [(check.result, check.detail) for check in checks.check_permissions(Project(SETTINGS | settings))]
 
 
-def test_user_with_both_policies_lacks_nothing(person):
+def test_user_with_all_policies_lacks_nothing(person):
     for path in permissions.FILES:
         arn = person.create_policy(PolicyName=path.stem, PolicyDocument=path.read_text())["Policy"]["Arn"]
         person.attach_user_policy(UserName="person", PolicyArn=arn)
     assert told() == [
         ("PASS", "everything in iam/permissions.json is allowed"),
         ("PASS", "everything in iam/permissions-pcluster.json is allowed"),
+        ("PASS", "everything in iam/permissions-iam.json is allowed"),
     ]
     assert {result for result, _ in told(cluster_name="second")} == {
         "WARN"
@@ -312,7 +381,7 @@ def test_missing_actions_are_named(person):
 
 
 def test_unreadable_permissions_are_unknown(account):
-    assert [result for result, _ in told()] == ["UNKNOWN", "UNKNOWN"]
+    assert [result for result, _ in told()] == ["UNKNOWN"] * 3
 
 
 def test_assumed_role_is_checked_as_its_role():

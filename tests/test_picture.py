@@ -63,7 +63,7 @@ def connected(cluster, project, ec2):
 
 def launch(project, ec2, script=None):
     place = find_launch_target(project)
-    image = uqle_instance.get_ubuntu_image_id(project.ssm)
+    image = uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, "t3.large")
     script = uqle_instance.render_user_data(place, "/shared") if script is None else script
     return uqle_instance.launch_instance(ec2, place, project.get_uqle_settings(), image, script)
 

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from slurm_cluster.aws import script_bucket
+from slurm_cluster.config import boot_checks, cluster_config
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.steps import preflight
 from tests.support import ROOT
@@ -70,3 +71,81 @@ def test_configuration_of_another_region_is_refused(project, config):
 def test_missing_configuration_names_the_next_step(project):
     with pytest.raises(ClusterError, match="invoke render"):
         preflight.check_configuration(FILE, "one", "eu-west-2", project.s3)
+
+
+def make_boot_script_config(**changed):
+    """Return a configuration that runs the scripts of bootstrap/, with some of its values changed."""
+    uris = {
+        "CUSTOM_BOOT_ACTION_START": "s3://bucket/one/on_node_start_ubuntu-71ab825ad3c1.sh",
+        "CUSTOM_BOOT_ACTION_CONFIGURED": "s3://bucket/one/on_node_configured_ubuntu-68ca094d67f3.sh",
+    }
+    return render_configuration(**uris) | changed
+
+
+def list_faults(tree):
+    return boot_checks.list_faults(cluster_config.parse(tree))
+
+
+@pytest.mark.parametrize("system", ["alinux2023", "rhel9", "rocky9"])
+def test_system_without_apt_is_refused(system):
+    [fault] = list_faults(make_boot_script_config(Image={"Os": system}))
+    assert f'Image / Os is "{system}". The boot scripts need apt' in fault
+    assert list_faults(make_boot_script_config(Image={"Os": "ubuntu2204"})) == []
+    assert list_faults(render_configuration() | {"Image": {"Os": system}}) == []  # scripts of the user
+
+
+@pytest.mark.parametrize("section", ["Database", "ExternalSlurmdbd"])
+def test_accounting_section_is_refused(section):
+    tree = make_boot_script_config()
+    tree["Scheduling"]["SlurmSettings"][section] = {"Uri": "db.example.org"}
+    [fault] = list_faults(tree)
+    assert f"{section}: the boot script sets up accounting itself" in fault
+
+
+def make_login_pool(tree, **iam):
+    pool = {"Name": "login", "CustomActions": tree["Scheduling"]["SlurmQueues"][0]["CustomActions"]}
+    return tree | {"LoginNodes": {"Pools": [pool | ({"Iam": iam} if iam else {})]}}
+
+
+def test_login_pool_needs_a_policy_for_its_scripts():
+    tree = make_boot_script_config()
+    faults = list_faults(make_login_pool(tree))
+    assert len(faults) == 2
+    assert all(fault.startswith("login pool login may not read s3://bucket/one/on_node_") for fault in faults)
+    assert all("add a policy for the bucket to Iam / AdditionalIamPolicies" in fault for fault in faults)
+    policy = {"Policy": "arn:aws:iam::123456789012:policy/read-scripts"}
+    assert list_faults(make_login_pool(tree, AdditionalIamPolicies=[policy])) == []
+    assert list_faults(make_login_pool(tree, InstanceRole="arn:aws:iam::123456789012:role/login")) == []
+
+
+def test_all_faults_are_in_one_list(project):
+    tree = make_login_pool(make_boot_script_config(Image={"Os": "rocky9"}))
+    tree["Scheduling"]["SlurmSettings"]["Database"] = {}
+    tree["Region"] = "eu-west-2"
+    with pytest.raises(ClusterError) as error:
+        check(project, tree)
+    lines = str(error.value).split("\n")
+    assert lines[0] == "config.yml:"
+    for part in "rocky9", "Database", "login pool login may not read", "does not exist":
+        assert any(part in line for line in lines[1:])
+
+
+def test_queue_without_boot_scripts_and_own_groups_are_warned_of():
+    tree = make_boot_script_config()
+    assert boot_checks.list_warnings(cluster_config.parse(tree)) == []
+    del tree["Scheduling"]["SlurmQueues"][0]["CustomActions"]
+    tree["HeadNode"]["Networking"]["SecurityGroups"] = ["sg-0123456789abcdef0"]
+    no_podman, own_groups = boot_checks.list_warnings(cluster_config.parse(tree))
+    assert no_podman == "queue queue1 does not run the boot scripts. Its nodes have no Podman."
+    assert "SecurityGroups of its own" in own_groups
+
+
+def test_storage_and_private_subnet_are_warned_of(project, network):
+    tree = render_configuration(PUBLIC_SUBNET=network["private"], PRIVATE_SUBNET=network["private"])
+    tree["SharedStorage"][0]["StorageType"] = "Ebs"
+    FILE.write_text(yaml.safe_dump(tree))
+    private, storage = preflight.list_warnings(project)
+    assert f"{network['private']}, has no route to an internet gateway" in private
+    assert storage.startswith("/shared of pcluster-ubuntu is on Ebs. A UQLE machine can only mount EFS.")
+    FILE.write_text(yaml.safe_dump(render_configuration(PUBLIC_SUBNET=network["public"])))
+    assert preflight.list_warnings(project) == []

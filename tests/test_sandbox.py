@@ -3,9 +3,11 @@
 import ipaddress
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -13,6 +15,7 @@ from botocore.exceptions import ClientError
 from sandbox import list_resources, public_images, stacks
 from sandbox.api_calls import client
 from tests.support import ROOT
+from tests.support.terminal import CTRL_C, Terminal
 
 REGION = "eu-west-2"
 PERSONS = {
@@ -44,6 +47,7 @@ def test_users_aws_settings_are_removed():
     inside = environment_in_sandbox(**PERSONS)
     assert {name for name in inside if name.startswith("AWS_")} == {
         "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_CHECKIP",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_DEFAULT_REGION",
@@ -92,6 +96,57 @@ def test_shell_starts_with_a_banner(invoke):
     answer = invoke("sandbox", SHELL="/bin/true")
     assert answer.returncode == 0
     assert "This shell uses an emulated AWS" in answer.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh", "zsh", "fish"])
+def test_prompt_begins_with_sandbox_and_the_environment_stays_active(shell):
+    path = shutil.which(shell)
+    if not path:
+        pytest.skip(f"{shell} is not installed")
+    terminal = Terminal([sys.executable, "-m", "sandbox"], SHELL=path, PS1="mine", PYTHONPATH=str(ROOT))
+    terminal.wait_for("leave\\.")
+    terminal.wait_for(r"\[sandbox\] ")
+    terminal.type("command -v invoke; exit 3\r")
+    assert terminal.end() == 3
+    assert not [line for line in terminal.lines if "sandbox-home" in line and "invoke" in line]
+    assert str(Path(sys.executable).with_name("invoke")) in terminal.lines
+
+
+def test_ctrl_c_gives_no_traceback():
+    whole = [sys.executable, "-m", "sandbox", "sh", "-c", "echo begun; sleep 60"]
+    terminal = Terminal(whole, PYTHONPATH=str(ROOT))
+    terminal.wait_for("begun")
+    terminal.type(CTRL_C)
+    assert terminal.end() == 130
+    assert "Traceback" not in terminal.written
+
+
+def test_failures_of_the_emulator_are_in_its_log_only():
+    """A client that hangs up, and a call that moto does not know, would print tracebacks."""
+    code = (
+        "import os, socket, struct, time, boto3\n"
+        "host, port = os.environ['AWS_ENDPOINT_URL'].removeprefix('http://').split(':')\n"
+        "s = socket.create_connection((host, int(port)))\n"
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\n"
+        "s.send(b'GET /moto-api/data.json HTTP/1.1\\r\\nContent-Length: 5\\r\\n\\r\\n'); s.close()\n"
+        "try: boto3.client('ec2').describe_ipam_policies()\n"
+        "except Exception: pass\n"
+        "time.sleep(1)"
+    )
+    answer = in_sandbox(sys.executable, "-c", code)
+    assert answer.returncode == 0
+    assert answer.stderr == ""
+
+
+def test_users_own_aws_comes_first(tmp_path):
+    own = tmp_path / "aws"
+    own.write_text("#!/bin/sh\necho the own one, with $1\n")
+    own.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    assert in_sandbox("aws", "help", PATH=path).stdout == "the own one, with help\n"
+    without = os.pathsep.join(["/usr/bin", "/bin"])
+    if not shutil.which("aws", path=without):
+        assert in_sandbox("aws", "--version", PATH=without).stdout.startswith("aws-cli/1.")
 
 
 def test_it_listens_on_loopback_only(ec2):
@@ -179,9 +234,11 @@ def test_deleted_stack_leaves_nothing(ec2, cloudformation, account):
 
 def test_each_region_has_the_public_images(account):
     for region in "us-east-1", "ap-southeast-2":
-        name = client("ssm", region).get_parameter(Name=public_images.UBUNTU_PARAMETER)["Parameter"]["Value"]
-        images = client("ec2", region).describe_images(ImageIds=[name])["Images"]
-        assert images[0]["Name"].startswith("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64")
+        for parameter, name in public_images.UBUNTU_PARAMETERS.items():
+            image_id = client("ssm", region).get_parameter(Name=parameter)["Parameter"]["Value"]
+            [image] = client("ec2", region).describe_images(ImageIds=[image_id])["Images"]
+            assert image["Name"] == name
+            assert image["Architecture"] == ("arm64" if "/arm64/" in parameter else "x86_64")
 
 
 def test_stack_events_are_in_order(cloudformation, monkeypatch):

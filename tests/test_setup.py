@@ -16,10 +16,12 @@ else:
 
 def test_lock_pins_every_package_with_hashes():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"]
     asked = [
-        Requirement(each) for each in project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+        Requirement(each) for each in project["project"]["dependencies"] + groups["dev"] + groups["by-hand"]
     ]
-    entries = re.split(r"(?m)^(?=[a-z])", (ROOT / "requirements.lock").read_text())
+    locks = [(ROOT / name).read_text() for name in ("requirements.lock", "requirements-aws.lock")]
+    entries = re.split(r"(?m)^(?=[a-z])", "".join(locks))
     pinned = {name: entry for entry in entries for name in re.findall(r"^([\w.-]+)(?:\[.*?\])?==", entry)}
     for requirement in asked:
         entry = pinned[canonicalize_name(requirement.name)]
@@ -27,3 +29,13 @@ def test_lock_pins_every_package_with_hashes():
         assert requirement.specifier.contains(version), requirement
     assert all("--hash=sha256:" in entry for entry in pinned.values())
     assert len(pinned) > len(asked)
+
+
+def test_no_environment_of_a_user_has_an_aws_program():
+    # The aws of the tests is version 1, and would come before the user's own on PATH.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert not re.search(r"(?m)^awscli==", (ROOT / "requirements.lock").read_text())
+    assert "awscli" not in str(project["project"]) + str(project["dependency-groups"]["dev"])
+    assert project["tool"]["poetry"]["group"]["by-hand"]["optional"] is True
+    recipe = (ROOT / "Makefile").read_text().partition("\n.venv/installed:")[2]
+    assert "\t@rm -f $(BIN)/aws $(BIN)/aws.cmd $(BIN)/aws_*\n" in recipe

@@ -277,6 +277,15 @@ def test_accepted_job_with_a_warning(slurm, prove):
     assert prove(slurm.url)[-1].startswith("accounting")
 
 
+def describe_job(slurm, **fields):
+    """Let the stand-in describe the submitted job by these fields."""
+
+    def describe(request):
+        request.reply(200, {"errors": [], "jobs": [{"name": slurm.jobs[-1]["name"]} | fields]})
+
+    slurm.answers["GET /slurm/job/N"] = describe
+
+
 @pytest.mark.parametrize(
     ("states", "code", "says"),
     [
@@ -288,12 +297,9 @@ def test_accepted_job_with_a_warning(slurm, prove):
     ids=str,
 )
 def test_failed_job(slurm, fails, states, code, says):
-    job = {
-        "job_state": states,
-        "state_reason": "NonZeroExitCode",
-        "exit_code": {"return_code": {"set": True, "number": code}},
-    }
-    slurm.answers["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job | {"nodes": "queue1-dy-1"}]})
+    exit_code = {"return_code": {"set": True, "number": code}}
+    reason = "NonZeroExitCode"
+    describe_job(slurm, job_state=states, state_reason=reason, exit_code=exit_code, nodes="queue1-dy-1")
     assert fails(slurm.url).startswith(says)
 
 
@@ -304,8 +310,7 @@ def test_missing_folder_is_reported_by_the_job(slurm, fails):
 
 
 def test_endless_job_is_cancelled(slurm, fails):
-    job = {"job_state": ["PENDING"], "state_reason": "Resources"}
-    slurm.answers["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job]})
+    describe_job(slurm, job_state=["PENDING"], state_reason="Resources")
     said = fails(slurm.url, seconds=0)
     assert said.startswith("Job does not end: job 7 is PENDING (Resources) after 0 s. ")
     assert said.endswith("--seconds waits longer.")
@@ -313,12 +318,26 @@ def test_endless_job_is_cancelled(slurm, fails):
 
 
 def test_held_job_is_cancelled_at_once(slurm, fails):
-    job = {"job_state": ["PENDING"], "state_reason": "JobHeldAdmin"}
-    slurm.answers["GET /slurm/job/N"] = (200, {"errors": [], "jobs": [job]})
+    describe_job(slurm, job_state=["PENDING"], state_reason="JobHeldAdmin")
     assert fails(slurm.url, user="nobodyatall").startswith(
         "Job held: job 7 is PENDING (JobHeldAdmin). The head node may have no"
     )
     assert slurm.requests[-1][0] == "DELETE"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {"errors": [], "jobs": [{"name": "another", "job_state": ["COMPLETED"]}]}),
+        (500, {"errors": [{"error_number": 2017, "error": "Invalid job id specified"}], "jobs": []}),
+    ],
+    ids=["number reused", "number unknown"],
+)
+def test_forgotten_job_is_lost_and_no_other_is_cancelled(slurm, fails, answer):
+    """As after a slurmctld that died seconds after it accepted the job."""
+    slurm.answers["GET /slurm/job/N"] = answer
+    assert fails(slurm.url).startswith("Job lost: slurmctld accepted job 7, verify-")
+    assert "DELETE" not in {method for method, *_ in slurm.requests}
 
 
 def test_interrupt_cancels_the_job(slurm):

@@ -49,7 +49,9 @@ def test_next_step_is_the_first_missing_one(network, project, cloudformation, in
     Path("config.yml").write_text("")
     assert next_step(project) == "invoke create-cluster"
     make_cluster("pcluster-ubuntu", network, cloudformation)
-    assert next_step(project) == "invoke allow-head-node-group"
+    assert next_step(project) == "invoke verify"  # a UQLE machine is optional
+    assert invoke("allow-head-node-group").returncode == 0
+    assert next_step(project) == "invoke create-instance"
     assert invoke("connect-uqle").returncode == 0
     assert next_step(project) == "invoke handover"
     Path("uqle.env").write_text("")
@@ -71,6 +73,12 @@ def test_running_operations_are_watched_and_failed_ones_deleted(project, cluster
     s = cluster_state.load_state(project)
     monkeypatch.setattr(cluster_state, "load_state", lambda _: s._replace(status=state))
     assert next_step(project) == f"invoke {step}"
+
+
+def test_uqle_machine_is_optional_until_it_is_connected(project, cluster):
+    lines = status.format_status(project)
+    assert "  UQLE machine     not connected (optional): invoke connect-uqle" in lines
+    assert "  group's rule     not added (optional): invoke connect-uqle" in lines
 
 
 def test_fleet_status_matches_pcluster(project, cluster, monkeypatch):
@@ -102,7 +110,7 @@ def test_fleet_status_matches_pcluster(project, cluster, monkeypatch):
 def test_unknown_cluster_lists_existing_ones(project, cluster, invoke):
     shutil.rmtree(Path.home() / ".ssh")
     assert (
-        "There is no cluster second. Clusters in this region: pcluster-ubuntu.\n"
+        "There is no cluster second in eu-west-2. Clusters there: pcluster-ubuntu.\n"
         in invoke("status", INVOKE_CLUSTER_NAME="second").stdout
     )
 

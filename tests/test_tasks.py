@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import list_resources, resource_types, stacks
+from sandbox import faults, list_resources, resource_types, stacks
 from sandbox.api_calls import client
 from sandbox.small_cluster import make_cluster, start_fleet
-from slurm_cluster.aws import fleet, jwt_secret, security_groups
+from slurm_cluster import cli
+from slurm_cluster.aws import fleet, jwt_secret, script_bucket, security_groups
+from slurm_cluster.config import parameters
 from slurm_cluster.steps.uqle import find_launch_target
-from tests.support import REGION, ROOT
+from tests.support import REGION, ROOT, in_process
 from tests.support.task_runner import get_output as said
 
 
@@ -34,6 +36,7 @@ def test_fill_parameters_uses_what_the_steps_created(filled, network, project):
         "BOOTSTRAP_BUCKET": project.bucket,
         "CLUSTER_NAME": "pcluster-ubuntu",
         "SSH_FROM": "203.0.113.7/32",
+        **dict.fromkeys(parameters.SIZES, ""),  # empty: the template's defaults
     }
 
 
@@ -41,11 +44,8 @@ def test_fill_parameters_keeps_typed_values(filled, invoke):
     text = Path("config-parameters.json").read_text()
     Path("config-parameters.json").write_text(text.replace("203.0.113.7/32", "198.51.100.1/32"))
     assert "Kept SSH_FROM" not in said(invoke("fill-parameters"))
-    assert 'Kept SSH_FROM "198.51.100.1/32"' in said(
-        invoke("fill-parameters", "--ssh-from", "203.0.113.7/32")
-    )
     assert values()["SSH_FROM"] == "198.51.100.1/32"
-    said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32", "--overwrite"))
+    said(invoke("fill-parameters", "--overwrite", INVOKE_SSH_FROM="203.0.113.7/32"))
     assert values()["SSH_FROM"] == "203.0.113.7/32"
 
 
@@ -71,6 +71,7 @@ def test_custom_secret_is_kept_and_read(network, upload, cluster, project, invok
 
 
 def test_config_of_another_cluster_is_refused(filled, invoke):
+    Path("config-parameters.json").unlink()
     assert "is for another cluster than second" in said(
         invoke("create-cluster", INVOKE_CLUSTER_NAME="second"), 1
     )
@@ -151,6 +152,14 @@ def test_nothing_is_deleted_without_confirmation(cluster, invoke):
     assert list_resources(REGION) == before
 
 
+def test_up_without_uqle_ends_with_the_cluster(invoke):
+    plan = ["-R", "up", "--ssh-from", "203.0.113.7/32"]
+    only_cluster, everything = said(invoke(*plan, "--without-uqle")), said(invoke(*plan))
+    assert everything.startswith(only_cluster)
+    assert only_cluster.splitlines()[-1].startswith("    --cluster-name pcluster-ubuntu")
+    assert "launch a t3.large" in everything.removeprefix(only_cluster)
+
+
 def test_dry_runs_change_nothing_and_show_commands(cluster, invoke):
     Path("temp-config.yml").unlink()
     before, files = list_resources(REGION), os.listdir()
@@ -180,7 +189,7 @@ def test_connect_disconnect_and_connect_again(cluster, ec2, invoke):
     assert identifier in said(invoke("delete-cluster", "--yes"), 1)
     assert "ubuntu@203.0.113." in said(invoke("ssh", "--uqle"), 255)
     assert f"Terminated {identifier}." in said(invoke("disconnect-uqle"))
-    assert "There is no UQLE machine." in said(invoke("disconnect-uqle"))
+    assert "There is no UQLE machine of pcluster-ubuntu in eu-west-2." in said(invoke("disconnect-uqle"))
     assert identifier not in said(invoke("connect-uqle"))
 
 
@@ -205,7 +214,9 @@ def test_pause_and_resume(cluster, ec2, project, invoke):
         == "stopped"
     )
     assert "Still billed: the NAT gateway, the head node" in printed
-    assert "There is no running UQLE machine." in said(invoke("pause", "--quiet"))
+    assert "There is no running UQLE machine of pcluster-ubuntu in eu-west-2." in said(
+        invoke("pause", "--quiet")
+    )
     again = said(invoke("resume", "--quiet"))
     assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "RUNNING"
     assert re.search(rf"{stopped} is running at 203\.0\.113\.\d+", again)
@@ -291,3 +302,51 @@ def test_listing_and_rendering_load_no_boto3(filled):
         [sys.executable, "-c", code, str(ROOT)], env=environment, capture_output=True, text=True, check=True
     )
     assert answer.stdout.endswith("set()\n")
+
+
+# --- steps out of order -------------------------------------------------------------------------------------
+
+
+def test_down_looks_before_it_asks(invoke):
+    printed = said(invoke("down", "--all"))
+    assert printed.startswith(
+        "There is nothing of pcluster-ubuntu in eu-west-2. `invoke status --all-regions`"
+    )
+
+
+def test_down_asks_for_what_exists(network, upload, invoke):
+    assert "In eu-west-2, delete its network? There is no terminal" in said(invoke("down"), 1)
+    assert "delete its network, its boot scripts? There is" in said(invoke("down", "--all"), 1)
+
+
+def test_ssh_without_a_cluster_is_a_sentence(invoke):
+    printed = said(invoke("ssh"), 1)
+    assert "There is no cluster pcluster-ubuntu in eu-west-2" in printed
+    assert "shell" not in printed
+
+
+def test_dry_run_says_that_it_does_not_look_at_the_account(invoke):
+    assert "-R does not look at the account" in invoke("-R", "create-jwt-key").stderr
+
+
+def test_success_ends_with_the_next_step_and_failure_does_not(key_pair, invoke):
+    assert said(invoke("upload-bootstrap")).endswith("\nNext: invoke create-jwt-key\n")
+    assert "Next:" not in said(invoke("render"), 1)
+    assert "Next:" not in said(invoke("-R", "create-jwt-key"))
+
+
+def test_next_steps_are_commands_and_no_task_lacks_one():
+    steps = [step for step in vars(in_process.TASKS).values() if isinstance(step, cli.Step)]
+    names = {step.name.replace("_", "-") for step in steps}
+    assert {step.next_step.split()[1] for step in steps if step.next_step} <= names
+    without = {step.name for step in steps if not step.next_step}
+    assert without == {"picture", "rehearse", "rotate_jwt_key", "sandbox", "ssh", "status"}
+
+
+def test_bucket_that_vanished_meanwhile_counts_as_deleted(upload, project):
+    with faults.inject(faults.fail_with_error("NoSuchBucket", status=404), only="ListObjectsV2"):
+        assert (
+            script_bucket.delete_scripts(project.s3, project.bucket, project.cluster, project.account) == []
+        )
+    with faults.inject(faults.fail_with_error("NoSuchBucket", status=404), only="ListObjectsV2"):
+        assert script_bucket.count_scripts(project.s3, project.bucket, project.cluster, project.account) == 0

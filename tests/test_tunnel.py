@@ -2,8 +2,6 @@
 
 import os
 import socket
-import sys
-import textwrap
 import threading
 from pathlib import Path
 
@@ -11,46 +9,14 @@ import pytest
 
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import ssh
+from tests.support import ssh_stand_in
 
 HEAD_NODE = "ip-10-0-0-10.eu-west-2.compute.internal"
-STAND_IN = """
-    import os, re, socket, subprocess, sys, threading, time
-    arguments = sys.argv[1:]
-    open("ssh.arguments", "w").write("\\n".join(arguments))
-    open("ssh.pid", "w").write(str(os.getpid()))
-    print("Warning: Permanently added '203.0.113.7' (ED25519) to the list of known hosts.", file=sys.stderr)
-    refusal = os.environ.get("STAND_IN_REFUSES")
-    if refusal:
-        sys.exit(print(refusal, file=sys.stderr) or 255)
-    if "-L" not in arguments:
-        sys.exit(subprocess.run(["sh", "-c", arguments[-1]]).returncode)
-    host, port = arguments[arguments.index("-L") + 1].split(":")[:2]
-    listening = socket.create_server((host, int(port)))
-    [command] = [each.partition("=")[2] for each in arguments if each.startswith("LocalCommand=")]
-    subprocess.run(["sh", "-c", command], check=True)
-    while True:
-        here, _ = listening.accept()
-        said = os.environ.get("STAND_IN_FAILS_TO_CONNECT")
-        if said:
-            print(f"channel 2: open failed: {said}", file=sys.stderr, flush=True)
-            here.close()
-        elif os.environ.get("STAND_IN_TARGET"):
-            there = socket.create_connection(("127.0.0.1", int(os.environ["STAND_IN_TARGET"])))
-            there.sendall(here.recv(65536))
-            here.sendall(there.recv(65536))
-            here.close()
-        else:
-            time.sleep(600)
-"""
 
 
 @pytest.fixture(autouse=True)
 def stand_in(tmp_path, monkeypatch):
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    (programs / "ssh").write_text(f"#!{sys.executable}\n{textwrap.dedent(STAND_IN)}")
-    (programs / "ssh").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    ssh_stand_in.install_tunnel_ssh(tmp_path / "programs", monkeypatch)
 
 
 @pytest.fixture

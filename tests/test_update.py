@@ -23,10 +23,9 @@ def change(old, new):
 def test_update_applies_the_configuration(filled, invoke, project, monkeypatch):
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)  # pcluster looks again at what it deletes
     said(invoke("create-cluster"))
-    said(invoke("fill-parameters", "--ssh-from", "198.51.100.1/32", "--overwrite"))  # a new home address
-    said(invoke("render"))
+    said(invoke("update-cluster", "--ssh-from", "198.51.100.1/32"))  # a new home address
     change("MaxCount: 2", "MaxCount: 1")
-    change("HeadNode:\n  InstanceType: t3.xlarge", "HeadNode:\n  InstanceType: m6i.xlarge")
+    change("HeadNode:\n  InstanceType: 't3.xlarge'", "HeadNode:\n  InstanceType: m6i.xlarge")
     refused = said(invoke("update-cluster"), 1)
     assert "HeadNode.InstanceType" in refused
     assert "Stop the compute fleet" in refused

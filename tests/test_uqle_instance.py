@@ -21,7 +21,12 @@ def settings(project):
 
 @pytest.fixture
 def image(project):
-    return uqle_instance.get_ubuntu_image_id(project.ssm)
+    return uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, "t3.large")
+
+
+def terminate(ec2, cluster, group):
+    machines = uqle_instance.list_remaining_instances(ec2, cluster)
+    return uqle_instance.terminate_instances(ec2, machines, group)
 
 
 def instances(ec2):
@@ -96,9 +101,9 @@ def test_launch_with_a_lost_answer_is_found(ec2, place, settings, image):
 def test_launch_after_a_disconnect(ec2, place, settings, image):
     script = uqle_instance.render_user_data(place, "/shared")
     first = uqle_instance.launch_instance(ec2, place, settings, image, script)
-    assert uqle_instance.terminate_instances(ec2, "pcluster-ubuntu", place.group) == [first]
+    assert terminate(ec2, "pcluster-ubuntu", place.group) == [first]
     assert uqle_instance.read_used_token(ec2, place.group) == uqle_instance.make_client_token(place, "")
-    assert uqle_instance.terminate_instances(ec2, "pcluster-ubuntu", place.group) == []
+    assert terminate(ec2, "pcluster-ubuntu", place.group) == []
     second = uqle_instance.launch_instance(ec2, place, settings, image, script)
     assert second != first
     assert uqle_instance.find_instance(ec2, "pcluster-ubuntu")["InstanceId"] == second
@@ -146,7 +151,7 @@ def test_two_clusters_in_one_vpc_have_separate_machines(
     first = uqle_instance.launch_instance(ec2, place, settings, image, script)
     second = uqle_instance.launch_instance(ec2, other, settings, image, script)
     assert uqle_instance.find_instance(ec2, "pcluster-ubuntu")["InstanceId"] == first
-    assert uqle_instance.terminate_instances(ec2, "second", None) == [second]
+    assert terminate(ec2, "second", None) == [second]
     assert uqle_instance.find_instance(ec2, "pcluster-ubuntu")["InstanceId"] == first
 
 
@@ -168,6 +173,11 @@ def test_two_tagged_instances_are_named(ec2, place, settings, image):
         ({"instance_type": "huge"}, "uqle.instance_type is 'huge'"),
         ({"volume_gib": "many"}, "uqle.volume_gib is 'many'"),
         ({"volume_gib": 4}, "uqle.volume_gib is 4"),
+        ({"mount_point": "/etc"}, "uqle.mount_point is '/etc', which belongs to the system"),
+        ({"mount_point": "/usr/local/shared"}, "belongs to the system"),
+        ({"mount_point": "/mnt"}, "belongs to the system"),
+        ({"mount_point": "/home/ubuntu"}, "belongs to the system"),
+        ({"mount_point": "/"}, "uqle.mount_point is '/'"),
         ({"mount_point": "shared"}, "uqle.mount_point is 'shared'"),
         ({"mount_point": "/a'; rm -rf /"}, "uqle.mount_point is"),
         ({"mount_point": "/a/../etc"}, "uqle.mount_point is"),
@@ -182,3 +192,9 @@ def test_invalid_settings_are_named(changed, named):
     } | changed
     with pytest.raises(ClusterError, match=named):
         uqle_instance.validate_settings(**settings)
+
+
+def test_image_fits_the_processor_of_the_instance_type(project):
+    for instance_type, architecture in ("t3.large", "x86_64"), ("t4g.large", "arm64"):
+        image = uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, instance_type)
+        assert project.ec2.describe_images(ImageIds=[image])["Images"][0]["Architecture"] == architecture

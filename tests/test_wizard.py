@@ -28,6 +28,11 @@ def test_answers_for_one_cluster():
     }
 
 
+def test_types_that_are_not_known_yet_get_the_wizards_default():
+    answers = wizard.get_answers("eu-west-2", "one", [])
+    assert answers["Head node instance type"] is answers["Compute instance type"] is None
+
+
 def test_other_prompts_get_their_default():
     assert answers("Number of queues [1]: ") == ["\n"]
 
@@ -47,3 +52,23 @@ def test_refused_answer_ends_it():
 def test_unknown_prompt_ends_it():
     with pytest.raises(ResponseNotAccepted, match="an unknown prompt: Your favourite colour"):
         answers("Your favourite colour [blue]: ")
+
+
+ADVICE = (
+    "You can edit your configuration file or simply run 'pcluster create-cluster --cluster-configuration "
+    "temp-config.yml --cluster-name cluster-name --region eu-west-2' to create your cluster.\r\n"
+)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_advice_to_create_a_cluster_from_the_wizards_file_is_not_shown(chunk, capsys):
+    screen = wizard.WizardScreen(None, lambda _: None, quiet=True)
+    text = f"Your answer [y]: You\r\nConfiguration file written to temp-config.yml\r\n{ADVICE}"
+    for start in range(0, len(text), chunk):
+        screen.write(text[start : start + chunk])
+    assert capsys.readouterr().out == text.removesuffix(ADVICE)
+
+
+def test_prompt_is_shown_at_once(capsys):
+    wizard.WizardScreen(None, lambda _: None, quiet=True).write("Scheduler [slurm]: ")
+    assert capsys.readouterr().out == "Scheduler [slurm]: "

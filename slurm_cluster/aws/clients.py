@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore import loaders
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -49,6 +50,13 @@ def make_client(service: str, region: str) -> Any:
     return get_session().client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
 
 
+def list_region_names() -> set[str]:
+    """Return the names of all regions that boto3 knows, in all partitions."""
+    session = get_session()
+    partitions = session.get_available_partitions()
+    return {name for partition in partitions for name in session.get_available_regions("ec2", partition)}
+
+
 def list_all(client: Any, operation: str, **arguments: Any) -> list[Any]:
     """Return the items of all pages of a listing."""
     pages = client.get_paginator(operation).paginate(**arguments).build_full_result()
@@ -75,6 +83,15 @@ def get_account_id(sts: STSClient) -> str:
 def get_partition(region: str) -> str:
     """Return the partition of a region, such as `aws` or `aws-us-gov`, the second part of an ARN."""
     return get_session().get_partition_for_region(region)
+
+
+def get_dns_suffix(region: str) -> str:
+    """Return the end of the host names of AWS in a region's partition."""
+    partitions = loaders.create_loader().load_data("partitions")["partitions"]
+    suffixes: dict[str, str] = {
+        partition["id"]: partition["outputs"]["dnsSuffix"] for partition in partitions
+    }
+    return suffixes[get_partition(region)]
 
 
 def tag_filter(cluster: str) -> FilterTypeDef:

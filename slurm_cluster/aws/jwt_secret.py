@@ -165,7 +165,8 @@ def read_key(manager: SecretsManagerClient, name: str) -> str:
     except ClientError as error:
         if error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
             raise ClusterError(
-                "The secret with the JWT key does not exist. `invoke create-jwt-key` creates it."
+                f"The secret {name} with the JWT key does not exist in {manager.meta.region_name}. "
+                "`invoke create-jwt-key` creates it."
             ) from error
         raise
     if not key:

@@ -141,7 +141,8 @@ def describe_unclaimed_vpcs(vpcs: list[UnclaimedVpc], cluster: str, region: str)
         tag = f"--tags Key={clients.TAG},Value={cluster}"
         lines += [
             f"  {vpc.id} {vpc.name or 'without a name'}, {format_age(vpc.name)}{billed}",
-            f"    To claim it for {cluster} (then `invoke delete-network` deletes it):",
+            f"    To claim it for {cluster} (then `invoke delete-network` deletes it).",
+            "    An administrator may have to run this:",
             f"      aws ec2 create-tags --region {region} --resources {vpc.id} {tag}",
             "    To delete it:",
             f"      {format_deletion_command(vpc, region)}",

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
 
 IAM = Path(__file__).parents[2] / "iam"
-FILES = (IAM / "permissions.json", IAM / "permissions-pcluster.json")  # for the tasks, and for pcluster
+# For the tasks, for pcluster, and for the roles that pcluster creates.
+FILES = tuple(IAM / f"{name}.json" for name in ("permissions", "permissions-pcluster", "permissions-iam"))
 EXAMPLE_CLUSTER = "pcluster-ubuntu"  # the cluster that the files are for
 # One action for each pattern in the files, because the simulation accepts no patterns.
 EXAMPLE_ACTIONS = {
@@ -22,8 +23,9 @@ EXAMPLE_ACTIONS = {
     "cloudformation:Get*": "cloudformation:GetTemplate",
     "cloudformation:List*": "cloudformation:ListStacks",
     "ec2:Describe*": "ec2:DescribeInstances",
-    "elasticfilesystem:*": "elasticfilesystem:CreateFileSystem",
+    "elasticfilesystem:*": "elasticfilesystem:DeleteFileSystem",
     "elasticfilesystem:Describe*": "elasticfilesystem:DescribeFileSystems",
+    "lambda:GetFunction*": "lambda:GetFunction",
     "s3:*": "s3:CreateBucket",
     "s3:Get*": "s3:GetObject",
     "s3:List*": "s3:ListBucket",

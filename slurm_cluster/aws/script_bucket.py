@@ -220,7 +220,9 @@ def count_scripts(s3: S3Client, bucket: str, cluster: str, account: str) -> int:
     """Return the number of the cluster's scripts in the bucket."""
     if not bucket_exists(s3, bucket, account):
         return 0
-    return s3.list_objects_v2(Bucket=bucket, Prefix=f"{cluster}/").get("KeyCount", 0)
+    with clients.ignore_errors("NoSuchBucket"):  # somebody else deleted it meanwhile
+        return s3.list_objects_v2(Bucket=bucket, Prefix=f"{cluster}/").get("KeyCount", 0)
+    return 0
 
 
 def delete_scripts(s3: S3Client, bucket: str, cluster: str, account: str) -> list[str]:
@@ -231,13 +233,14 @@ def delete_scripts(s3: S3Client, bucket: str, cluster: str, account: str) -> lis
     """
     if not bucket_exists(s3, bucket, account):
         return []
-    keys = [entry["Key"] for entry in clients.list_all(s3, "list_objects_v2", Bucket=bucket)]
-    own = [key for key in keys if key.startswith(f"{cluster}/")]
-    for key in own:
-        s3.delete_object(Bucket=bucket, Key=key, ExpectedBucketOwner=account)
-    deleted = [f"s3://{bucket}/{key}" for key in own]
-    if len(own) == len(keys):
-        with clients.ignore_errors("NoSuchBucket"):
+    deleted = []
+    with clients.ignore_errors("NoSuchBucket"):  # somebody else deleted it meanwhile
+        keys = [entry["Key"] for entry in clients.list_all(s3, "list_objects_v2", Bucket=bucket)]
+        own = [key for key in keys if key.startswith(f"{cluster}/")]
+        for key in own:
+            s3.delete_object(Bucket=bucket, Key=key, ExpectedBucketOwner=account)
+            deleted.append(f"s3://{bucket}/{key}")
+        if len(own) == len(keys):
+            deleted.append(f"s3://{bucket}")
             s3.delete_bucket(Bucket=bucket, ExpectedBucketOwner=account)
-        deleted.append(f"s3://{bucket}")
     return deleted

@@ -201,13 +201,16 @@ def get_output(stack: StackTypeDef, key: str) -> str:
     Raises:
         ClusterError: the stack has no such output.
     """
-    for output in stack.get("Outputs", []):
-        if output["OutputKey"] == key:
-            return output["OutputValue"]
-    raise ClusterError(
-        f"The stack {stack['StackName']} has no output {key}: "
-        "its configuration differs from config.template.yml."
-    )
+    value = find_output(stack, key)
+    if not value:
+        raise ClusterError(f"The stack {stack['StackName']} has no output {key}. See `invoke status`.")
+    return value
+
+
+def find_output(stack: StackTypeDef, key: str) -> str:
+    """Return an output of a stack; empty if the stack has no such output."""
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    return outputs.get(key, "")
 
 
 def find_resource_id(cloudformation: CloudFormationClient, stack: str, logical_id: str) -> str | None:

@@ -25,8 +25,18 @@ if TYPE_CHECKING:
     from types_boto3_ssm import SSMClient
 
 # https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
-IMAGE_PARAMETER = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
+IMAGE_PARAMETER = "/aws/service/canonical/ubuntu/server/24.04/stable/current/{}/hvm/ebs-gp3/ami-id"
 USER_DATA_SCRIPT = Path(__file__).parents[2] / "bootstrap" / "uqle_instance_ubuntu.sh"
+# The boot script makes the mount point immutable, so nothing of the system may be there.
+# https://refspecs.linuxfoundation.org/FHS_3.0/fhs/index.html
+SYSTEM_FOLDERS = {
+    f"/{name}"
+    for name in (
+        *("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "lost+found", "proc", "root"),
+        *("run", "sbin", "snap", "sys", "tmp", "usr", "var"),
+    )
+}
+PARENT_FOLDERS = {"/home", "/home/ubuntu", "/media", "/mnt", "/opt", "/srv"}
 ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
 # A tag of the head node's group: the client token of the last launch that has ended.
 USED_TOKEN_TAG = f"{clients.TAG}:spent-client-token"
@@ -61,7 +71,8 @@ class LaunchTarget(NamedTuple):
         stack_id: the id of its stack.
         group: the id of the head node's security group.
         subnet: the id of the head node's subnet.
-        file_system: the id of the shared file system.
+        is_public: whether the subnet has a route to the internet, so that the machine gets a public address.
+        file_system: the id of the shared file system; empty to mount none.
         used_token: the client token of the last launch that has ended, or empty.
     """
 
@@ -70,6 +81,7 @@ class LaunchTarget(NamedTuple):
     stack_id: str
     group: str
     subnet: str
+    is_public: bool
     file_system: str
     used_token: str = ""
 
@@ -94,6 +106,12 @@ def validate_settings(
             f"uqle.mount_point is {mount_point!r}. It must be an absolute path of plain characters, "
             "such as /shared."
         )
+    top = f"/{mount_point.split('/')[1]}"
+    if top in SYSTEM_FOLDERS or mount_point in PARENT_FOLDERS:
+        raise ClusterError(
+            f"uqle.mount_point is {mount_point!r}, which belongs to the system. "
+            "Choose another folder, such as /shared or /mnt/shared."
+        )
     return InstanceSettings(instance_type, int(volume_gib), mount_point, key_pair)
 
 
@@ -111,22 +129,25 @@ def find_instance(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:
     ]
     if len(machines) > 1:
         ids = ", ".join(sorted(machine["InstanceId"] for machine in machines))
-        raise ClusterError(f"{ids} all have the tag {clients.TAG}={cluster}. Terminate all but one.")
+        raise ClusterError(
+            f"{ids} all have the tag {clients.TAG}={cluster}. Terminate all but one, "
+            "or all with `invoke disconnect-uqle`."
+        )
     return machines[0] if machines else None
 
 
-def get_public_address(ec2: EC2Client, cluster: str) -> str:
-    """Return the public address of the UQLE machine.
+def require_instance(ec2: EC2Client, cluster: str, region: str) -> InstanceTypeDef:
+    """Return the cluster's UQLE machine.
 
     Raises:
         ClusterError: there is none.
     """
     machine = find_instance(ec2, cluster)
-    if machine is None or not machine.get("PublicIpAddress"):
+    if machine is None:
         raise ClusterError(
-            "There is no UQLE machine with a public address. `invoke connect-uqle` launches one."
+            f"There is no UQLE machine of {cluster} in {region}. `invoke connect-uqle` launches one."
         )
-    return machine["PublicIpAddress"]
+    return machine
 
 
 def list_tagged_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
@@ -134,15 +155,82 @@ def list_tagged_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]
     return clients.list_instances(ec2, clients.tag_filter(cluster))
 
 
+def list_remaining_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
+    """Return the instances with the cluster's tag that are not terminated."""
+    machines = list_tagged_instances(ec2, cluster)
+    return [machine for machine in machines if machine["State"]["Name"] != "terminated"]
+
+
+def list_other_members(ec2: EC2Client, cluster: str, group: str) -> list[InstanceTypeDef]:
+    """Return the machines in the head node's group that are neither the cluster's nor its UQLE machine.
+
+    Args:
+        ec2: a client of EC2.
+        cluster: the cluster's name.
+        group: the id of the head node's group.
+    """
+    members = clients.list_instances(
+        ec2,
+        {"Name": "instance.group-id", "Values": [group]},
+        {"Name": "instance-state-name", "Values": LIVE_STATES},
+    )
+    own_tags = [(clients.TAG, cluster), ("parallelcluster:cluster-name", cluster)]
+    return [
+        member
+        for member in members
+        if not any((tag["Key"], tag["Value"]) in own_tags for tag in member.get("Tags", []))
+    ]
+
+
+def describe_other_members(
+    members: list[InstanceTypeDef], group: str, cluster: str, region: str
+) -> list[str]:
+    """Return the lines that name other machines in the head node's group, and how to tag a UQLE machine."""
+    lines = []
+    for member in members:
+        tag = f"--resources {member['InstanceId']} --tags Key={clients.TAG},Value={cluster}"
+        lines += [
+            f"{member['InstanceId']} is in the head node's group {group}, and has no tag of {cluster}.",
+            "If it is your UQLE machine, tag it (an administrator may have to):",
+            f"  aws ec2 create-tags --region {region} {tag}",
+        ]
+    return lines
+
+
+def list_group_warnings(ec2: EC2Client, cluster: str, group: str, region: str) -> list[str]:
+    """Return the lines about other machines in the head node's group, and a UQLE machine outside of it."""
+    others, machine = clients.run_concurrently(
+        lambda: list_other_members(ec2, cluster, group),
+        lambda: find_instance(ec2, cluster),
+    )
+    return [
+        *describe_other_members(others, group, cluster, region),
+        *(explain_wrong_groups(machine, group, region) if machine else []),
+    ]
+
+
+def explain_wrong_groups(machine: InstanceTypeDef, group: str, region: str) -> list[str]:
+    """Return the lines that say how a UQLE machine gets into the head node's group; none if it is in it."""
+    groups = [member["GroupId"] for member in machine.get("SecurityGroups", [])]
+    if group in groups:
+        return []
+    instance_id = machine["InstanceId"]
+    command = f"--instance-id {instance_id} --groups {' '.join([*groups, group])}"
+    return [
+        f"The UQLE machine {instance_id} is not in the head node's group {group}. Add it:",
+        f"  aws ec2 modify-instance-attribute --region {region} {command}",
+    ]
+
+
 def describe_instances(ec2: EC2Client, instance_ids: list[str]) -> list[InstanceTypeDef]:
     """Return those of the instances that EC2 lists; it may not list a new one yet."""
     return clients.list_instances(ec2, {"Name": "instance-id", "Values": instance_ids})
 
 
-def get_subnet_id(ec2: EC2Client, instance_id: str) -> str:
-    """Return the id of an instance's subnet."""
-    reservations = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
-    return reservations[0]["Instances"][0]["SubnetId"]
+def read_user_data(ec2: EC2Client, instance_id: str) -> str:
+    """Return the decoded user data of an instance."""
+    attribute = ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")["UserData"]
+    return base64.b64decode(attribute.get("Value", "")).decode(errors="replace")
 
 
 # --- Launching it -------------------------------------------------------------------------------------------
@@ -156,15 +244,22 @@ def render_user_data(target: LaunchTarget, mount_point: str) -> str:
             https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-mount-cmd-dns-name.html
         mount_point: where the machine mounts the file system.
     """
-    host = f"{target.file_system}.efs.{target.region}.amazonaws.com"
+    suffix = clients.get_dns_suffix(target.region)
+    host = f"{target.file_system}.efs.{target.region}.{suffix}" if target.file_system else ""
     values = {"FILE_SYSTEM": host, "MOUNT_POINT": mount_point}
     rendered: str = chevron.render(files.read_text(USER_DATA_SCRIPT), values)
     return rendered
 
 
-def get_ubuntu_image_id(ssm: SSMClient) -> str:
-    """Return the id of the newest Ubuntu 24.04 image, which Canonical publishes as a parameter."""
-    return ssm.get_parameter(Name=IMAGE_PARAMETER)["Parameter"]["Value"]
+def get_ubuntu_image_id(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> str:
+    """Return the id of the newest Ubuntu 24.04 image for the processor of an instance type.
+
+    Canonical publishes it as a parameter.
+    """
+    [described] = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]  # type: ignore[list-item]
+    architectures = described["ProcessorInfo"]["SupportedArchitectures"]
+    parameter = IMAGE_PARAMETER.format("arm64" if "arm64" in architectures else "amd64")
+    return ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
 
 
 def build_launch_request(
@@ -182,7 +277,7 @@ def build_launch_request(
         "DeviceIndex": 0,
         "SubnetId": target.subnet,
         "Groups": [target.group],
-        "AssociatePublicIpAddress": True,
+        "AssociatePublicIpAddress": target.is_public,
         "DeleteOnTermination": True,
     }
     return {
@@ -284,8 +379,7 @@ def list_differences(
     differences = [
         f"its {name} is {is_now}, not {wanted}" for name, is_now, wanted in compared if is_now != wanted
     ]
-    attribute = ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")
-    if base64.b64decode(attribute["UserData"].get("Value", "")) != user_data.encode():
+    if read_user_data(ec2, instance["InstanceId"]) != user_data:
         differences.append("its boot script or its mount point is another one")
     return differences
 
@@ -344,20 +438,17 @@ def start_instance(ec2: EC2Client, cluster: str) -> Iterator[Progress]:
     yield from watch_instances(ec2, [machine["InstanceId"]], "running")
 
 
-def terminate_instances(ec2: EC2Client, cluster: str, group: str | None) -> list[str]:
-    """Terminate the UQLE machine. Its group cannot be deleted until it is terminated.
+def terminate_instances(ec2: EC2Client, machines: list[InstanceTypeDef], group: str | None) -> list[str]:
+    """Terminate UQLE machines. Their group cannot be deleted until they are terminated.
 
     Args:
         ec2: a client of EC2.
-        cluster: the cluster's name.
+        machines: the machines.
         group: the id of the head node's group, which records the end of the launch; None if it is deleted.
 
     Returns:
         The ids of the instances that are shutting down.
     """
-    machines = [
-        machine for machine in list_tagged_instances(ec2, cluster) if machine["State"]["Name"] != "terminated"
-    ]
     if not machines:
         return []
     if group:  # first: if this run is stopped in between, the next one still finds the machine

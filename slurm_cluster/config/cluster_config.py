@@ -4,7 +4,7 @@ Whatever is missing or of another type becomes empty here: pcluster's dry run re
 https://docs.aws.amazon.com/parallelcluster/latest/ug/cluster-configuration-file-v3.html
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,77 @@ from slurm_cluster import files
 from slurm_cluster.config.parameters import sanitize
 from slurm_cluster.errors import ClusterError
 
+DEFAULT_MAX_COUNT = 10  # of a compute resource without MaxCount
+
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """The head node, or the compute nodes of one queue.
+    """The head node, the compute nodes of one queue, or the login nodes of one pool.
 
     Args:
-        name: for messages: `the head node`, or `queue queue1`.
+        name: for messages: `the head node`, `queue queue1` or `login pool pool1`.
         instance_types: in the order of the file.
         scripts: the URIs of the scripts of all custom actions.
         readable_uris: what S3Access lets the nodes read, as s3://bucket/key with * as wildcard.
+        policies: the ARNs of additional policies, and of an own role or instance profile.
+        own_groups: security groups that replace the ones that pcluster creates.
+        additional_groups: security groups besides those.
+        subnets: the ids of their subnets.
     """
 
     name: str
     instance_types: list[str]
     scripts: list[str]
     readable_uris: list[str]
+    policies: list[str] = field(default_factory=list)
+    own_groups: list[str] = field(default_factory=list)
+    additional_groups: list[str] = field(default_factory=list)
+    subnets: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """An entry of SharedStorage.
+
+    Args:
+        name: its name.
+        kind: its StorageType, such as Efs, Ebs or FsxLustre.
+        mount_dir: where the nodes mount it.
+        existing_id: the id of an existing file system or volume; empty if pcluster creates a new one.
+        access_point: the id of the EFS access point that the nodes mount it through; empty for none.
+        is_raid: whether it consists of several EBS volumes.
+    """
+
+    name: str
+    kind: str
+    mount_dir: str
+    existing_id: str = ""
+    access_point: str = ""
+    is_raid: bool = False
+
+
+@dataclass(frozen=True)
+class InstanceGroup:
+    """Instances that are launched alike: the head node, a compute resource of a queue, or a login pool.
+
+    Args:
+        name: for messages: `the head node`, `queue queue1` or `login pool pool1`.
+        instance_types: each instance has one of these types.
+        max_count: how many there can be at the same time.
+        capacity_type: ONDEMAND, SPOT or CAPACITY_BLOCK.
+        subnets: the ids of their subnets.
+    """
+
+    name: str
+    instance_types: list[str]
+    max_count: int = 1
+    capacity_type: str = "ONDEMAND"
+    subnets: list[str] = field(default_factory=list)
+
+    @property
+    def is_spot(self) -> bool:
+        """Whether its instances are spot instances."""
+        return self.capacity_type == "SPOT"
 
 
 @dataclass(frozen=True)
@@ -37,19 +92,31 @@ class ClusterConfig:
     Args:
         region: the name of the region.
         os: the operating system, such as ubuntu2404.
+        ssh_from: the address range that may use SSH; without one, pcluster lets everybody.
         head_node: the head node.
         queues: the queues, in the order of the file.
+        login_pools: the pools of login nodes, in the order of the file.
+        storage: the shared storage, in the order of the file.
+        has_internal_efs: whether pcluster keeps its own files on an EFS file system, which it creates.
+        accounting: the section that sets up accounting, Database or ExternalSlurmdbd; empty for none.
+        groups: the head node, the compute resources and the login pools.
     """
 
     region: str
     os: str
+    ssh_from: str
     head_node: NodeConfig
     queues: list[NodeConfig]
+    login_pools: list[NodeConfig] = field(default_factory=list)
+    storage: list[StorageConfig] = field(default_factory=list)
+    has_internal_efs: bool = False
+    accounting: str = ""
+    groups: list[InstanceGroup] = field(default_factory=list)
 
     @property
     def nodes(self) -> list[NodeConfig]:
-        """The head node and the queues."""
-        return [self.head_node, *self.queues]
+        """The head node, the queues and the login pools."""
+        return [self.head_node, *self.queues, *self.login_pools]
 
     @property
     def instance_types(self) -> list[str]:
@@ -77,21 +144,104 @@ def parse(tree: object) -> ClusterConfig:
     Args:
         tree: the parsed YAML.
     """
-    queues = list_mappings(tree, "Scheduling", "SlurmQueues")
+    slurm = find_value(tree, "Scheduling", "SlurmSettings") or {}
     return ClusterConfig(
         region=get_text(tree, "Region"),
         os=get_text(tree, "Image", "Os"),
+        ssh_from=get_text(tree, "HeadNode", "Ssh", "AllowedIps"),
         head_node=parse_node("the head node", find_value(tree, "HeadNode")),
-        queues=[parse_node(f"queue {sanitize(get_text(queue, 'Name'))}", queue) for queue in queues],
+        queues=parse_nodes("queue", list_mappings(tree, "Scheduling", "SlurmQueues")),
+        login_pools=parse_nodes("login pool", list_mappings(tree, "LoginNodes", "Pools")),
+        storage=[parse_storage(entry) for entry in list_mappings(tree, "SharedStorage")],
+        has_internal_efs=get_text(tree, "HeadNode", "SharedStorageType").lower() == "efs",
+        accounting=next((name for name in ("Database", "ExternalSlurmdbd") if name in slurm), ""),
+        groups=parse_groups(tree),
     )
+
+
+def parse_groups(tree: object) -> list[InstanceGroup]:
+    """Return the groups of a cluster's instances, without those that have no instance type.
+
+    https://docs.aws.amazon.com/parallelcluster/latest/ug/Scheduling-v3.html
+    """
+    head_node = find_value(tree, "HeadNode")
+    queues = list_mappings(tree, "Scheduling", "SlurmQueues")
+    resources = [
+        (queue, resource) for queue in queues for resource in list_mappings(queue, "ComputeResources")
+    ]
+    pools = list_mappings(tree, "LoginNodes", "Pools")
+    groups = [
+        build_group("the head node", head_node, head_node, 1),
+        *(
+            build_group("queue", queue, resource, find_value(resource, "MaxCount"))
+            for queue, resource in resources
+        ),
+        *(build_group("login pool", pool, pool, find_value(pool, "Count")) for pool in pools),
+    ]
+    return [group for group in groups if group.instance_types]
+
+
+def build_group(kind: str, node: object, resource: object, max_count: object) -> InstanceGroup:
+    """Return a group: a queue has the subnets and the capacity type, its compute resource the rest."""
+    networking, name = find_value(node, "Networking"), get_text(node, "Name")
+    subnets = find_value(networking, "SubnetIds")
+    subnets = subnets if isinstance(subnets, list) else [find_value(networking, "SubnetId")]
+    return InstanceGroup(
+        name=f"{kind} {sanitize(name)}" if name else kind,
+        instance_types=list_texts([resource, *list_mappings(resource, "Instances")], "InstanceType"),
+        max_count=max_count if isinstance(max_count, int) else DEFAULT_MAX_COUNT,
+        capacity_type=get_text(node, "CapacityType", default="ONDEMAND"),
+        subnets=[subnet for subnet in subnets if isinstance(subnet, str)],
+    )
+
+
+def parse_nodes(kind: str, trees: list[dict[str, Any]]) -> list[NodeConfig]:
+    """Return queues or login pools."""
+    return [parse_node(f"{kind} {sanitize(get_text(tree, 'Name'))}", tree) for tree in trees]
 
 
 def parse_node(name: str, tree: object) -> NodeConfig:
     """Return the head node or a queue."""
     resources = list_mappings(tree, "ComputeResources")  # of a queue
     choices = [choice for resource in resources for choice in list_mappings(resource, "Instances")]
-    instance_types = list_texts([tree, *resources, *choices], "InstanceType")
-    return NodeConfig(name, instance_types, list_scripts(tree), list_readable_uris(tree))
+    networking, iam = find_value(tree, "Networking"), [find_value(tree, "Iam")]
+    policies = list_texts(list_mappings(tree, "Iam", "AdditionalIamPolicies"), "Policy")
+    subnets = [*list_plain_texts(networking, "SubnetIds"), get_text(networking, "SubnetId")]
+    return NodeConfig(
+        name=name,
+        instance_types=list_texts([tree, *resources, *choices], "InstanceType"),
+        scripts=list_scripts(tree),
+        readable_uris=list_readable_uris(tree),
+        policies=[*policies, *list_texts(iam, "InstanceRole"), *list_texts(iam, "InstanceProfile")],
+        own_groups=list_plain_texts(networking, "SecurityGroups"),
+        additional_groups=list_plain_texts(networking, "AdditionalSecurityGroups"),
+        subnets=[subnet for subnet in subnets if subnet],
+    )
+
+
+def parse_storage(tree: object) -> StorageConfig:
+    """Return an entry of SharedStorage.
+
+    https://docs.aws.amazon.com/parallelcluster/latest/ug/SharedStorage-v3.html
+    """
+    kind = get_text(tree, "StorageType")
+    sections = [find_value(tree, f"{kind}Settings")]  # EfsSettings, EbsSettings, FsxLustreSettings, ...
+    ids = [
+        found for key in ("FileSystemId", "VolumeId", "FileCacheId") for found in list_texts(sections, key)
+    ]
+    return StorageConfig(
+        name=get_text(tree, "Name"),
+        kind=kind,
+        mount_dir=normalize_directory(get_text(tree, "MountDir")),
+        existing_id=ids[0] if ids else "",
+        access_point=get_text(tree, "EfsSettings", "AccessPointId"),
+        is_raid=find_value(tree, "EbsSettings", "Raid") is not None,
+    )
+
+
+def normalize_directory(path: str) -> str:
+    """Return a MountDir as pcluster mounts it: `shared` and `/shared/` are /shared."""
+    return f"/{path.strip('/')}"
 
 
 def list_scripts(node: object) -> list[str]:
@@ -138,6 +288,12 @@ def list_mappings(tree: object, *path: str | int) -> list[dict[str, Any]]:
     """Return the mappings in the list at a path; empty if there is no list."""
     values = find_value(tree, *path)
     return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def list_plain_texts(tree: object, *path: str | int) -> list[str]:
+    """Return the texts in the list at a path; empty if there is no list."""
+    values = find_value(tree, *path)
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
 def list_texts(trees: list[Any], key: str) -> list[str]:

@@ -33,6 +33,7 @@ KEY_ARN = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,
 CLUSTER_NAME = r"[a-zA-Z][a-zA-Z0-9-]{0,39}"
 WIDE_PREFIX = 8  # bits; a network with a shorter prefix is much of the internet
 KEY_PARAMETER = "SLURM_JWT_KEY"
+SIZES = "HEAD_NODE_TYPE", "COMPUTE_TYPE", "MAX_NODES"  # the template has defaults for them
 
 
 class Rule(NamedTuple):
@@ -48,6 +49,7 @@ class Rule(NamedTuple):
 
 
 ONE_LINE = Rule("text of one line", r"[^\n\r]+")  # for a parameter that only the user's template has
+INSTANCE_TYPE = Rule("an EC2 instance type, such as c7i.4xlarge, or empty", r"([a-z][a-z0-9-]*\.[a-z0-9-]+)?")
 SUBNET_ID = Rule("the id of a subnet, such as subnet-0123456789abcdef0", SUBNET)
 SCRIPT = Rule(
     "an s3:// URI of a bucket and a key, or an https:// URI, without spaces and quotes",
@@ -78,6 +80,9 @@ RULES = {
         "one CIDR, such as 203.0.113.7/32, or one prefix list, such as pl-0123456789abcdef0",
         rf"pl-{RESOURCE_ID}|[0-9./]+",
     ),
+    "HEAD_NODE_TYPE": INSTANCE_TYPE,
+    "COMPUTE_TYPE": INSTANCE_TYPE,
+    "MAX_NODES": Rule('a whole number in quotes, from "1" to "9999", or empty', r"([1-9]\d{0,3})?"),
 }
 WIDE_WARNING = (
     "is all or much of the internet. "
@@ -110,14 +115,16 @@ def read_parameters(path: Path) -> dict[str, Any]:
     text = files.read_text(path)
     try:
         values = json.loads(text, object_pairs_hook=functools.partial(build_object, path))
-        yaml_values = yaml.safe_load(text)
+        yaml_values = files.parse_yaml(text)
         json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate cannot be rendered
     except json.JSONDecodeError as error:
         raise ClusterError(
             f"{path} is not JSON, line {error.lineno} column {error.colno}: {error.msg}."
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = getattr(error, "problem", None) or type(error).__name__
+        reason = type(error).__name__
+        if isinstance(error, yaml.YAMLError):
+            reason = files.describe_yaml_error(error)
         raise ClusterError(
             f"`chevron` cannot read {path}, because it reads JSON as YAML ({reason}). "
             "Use spaces instead of tabs, and plain characters instead of escapes."
@@ -164,8 +171,10 @@ def validate_parameters(values: Mapping[str, Any], names: set[str], path: Path) 
     Raises:
         ClusterError: names are missing or unknown, or values are wrong; it lists all of them.
     """
+    values = {**dict.fromkeys(SIZES, ""), **values}
     faults = [fault for name in sorted(names) for fault in validate_value(name, values.get(name))]
-    faults += [f"{sanitize(name)} is not in the template" for name in sorted(values.keys() - names)]
+    unused = {name for name in values.keys() - names if name not in SIZES or values[name]}
+    faults += [f"{sanitize(name)} is not in the template" for name in sorted(unused)]
     if faults:
         hint = "Correct the file. `invoke fill-parameters` fills in the results of the earlier steps."
         raise ClusterError(format_faults(path, faults, hint))
@@ -203,6 +212,7 @@ def find_fault(name: str, value: object) -> str:
         problem = "is empty"
     else:
         problem = "is invalid" if name == KEY_PARAMETER else f"is {shorten(value)}"
+        problem += suggest_ssh_source(value) if name == "SSH_FROM" else ""
     return f"{problem}, and must be {rule.allowed}"
 
 
@@ -216,6 +226,19 @@ def is_ssh_source(value: str) -> bool:
         return False
 
 
+def suggest_ssh_source(value: str) -> str:
+    """Return what was probably meant by a wrong source, or why it is wrong, in brackets; empty if unknown."""
+    address, slash, _ = value.partition("/")
+    try:
+        if ipaddress.ip_address(address).version == 6:
+            is_everyone = slash and ipaddress.ip_network(value, strict=False).prefixlen == 0
+            return f" (IPv6{', and all of the internet' if is_everyone else ''})"
+        network = ipaddress.IPv4Network(value, strict=False)
+    except ValueError:
+        return ""
+    return f" (did you mean {address}/32{f' or {network}' if slash else ''}?)"
+
+
 def shorten(value: object) -> str:
     """Return a value as JSON, for a message: at most 60 characters."""
     text = json.dumps(value)
@@ -227,22 +250,30 @@ def sanitize(name: str) -> str:
     return name if re.fullmatch(r"[\w.:/-]{1,200}", name, re.ASCII) else shorten(name)
 
 
-def format_faults(path: Path, faults: list[str], hint: str) -> str:
+def format_faults(path: Path, faults: list[str], hint: str = "") -> str:
     """Return the message about a file: one fault in a line with the hint, several in a line each.
 
     Args:
         path: the file.
         faults: sentences without a period.
-        hint: a sentence that says what to do.
+        hint: a sentence that says what to do, for all of them.
     """
     if len(faults) == 1:
-        return f"{path}: {faults[0]}. {hint}"
-    return "\n".join([f"{path}:", *(f"  {fault}." for fault in faults), hint])
+        return f"{path}: {faults[0]}. {hint}".rstrip()
+    return "\n".join([f"{path}:", *(f"  {fault}." for fault in faults), hint]).rstrip()
 
 
 def is_wide_range(source: str) -> bool:
     """Return whether the source of a rule is all or much of the internet."""
-    return not source.startswith("pl-") and ipaddress.IPv4Network(source).prefixlen < WIDE_PREFIX
+    try:
+        return ipaddress.ip_network(source, strict=False).prefixlen < WIDE_PREFIX
+    except ValueError:  # a prefix list, or a fault that pcluster reports
+        return False
+
+
+def format_wide_warning(source: str) -> str:
+    """Return the warning about a source that is all or much of the internet."""
+    return f"SSH_FROM, {source}, {WIDE_WARNING}"
 
 
 def is_literal_key(value: str) -> bool:
@@ -269,21 +300,10 @@ def merge_parameters(
     differing = [name for name in kept if merged[name] != found.get(name, merged[name])]
     shown = {name: f" {shorten(kept[name])}, and not {shorten(found[name])}" for name in differing}
     shown[KEY_PARAMETER] = ""
-    return merged, [f"Kept {name}{shown[name]}. --overwrite replaces it." for name in differing]
-
-
-def refuse_other_cluster(values: Mapping[str, Any], cluster: str, path: Path) -> None:
-    """Refuse parameters that were filled in for another cluster.
-
-    Raises:
-        ClusterError: CLUSTER_NAME is another name.
-    """
-    filled = filter_filled(values).get("CLUSTER_NAME", cluster)
-    if filled != cluster:
-        raise ClusterError(
-            f"{path} is for the cluster {sanitize(str(filled))}, and this command is for {cluster}. "
-            "Work in another folder, or set cluster_name or INVOKE_CLUSTER_NAME."
-        )
+    flags = {"SSH_FROM": "--ssh-from"}
+    return merged, [
+        f"Kept {name}{shown[name]}. {flags.get(name, '--overwrite')} replaces it." for name in differing
+    ]
 
 
 def clear_values(path: Path, deleted: Collection[str]) -> None:

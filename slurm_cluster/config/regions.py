@@ -1,26 +1,42 @@
 """The AWS region."""
 
+import difflib
 import os
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
-
-import boto3
-from botocore.exceptions import ProfileNotFound
+from typing import NamedTuple
 
 from slurm_cluster import files
 from slurm_cluster.config import parameters, temp_config
 from slurm_cluster.errors import ClusterError
 
+# Where boto3 looks for the profiles, by the variable that names another file.
+PROFILE_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
-def resolve_region(parameter_file: Path, temp_config_file: Path) -> str:
-    """Return the region in config-parameters.json, else temp-config.yml, else the environment or AWS profile.
+
+class FileRegion(NamedTuple):
+    """The region that the files in the current folder name.
+
+    Args:
+        name: the region; empty if no file names one.
+        file: the file that names it.
+    """
+
+    name: str = ""
+    file: Path = Path()
+
+
+def read_file_region(parameter_file: Path, temp_config_file: Path) -> FileRegion:
+    """Return the region in config-parameters.json, else in temp-config.yml.
 
     Args:
         parameter_file: config-parameters.json, which may be missing.
         temp_config_file: temp-config.yml, which may be missing.
 
     Raises:
-        ClusterError: the files have different regions, no region is set, or its name is invalid.
+        ClusterError: the files have different regions, or a name is invalid.
     """
     filled = configured = None
     if files.exists(parameter_file):
@@ -32,21 +48,111 @@ def resolve_region(parameter_file: Path, temp_config_file: Path) -> str:
             f"AWS_REGION is {parameters.sanitize(str(filled))} in {parameter_file}, "
             f"and Region is {configured} in {temp_config_file}. Correct one, or move that file away."
         )
-    region = filled or configured or os.environ.get("AWS_REGION") or get_profile_region()
+    if not (filled or configured):
+        return FileRegion()
+    file = parameter_file if filled else temp_config_file
+    return FileRegion(validate_region(filled or configured, f"The region in {file}"), file)
+
+
+def resolve_region(in_files: FileRegion, environment: Mapping[str, str]) -> str:
+    """Return the region in the files, else in the environment, else in the AWS profile.
+
+    Args:
+        in_files: the region in the files.
+        environment: the variables of the process.
+
+    Raises:
+        ClusterError: no region is set, its name is invalid, or the AWS profile cannot be read.
+    """
+    variables = {name: environment[name] for name in VARIABLES if environment.get(name)}
+    for name, value in variables.items():
+        validate_region(value, name)
+    region = in_files.name or next(iter(variables.values()), None) or read_profile_region()
     if not region:
         raise ClusterError("No AWS region is set. Run `aws configure`, or set AWS_REGION to one.")
+    return validate_region(region, "The region")
+
+
+def validate_region(region: object, subject: str) -> str:
+    """Return the name of a region.
+
+    Raises:
+        ClusterError: it is not of the form of a region's name.
+    """
     if not (isinstance(region, str) and re.fullmatch(parameters.REGION, region, re.ASCII)):
         raise ClusterError(
-            f"The region is {parameters.shorten(region)}, and must be a name such as eu-west-2."
+            f"{subject} is {parameters.shorten(region)}, and must be a name such as eu-west-2."
         )
+    if region.startswith("cn-"):  # its partition has other service names, and none of this was tried there
+        raise ClusterError(f"The region is {region}. Regions in China are not supported: choose another one.")
     return region
 
 
-def get_profile_region() -> str | None:
-    """Return the region in AWS_DEFAULT_REGION or in the AWS profile."""
+def refuse_unknown_region(names: Collection[str], known: Collection[str]) -> None:
+    """Refuse the name of a region that AWS does not have.
+
+    Raises:
+        ClusterError: it names the most similar one that AWS has.
+    """
+    for name in names:
+        if name not in known:
+            similar = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {similar[0]}?" if similar else ""
+            raise ClusterError(f"AWS has no region {name}, as far as boto3 knows.{hint}")
+
+
+def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task: str) -> str:
+    """Return how the environment contradicts the files, and the command that resolves it; empty if it agrees.
+
+    Args:
+        in_files: the region in the files.
+        environment: the variables of the process.
+        task: the name of the task.
+    """
+    others = {name: environment[name] for name in VARIABLES if environment.get(name)}
+    others = {name: value for name, value in others.items() if in_files.name and value != in_files.name}
+    if not others:
+        return ""
+    named = " and ".join(f"{name} is {value}" for name, value in others.items())
+    prefix = " ".join(f"{name}={in_files.name}" for name in others)
+    return (
+        f"{in_files.file} is for {in_files.name}, but {named}.\n"
+        f"For the cluster in {in_files.name}, run:\n"
+        f"  {prefix} invoke {task}\n"
+        f"For another region, work in another folder."
+    )
+
+
+def read_profile_region() -> str | None:
+    """Return the region in the AWS profile.
+
+    Raises:
+        ClusterError: there is no such profile, or its file cannot be read.
+    """
+    import boto3
+    from botocore.exceptions import ProfileNotFound
+
     try:
         return boto3.Session().region_name
     except ProfileNotFound as error:
         raise ClusterError(
             f"{error}. Correct AWS_PROFILE, or add the profile with `aws configure`."
         ) from error
+
+
+def refuse_unreadable_profile(environment: Mapping[str, str]) -> None:
+    """Refuse AWS's files if they cannot be read. boto3 would ignore them.
+
+    https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html
+
+    Raises:
+        ClusterError: it names the file.
+    """
+    for variable, default in PROFILE_FILES.items():
+        path = Path(environment.get(variable) or default).expanduser()
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise ClusterError(f"Cannot read {path}: {error.strerror}.") from error

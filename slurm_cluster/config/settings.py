@@ -12,9 +12,10 @@ from slurm_cluster.errors import ClusterError
 
 FILES = ("temp_config", "parameter_file", "config_file", "handover_file")
 UQLE = ("instance_type", "volume_gib", "mount_point")
-TOP_LEVEL_NAMES = ("cluster_name", "key_pair", "ssh_from", "quiet", *FILES)
+TOP_LEVEL_NAMES = ("cluster_name", "key_pair", "ssh_from", "shared_dir", "quiet", *FILES)
 SETTING_NAMES = (*TOP_LEVEL_NAMES, *(f"uqle_{name}" for name in UQLE))
 INVOKE_SECTIONS = ("run", "runners", "sudo", "tasks", "timeouts")
+RUNTIME_SUFFIXES = (".yaml", ".yml", ".json")  # invoke would run a .py file
 MAX_NAME_BYTES = 255  # the limit of file systems
 
 
@@ -37,6 +38,43 @@ def validate_settings_file(path: Path) -> None:
         ClusterError: it is not YAML, a setting is unknown or missing, or has the wrong type.
     """
     settings = files.read_yaml(path)
+    validate_settings(settings, path)
+    for name in UQLE:
+        get_setting(settings, "uqle", name)
+
+
+def validate_runtime_file(path: Path) -> None:
+    """Refuse a settings file of `invoke -f` that would end in a traceback of invoke, or be ignored by it.
+
+    https://docs.pyinvoke.org/en/stable/concepts/configuration.html
+
+    Args:
+        path: the file, which has some of the settings.
+
+    Raises:
+        ClusterError: it cannot be read, a setting is unknown, or has the wrong type.
+    """
+    if path.suffix not in RUNTIME_SUFFIXES:
+        raise ClusterError(f"{path} has settings, so its name must end in {', '.join(RUNTIME_SUFFIXES)}.")
+    settings = files.read_json(path) if path.suffix == ".json" else files.read_yaml(path)
+    validate_settings(settings, path)
+    uqle = settings.get("uqle", {})
+    if not isinstance(uqle, dict):
+        raise ClusterError(f"uqle in {path} is a section, and must contain settings.")
+    for name in uqle:
+        get_setting(settings, "uqle", name)
+
+
+def validate_settings(settings: Any, path: Path) -> None:
+    """Refuse settings that are unknown, or of the wrong type.
+
+    Args:
+        settings: the content of a file.
+        path: the file, for messages.
+
+    Raises:
+        ClusterError: it names them.
+    """
     if not isinstance(settings, dict):
         raise ClusterError(f"{path} has no settings. Write lines such as `cluster_name: pcluster-ubuntu`.")
     unknown = find_unknown(settings, (*TOP_LEVEL_NAMES, "uqle", *INVOKE_SECTIONS))
@@ -46,9 +84,9 @@ def validate_settings_file(path: Path) -> None:
             raise ClusterError(f"{name} in {path} is a section of invoke itself, and must contain settings.")
     if not isinstance(settings.get("quiet", False), bool):
         raise ClusterError(f"quiet in {path} is {str(settings['quiet'])[:60]!r}, and must be true or false.")
-    texts = [(name,) for name in TOP_LEVEL_NAMES if name in settings and name != "quiet"]
-    for setting in [*texts, *(("uqle", name) for name in UQLE)]:
-        get_setting(settings, *setting)
+    for name in TOP_LEVEL_NAMES:
+        if name in settings and name != "quiet":
+            get_setting(settings, name)
 
 
 def validate_environment(environment: Mapping[str, str]) -> None:
@@ -60,7 +98,11 @@ def validate_environment(environment: Mapping[str, str]) -> None:
     Raises:
         ClusterError: it lists the unknown variables, and the settings.
     """
-    variables = {"INVOKE_DEBUG", *(f"INVOKE_{name.upper()}" for name in SETTING_NAMES)}
+    variables = {
+        "INVOKE_DEBUG",
+        "INVOKE_RUNTIME_CONFIG",
+        *(f"INVOKE_{name.upper()}" for name in SETTING_NAMES),
+    }
     sections = tuple(f"INVOKE_{name.upper()}_" for name in INVOKE_SECTIONS)
     ours = [name for name in environment if name.startswith("INVOKE_") and not name.startswith(sections)]
     refuse_unknown([name for name in ours if name not in variables])

@@ -3,35 +3,165 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import chevron
 import yaml
+from chevron.tokenizer import tokenize
 
 from slurm_cluster import files
 from slurm_cluster.config import cluster_config, parameters
+from slurm_cluster.config.parameters import sanitize
 from slurm_cluster.errors import ClusterError
 
 PLACEHOLDER = "PLACEHOLDER"  # a value that YAML cannot misread
+LINE_MARK = "\ue000"  # a character for private use
+TAGS = {
+    "partial": "{{> ... }} would read another file",
+    "set delimiter": "{{= ... =}} changes the delimiters",
+    "no escape?": "{{{ needs three closing braces",
+}
 
 
-def find_names(template: str) -> set[str]:
-    """Return the names of a template's parameters: in three braces, or in two with #, ^ or &."""
-    return set(re.findall(r"{{[{#^&]\s*(\w+)\s*}}", template))
+class Tag(NamedTuple):
+    """A tag of the template.
+
+    Args:
+        kind: as chevron's tokenizer calls it: variable, no escape, section, inverted section, end ...
+        name: the name of the parameter.
+        line: the number of the tag's line.
+    """
+
+    kind: str
+    name: str
+    line: int
 
 
-def parse_template(template_file: Path) -> cluster_config.ClusterConfig:
-    """Return the cluster of a template, with PLACEHOLDER as the value of every parameter.
+def list_tags(template_file: Path) -> list[Tag]:
+    """Return the tags of a template.
 
     Raises:
-        ClusterError: the template cannot be read, or does not render to YAML.
+        ClusterError: the file cannot be read, or chevron cannot render it from named texts; it lists all
+            faults with their lines.
+    """
+    # chevron removes lines that have nothing but a tag. With a mark in each line, it counts all of them.
+    marked = mark_lines(files.read_text(template_file)).replace("{{}}", "{{ }}")  # chevron would crash
+    tags, line = [], 1
+    try:
+        for kind, content in tokenize(marked):
+            if kind == "literal":
+                line += content.count("\n")
+            else:
+                tags.append(Tag(kind, content, line))
+    except chevron.ChevronError as error:
+        raise ClusterError(
+            f"{template_file}: {explain_chevron_error(error)}. Correct the template."
+        ) from error
+    faults = [f"line {tag.line}: {fault}" for tag in tags for fault in [find_tag_fault(tag)] if fault]
+    if faults:
+        hint = "Only {{{ NAME }}}, and the sections {{# NAME }} and {{^ NAME }}, are supported."
+        raise ClusterError(parameters.format_faults(template_file, faults, hint))
+    return tags
+
+
+def mark_lines(template: str) -> str:
+    """Return a template with a mark and the line's number at the end of each line."""
+    lines = enumerate(template.split("\n"), 1)
+    return "\n".join(f"{line}{LINE_MARK}{number}" for number, line in lines)
+
+
+def explain_chevron_error(error: chevron.ChevronError) -> str:
+    """Return what is wrong with a template's tags, after the line."""
+    message = str(error)
+    line = int(re.findall(r"line (\d+)", message)[-1])
+    closing = re.match(r'Trying to close tag "(.*)"', message)
+    if closing:  # chevron counts one line too many here
+        return f"line {line - 1}: {{{{/ {sanitize(closing[1])} }}}} does not close the section that is open"
+    section = re.search(r'the tag "(.*)" was never closed', message)
+    if section:
+        return f"line {line}: the section {{{{# {sanitize(section[1])} }}}} is not closed"
+    return f"line {line}: a tag is not closed"
+
+
+def find_tag_fault(tag: Tag) -> str:
+    """Return what is wrong with a tag; empty if nothing is.
+
+    A text has no parts and is no list, but chevron would look its methods up: `{{ title }}` in a section.
+    """
+    if tag.kind in TAGS:
+        return TAGS[tag.kind]
+    if not re.fullmatch(r"\w+", tag.name) or hasattr(str, tag.name):
+        return f"{sanitize(tag.name)} cannot be the name of a parameter"
+    return ""
+
+
+def find_names(template_file: Path) -> set[str]:
+    """Return the names of a template's parameters."""
+    return {tag.name for tag in list_tags(template_file)}
+
+
+def parse_template(
+    template_file: Path, parameter_file: Path, values: Mapping[str, Any]
+) -> cluster_config.ClusterConfig:
+    """Return the cluster of a template, as far as it is known before all parameters are.
+
+    Args:
+        template_file: config.template.yml.
+        parameter_file: config-parameters.json, for messages.
+        values: the values in it that are filled in. PLACEHOLDER stands for the others, but the template's
+            defaults for the sizes.
+
+    Raises:
+        ClusterError: the template cannot be read, or does not render to YAML; or a size is wrong.
+    """
+    check_yaml(template_file)
+    sizes = {name: values.get(name, "") for name in parameters.SIZES}
+    faults = [fault for name in sizes for fault in parameters.validate_value(name, sizes[name])]
+    if faults:
+        raise ClusterError(parameters.format_faults(parameter_file, faults, "Correct the file."))
+    plain = {name: value for name, value in values.items() if re.fullmatch(r"[\w.-]+", str(value))}
+    known = {**dict.fromkeys(find_names(template_file), PLACEHOLDER), **plain, **sizes}
+    return cluster_config.parse(render_to_yaml(template_file, known))
+
+
+def check_yaml(template_file: Path) -> None:
+    """Refuse a template that does not render to YAML, with its sections for values and for empty values."""
+    names = find_names(template_file)
+    for value in PLACEHOLDER, "":
+        render_to_yaml(template_file, dict.fromkeys(names, value))
+
+
+def render_to_yaml(template_file: Path, values: Mapping[str, str]) -> Any:
+    """Return the parsed configuration of a template.
+
+    Args:
+        template_file: config.template.yml.
+        values: values that YAML cannot misread.
+
+    Raises:
+        ClusterError: the template does not render to YAML. The message has the template's line.
     """
     template = files.read_text(template_file)
     try:
-        tree = yaml.safe_load(chevron.render(template, dict.fromkeys(find_names(template), PLACEHOLDER)))
-    except (yaml.YAMLError, chevron.ChevronError) as error:
-        raise ClusterError(f"{template_file} does not render to YAML. Correct the template.") from error
-    return cluster_config.parse(tree)
+        return files.parse_yaml(chevron.render(template, values))
+    except yaml.MarkedYAMLError as error:
+        line = find_error_line(template, values, error)
+        fault = f"line {line}: {' '.join(str(error.problem).split())}"
+        raise ClusterError(f"{template_file}: {fault}. Correct the template.") from error
+    except yaml.YAMLError as error:
+        fault = files.describe_yaml_error(error)
+        raise ClusterError(f"{template_file} is not YAML: {fault}. Correct the template.") from error
+
+
+def find_error_line(template: str, values: Mapping[str, str], error: yaml.MarkedYAMLError) -> str:
+    """Return the number of the template's line at which YAML gives up; the error's is that of the output."""
+    lines = chevron.render(mark_lines(template.rstrip("\n")), values).split("\n")
+    try:
+        files.parse_yaml("\n".join(line.partition(LINE_MARK)[0] for line in lines))
+    except yaml.MarkedYAMLError as marked_error:
+        error = marked_error
+    index = error.problem_mark.line if error.problem_mark else 0
+    return str(lines[min(index, len(lines) - 1)].partition(LINE_MARK)[2])
 
 
 def render_template(template_file: Path, values: Mapping[str, Any], parameter_file: Path) -> str:
@@ -46,11 +176,22 @@ def render_template(template_file: Path, values: Mapping[str, Any], parameter_fi
         The configuration, as YAML.
 
     Raises:
-        ClusterError: a value is missing, unknown or wrong, or YAML would read another value.
+        ClusterError: the template is wrong; a value is missing, unknown or wrong; or YAML would read another
+            value.
     """
+    tags = list_tags(template_file)
+    check_yaml(template_file)
+    parameters.validate_parameters(values, {tag.name for tag in tags}, parameter_file)
+    escaped = [
+        f"line {tag.line}: chevron would write {tag.name} with HTML escapes"
+        for tag in tags
+        if tag.kind == "variable" and re.search('["&<>]', values.get(tag.name, ""))
+    ]
+    if escaped:
+        raise ClusterError(
+            parameters.format_faults(template_file, escaped, "Write three braces, such as {{{ NAME }}}.")
+        )
     template = files.read_text(template_file)
-    parameters.validate_parameters(values, find_names(template), parameter_file)
-    parse_template(template_file)
     rendered: str = chevron.render(template, values)
     if not is_unchanged(template, values, list(values)):
         safe = {name: PLACEHOLDER if value else "" for name, value in values.items()}
@@ -65,16 +206,16 @@ def is_unchanged(template: str, values: Mapping[str, str], names: list[str]) -> 
     """Return whether the YAML has exactly these values in their places, by rendering safe markers instead."""
     markers = {name: f"MARKER-{name}-END" for name in names if values[name]}
     try:
-        actual = yaml.safe_load(chevron.render(template, values))
+        actual = files.parse_yaml(chevron.render(template, values))
     except yaml.YAMLError:
         return False
-    marked = yaml.safe_load(chevron.render(template, {**values, **markers}))
+    marked = files.parse_yaml(chevron.render(template, {**values, **markers}))
     expected = replace_markers(marked, {marker: values[name] for name, marker in markers.items()})
-    return bool(expected == actual)
+    return bool(expected == replace_markers(actual, {}))
 
 
 def replace_markers(tree: Any, values: Mapping[str, str]) -> Any:
-    """Return a tree with its markers replaced.
+    """Return a tree with its markers replaced, and whole numbers as texts: MaxCount is a number in YAML.
 
     Args:
         tree: parsed YAML.
@@ -87,7 +228,7 @@ def replace_markers(tree: Any, values: Mapping[str, str]) -> Any:
     if isinstance(tree, str):
         for marker, value in values.items():
             tree = tree.replace(marker, value)
-    return tree
+    return str(tree) if type(tree) is int else tree  # not a bool
 
 
 def list_warnings(values: Mapping[str, str]) -> list[str]:
@@ -98,7 +239,7 @@ def list_warnings(values: Mapping[str, str]) -> list[str]:
     """
     warnings = []
     if parameters.is_wide_range(values["SSH_FROM"]):
-        warnings.append(f"SSH_FROM, {values['SSH_FROM']}, {parameters.WIDE_WARNING}")
+        warnings.append(parameters.format_wide_warning(values["SSH_FROM"]))
     if parameters.is_literal_key(values["SLURM_JWT_KEY"]):
         warnings.append(f"SLURM_JWT_KEY is the key itself: {parameters.LITERAL_KEY_WARNING}")
     return warnings

@@ -39,6 +39,7 @@ END_STATES = {
 BOOT_STATES = {"CONFIGURING", "POWER_UP_NODE"}
 # https://github.com/SchedMD/slurm/blob/master/slurm/slurm_errno.h
 PARTITION_ERRORS = {2000, 2001}
+UNKNOWN_JOB_ERROR = 2017
 LOG_HINT = "Log in with `invoke ssh` and read `journalctl -u slurmctld -u slurmrestd -u slurmdbd`."
 RULE_HINT = (
     f"Port {REST_PORT} is open only inside the head node's security group. "
@@ -72,6 +73,11 @@ class Answer(NamedTuple):
     def is_success(self) -> bool:
         """Whether the request succeeded: a status of 200 can come with errors."""
         return self.status == 200 and not self.errors
+
+    @property
+    def error_numbers(self) -> set[object]:
+        """Slurm's numbers of the errors."""
+        return {error.get("error_number") for error in get_objects(self.body, "errors")}
 
     @property
     def is_accounting_error(self) -> bool:
@@ -146,21 +152,47 @@ class SlurmClient:
         unique_texts = dict.fromkeys(filter(None, texts))
         return Answer(response.status_code, content, to_one_line(", ".join(unique_texts)))
 
-    def fetch(self, path: str) -> dict[str, Any]:
+    def fetch(self, path: str, *ignored_errors: int) -> dict[str, Any]:
         """Return an object of slurmctld.
 
         Args:
             path: the part of the path after the API's version, as /job/7.
+            ignored_errors: numbers of Slurm's errors that are not failures.
 
         Raises:
-            ClusterError: it answers with an error.
+            ClusterError: it answers with another error.
         """
         answer = self.send("GET", f"/slurm/{self.version}{path}")
-        if not answer.is_success:
+        if not answer.is_success and not answer.error_numbers & set(ignored_errors):
             problem = "No accounting" if answer.is_accounting_error else "slurmctld failed"
             kind = path.split("/")[1]
             raise ClusterError(f"{problem}: slurmctld did not return {kind} ({answer.summary}). {LOG_HINT}")
         return answer.body
+
+    def find_job(self, job_id: int, name: str) -> dict[str, Any] | None:
+        """Return the job with this number and name, or None if slurmctld does not have it.
+
+        A slurmctld that dies can forget a job that it has just accepted. It then gives the job's number to
+        another job.
+
+        Args:
+            job_id: its number.
+            name: its name, which is unique.
+
+        Raises:
+            ClusterError: slurmctld answers with another error.
+        """
+        jobs = get_objects(self.fetch(f"/job/{job_id}", UNKNOWN_JOB_ERROR), "jobs")
+        return next((job for job in jobs if job.get("name") == name), None)
+
+    def cancel_job(self, job_id: int, name: str) -> None:
+        """Cancel the job with this number and name, if slurmctld still has it.
+
+        Raises:
+            ClusterError: there is no answer.
+        """
+        if self.find_job(job_id, name):
+            self.send("DELETE", f"/slurm/{self.version}/job/{job_id}")
 
     def discover_version(self) -> Iterator[str]:
         """Choose the newest version of the API that slurmrestd offers.
@@ -266,7 +298,7 @@ class SlurmClient:
         if answer.status == 200 and job_id:  # errors beside a number only say what the job waits for
             return int(job_id)
         problem = "Job rejected"
-        if PARTITION_ERRORS & {error.get("error_number") for error in get_objects(answer.body, "errors")}:
+        if PARTITION_ERRORS & answer.error_numbers:
             problem = "No partition"
         elif answer.is_accounting_error:
             problem = "No accounting"
@@ -275,11 +307,14 @@ class SlurmClient:
             f"On the head node, check `scontrol show partition`, and that user {self.user} exists."
         )
 
-    def watch_job(self, job_id: int, seconds: int, pause: float) -> Generator[str, None, dict[str, Any]]:
+    def watch_job(
+        self, job_id: int, name: str, seconds: int, pause: float
+    ) -> Generator[str, None, dict[str, Any]]:
         """Wait until a job has ended, and return it.
 
         Args:
             job_id: its number.
+            name: its name, which is unique.
             seconds: the longest wait. A node that boots for the job takes minutes.
             pause: seconds between two requests.
 
@@ -287,11 +322,16 @@ class SlurmClient:
             A line for each change.
 
         Raises:
-            ClusterError: the job is held, or does not end in time.
+            ClusterError: the job is held, does not end in time, or is lost.
         """
         deadline, last_status = time.monotonic() + seconds, ""
         while True:
-            job = next(iter(get_objects(self.fetch(f"/job/{job_id}"), "jobs")), {})
+            job = self.find_job(job_id, name)
+            if job is None:
+                raise ClusterError(
+                    f"Job lost: slurmctld accepted job {job_id}, {name}, and no longer has it. "
+                    f"It forgets new jobs when it dies. Run this again. {LOG_HINT}"
+                )
             states, reason = get_states(job.get("job_state")), str(job.get("state_reason") or "None")
             status = " ".join(states)
             if reason != "None":

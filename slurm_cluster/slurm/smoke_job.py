@@ -55,10 +55,10 @@ def run_smoke_job(
     job_id = client.submit_job(name, build_job_script(text, path))
     try:
         yield format_result("submit", f"job {job_id} is accepted")
-        job = yield from client.watch_job(job_id, seconds, pause)
+        job = yield from client.watch_job(job_id, name, seconds, pause)
     except BaseException:  # also on Ctrl-C: a pending job would boot a node that nobody uses
         with suppress(ClusterError):
-            client.send("DELETE", f"/slurm/{client.version}/job/{job_id}")
+            client.cancel_job(job_id, name)
         raise
     check_job(job, job_id, user, path)
     yield check_output(text, path, pause, read_output)

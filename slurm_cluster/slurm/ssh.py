@@ -19,7 +19,6 @@ ANSWER_SECONDS = 20
 READY = "ready"
 SSH_EXIT_ERROR = 255  # ssh's own exit status. Any other is that of the remote command
 NO_SSH = "`ssh` is not on PATH. Install the OpenSSH client."
-SHARED_DIR = "/shared"  # the mount point on every node, from config.template.yml
 SSH_OPTIONS = [
     "StrictHostKeyChecking=accept-new",
     "BatchMode=yes",
@@ -59,6 +58,28 @@ def open_tunnel(jump_host: str, identity_file: Path, head_node: str) -> Iterator
     """
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
+    with run_tunnel(jump_host, identity_file, head_node, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def run_tunnel(
+    jump_host: str, identity_file: Path, head_node: str, port: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Open a tunnel as `open_tunnel` does, at a port of one's choice.
+
+    Args:
+        jump_host: the machine that the tunnel goes through, as ubuntu@203.0.113.7.
+        identity_file: the private key file for ssh.
+        head_node: the head node's private DNS name, which the jump host can resolve.
+        port: the port of this machine.
+
+    Yields:
+        The ssh process, which ends if the connection breaks.
+
+    Raises:
+        ClusterError: ssh cannot log in, or the jump host cannot reach the port.
+    """
     forward = f"127.0.0.1:{port}:{head_node}:{REST_PORT}"
     options = [*SSH_OPTIONS, *TUNNEL_OPTIONS]
     command = build_command(identity_file, options, "-N", "-L", forward, jump_host)
@@ -75,7 +96,7 @@ def open_tunnel(jump_host: str, identity_file: Path, head_node: str) -> Iterator
                 reasons = re.findall(r"open failed: (.+)", read_messages(process, log))
                 reason = reasons[-1].strip() if reasons else f"no answer within {ANSWER_SECONDS} s"
                 raise ClusterError(explain_unreachable_port(jump_host, head_node, reason))
-            yield f"http://127.0.0.1:{port}"
+            yield process
         finally:
             end_process(process)
 

@@ -6,20 +6,19 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import key_pair, stack, uqle_instance
+from slurm_cluster.aws import head_node, key_pair, stack, uqle_instance
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.output import echo_lines
+from slurm_cluster.output import echo, echo_lines
 from slurm_cluster.slurm import smoke_job
 from slurm_cluster.slurm import ssh as ssh_client
 from slurm_cluster.steps import pcluster
+from slurm_cluster.steps.uqle import find_mount_point
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
-    from types_boto3_ec2 import EC2Client
 
     from slurm_cluster.project import Project
 
-SHARED_DIR = "/shared"  # on every node, as config.template.yml has it
 WAITING_FOR = "the job"
 
 
@@ -35,34 +34,32 @@ class JumpHost(NamedTuple):
     shared_dir: str
 
 
-def find_jump_host(ec2: EC2Client, cluster: StackTypeDef, mount_point: str) -> JumpHost:
-    """Return the machine to go through: the UQLE machine if it is running, else the head node.
-
-    Args:
-        ec2: a client of EC2.
-        cluster: the cluster's stack.
-        mount_point: where the UQLE machine mounts the shared file system.
+def find_jump_host(p: Project, cluster: StackTypeDef) -> JumpHost:
+    """Return the machine to go through: the UQLE machine if it has the shared files, else the head node.
 
     Raises:
-        ClusterError: neither has a public address.
+        ClusterError: neither is running.
     """
-    machine = uqle_instance.find_instance(ec2, cluster["StackName"])
+    head_login = find_head_node_login(p, cluster)
+    machine = uqle_instance.find_instance(p.ec2, p.cluster)
     if machine and machine["State"]["Name"] == "running" and machine.get("PublicIpAddress"):
-        return JumpHost(f"ubuntu@{machine['PublicIpAddress']}", mount_point)
-    return JumpHost(find_head_node_login(ec2, cluster), SHARED_DIR)
+        mount_point = find_mount_point(p, cluster, machine)
+        if mount_point:
+            return JumpHost(f"ubuntu@{machine['PublicIpAddress']}", mount_point)
+    return JumpHost(head_login, p.shared_dir)
 
 
-def find_head_node_login(ec2: EC2Client, cluster: StackTypeDef) -> str:
-    """Return the head node for ssh, such as ubuntu@203.0.113.7.
+def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
+    """Return the head node for ssh, such as ubuntu@203.0.113.7. Say how to reach it if it is private.
 
     Raises:
-        ClusterError: it has no public address.
+        ClusterError: it is not running.
     """
-    instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
-    head_node = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
-    if not head_node.get("PublicIpAddress"):
-        raise ClusterError(f"The head node {instance_id} has no public address. Start it first.")
-    return f"ubuntu@{head_node['PublicIpAddress']}"
+    node = head_node.require_head_node(p.ec2, cluster)
+    address = head_node.get_address(node)
+    if not node.get("PublicIpAddress"):
+        echo(f"The head node has no public address. {address} is reached from inside the VPC, or by VPN.")
+    return f"ubuntu@{address}"
 
 
 def verify(p: Project, url: str, user: str, seconds: int) -> None:
@@ -81,19 +78,23 @@ def verify(p: Project, url: str, user: str, seconds: int) -> None:
         return
     key = p.read_jwt_key()
     if url:
-        echo_lines(smoke_job.run_smoke_job(url, key, user, seconds=seconds), WAITING_FOR, p.quiet)
+        echo_lines(
+            smoke_job.run_smoke_job(url, key, user, p.shared_dir, seconds=seconds), WAITING_FOR, p.quiet
+        )
         return
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
-    head_node = stack.get_output(cluster, "HeadNodePrivateDnsName")
+    host = stack.get_output(cluster, "HeadNodePrivateDnsName")
     identity_file = key_pair.get_private_key_path(p.key_pair)
-    jump_host = find_jump_host(p.ec2, cluster, p.get_uqle_settings().mount_point)
+    jump_host = find_jump_host(p, cluster)
 
     def read_output(path: str) -> str:
-        path_there = jump_host.shared_dir + path.removeprefix(SHARED_DIR)
+        path_there = jump_host.shared_dir + path.removeprefix(p.shared_dir)
         return ssh_client.read_remote_file(jump_host.login, identity_file, path_there)
 
-    with ssh_client.open_tunnel(jump_host.login, identity_file, head_node) as tunnel_url:
-        lines = smoke_job.run_smoke_job(tunnel_url, key, user, seconds=seconds, read_output=read_output)
+    with ssh_client.open_tunnel(jump_host.login, identity_file, host) as tunnel_url:
+        lines = smoke_job.run_smoke_job(
+            tunnel_url, key, user, p.shared_dir, seconds=seconds, read_output=read_output
+        )
         echo_lines(lines, WAITING_FOR, p.quiet)
 
 
@@ -105,15 +106,36 @@ def open_shell(p: Project, uqle: bool) -> None:
         uqle: the UQLE machine instead of the head node.
 
     Raises:
-        ClusterError: the shell ended with a status other than 0, which becomes the task's.
+        ClusterError: there is no such machine, or the shell ended with a status other than 0, which becomes
+            the task's.
     """
     identity_file = str(key_pair.get_private_key_path(p.key_pair))
+    if not p.dry_run and not uqle:
+        stack.require_cluster(p.cloudformation, p.cluster)
     if uqle:
-        address = "<from connect-uqle>" if p.dry_run else uqle_instance.get_public_address(p.ec2, p.cluster)
+        address = "<from connect-uqle>" if p.dry_run else find_uqle_address(p)
         command = shlex.join(["ssh", "-i", identity_file, f"ubuntu@{address}"])
     else:
+        if not p.dry_run:
+            find_head_node_login(p, stack.require_cluster(p.cloudformation, p.cluster))
         arguments = ["--cluster-name", p.cluster, "-i", identity_file]
         command = pcluster.build_command("ssh", *arguments, region=p.region)
     status = p.run(command, interactive=True, pty=sys.stdin.isatty()).exited
     if status:
         raise ClusterError(f"The shell ended with status {status}, or could not be opened.", status=status)
+
+
+def find_uqle_address(p: Project) -> str:
+    """Return the address of the UQLE machine for ssh. Say how to reach it if it is private.
+
+    Raises:
+        ClusterError: there is no such machine, or it is not running.
+    """
+    machine = uqle_instance.require_instance(p.ec2, p.cluster, p.region)
+    if machine["State"]["Name"] != "running":
+        state = machine["State"]["Name"]
+        raise ClusterError(f"The UQLE machine {machine['InstanceId']} is {state}. Run `invoke resume` first.")
+    address = head_node.get_address(machine)
+    if not machine.get("PublicIpAddress"):
+        echo(f"The UQLE machine has no public address. {address} is reached from inside the VPC, or by VPN.")
+    return address

@@ -5,20 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import holders, retained, stack
+from slurm_cluster.config import cluster_config, parameters
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
-from slurm_cluster.steps import pcluster, preflight
+from slurm_cluster.steps import configuration, pcluster, preflight
+from slurm_cluster.steps.render import render_ssh_source
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 DELETABLE_PHASES = ("creating", "complete", "half-updated", "failed", "deleting")
+# https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Ssh-AllowedIps
+ANYBODY = "0.0.0.0/0"  # pcluster's default
 
 
 def build_configuration_command(p: Project, action: str, *more: str) -> str:
     """Return the command by which pcluster creates or updates the cluster from config.yml."""
     arguments = ["--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster]
     return pcluster.build_command(action, *arguments, *more, region=p.region)
+
+
+def check_configuration(p: Project) -> None:
+    """Refuse a config.yml whose nodes would not boot, and warn of what will not work with it."""
+    ssh_from = cluster_config.load(p.config_file).ssh_from or ANYBODY
+    if parameters.is_wide_range(ssh_from):
+        p.warn(parameters.format_wide_warning(ssh_from))
+    preflight.check_configuration(p.config_file, p.cluster, p.region, p.s3)
+    for warning in preflight.list_warnings(p):
+        p.warn(warning)
 
 
 def create_cluster(p: Project) -> None:
@@ -38,7 +52,7 @@ def create_cluster(p: Project) -> None:
         echo(f"The cluster {p.cluster} exists already: {found['StackStatus']}.")
         return
     if not found:
-        preflight.check_configuration(p.config_file, p.cluster, p.region, p.s3)
+        check_configuration(p)
         result = p.run(dry_run, hide=True)
         echo_lines(pcluster.check_dry_run(result.stdout, result.stderr))
         pcluster.check_result(p.run(create, hide=True))
@@ -49,21 +63,32 @@ def create_cluster(p: Project) -> None:
     echo(f"Created the cluster {p.cluster}.")
 
 
-def update_cluster(p: Project) -> None:
+def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
     """Update the cluster to config.yml.
+
+    Args:
+        p: the project.
+        ssh_from: the address range that may use SSH, which replaces the one in config-parameters.json and
+            config.yml; `auto` for this machine's public address; empty to keep it.
+        yes: do not ask.
 
     Raises:
         ClusterError: config.yml is refused, or the update failed and was rolled back.
     """
     command = build_configuration_command(p, "update-cluster")
     if p.dry_run:
+        if ssh_from:
+            p.skip_for_dry_run(f"replace SSH_FROM in {p.parameter_file} and {p.config_file}")
         p.run(command)
         return
+    ssh_from = configuration.confirm_ssh_from(p, ssh_from, yes)
     found = stack.find_stack(p.cloudformation, p.cluster)
     if found and stack.get_phase(found["StackStatus"]) == "updating":  # an earlier run was stopped
         show_progress(stack.watch_stack(p.cloudformation, found["StackId"]))
     found = stack.require_cluster(p.cloudformation, p.cluster)
-    preflight.check_configuration(p.config_file, p.cluster, p.region, p.s3)
+    if ssh_from:
+        render_ssh_source(p, ssh_from)
+    check_configuration(p)
     last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
     result = p.run(command, hide=True)
     if pcluster.has_no_changes(result.stdout):

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.aws import jwt_secret, script_bucket, stack
+from slurm_cluster.aws.public_address import find_public_address
 from slurm_cluster.config import parameters, temp_config
+from slurm_cluster.config.settings import get_setting
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.output import echo, echo_lines
+from slurm_cluster.output import confirm, echo, echo_lines
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
+
+AUTO = "auto"  # as --ssh-from: this machine's public address
 
 
 def upload_bootstrap(p: Project) -> None:
@@ -37,27 +41,66 @@ def create_jwt_key(p: Project) -> None:
     echo(f"{'Wrote' if changed else 'Kept'} the policy {p.policy}.")
 
 
-def fill_parameters(p: Project, ssh_from: str, overwrite: bool) -> None:
+def resolve_ssh_from(p: Project, flag: str) -> str:
+    """Return the address range of the flag --ssh-from, validated, with a warning if it is wide.
+
+    Args:
+        p: the project.
+        flag: the flag; `auto` for this machine's public address, which is printed; empty for none.
+    """
+    if not flag:
+        return ""
+    if flag == AUTO:
+        flag = f"{find_public_address()}/32"
+        echo(f"The public address of this machine is {flag}.")
+    ssh_from = p.get_ssh_from(flag)
+    if parameters.is_wide_range(ssh_from):
+        p.warn(parameters.format_wide_warning(ssh_from))
+    return ssh_from
+
+
+def confirm_ssh_from(p: Project, flag: str, yes: bool) -> str:
+    """Return the address range of the flag --ssh-from. Ask before this machine's public address is used."""
+    ssh_from = resolve_ssh_from(p, flag)
+    if flag == AUTO:
+        confirm(f"Allow SSH from {ssh_from}?", yes)
+    return ssh_from
+
+
+def fill_parameters(p: Project, ssh_from: str, overwrite: bool, yes: bool) -> None:
     """Write config-parameters.json from what the previous steps created.
 
     Args:
         p: the project.
-        ssh_from: the address range that may use SSH; empty for the one in the settings or the file.
+        ssh_from: the address range that may use SSH, which replaces the one in the file; `auto` for this
+            machine's public address; empty for the one in the file or the settings.
         overwrite: replace values that are already in the file.
+        yes: do not ask.
     """
     sources = "<from configure>, <from upload-bootstrap> and <from create-jwt-key>"
     if p.skip_for_dry_run(f"write {p.parameter_file}, with {sources}"):
         return
     values = parameters.read_parameters(p.parameter_file) if files.exists(p.parameter_file) else {}
-    parameters.refuse_other_cluster(values, p.cluster, p.parameter_file)
-    found = {"SSH_FROM": p.get_ssh_from(ssh_from), **find_parameters(p)}
+    ssh_from = confirm_ssh_from(p, ssh_from, yes)
+    wanted = ssh_from or get_setting(p.settings, "ssh_from") or p.get_ssh_from()
+    found = {"SSH_FROM": p.get_ssh_from(wanted), **find_parameters(p)}
     exists = stack.find_stack(p.cloudformation, p.cluster) is not None
     values, found, late = script_bucket.reconcile_script_uris(values, found, p.cluster, exists)
     if not exists and jwt_secret.is_cluster_secret(str(values.get(parameters.KEY_PARAMETER, "")), p.secret):
         values = {**values, parameters.KEY_PARAMETER: ""}  # a secret that was created again has another ARN
+    old_ssh_from = parameters.filter_filled(values).get("SSH_FROM", ssh_from)
+    if ssh_from:
+        values = {**values, "SSH_FROM": ssh_from}
     filled, kept = parameters.merge_parameters(values, found, overwrite=overwrite)
+    if parameters.is_wide_range(str(filled["SSH_FROM"])):
+        p.warn(parameters.format_wide_warning(str(filled["SSH_FROM"])))
     parameters.write_parameters(p.parameter_file, filled)
-    echo_lines([*late, *kept, f"Wrote {p.parameter_file}: {len(parameters.filter_filled(filled))} values."])
+    echo_lines([*late, *kept])
+    if ssh_from and old_ssh_from != ssh_from:
+        echo(f"Replaced SSH_FROM {parameters.shorten(old_ssh_from)} with {parameters.shorten(ssh_from)}.")
+        if exists:
+            echo("The running cluster still has the old one. `invoke render update-cluster` changes it.")
+    echo(f"Wrote {p.parameter_file}: {len(parameters.filter_filled(filled))} values.")
 
 
 def find_parameters(p: Project) -> dict[str, str]:
@@ -85,7 +128,7 @@ def find_parameters(p: Project) -> dict[str, str]:
         secret = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
         if not secret or not jwt_secret.policy_exists(p.iam, p.policy):
             raise ClusterError(
-                "The secret with the JWT key, or the policy to read it, does not exist. "
+                f"The secret {p.secret}, or the policy to read it, does not exist in {p.region}. "
                 "Run `invoke create-jwt-key` first."
             )
         found |= {"SLURM_JWT_KEY": secret, "SLURM_JWT_POLICY": p.policy}

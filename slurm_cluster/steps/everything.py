@@ -4,38 +4,79 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import holders, jwt_secret, retained, script_bucket, stack
+from slurm_cluster.aws import holders, jwt_secret, network, retained, script_bucket, stack, uqle_instance
 from slurm_cluster.errors import ClusterError, NetworkInUseError
-from slurm_cluster.output import confirm, echo_lines
-from slurm_cluster.steps import cluster, configuration, render, requirements, uqle, vpc
+from slurm_cluster.output import confirm, echo, echo_lines
+from slurm_cluster.steps import cluster, configuration, render, requirements, uqle, vpc, wizard_note
 from slurm_cluster.views import status
 
 if TYPE_CHECKING:
+    from types_boto3_cloudformation.type_defs import StackTypeDef
+
     from slurm_cluster.project import Project
 
 
-def up(p: Project, ssh_from: str, yes: bool) -> None:
+def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
     """Run every step, from the key pair to the handover.
 
     Args:
         p: the project.
-        ssh_from: the address range that may use SSH.
+        ssh_from: the address range that may use SSH; `auto` for this machine's public address.
         yes: do not ask.
+        with_uqle: whether to connect a UQLE machine to the cluster.
     """
     if not p.dry_run:
-        p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
+        vpc.refuse_network_of_another(p)
+        ssh_from = configuration.resolve_ssh_from(p, ssh_from)
+        source = p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
         confirm(
-            f"Create the cluster {p.cluster} in {p.region}? You pay from the creation of its network on.", yes
+            f"Create the cluster {p.cluster} in {p.region}, with SSH from {source}? "
+            "You pay from the creation of its network on.",
+            yes,
         )
     requirements.create_key_pair(p, public_key="")
     vpc.configure(p, head_node_subnet="", compute_subnet="")
     configuration.upload_bootstrap(p)
     configuration.create_jwt_key(p)
-    configuration.fill_parameters(p, ssh_from, overwrite=False)
+    configuration.fill_parameters(p, ssh_from, overwrite=False, yes=True)
     render.render(p)
     cluster.create_cluster(p)
-    uqle.connect_uqle(p)
-    uqle.handover(p, with_key=False)
+    if with_uqle:
+        uqle.connect_uqle(p)
+        uqle.handover(p, with_key=False)
+
+
+def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, yes: bool) -> None:
+    """Ask before `down` deletes what exists. Where nothing exists, do not ask.
+
+    Args:
+        p: the project.
+        found: the cluster's stack, if there is one.
+        everything: whether the boot scripts and the JWT key are deleted too.
+        yes: do not ask.
+
+    Raises:
+        ClusterError: the user did not confirm.
+    """
+    parts: dict[str, object] = {
+        "the UQLE machine": uqle_instance.list_remaining_instances(p.ec2, p.cluster),
+        f"the cluster {p.cluster}": found,
+        "its network": network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
+        or wizard_note.read_note(p.temp_config).cluster,  # an interrupted wizard may have left one
+    }
+    if everything:
+        parts["its boot scripts"] = script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account)
+        parts["its JWT key"] = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
+    existing = [name for name, part in parts.items() if part]
+    if not existing:
+        echo(
+            f"There is nothing of {p.cluster} in {p.region}. "
+            "`invoke status --all-regions` shows what exists elsewhere."
+        )
+        return
+    consequence = retained.describe_deletion(p.cloudformation, p.efs, found)
+    question = f"In {p.region}, delete {', '.join(existing)}? {consequence}".rstrip()
+    confirm(question, yes, name=p.cluster)
 
 
 def down(p: Project, everything: bool, yes: bool) -> None:
@@ -53,10 +94,8 @@ def down(p: Project, everything: bool, yes: bool) -> None:
         found = stack.find_stack_in_phase(p.cloudformation, p.cluster, *cluster.DELETABLE_PHASES)
         if found and stack.get_phase(found["StackStatus"]) != "deleting":
             holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster, with_uqle=False)
-        consequence = retained.describe_deletion(p.cloudformation, p.efs, found)
-        question = f"Delete the UQLE machine, the cluster {p.cluster} and its network? {consequence}"
-        confirm(question, yes, name=p.cluster)
-    uqle.disconnect_uqle(p)
+        confirm_deletion(p, found, everything, yes)
+    uqle.disconnect_uqle(p, yes)
     cluster.delete_cluster(p, yes=True)
     in_use = ""
     try:

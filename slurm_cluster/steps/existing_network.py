@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import RouteTypeDef, SubnetTypeDef
+    from types_boto3_ec2.type_defs import FilterTypeDef, RouteTypeDef, SubnetTypeDef
 
 ANY_ADDRESS = "0.0.0.0/0"
+AMAZON_DNS = {"AmazonProvidedDNS", "169.254.169.253"}
 
 
 def use_existing_network(ec2: EC2Client, path: Path, cluster: str, wanted: TempConfig) -> str:
@@ -71,6 +73,15 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
         f"{vpc} has no {setting}: the nodes cannot look up the file system's name."
         for setting in list_missing_dns_settings(ec2, vpc)
     ]
+    servers = list_dns_servers(ec2, vpc)
+    if not servers:
+        faults.append(f"{vpc} has DHCP options without a DNS server. Use AmazonProvidedDNS.")
+    foreign = sorted(servers - AMAZON_DNS)
+    if foreign:
+        faults.append(
+            f"{vpc} uses other DNS servers than Amazon's ({', '.join(foreign)}): the nodes cannot look up "
+            "the names of the file system and the head node. Use AmazonProvidedDNS in its DHCP options."
+        )
     if not is_to_internet_gateway(find_default_route(ec2, vpc, head_node)):
         faults.append(f"{head_node} has no route to an internet gateway: you cannot reach the head node.")
     route = find_default_route(ec2, vpc, compute)
@@ -102,7 +113,8 @@ def describe_subnet(ec2: EC2Client, flag: str, identifier: str) -> SubnetTypeDef
         raise ClusterError(f"Pass {flag} too. An existing network needs both subnets.")
     subnets = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": [identifier]}])["Subnets"]
     if not subnets:
-        raise ClusterError(f"{flag} is {identifier}, which is not a subnet of this region and account.")
+        region = ec2.meta.region_name
+        raise ClusterError(f"{flag} is {identifier}, which is not a subnet of this account in {region}.")
     return subnets[0]
 
 
@@ -115,6 +127,25 @@ def list_missing_dns_settings(ec2: EC2Client, vpc: str) -> list[str]:
     hostnames = ec2.describe_vpc_attribute(VpcId=vpc, Attribute="enableDnsHostnames")["EnableDnsHostnames"]
     settings = {"DNS support": support, "DNS hostnames": hostnames}
     return [name for name, setting in settings.items() if not setting["Value"]]
+
+
+def list_dns_servers(ec2: EC2Client, vpc: str) -> set[str]:
+    """Return the DNS servers in a VPC's DHCP options; AmazonProvidedDNS for Amazon's address in the VPC.
+
+    A VPC without DHCP options has none.
+    https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
+    """
+    described = ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]
+    identifiers: FilterTypeDef = {"Name": "dhcp-options-id", "Values": [described["DhcpOptionsId"]]}
+    servers = {
+        value["Value"]
+        for options in ec2.describe_dhcp_options(Filters=[identifiers])["DhcpOptions"]
+        for option in options["DhcpConfigurations"]
+        if option["Key"] == "domain-name-servers"
+        for value in option["Values"]
+    }
+    own = str(ipaddress.ip_network(described["CidrBlock"])[2])
+    return {"AmazonProvidedDNS" if server == own else server for server in servers}
 
 
 def find_default_route(ec2: EC2Client, vpc: str, subnet: str) -> RouteTypeDef:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import fleet, stack, uqle_instance
+from slurm_cluster.aws.head_node import get_address
 from slurm_cluster.output import echo, echo_lines, show_progress
 from slurm_cluster.steps import pcluster
 from slurm_cluster.views import status
@@ -22,7 +23,8 @@ def pause(p: Project) -> None:
     show_progress(fleet.watch_fleet(p.dynamodb, p.cluster, "STOPPED"), p.quiet)
     show_progress(uqle_instance.watch_instances(p.ec2, stopped, "stopped"), p.quiet)
     echo("The compute fleet is stopped.")
-    echo(f"Stopped {', '.join(stopped)}." if stopped else "There is no running UQLE machine.")
+    absent = f"There is no running UQLE machine of {p.cluster} in {p.region}."
+    echo(f"Stopped {', '.join(stopped)}." if stopped else absent)
     echo_lines(status.list_paused_costs())
 
 
@@ -36,9 +38,9 @@ def resume(p: Project) -> None:
     echo("The compute fleet is running.")
     machine = uqle_instance.find_instance(p.ec2, p.cluster)
     if machine:
-        echo(f"The UQLE machine {machine['InstanceId']} is running at {machine.get('PublicIpAddress')}.")
+        echo(f"The UQLE machine {machine['InstanceId']} is running at {get_address(machine)}.")
     else:
-        echo("There is no UQLE machine.")
+        echo(f"There is no UQLE machine of {p.cluster} in {p.region}.")
 
 
 def request_fleet_status(p: Project, requested: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurm_cluster import errors
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.output import get_width
 
 if TYPE_CHECKING:
     from slurm_cluster.project import CommandResult
@@ -20,7 +21,6 @@ UNREADABLE_ANSWER = ", invalid XML received"  # botocore's words, which it follo
 NEEDS_STOPPED_FLEET = "Stop the compute fleet|compute nodes must be stopped"
 STOP_FLEET = "`invoke pause` stops the fleet. Run this again a minute later, then `invoke resume`."
 FINDING_KINDS = ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
-WIDTH = 78  # columns of a finding, which is indented by two
 
 
 def build_command(*arguments: str, region: str = "") -> str:
@@ -44,11 +44,12 @@ def parse_json(stdout: str) -> dict[str, Any]:
 
 
 def list_findings(stdout: str) -> list[str]:
-    """Return pcluster's findings about the configuration, errors first, each folded to 80 columns."""
+    """Return pcluster's findings about the configuration, errors first, folded to the terminal's width."""
     answer = parse_json(stdout)
     findings = [finding for kind in FINDING_KINDS for finding in answer.get(kind) or []]
     lines = sorted(map(format_finding, findings), key=lambda line: not line.startswith("ERROR"))
-    return [textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False) for line in lines]
+    width = get_width() - 2  # they are shown indented by two
+    return [textwrap.fill(line, width, subsequent_indent="    ", break_long_words=False) for line in lines]
 
 
 def format_finding(finding: dict[str, str]) -> str:

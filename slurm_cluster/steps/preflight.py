@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import script_bucket
+from slurm_cluster.config import boot_checks
 from slurm_cluster.config.cluster_config import ClusterConfig
 from slurm_cluster.config.cluster_config import load as load_configuration
 from slurm_cluster.config.parameters import format_faults, sanitize, shorten
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.steps import existing_network
+from slurm_cluster.views import storage
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+
+    from slurm_cluster.project import Project
 
 
 def check_configuration(path: Path, cluster: str, region: str, s3: S3Client) -> None:
@@ -37,16 +41,15 @@ def check_configuration(path: Path, cluster: str, region: str, s3: S3Client) -> 
         )
     if reads_scripts_of_another(config, cluster):
         raise ClusterError(f"{path} is for another cluster than {cluster}. Use one folder per cluster.")
-    denied = find_unreadable_scripts(config)
-    if denied:
-        raise ClusterError(format_faults(path, denied, "Add the bucket to Iam / S3Access."))
     scripts = {uri for node in config.nodes for uri in node.scripts}
     missing = script_bucket.find_missing_objects(s3, sorted(scripts))
-    if missing:
-        faults = [f"{sanitize(uri)} does not exist" for uri in missing]
-        raise ClusterError(
-            format_faults(path, faults, "Run `invoke upload-bootstrap fill-parameters render`.")
-        )
+    advice = "Run `invoke upload-bootstrap fill-parameters render`"
+    faults = [
+        *boot_checks.list_faults(config),
+        *(f"{sanitize(uri)} does not exist. {advice}" for uri in missing),
+    ]
+    if faults:
+        raise ClusterError(format_faults(path, faults))
 
 
 def reads_scripts_of_another(config: ClusterConfig, cluster: str) -> bool:
@@ -56,11 +59,25 @@ def reads_scripts_of_another(config: ClusterConfig, cluster: str) -> bool:
     return any(script_bucket.is_script_bucket(bucket) and key != f"{cluster}/*" for bucket, key in places)
 
 
-def find_unreadable_scripts(config: ClusterConfig) -> list[str]:
-    """Return a sentence for each script in S3 that a node runs, but may not read."""
-    return [
-        f"{node.name} may not read {sanitize(uri)}"
-        for node in config.nodes
-        for uri in node.scripts
-        if uri.startswith("s3://") and not any(fnmatchcase(uri, pattern) for pattern in node.readable_uris)
-    ]
+def list_warnings(p: Project) -> list[str]:
+    """Return a sentence for each property of config.yml that works, but takes something away.
+
+    Args:
+        p: the project; its config.yml has passed `check_configuration`.
+    """
+    config = load_configuration(p.config_file)
+    warnings = boot_checks.list_warnings(config)
+    subnets = [{"Name": "subnet-id", "Values": config.head_node.subnets}]
+    subnet = next(iter(p.ec2.describe_subnets(Filters=subnets)["Subnets"]), None)  # type: ignore[arg-type]
+    if subnet:
+        route = existing_network.find_default_route(p.ec2, subnet["VpcId"], subnet["SubnetId"])
+        if not existing_network.is_to_internet_gateway(route):
+            warnings.append(
+                f"The head node's subnet, {subnet['SubnetId']}, has no route to an internet gateway. "
+                "Head node and UQLE machine are reached from inside the VPC, or by VPN."
+            )
+    shared = storage.find_shared(storage.list_storage(config), p.shared_dir)
+    obstacle = storage.explain_mount_obstacle(p, shared, subnet, group="")
+    if obstacle:
+        warnings.append(f"{obstacle} `invoke connect-uqle` will refuse to mount it.")
+    return warnings

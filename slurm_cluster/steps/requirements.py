@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from slurm_cluster.aws import key_pair
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo
-from slurm_cluster.project import TEMPLATE
 from slurm_cluster.views import checks
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def check(p: Project) -> None:
         ClusterError: a check failed.
     """
     failed = False
-    for result in checks.run_checks(p, TEMPLATE):
+    for result in checks.run_checks(p, p.template):
         echo(f"{result.result:7} {result.name}: {result.detail}")
         failed |= result.result == "FAIL"
     if failed:

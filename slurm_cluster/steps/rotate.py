@@ -25,7 +25,7 @@ def rotate_jwt_key(p: Project) -> None:
     key_rotation.refuse_literal_key(p.literal_key, p.parameter_file)
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
     head_node = stack.get_output(cluster, "HeadNodePrivateDnsName")
-    login, identity_file = find_head_node_login(p.ec2, cluster), key_pair.get_private_key_path(p.key_pair)
+    login, identity_file = find_head_node_login(p, cluster), key_pair.get_private_key_path(p.key_pair)
     old_key = p.read_jwt_key()
     secret = p.custom_secret_arn or jwt_secret.find_secret_arn(p.secretsmanager, p.secret) or p.secret
     script = files.read_text(script_bucket.FOLDER / script_bucket.SCRIPTS["CUSTOM_BOOT_ACTION_START"])

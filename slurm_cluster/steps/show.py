@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.output import echo, echo_lines
-from slurm_cluster.views import picture, status
+from slurm_cluster.views import all_regions, picture, status
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 
-def show_status(p: Project, as_json: bool) -> None:
-    """Print what exists, what of it is billed, and the next step."""
-    echo_lines([status.format_json(p)] if as_json else status.format_status(p))
+def show_status(p: Project, as_json: bool, everywhere: bool) -> None:
+    """Print what exists, what of it is billed, and the next step.
+
+    Args:
+        p: the project.
+        as_json: print JSON.
+        everywhere: all clusters in all regions, without a next step.
+    """
+    view = all_regions if everywhere else status
+    if as_json:
+        echo(view.format_json(p))
+    else:
+        echo_lines(all_regions.format_all_regions(p) if everywhere else status.format_status(p))
 
 
 def write_picture(p: Project, path: str) -> None:

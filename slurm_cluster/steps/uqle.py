@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import clients, key_pair, security_groups, stack, uqle_instance
-from slurm_cluster.output import echo, echo_lines, show_progress
-from slurm_cluster.steps import uqle_env
+from slurm_cluster.aws import clients, head_node, key_pair, security_groups, stack, uqle_instance
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.output import confirm, echo, echo_lines, show_progress
+from slurm_cluster.steps import existing_network, uqle_env
+from slurm_cluster.views import storage
 
 if TYPE_CHECKING:
+    from types_boto3_cloudformation.type_defs import StackTypeDef
     from types_boto3_ec2.type_defs import InstanceTypeDef
 
     from slurm_cluster.aws.uqle_instance import LaunchTarget
@@ -19,60 +22,96 @@ class LaunchPlan(NamedTuple):
     """What a launch of the UQLE machine needs, read before anything is changed.
 
     Args:
-        target: the head node's group and subnet, and the shared file system.
+        target: where it is launched.
         existing: the UQLE machine, if there is one already.
         image_id: the image for a new one.
+        others: other machines in the head node's group, which nobody tagged as the UQLE machine.
     """
 
     target: LaunchTarget
     existing: InstanceTypeDef | None
     image_id: str
+    others: list[InstanceTypeDef]
 
 
-def plan_launch(p: Project) -> LaunchPlan:
+def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False) -> LaunchPlan:
     """Read what a launch needs, with all requests at the same time.
 
+    Args:
+        p: the project.
+        with_share: whether the machine mounts the shared file system.
+        allow_others: whether to launch it beside other machines in the head node's group.
+
     Raises:
-        ClusterError: there is no cluster to connect to, or no key pair.
+        ClusterError: there is no cluster to connect to, the machine could not mount the file system, another
+            machine is in the group, or there is no key pair.
     """
     settings, ec2, ssm = p.get_uqle_settings(), p.ec2, p.ssm
     target, existing, pair, image_id = clients.run_concurrently(
-        lambda: find_launch_target(p),
+        lambda: find_launch_target(p, with_share),
         lambda: uqle_instance.find_instance(ec2, p.cluster),
         lambda: key_pair.find_key_pair(ec2, settings.key_pair),
-        lambda: uqle_instance.get_ubuntu_image_id(ssm),
+        lambda: uqle_instance.get_ubuntu_image_id(ec2, ssm, settings.instance_type),
     )
     if not existing and pair is None:
         key_pair.require_key_pair(ec2, settings.key_pair)
-    return LaunchPlan(target, existing, image_id)
+    others = uqle_instance.list_other_members(ec2, p.cluster, target.group)
+    if others and not existing and not allow_others:
+        warnings = uqle_instance.describe_other_members(others, target.group, p.cluster, p.region)
+        advice = "Nothing was changed. To launch another machine beside it, pass --allow-other-members."
+        raise ClusterError("\n".join([*warnings, advice]))
+    return LaunchPlan(target, existing, image_id, others)
 
 
-def find_launch_target(p: Project) -> LaunchTarget:
-    """Find where the UQLE machine is launched: the head node's group and subnet.
+def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
+    """Find where the UQLE machine is launched: the head node's group and subnet, and what it mounts.
+
+    Args:
+        p: the project.
+        with_share: whether the machine mounts the shared file system.
 
     Raises:
-        ClusterError: there is no such cluster, or its head node has security groups of its own.
+        ClusterError: there is no such cluster, its head node is not running or has security groups of its
+            own, or the machine could not mount the file system.
     """
-    cloudformation, ec2 = p.cloudformation, p.ec2
+    cloudformation, ec2, s3 = p.cloudformation, p.ec2, p.s3
     cluster, group = clients.run_concurrently(
         lambda: stack.require_cluster(cloudformation, p.cluster),
         lambda: security_groups.get_head_node_group_id(cloudformation, p.cluster),
     )
-    head_node = stack.get_output(cluster, "HeadNodeInstanceID")
-    subnet, used_token = clients.run_concurrently(
-        lambda: uqle_instance.get_subnet_id(ec2, head_node),
+    node, used_token, config = clients.run_concurrently(
+        lambda: head_node.require_head_node(ec2, cluster),
         lambda: uqle_instance.read_used_token(ec2, group),
+        lambda: storage.load_config(s3, cluster),
     )
-    file_system = stack.get_output(cluster, "EFSIds").split(",")[0]
+    shared = storage.find_shared(storage.list_storage(config, cluster), p.shared_dir)
+    [subnet] = ec2.describe_subnets(SubnetIds=[node["SubnetId"]])["Subnets"]
+    route, obstacle = clients.run_concurrently(
+        lambda: existing_network.find_default_route(ec2, subnet["VpcId"], subnet["SubnetId"]),
+        lambda: storage.explain_mount_obstacle(p, shared, subnet, group) if with_share else "",
+    )
+    if obstacle:
+        raise ClusterError(
+            f"{obstacle}\nNothing was changed. `invoke connect-uqle --no-shared` connects without the files."
+        )
     return uqle_instance.LaunchTarget(
-        p.cluster, p.region, cluster["StackId"], group, subnet, file_system, used_token
+        cluster=p.cluster,
+        region=p.region,
+        stack_id=cluster["StackId"],
+        group=group,
+        subnet=subnet["SubnetId"],
+        is_public=existing_network.is_to_internet_gateway(route),
+        file_system=shared.id if shared and with_share else "",
+        used_token=used_token,
     )
 
 
 def allow_head_node_group(p: Project) -> None:
     """Add the rule that lets the members of the head node's group reach each other."""
-    if not p.skip_for_dry_run(f"let the members of {p.cluster}'s head node group reach each other"):
-        add_group_rule(p, find_launch_target(p).group)
+    if p.skip_for_dry_run(f"let the members of {p.cluster}'s head node group reach each other"):
+        return
+    stack.require_cluster(p.cloudformation, p.cluster)
+    add_group_rule(p, security_groups.get_head_node_group_id(p.cloudformation, p.cluster))
 
 
 def add_group_rule(p: Project, group: str) -> None:
@@ -87,10 +126,12 @@ def create_instance(p: Project) -> None:
         launch(p, plan_launch(p))
 
 
-def skip_launch(p: Project) -> bool:
+def skip_launch(p: Project, with_share: bool = True) -> bool:
     """Return whether this is a dry run, and print then what would be launched."""
     settings = p.get_uqle_settings()
-    mount = f"mounts the file system of {p.cluster} at {settings.mount_point}"
+    mount = (
+        f"mounts the file system of {p.cluster} at {settings.mount_point}" if with_share else "mounts nothing"
+    )
     return p.skip_for_dry_run(f"launch a {settings.instance_type} that {mount}")
 
 
@@ -105,35 +146,63 @@ def launch(p: Project, plan: LaunchPlan) -> None:
         echo_lines(f"It differs from the settings: {difference}." for difference in differences)
         if differences:
             echo("`invoke disconnect-uqle connect-uqle` replaces it.")
+        echo_lines(uqle_instance.explain_wrong_groups(plan.existing, plan.target.group, p.region))
         return
+    if not plan.target.is_public:
+        echo(f"{plan.target.subnet}, the head node's subnet, is private: the machine gets no public address.")
     instance_id = uqle_instance.launch_instance(p.ec2, plan.target, settings, plan.image_id, user_data)
     echo(f"Launched {instance_id}. Waiting until it is running ...")
     show_progress(uqle_instance.watch_instances(p.ec2, [instance_id], "running"), p.quiet)
-    address = uqle_instance.get_public_address(p.ec2, p.cluster)
+    address = head_node.get_address(uqle_instance.require_instance(p.ec2, p.cluster, p.region))
     echo(f"The UQLE machine {instance_id} is running at {address}.")
 
 
-def connect_uqle(p: Project) -> None:
-    """Add the group's rule, then launch the UQLE machine; everything is checked before the first change."""
+def connect_uqle(p: Project, with_share: bool = True, allow_others: bool = False) -> None:
+    """Add the group's rule, then launch the UQLE machine; everything is checked before the first change.
+
+    Args:
+        p: the project.
+        with_share: whether the machine mounts the shared file system.
+        allow_others: whether to launch it beside other machines in the head node's group.
+    """
     if p.dry_run:
         allow_head_node_group(p)
-        skip_launch(p)
+        skip_launch(p, with_share)
         return
-    plan = plan_launch(p)
+    plan = plan_launch(p, with_share, allow_others)
     add_group_rule(p, plan.target.group)
     launch(p, plan)
 
 
-def disconnect_uqle(p: Project) -> None:
-    """Terminate the UQLE machine, then remove the group's rule."""
+def disconnect_uqle(p: Project, yes: bool) -> None:
+    """Terminate the UQLE machine, then remove the group's rule, unless another machine needs it.
+
+    Args:
+        p: the project.
+        yes: do not ask before several machines are terminated.
+
+    Raises:
+        ClusterError: several machines have the cluster's tag, and the user did not confirm.
+    """
     action = f"terminate the UQLE machine of {p.cluster}, and remove the rule of the head node's group"
     if p.skip_for_dry_run(action):
         return
     group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
-    terminated = uqle_instance.terminate_instances(p.ec2, p.cluster, group)
+    machines = uqle_instance.list_remaining_instances(p.ec2, p.cluster)
+    if len(machines) > 1:
+        names = ", ".join(machine["InstanceId"] for machine in machines)
+        confirm(f"{names} all have the tag of {p.cluster}. Terminate all of them?", yes)
+    terminated = uqle_instance.terminate_instances(p.ec2, machines, group)
     show_progress(uqle_instance.watch_instances(p.ec2, terminated, "terminated"), p.quiet)
-    echo(f"Terminated {', '.join(terminated)}." if terminated else "There is no UQLE machine.")
-    if group and security_groups.remove_self_rule(p.ec2, group):
+    missing = f"There is no UQLE machine of {p.cluster} in {p.region}."
+    echo(f"Terminated {', '.join(terminated)}." if terminated else missing)
+    if not group:
+        return
+    others = uqle_instance.list_other_members(p.ec2, p.cluster, group)
+    if others and security_groups.has_self_rule(p.ec2, group):
+        echo_lines(uqle_instance.describe_other_members(others, group, p.cluster, p.region))
+        echo(f"{group} keeps its rule, because they may need it.")
+    elif security_groups.remove_self_rule(p.ec2, group):
         echo(f"{group} no longer allows traffic between its members.")
 
 
@@ -147,14 +216,28 @@ def handover(p: Project, with_key: bool) -> None:
     if p.skip_for_dry_run(f"write {p.handover_file} for the UQLE machine"):
         return
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
-    head_node = stack.get_output(cluster, "HeadNodePrivateDnsName")
-    mount_point = p.get_uqle_settings().mount_point
-    uqle_env.write_uqle_env(p.handover_file, head_node, mount_point, p.read_jwt_key() if with_key else None)
+    head_node.refuse_gone(p.ec2, cluster)
+    host = stack.get_output(cluster, "HeadNodePrivateDnsName")
+    machine = uqle_instance.find_instance(p.ec2, p.cluster)
+    mount_point = find_mount_point(p, cluster, machine)
+    uqle_env.write_uqle_env(p.handover_file, host, mount_point, p.read_jwt_key() if with_key else None)
     secret = f"secret {p.custom_secret_arn or p.secret}"
     source = f"SLURM_JWT_KEY in {p.parameter_file}" if p.literal_key else secret
-    machine = uqle_instance.find_instance(p.ec2, p.cluster)
     echo_lines(
-        uqle_env.format_summary(
-            p.handover_file, head_node, mount_point, source, with_key, p.key_pair, machine
-        )
+        uqle_env.format_summary(p.handover_file, host, mount_point, source, with_key, p.key_pair, machine)
     )
+    group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
+    if group:
+        echo_lines(uqle_instance.list_group_warnings(p.ec2, p.cluster, group, p.region))
+
+
+def find_mount_point(p: Project, cluster: StackTypeDef, machine: InstanceTypeDef | None) -> str:
+    """Return where the UQLE machine mounts the shared file system; empty if it does not."""
+    shared = storage.find_shared(
+        storage.list_storage(storage.load_config(p.s3, cluster), cluster), p.shared_dir
+    )
+    if not shared or shared.kind != "Efs":
+        return ""
+    if machine and shared.id not in uqle_instance.read_user_data(p.ec2, machine["InstanceId"]):
+        return ""
+    return p.get_uqle_settings().mount_point

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slurm_cluster import files
+from slurm_cluster.aws.head_node import get_address
 from slurm_cluster.aws.key_pair import get_private_key_path
 from slurm_cluster.slurm import REST_PORT
 
@@ -29,7 +30,7 @@ def write_uqle_env(path: Path, head_node: str, mount_point: str, key: str | None
     Args:
         path: uqle.env.
         head_node: the head node's private DNS name.
-        mount_point: where the UQLE machine mounts the shared file system.
+        mount_point: where the UQLE machine mounts the shared file system; empty if it does not.
         key: the JWT key, exactly as Slurm has it; None leaves it out.
     """
     lines = [
@@ -56,7 +57,7 @@ def format_summary(
     Args:
         path: uqle.env.
         head_node: the head node's private DNS name.
-        mount_point: where the UQLE machine mounts the shared file system.
+        mount_point: where the UQLE machine mounts the shared file system; empty if it does not.
         key: where the JWT key is, in words.
         with_key: whether the file contains the key.
         key_pair: the name of the machine's key pair.
@@ -66,11 +67,12 @@ def format_summary(
         f"Slurm URL      {get_slurm_url(head_node)}",
         f"Slurm port     {REST_PORT}",
         f"JWT key        {key}",
-        f"Mount point    {mount_point}",
+        f"Mount point    {mount_point or 'none: the UQLE machine does not mount the shared files'}",
         f"Wrote {path}, {'with' if with_key else 'without'} the key.",
     ]
-    if machine is None or not machine.get("PublicIpAddress"):
-        return [*lines, "There is no UQLE machine yet. Run `invoke connect-uqle` to launch it."]
-    private_key, target = str(get_private_key_path(key_pair)), f"ubuntu@{machine['PublicIpAddress']}:"
+    if machine is None:
+        return [*lines, "The cluster has no UQLE machine yet. Run `invoke connect-uqle` to launch it."]
+    private_key, target = str(get_private_key_path(key_pair)), f"ubuntu@{get_address(machine)}:"
     command = shlex.join(["scp", "-i", private_key, str(path), target])
-    return [*lines, "Copy it to the UQLE machine with", f"  {command}"]
+    where = "" if machine.get("PublicIpAddress") else " from inside the VPC, or by VPN,"
+    return [*lines, f"Copy it to the UQLE machine{where} with", f"  {command}"]

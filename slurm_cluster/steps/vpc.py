@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from slurm_cluster import errors, files, output
 from slurm_cluster.aws import holders, key_pair, network, stack
+from slurm_cluster.aws.clients import TAG, get_tag
 from slurm_cluster.config import parameters, temp_config
 from slurm_cluster.errors import ClusterError, CommandError
 from slurm_cluster.output import echo, echo_lines
-from slurm_cluster.project import TEMPLATE
 from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_note
-from slurm_cluster.views import checks
+from slurm_cluster.views import sizes
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -37,6 +37,7 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     if p.dry_run:
         p.run(command)
         return
+    refuse_network_of_another(p)
     ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK):
         wizard_note.claim_proven_vpc(ec2, cloudformation, p.temp_config)
@@ -48,6 +49,21 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
             return
         check_ready(p)
         run_wizard(p, command)
+
+
+def refuse_network_of_another(p: Project) -> None:
+    """Refuse the network in temp-config.yml if the wizard created it for another cluster.
+
+    Raises:
+        ClusterError: it has another cluster's tag.
+    """
+    vpc = network.find_vpc_of_subnet(p.ec2, p.wizard_subnet) if p.wizard_subnet else None
+    owner = get_tag(vpc, TAG) if vpc else ""
+    if owner not in ("", p.cluster):
+        raise ClusterError(
+            f"{p.temp_config} is for the cluster {owner}, and this command is for {p.cluster}. "
+            "Use a folder for each cluster."
+        )
 
 
 def check_configured_network(p: Project) -> None:
@@ -90,7 +106,8 @@ def run_wizard(p: Project, command: str) -> None:
     Raises:
         ClusterError: it did not finish. The message names the VPC that it left.
     """
-    answers = wizard.get_answers(p.region, p.key_pair, checks.list_instance_types(TEMPLATE))
+    types = sizes.list_types(sizes.read_template_groups(p, p.template))
+    answers = wizard.get_answers(p.region, p.key_pair, types)
     screen = wizard.WizardScreen(
         p.cloudformation, lambda stack_id: wizard_note.record_stack(p.temp_config, stack_id), p.quiet
     )

@@ -40,6 +40,8 @@ PROMPT = re.compile(r"^([^\r\n]+?) \[[^\r\n\]]*\]: ", re.MULTILINE)
 REFUSED_ANSWER = re.compile(r"ERROR:? *[^\r\n]*is not an acceptable value[^\r\n]*")
 STACK_LINE = re.compile(r"Stack Name: \S+ \(id: ([^)\s]+)\)")
 STATUS_LINE = re.compile(r"\r?Status: [^\r\n]*")  # the stack's newest event, printed repeatedly
+# Its last line. The cluster is to be created from config.yml, and not from the wizard's file.
+ADVICE = "You can edit your configuration file or simply run"
 ENTER = "\n"
 
 
@@ -51,9 +53,9 @@ def get_answers(region: str, key_pair: str, instance_types: list[str]) -> dict[s
         key_pair: the name of its key pair.
         instance_types: the head node's type, then the compute nodes'. The wizard offers zones that have them.
     """
-    head_node, *compute = instance_types
+    head_node, compute = [*instance_types, None, None][:2]
     own = {"AWS Region ID": region, "EC2 Key Pair Name": key_pair, "Head node instance type": head_node}
-    return {**DEFAULT_ANSWERS, **own, "Compute instance type": compute[0] if compute else None}
+    return {**DEFAULT_ANSWERS, **own, "Compute instance type": compute}
 
 
 class PromptAnswerer(StreamWatcher):
@@ -111,6 +113,7 @@ class WizardScreen:
     ) -> None:
         self.cloudformation, self.record_stack, self.quiet = cloudformation, record_stack, quiet
         self.printed, self.last_line, self.stack_id, self.start = "", "", "", time.monotonic()
+        self.held = ""
 
     def write(self, text: str) -> None:
         """Show the next text."""
@@ -119,7 +122,15 @@ class WizardScreen:
         if stack_line and not self.stack_id:
             self.stack_id = stack_line[1]
             self.record_stack(self.stack_id)
-        sys.stdout.write(STATUS_LINE.sub(lambda _: self.format_stack_progress(), text))
+        text = STATUS_LINE.sub(lambda _: self.format_stack_progress(), self.drop_advice(text))
+        sys.stdout.write(text)
+
+    def drop_advice(self, text: str) -> str:
+        """Return the next text without pcluster's advice; hold back a line that may be its beginning."""
+        text = re.sub(rf"^{ADVICE}[^\n]*\n", "", self.held + text, flags=re.MULTILINE)
+        *_, last = text.split("\n")
+        self.held = last if last and (ADVICE.startswith(last) or last.startswith(ADVICE)) else ""
+        return text[: len(text) - len(self.held)]
 
     def flush(self) -> None:
         """Flush the terminal."""
@@ -132,4 +143,4 @@ class WizardScreen:
         previous, self.last_line = self.last_line, output.format_progress(progress, 0)
         if self.quiet or previous == self.last_line:
             return ""
-        return f"\r{line:{output.WIDTH - 1}}" if output.is_dynamic() else f"\n{line}"
+        return f"\r{line:{output.get_width() - 1}}" if output.is_dynamic() else f"\n{line}"

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from slurm_cluster.aws import key_pair, permissions, uqle_instance
+from slurm_cluster.aws import instance_types, key_pair, permissions, uqle_instance
 from slurm_cluster.config import parameters
-from slurm_cluster.config.template import PLACEHOLDER, parse_template
+from slurm_cluster.config.cluster_config import InstanceGroup
 from slurm_cluster.errors import ClusterError, format_error
+from slurm_cluster.views import sizes
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -33,21 +34,17 @@ class Quota(NamedTuple):
         service: the code of the service.
         code: the code of the quota.
         minimum: the smallest value that is enough.
-        need: what the cluster needs of it, as a sentence without its full stop.
+        unit: what it counts.
     """
 
     service: str
     code: str
     minimum: int
-    need: str
+    unit: str
 
 
 # https://docs.aws.amazon.com/general/latest/gr/ec2-service.html and vpc-service.html
-QUOTAS = [
-    Quota("ec2", "L-1216C47A", 10, "10 vCPUs are needed"),  # running on-demand standard instances
-    Quota("vpc", "L-F678F1CE", 1, "1 VPC is needed"),
-    Quota("ec2", "L-0263D0A3", 2, "2 Elastic IPs are needed"),
-]
+NETWORK_QUOTAS = [Quota("vpc", "L-F678F1CE", 1, "VPC"), Quota("ec2", "L-0263D0A3", 2, "Elastic IPs")]
 
 
 class Check(NamedTuple):
@@ -97,54 +94,64 @@ def check_key_pair(ec2: EC2Client, name: str) -> str:
     return f"{name}, ed25519, private key in {path}"
 
 
-def find_images(ec2: EC2Client, ssm: SSMClient) -> str:
+def find_images(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> str:
     """Check that the region has the images of the cluster's nodes and of the UQLE machine."""
     name = f"aws-parallelcluster-{version('aws-parallelcluster')}-ubuntu-2404-lts-hvm-x86_64*"
     images = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": [name]}])["Images"]
     if not images:
         raise ClusterError(f"This region has no image {name}. Choose a region that ParallelCluster supports.")
-    return f"nodes {images[0]['ImageId']}, UQLE machine {uqle_instance.get_ubuntu_image_id(ssm)}"
+    uqle_image = uqle_instance.get_ubuntu_image_id(ec2, ssm, instance_type)
+    return f"nodes {images[0]['ImageId']}, UQLE machine {uqle_image}"
 
 
-def list_instance_types(template: Path) -> list[str]:
-    """Return the instance types in the template, the head node's first."""
-    return [name for name in parse_template(template).instance_types if name != PLACEHOLDER]
+def check_sizes(project: Project, template: Path) -> Iterator[Check]:
+    """Compare what the cluster needs at its maximum counts with what the region and the account have.
+
+    Args:
+        project: the project.
+        template: config.template.yml, which counts until there is a config.yml.
+    """
+    try:
+        groups, source = sizes.read_groups(project, template)
+    except ClusterError as error:
+        yield Check("sizes", "FAIL", str(error))
+        return
+    yield Check("sizes", "PASS", f"at most {sizes.describe_groups(groups)}, from {source}")
+    head_node_subnets = next((group.subnets for group in groups if group.name == "the head node"), [])
+    uqle_type = project.get_uqle_settings().instance_type
+    groups.append(InstanceGroup("the UQLE machine", [uqle_type], subnets=head_node_subnets))
+    ec2 = project.ec2
+    try:
+        types = instance_types.describe_types(ec2, sizes.list_types(groups))
+        subnets = sizes.describe_subnets(ec2, groups)
+    except (BotoCoreError, ClientError) as error:
+        yield Check("instance types", "FAIL", format_error(error))
+        return
+    yield attempt_check("instance types", lambda: sizes.check_zones(ec2, groups, subnets))
+    yield attempt_check("addresses", lambda: sizes.check_addresses(groups, types, subnets))
+    vcpus = sizes.count_vcpus(groups, types)
+    quotas = [Quota("ec2", code, count, unit) for (code, unit), count in vcpus.items()]
+    yield from check_quotas(project.service_quotas, [*quotas, *NETWORK_QUOTAS])
 
 
-def find_common_zones(ec2: EC2Client, types: list[str]) -> str:
-    """Check that one zone offers all instance types: the head node and the UQLE machine share a subnet."""
-    pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
-        LocationType="availability-zone",
-        Filters=[{"Name": "instance-type", "Values": types}],
-    )
-    zones_by_type: dict[str, set[str]] = {name: set() for name in types}
-    for page in pages:
-        for offering in page["InstanceTypeOfferings"]:
-            zones_by_type[offering["InstanceType"]].add(offering["Location"])
-    zones = sorted(set.intersection(*zones_by_type.values()))
-    if not zones:
-        raise ClusterError(
-            f"No Availability Zone of this region offers all of {', '.join(types)}. "
-            "Choose other instance types."
-        )
-    return f"{', '.join(types)} in {', '.join(zones)}"
-
-
-def check_quotas(service_quotas: ServiceQuotasClient) -> Iterator[Check]:
+def check_quotas(service_quotas: ServiceQuotasClient, quotas: list[Quota]) -> Iterator[Check]:
     """Compare the account's quotas with what the cluster needs. What is already in use is not counted."""
-    for quota in QUOTAS:
+    for quota in quotas:
+        need = f"{quota.minimum} {quota.unit} needed"
+        if not quota.code:
+            yield Check("quota", "UNKNOWN", f"AWS has no quota for this; {need}")
+            continue
         try:
             answer = service_quotas.get_service_quota(ServiceCode=quota.service, QuotaCode=quota.code)
         except (BotoCoreError, ClientError):
-            yield Check("quota", "UNKNOWN", f"cannot read this quota; {quota.need}")
+            yield Check("quota", "UNKNOWN", f"cannot read {quota.code}; {need}")
             continue
         value = answer["Quota"]["Value"]
-        detail = f"{value:.0f} allowed; {quota.need}"
+        detail = f"{quota.code} allows {value:.0f}; {need}"
         if value >= quota.minimum:
             yield Check("quota", "PASS", detail)
         else:
-            increase = f"Request an increase of quota {quota.code} in Service Quotas."
-            yield Check("quota", "FAIL", f"{detail}. {increase}")
+            yield Check("quota", "FAIL", f"{detail}. Request an increase in Service Quotas.")
 
 
 def run_checks(project: Project, template: Path) -> Iterator[Check]:
@@ -152,7 +159,7 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
 
     Args:
         project: the project.
-        template: config.template.yml, which names the instance types.
+        template: config.template.yml.
 
     Yields:
         The result of each check. Those that call AWS are left out if the credentials do not work.
@@ -170,10 +177,9 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
         return
     ec2 = project.ec2
     yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
-    yield attempt_check("images", lambda: find_images(ec2, project.ssm))
-    types = sorted({*list_instance_types(template), project.get_uqle_settings().instance_type})
-    yield attempt_check("instance types", lambda: find_common_zones(ec2, types))
-    yield from check_quotas(project.service_quotas)
+    uqle_type = project.get_uqle_settings().instance_type
+    yield attempt_check("images", lambda: find_images(ec2, project.ssm, uqle_type))
+    yield from check_sizes(project, template)
     yield from check_permissions(project)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from botocore.exceptions import ClientError
-
-from slurm_cluster.aws import clients, network, security_groups, stack, uqle_instance
+from slurm_cluster.aws import clients, file_system, network, security_groups, stack, uqle_instance
+from slurm_cluster.aws.clients import get_tag
+from slurm_cluster.aws.file_system import MountTarget
+from slurm_cluster.config import cluster_config
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.views import storage
+from slurm_cluster.views.storage import Storage
 
 if TYPE_CHECKING:
-    from types_boto3_ec2 import EC2Client
+    from types_boto3_cloudformation.type_defs import StackTypeDef
     from types_boto3_ec2.type_defs import (
         FilterTypeDef,
         InstanceTypeDef,
@@ -20,28 +22,11 @@ if TYPE_CHECKING:
         SubnetTypeDef,
         VpcTypeDef,
     )
-    from types_boto3_efs import EFSClient
     from types_boto3_efs.type_defs import FileSystemDescriptionTypeDef
+    from types_boto3_s3 import S3Client
 
+    from slurm_cluster.config.cluster_config import ClusterConfig
     from slurm_cluster.project import Project
-
-
-class MountTarget(NamedTuple):
-    """A mount target of the shared file system.
-
-    Args:
-        id: its id.
-        address: its private IPv4 address.
-        zone: the name of its Availability Zone.
-        state: its lifecycle state, such as `available`.
-        groups: the ids of its security groups.
-    """
-
-    id: str
-    address: str
-    zone: str
-    state: str
-    groups: list[str]
 
 
 class ClusterState(NamedTuple):
@@ -54,16 +39,22 @@ class ClusterState(NamedTuple):
         network_stacks: the statuses of the wizard's stacks in the cluster's own VPC, by name.
         subnets: the subnets of the VPC.
         nat_gateways: the NAT gateways of the VPC, without deleted ones.
-        head_node_group: the id of the head node's security group.
-        compute_group: the id of the compute nodes' security group.
+        head_node_group: the id of the security group that pcluster created for the head node.
+        own_groups: the ids of the head node's groups, if the configuration names them instead.
+        compute_groups: the ids of the compute nodes' security groups.
         group_names: the name of each security group in the VPC, by its id.
         rules: the rules of all security groups in the VPC.
-        head_node: the instance of the head node.
+        head_node: the instance of the head node, unless it is terminated.
+        head_node_id: the id of the head node, terminated or not.
         compute_nodes: the other instances of the cluster.
         uqle_instance: the UQLE machine.
         has_elastic_ip: whether the UQLE machine's public address is an Elastic IP.
         user_data: the UQLE machine's user data.
-        file_system: the shared file system.
+        storage: the shared storage of the cluster.
+        storage_fault: why the storage is not known; empty if it is.
+        shared: the storage at the shared directory.
+        mount_obstacle: why a UQLE machine cannot mount it; empty if it can.
+        file_system: the EFS file system at the shared directory.
         mount_targets: the mount targets of the file system.
     """
 
@@ -74,21 +65,27 @@ class ClusterState(NamedTuple):
     subnets: list[SubnetTypeDef]
     nat_gateways: list[NatGatewayTypeDef]
     head_node_group: str
-    compute_group: str
+    own_groups: list[str]
+    compute_groups: list[str]
     group_names: dict[str, str]
     rules: list[SecurityGroupRuleTypeDef]
     head_node: InstanceTypeDef
+    head_node_id: str
     compute_nodes: list[InstanceTypeDef]
     uqle_instance: InstanceTypeDef
     has_elastic_ip: bool
     user_data: str
+    storage: list[Storage]
+    storage_fault: str
+    shared: Storage | None
+    mount_obstacle: str
     file_system: FileSystemDescriptionTypeDef | None
     mount_targets: list[MountTarget]
 
 
 def load_state(p: Project) -> ClusterState:
     """Read the state of the project's cluster from AWS."""
-    ec2, cloudformation, efs = p.ec2, p.cloudformation, p.efs
+    ec2, cloudformation, efs, s3 = p.ec2, p.cloudformation, p.efs, p.s3
     cluster_stack, head_node_group, compute_group, nodes, uqle, own_network, configured_vpc = (
         clients.run_concurrently(
             lambda: stack.find_stack(cloudformation, p.cluster) or {},
@@ -103,25 +100,31 @@ def load_state(p: Project) -> ClusterState:
     live_nodes = [node for node in nodes if node["State"]["Name"] in uqle_instance.LIVE_STATES]
     head_nodes = [node for node in live_nodes if get_tag(node, "parallelcluster:node-type") == "HeadNode"]
     head_node: InstanceTypeDef = head_nodes[0] if head_nodes else {}
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in cluster_stack.get("Outputs", [])}
     own_vpc_id = own_network.vpc if own_network else ""
     vpc_id = head_node.get("VpcId") or own_vpc_id or (configured_vpc or {}).get("VpcId", "")
     in_vpc = [{"Name": "vpc-id", "Values": [vpc_id]}]
     of_uqle: list[FilterTypeDef] = [{"Name": "instance-id", "Values": [uqle.get("InstanceId", "")]}]
-    vpcs, subnets, gateways, groups, elastic_ips, user_data, (file_system, mount_targets) = (
+    vpcs, subnets, gateways, groups, elastic_ips, user_data, (config, storage_fault) = (
         clients.run_concurrently(
             lambda: clients.list_all(ec2, "describe_vpcs", Filters=in_vpc),
             lambda: clients.list_all(ec2, "describe_subnets", Filters=in_vpc),
             lambda: clients.list_all(ec2, "describe_nat_gateways", Filters=in_vpc),
             lambda: clients.list_all(ec2, "describe_security_groups", Filters=in_vpc),
             lambda: ec2.describe_addresses(Filters=of_uqle)["Addresses"],
-            lambda: read_user_data(ec2, uqle["InstanceId"]) if uqle else "",
-            lambda: load_file_system(efs, outputs.get("EFSIds", "").split(",")[0]),
+            lambda: uqle_instance.read_user_data(ec2, uqle["InstanceId"]) if uqle else "",
+            lambda: load_config(s3, cluster_stack),
         )
     )
     group_names = {group["GroupId"]: group["GroupName"] for group in groups}
-    of_groups = [{"Name": "group-id", "Values": list(group_names)}]
-    rules = clients.list_all(ec2, "describe_security_group_rules", Filters=of_groups) if groups else []
+    listed = storage.list_storage(config, cluster_stack)
+    shared = storage.find_shared(listed, p.shared_dir)
+    subnet = next((subnet for subnet in subnets if subnet["SubnetId"] == head_node.get("SubnetId")), None)
+    own_groups = config.head_node.own_groups
+    rules, (efs_file_system, mount_targets), mount_obstacle = clients.run_concurrently(
+        lambda: file_system.list_group_rules(ec2, list(group_names)),
+        lambda: file_system.load_file_system(efs, shared.id if shared and shared.kind == "Efs" else ""),
+        lambda: storage.explain_mount_obstacle(p, shared, subnet, head_node_group) if head_node_group else "",
+    )
     return ClusterState(
         status=cluster_stack.get("StackStatus", ""),
         vpc=vpcs[0] if vpcs else {},
@@ -130,55 +133,39 @@ def load_state(p: Project) -> ClusterState:
         subnets=subnets,
         nat_gateways=[gateway for gateway in gateways if gateway["State"] != "deleted"],
         head_node_group=head_node_group,
-        compute_group=compute_group,
+        own_groups=own_groups,
+        compute_groups=list_compute_groups(compute_group, config),
         group_names=group_names,
         rules=rules,
         head_node=head_node,
+        head_node_id=stack.find_output(cluster_stack, "HeadNodeInstanceID"),
         compute_nodes=[node for node in live_nodes if node is not head_node],
         uqle_instance=uqle,
         has_elastic_ip=bool(elastic_ips),
         user_data=user_data,
-        file_system=file_system,
+        storage=listed,
+        storage_fault=storage_fault,
+        shared=shared,
+        mount_obstacle="" if storage_fault else mount_obstacle,
+        file_system=efs_file_system,
         mount_targets=mount_targets,
     )
 
 
-def load_file_system(
-    efs: EFSClient, file_system_id: str
-) -> tuple[FileSystemDescriptionTypeDef | None, list[MountTarget]]:
-    """Return a file system and its mount targets; (None, []) if it does not exist."""
-    if not file_system_id:
-        return None, []
-    try:
-        [file_system] = clients.list_all(efs, "describe_file_systems", FileSystemId=file_system_id)
-        targets = clients.list_all(efs, "describe_mount_targets", FileSystemId=file_system_id)
-    except ClientError as error:
-        if clients.error_code(error) != "FileSystemNotFound":
-            raise
-        return None, []
-    return file_system, [
-        MountTarget(
-            id=target["MountTargetId"],
-            address=target.get("IpAddress", ""),
-            zone=target["AvailabilityZoneName"],
-            state=target["LifeCycleState"],
-            groups=efs.describe_mount_target_security_groups(MountTargetId=target["MountTargetId"])[
-                "SecurityGroups"
-            ],
-        )
-        for target in targets
-    ]
+def load_config(s3: S3Client, cluster: StackTypeDef) -> tuple[ClusterConfig, str]:
+    """Return the configuration of a running cluster, or an empty one and why it cannot be read."""
+    if cluster:
+        try:
+            return storage.load_config(s3, cluster), ""
+        except ClusterError as error:
+            return cluster_config.parse(None), str(error)
+    return cluster_config.parse(None), ""
 
 
-def read_user_data(ec2: EC2Client, instance_id: str) -> str:
-    """Return the decoded user data of an instance."""
-    attribute = ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")["UserData"]
-    return base64.b64decode(attribute.get("Value", "")).decode(errors="replace")
-
-
-def get_tag(resource: Mapping[str, Any], key: str = "Name") -> str:
-    """Return a tag's value; empty if the resource does not have the tag."""
-    return next((tag["Value"] for tag in resource.get("Tags", []) if tag["Key"] == key), "")
+def list_compute_groups(created: str, config: ClusterConfig) -> list[str]:
+    """Return the security groups of all compute nodes: pcluster's, or own ones, and additional ones."""
+    groups = [group for queue in config.queues for group in (*queue.own_groups, *queue.additional_groups)]
+    return [group for group in dict.fromkeys([created, *groups]) if group]
 
 
 def get_group_ids(instance: InstanceTypeDef) -> list[str]:

@@ -6,16 +6,19 @@ import ipaddress
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
+from slurm_cluster.aws.file_system import NFS
 from slurm_cluster.slurm import REST_PORT
 from slurm_cluster.views.cluster_state import ClusterState, find_mount_target, get_group_ids
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import SecurityGroupRuleTypeDef
 
-NFS, SSH, SLURMD, SLURMCTLD = 2049, 22, 6818, 6820
+SSH, SLURMD, SLURMCTLD = 22, 6818, 6820
 PORTS = {NFS: "NFS", SSH: "SSH", SLURMD: "slurmd", SLURMCTLD: "slurmctld", REST_PORT: "Slurm REST API"}
 CREATE_CLUSTER = "invoke create-cluster"
+RECREATE_CLUSTER = "invoke delete-cluster create-cluster"
 CREATE_INSTANCE = "invoke create-instance"
+CONNECT_WITHOUT_SHARE = "invoke connect-uqle --no-shared"
 ALLOW_GROUP = "invoke allow-head-node-group"
 UPDATE_CLUSTER = "invoke update-cluster"
 RECONNECT = "invoke disconnect-uqle connect-uqle"
@@ -58,9 +61,13 @@ class Connection(NamedTuple):
 
 
 def list_connections(s: ClusterState) -> dict[str, Connection]:
-    """Return the connections by the names that their arrows have in the diagram."""
+    """Return the connections by the names that their arrows have in the diagram.
+
+    Those to the shared file system are left out if a cluster shares its files in another way than by EFS.
+    """
+    create = RECREATE_CLUSTER if s.status else CREATE_CLUSTER
     head_node = Endpoint(
-        "head node", get_group_ids(s.head_node), s.head_node.get("PrivateIpAddress", ""), CREATE_CLUSTER
+        "head node", get_group_ids(s.head_node), s.head_node.get("PrivateIpAddress", ""), create
     )
     uqle = Endpoint(
         "UQLE machine",
@@ -68,20 +75,34 @@ def list_connections(s: ClusterState) -> dict[str, Connection]:
         s.uqle_instance.get("PrivateIpAddress", ""),
         CREATE_INSTANCE,
     )
-    compute = Endpoint("compute nodes", [s.compute_group] if s.compute_group else [], "", CREATE_CLUSTER)
-    mount_target = find_mount_target(s, s.uqle_instance or s.head_node)
-    shared = Endpoint("file system", mount_target.groups if mount_target else [], "", CREATE_CLUSTER)
-    return {
+    compute = Endpoint("compute nodes", s.compute_groups, "", create)
+    connections = {
         "ssh_uqle": connect_from_outside(s, uqle, SSH, UPDATE_CLUSTER),
         "ssh_head": connect_from_outside(s, head_node, SSH, UPDATE_CLUSTER),
         "rest_outside": connect_from_outside(s, head_node, REST_PORT, ""),
-        "rest": connect_within(s, uqle, head_node, REST_PORT, ALLOW_GROUP),
+        "rest": connect_within(s, uqle, head_node, REST_PORT, explain_group_rule(s)),
         "slurmctld": connect_within(s, compute, head_node, SLURMCTLD, RESTORE_RULE),
         "slurmd": connect_within(s, head_node, compute, SLURMD, RESTORE_RULE),
-        "nfs_uqle": connect_within(s, uqle, shared, NFS, RECONNECT),
+    }
+    if s.status and not s.file_system:
+        return connections
+    mount_target = find_mount_target(s, s.uqle_instance or s.head_node)
+    shared = Endpoint("file system", mount_target.groups if mount_target else [], "", create)
+    nfs_uqle = connect_within(s, uqle, shared, NFS, RECONNECT)
+    if s.mount_obstacle:
+        nfs_uqle = nfs_uqle._replace(rules=[], remedy=s.mount_obstacle)
+    return connections | {
+        "nfs_uqle": nfs_uqle,
         "nfs_head": connect_within(s, head_node, shared, NFS, RESTORE_RULE),
         "nfs_compute": connect_within(s, compute, shared, NFS, RESTORE_RULE),
     }
+
+
+def explain_group_rule(s: ClusterState) -> str:
+    """Return how to let the UQLE machine reach the head node."""
+    if not s.own_groups:
+        return ALLOW_GROUP
+    return f"Allow all traffic between the members of {s.own_groups[0]}, and launch the machine in it."
 
 
 def connect_from_outside(s: ClusterState, target: Endpoint, port: int, remedy: str) -> Connection:

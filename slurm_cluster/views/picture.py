@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import jinja2
 
+from slurm_cluster.aws.clients import get_tag
 from slurm_cluster.views import connectivity
 from slurm_cluster.views.cluster_state import (
     ClusterState,
     find_mount_target,
     find_subnet,
     get_group_ids,
-    get_tag,
     load_state,
 )
 
@@ -56,7 +56,10 @@ def render_page(p: Project) -> str:
     )
     state = load_state(p)
     connections = connectivity.list_connections(state)
-    rules = connectivity.list_inbound_rules(state, [state.head_node_group])
+    groups = state.own_groups or [state.head_node_group]
+    rules = connectivity.list_inbound_rules(state, groups)
+    create_cluster = connectivity.RECREATE_CLUSTER if state.status else connectivity.CREATE_CLUSTER
+    has_group = state.head_node_group or state.own_groups
     return environment.get_template(TEMPLATE.name).render(
         cluster=p.cluster,
         region=p.region,
@@ -70,9 +73,9 @@ def render_page(p: Project) -> str:
         has_self_rule=bool(connectivity.list_self_rules(state)),
         network_settings=list_network_fields(state),
         file_system_settings=list_file_system_fields(state),
-        create_cluster=connectivity.CREATE_CLUSTER,
-        create_instance=connectivity.CREATE_INSTANCE,
-        allow_group=connectivity.ALLOW_GROUP,
+        create_cluster=create_cluster,
+        instance_command=connectivity.CREATE_INSTANCE if state.head_node else create_cluster,
+        group_command=connectivity.explain_group_rule(state) if has_group else create_cluster,
     )
 
 
@@ -85,7 +88,9 @@ def list_diagram_labels(s: ClusterState, connections: dict[str, Connection]) -> 
     far_lines = label_subnet(far[0]) if far else []
     if len(far) > 1:
         far_lines.append(f"and {len(far) - 1} other subnets")
-    shared = []
+    shared = [f"{s.shared.id}  at {s.shared.mount_dir}"] if s.shared else []
+    if s.status and not s.shared:
+        shared = ["nothing at the shared directory"]
     if s.file_system:
         target = find_mount_target(s, s.uqle_instance or s.head_node)
         name = f"{s.file_system['FileSystemId']}  {s.file_system.get('Name', '')}"
@@ -98,7 +103,7 @@ def list_diagram_labels(s: ClusterState, connections: dict[str, Connection]) -> 
         "far": far_lines,
         "uqle": label_instance(s.uqle_instance),
         "head": label_instance(s.head_node),
-        "compute": [f"{len(s.compute_nodes)} nodes", s.compute_group] if s.compute_group else [],
+        "compute": [f"{len(s.compute_nodes)} nodes", *s.compute_groups] if s.compute_groups else [],
         "shared": shared,
     }
 

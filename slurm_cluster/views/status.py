@@ -10,6 +10,7 @@ from slurm_cluster import files
 from slurm_cluster.aws import (
     clients,
     fleet,
+    head_node,
     holders,
     jwt_secret,
     key_pair,
@@ -18,22 +19,28 @@ from slurm_cluster.aws import (
     retained,
     script_bucket,
     stack,
+    uqle_instance,
 )
+from slurm_cluster.output import get_width
 from slurm_cluster.views import cluster_state, connectivity
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef, NatGatewayTypeDef, SubnetTypeDef
 
+    from slurm_cluster.aws.file_system import MountTarget
     from slurm_cluster.aws.retained import Retained
     from slurm_cluster.project import Project
-    from slurm_cluster.views.cluster_state import ClusterState, MountTarget
+    from slurm_cluster.views.cluster_state import ClusterState
 
 CLIENTS = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
 FUNCTION_LOG_GROUPS = "/aws/lambda/pcluster-"  # of pcluster's own functions, without a cluster's name
 EXISTING_NETWORK, KEPT_STORAGE = "existing network", "kept storage"
 DELETE_NETWORK = "invoke delete-network"
 WAIT = "wait until AWS has finished"
-NAME_WIDTH, WIDTH = 15, 80  # columns
+# The rows of a UQLE machine, and what they say as long as none is connected.
+OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
+CONNECT = "invoke connect-uqle"
+NAME_WIDTH = 15  # columns
 
 
 class Resource(NamedTuple):
@@ -44,7 +51,8 @@ class Resource(NamedTuple):
         id: its id; empty if it is missing.
         details: its other properties, by name. The row shows the values alone.
         billed: what of it is billed until it is deleted; empty if nothing is.
-        command: the command that creates it; empty if another row's command does.
+        command: the command that creates it; empty if another row's command does, or nothing can.
+        absence: what the row says if it does not exist.
     """
 
     name: str
@@ -52,6 +60,12 @@ class Resource(NamedTuple):
     details: dict[str, str]
     billed: str = ""
     command: str = ""
+    absence: str = "missing"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it does not exist, and the cluster is not complete without it."""
+        return bool(self.command) and not self.id and self.absence == "missing"
 
 
 def list_resources(p: Project) -> list[Resource]:
@@ -73,7 +87,7 @@ def list_resources(p: Project) -> list[Resource]:
     key = (p.custom_secret_arn or p.secret) if secret else ""
     if p.literal_key:
         key = f"in {p.parameter_file}"
-    return [
+    resources = [
         Resource(
             "key pair",
             p.key_pair if pair else "",
@@ -85,7 +99,23 @@ def list_resources(p: Project) -> list[Resource]:
         Resource("JWT key", key, {}, "secret" if secret else "", "invoke create-jwt-key"),
         *describe_cluster(p.cluster, s, fleet_status),
         *(describe_retained(storage) for storage in kept),
-        describe_instance("UQLE machine", s.uqle_instance, connectivity.CREATE_INSTANCE),
+        describe_uqle_instance(s),
+    ]
+    return mark_optional(resources)
+
+
+def mark_optional(resources: list[Resource]) -> list[Resource]:
+    """Return the rows, with those of the UQLE machine as optional as long as none of them exists."""
+    rows = {resource.name: resource for resource in resources if resource.name in OPTIONAL}
+    if any(row.id for row in rows.values()):
+        return resources
+    without_share = rows["UQLE machine"].command == connectivity.CONNECT_WITHOUT_SHARE
+    command = connectivity.CONNECT_WITHOUT_SHARE if without_share else CONNECT
+    return [
+        resource._replace(absence=OPTIONAL[resource.name], command=command)
+        if resource.name in OPTIONAL and resource.command
+        else resource
+        for resource in resources
     ]
 
 
@@ -96,7 +126,7 @@ def describe_network(s: ClusterState) -> list[Resource]:
     vpc_id = s.vpc["VpcId"]
     if s.has_own_network:
         return [
-            Resource("VPC", vpc_id, {"name": cluster_state.get_tag(s.vpc)}),
+            Resource("VPC", vpc_id, {"name": clients.get_tag(s.vpc)}),
             *(
                 Resource("network stack", name, {"status": status})
                 for name, status in s.network_stacks.items()
@@ -128,40 +158,82 @@ def describe_nat_gateway(gateway: NatGatewayTypeDef) -> Resource:
 
 
 def describe_cluster(cluster: str, s: ClusterState, fleet_status: str) -> list[Resource]:
-    """Return the cluster, its nodes, its head node's group and its file system."""
+    """Return the cluster, its nodes, its head node's group and its storage."""
     create = connectivity.CREATE_CLUSTER
     if not s.status:
         return [Resource("cluster", "", {}, command=create)]
-    ssh_sources = ", ".join(
-        connectivity.get_source(rule)
-        for rule in connectivity.list_inbound_rules(s, [s.head_node_group])
-        if connectivity.format_traffic(rule)[0] == "SSH"
-    )
-    ssh = f"SSH from {ssh_sources}" if ssh_sources else "no SSH access"
-    self_rules = connectivity.list_self_rules(s)
-    file_system = Resource("file system", "", {"size": ""}, command=create)
-    if s.file_system:
-        size = {"size": f"{s.file_system['SizeInBytes']['Value'] / 2**30:.1f} GiB"}
-        file_system = Resource("file system", s.file_system["FileSystemId"], size, "stored data", create)
+    node = describe_instance("head node", s.head_node, create)
+    if s.head_node_id and not s.head_node:
+        node = Resource("head node", s.head_node_id, {"state": "terminated"})
     return [
         Resource("cluster", cluster, {"status": s.status}, command=create),
-        describe_instance("head node", s.head_node, create),
+        node,
         Resource(
             "compute fleet",
             fleet_status,
             {"nodes": f"{len(s.compute_nodes)} nodes"},
             billed="instances, disks" if s.compute_nodes else "",
         ),
-        Resource("head node group", s.head_node_group, {"SSH from": ssh}, command=create),
+        *describe_group(s),
+        *describe_storage(s),
+        *(describe_mount_target(target) for target in s.mount_targets),
+    ]
+
+
+def describe_group(s: ClusterState) -> list[Resource]:
+    """Return the head node's group and its rule; or the groups that the configuration names instead."""
+    groups = s.own_groups or [s.head_node_group]
+    ssh_sources = ", ".join(
+        connectivity.get_source(rule)
+        for rule in connectivity.list_inbound_rules(s, groups)
+        if connectivity.format_traffic(rule)[0] == "SSH"
+    )
+    ssh = f"SSH from {ssh_sources}" if ssh_sources else "no SSH access"
+    if s.own_groups:
+        return [Resource("own groups", ", ".join(s.own_groups), {"SSH from": ssh})]
+    self_rules = connectivity.list_self_rules(s)
+    return [
+        Resource(
+            "head node group", s.head_node_group, {"SSH from": ssh}, command=connectivity.CREATE_CLUSTER
+        ),
         Resource(
             "group's rule",
             self_rules[0] if self_rules else "",
             {"admits": "all traffic between its members"},
             command=connectivity.ALLOW_GROUP,
         ),
-        file_system,
-        *(describe_mount_target(target) for target in s.mount_targets),
     ]
+
+
+def describe_storage(s: ClusterState) -> list[Resource]:
+    """Return the shared file system, then the other shared storage."""
+    others = [
+        Resource("storage", item.id, {"kind": item.kind, "directory": item.mount_dir}, "stored data")
+        for item in s.storage
+        if item is not s.shared and item.id
+    ]
+    if s.storage_fault:
+        return [Resource("file system", "", {}, absence=f"UNKNOWN: {s.storage_fault}")]
+    if s.shared is None:
+        return [Resource("file system", "", {}, absence="none at the shared directory"), *others]
+    if not s.shared.id:  # the stack has no outputs yet
+        return [Resource("file system", "", {}, command=connectivity.CREATE_CLUSTER), *others]
+    details = {"kind": s.shared.kind, "directory": s.shared.mount_dir}
+    if s.file_system:
+        details = {"size": f"{s.file_system['SizeInBytes']['Value'] / 2**30:.1f} GiB"}
+    elif s.shared.kind == "Efs":
+        return [Resource("file system", "", {}, absence=f"{s.shared.id} does not exist any more"), *others]
+    if s.mount_obstacle:
+        details["obstacle"] = s.mount_obstacle
+    return [Resource("file system", s.shared.id, details, "stored data"), *others]
+
+
+def describe_uqle_instance(s: ClusterState) -> Resource:
+    """Return the UQLE machine, or what stands in the way of one."""
+    if s.own_groups and not s.uqle_instance:
+        return Resource("UQLE machine", "", {}, absence="not possible: the head node has groups of your own")
+    command = connectivity.CONNECT_WITHOUT_SHARE if s.mount_obstacle else connectivity.CREATE_INSTANCE
+    return describe_instance("UQLE machine", s.uqle_instance, command)
 
 
 def describe_mount_target(target: MountTarget) -> Resource:
@@ -204,7 +276,12 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
     unfinished = find_unfinished_step(p, resources)
     if unfinished is not None:
         return unfinished
-    missing = next((resource for resource in resources if not resource.id), None)
+    if states.get("head node") == "terminated":
+        return connectivity.RECREATE_CLUSTER
+    if states.get("head node") == "stopped":
+        head_node_id = next(resource.id for resource in resources if resource.name == "head node")
+        return head_node.format_start_command(head_node_id)
+    missing = next((resource for resource in resources if resource.is_missing), None)
     if missing and missing.name == "cluster":
         if not p.parameter_file.exists():
             return "invoke fill-parameters --ssh-from <your address>/32"
@@ -213,7 +290,8 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
         return missing.command
     if states["compute fleet"] == "STOPPED" or states["UQLE machine"] == "stopped":
         return "invoke resume"
-    return "invoke verify" if p.handover_file.exists() else "invoke handover"
+    is_connected = bool(states["UQLE machine"])
+    return "invoke handover" if is_connected and not p.handover_file.exists() else "invoke verify"
 
 
 def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
@@ -271,20 +349,26 @@ def explain_statuses(p: Project, resources: list[Resource]) -> list[str]:
         for status in [resource.details.get("status", "")]
         if stack.get_phase(status) not in ("", "complete")
     ]
-    return [line for sentence in sentences for line in textwrap.wrap(sentence, WIDTH, break_on_hyphens=False)]
+    return [
+        line
+        for sentence in sentences
+        for line in textwrap.wrap(sentence, get_width(), break_on_hyphens=False)
+    ]
 
 
 def format_status(p: Project) -> list[str]:
-    """Return the lines that `invoke status` prints, of at most 80 columns."""
+    """Return the lines that `invoke status` prints, folded to the terminal's width."""
     resources = list_resources(p)
-    vpc_id = next((resource.id for resource in resources if resource.name == "VPC"), "")
+    ids = {resource.name: resource.id for resource in resources}
+    group = ids.get("head node group", "")
     return [
-        *textwrap.wrap(f"Cluster {p.cluster} in {p.region}", WIDTH, break_on_hyphens=False),
+        *textwrap.wrap(f"Cluster {p.cluster} in {p.region}", get_width(), break_on_hyphens=False),
         "",
         *(line for resource in resources for line in format_resource(resource)),
         "",
         *list_other_clusters(p, resources),
-        *list_unclaimed_networks(p, vpc_id),
+        *list_unclaimed_networks(p, ids["VPC"]),
+        *(uqle_instance.list_group_warnings(p.ec2, p.cluster, group, p.region) if group else []),
         *(list_retained(p) if any(resource.name == KEPT_STORAGE for resource in resources) else []),
         "$ = billed until you delete it",
         *explain_statuses(p, resources),
@@ -294,11 +378,13 @@ def format_status(p: Project) -> list[str]:
 
 def format_resource(resource: Resource) -> list[str]:
     """Return the lines of a row: the first one starts with $ if something of the resource is billed."""
-    values = [resource.id, *filter(None, resource.details.values())]
-    text = ", ".join(values) if resource.id else f"missing: {resource.command}"
+    absence = f"{resource.absence}: {resource.command}" if resource.command else resource.absence
+    text = ", ".join([resource.id, *filter(None, resource.details.values())]) if resource.id else absence
     prefix = f"{'$' if resource.billed else ' '} {resource.name:{NAME_WIDTH}}  "
     indent = " " * len(prefix)
-    return textwrap.wrap(text, WIDTH, initial_indent=prefix, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(
+        text, get_width(), initial_indent=prefix, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
@@ -306,8 +392,8 @@ def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
     if any(resource.name == "cluster" and resource.id for resource in resources):
         return []
     names = stack.list_clusters(p.cloudformation)
-    text = f"There is no cluster {p.cluster}. Clusters in this region: {', '.join(names)}."
-    return textwrap.wrap(text, WIDTH) if names else []
+    text = f"There is no cluster {p.cluster} in {p.region}. Clusters there: {', '.join(names)}."
+    return textwrap.wrap(text, get_width()) if names else []
 
 
 def list_unclaimed_networks(p: Project, own_vpc_id: str = "") -> list[str]:
@@ -357,7 +443,7 @@ def format_json(p: Project) -> str:
 def list_paused_costs() -> list[str]:
     """Return the lines that list what is billed while the fleet and the UQLE machine are stopped."""
     costs = "the NAT gateway, the head node, their public addresses, the disks, the file system, the secret"
-    return textwrap.wrap(f"Still billed: {costs}. Run `invoke resume` to start again.", WIDTH)
+    return textwrap.wrap(f"Still billed: {costs}. Run `invoke resume` to start again.", get_width())
 
 
 def list_leftovers(p: Project) -> list[str]:

@@ -123,6 +123,48 @@ def test_report_database_error(installed_head_node):
     assert "MariaDB refuses to create Slurm's database" in get_last_line(result)
 
 
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        pytest.param("slurmdbd.conf", "include slurm_parallelcluster_slurmdbd.conf", id="Database"),
+        pytest.param(
+            "slurm_parallelcluster.conf",
+            "AccountingStorageType=accounting_storage/slurmdbd",
+            id="ExternalSlurmdbd",
+        ),
+    ],
+)
+def test_leave_accounting_of_parallelcluster(configured_head_node, path, line):
+    """As ParallelCluster writes these files if the configuration has one of the sections."""
+    file = configured_head_node.get_path(f"/opt/slurm/etc/{path}")
+    text = f"{file.read_text() if file.exists() else ''}{line}\n"
+    file.write_text(text)
+    result = configured_head_node.run_custom_action("OnNodeConfigured")
+    assert result.returncode == 72, result.stdout
+    assert f"{file.name} is not from this script" in get_last_line(result)
+    assert file.read_text() == text
+    assert configured_head_node.nsenter("systemctl", "cat", "slurmdbd", check=False).returncode != 0
+    assert configured_head_node.run("dpkg-query", "--show", "mariadb-server", check=False).returncode != 0
+
+
+@pytest.mark.parametrize("script", [START_SCRIPT, CONFIGURED_SCRIPT])
+def test_report_unreadable_node_type(new_head_node, script):
+    for content in "if (", "cfn_region=eu-west-2":
+        new_head_node.write_file("/etc/parallelcluster/cfnconfig", f"{content}\n")
+        result = new_head_node.run_script(script)
+        assert (result.returncode, "does not set cfn_node_type" in get_last_line(result)) == (78, True)
+
+
+def test_report_unexpected_error(installed_head_node):
+    """A command that nobody expected to fail: the last line has its line number, and the command."""
+    installed_head_node.write_file("/usr/sbin/usermod", "#!/bin/sh\nexit 65\n", mode=0o755)
+    result = installed_head_node.run_custom_action("OnNodeConfigured")
+    assert result.returncode == 74, result.stdout
+    script = installed_head_node.get_path(f"{SCRIPTS_FOLDER}/{CONFIGURED_SCRIPT}").read_text().splitlines()
+    number = next(number for number, text in enumerate(script, 1) if "usermod" in text)
+    assert f"ERROR: line {number}: usermod --add-subuids" in get_last_line(result)
+
+
 def test_wait_for_apt_locks(installed_head_node):
     installed_head_node.nsenter("dpkg", "--purge", "slirp4netns")
     hold = "python3", "-c", HOLD_APT_LOCKS

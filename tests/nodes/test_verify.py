@@ -120,6 +120,24 @@ def test_report_stopped_accounting(cluster, get_error, monkeypatch):
         assert get_error().startswith("No accounting: ")
 
 
+# One version is enough: it is about numbers of jobs, which are the same in both.
+@pytest.mark.parametrize("cluster", DEBIAN_SUITES[:1], indirect=True)
+def test_report_job_that_slurmctld_forgot(cluster):
+    """A slurmctld that died before it saved its state. Another job then has the number, and continues."""
+    node, state = cluster.head_node, "/var/spool/slurm.state"
+    node.nsenter("cp", "-a", state, "/root/state")
+    lines = run_smoke_job(cluster.rest_api.url, cluster.rest_api.key, pause=0.2)
+    number = next(line for line in lines if line.startswith("submit")).split()[2]
+    restore = f"rm -r {state}/* && cp -a /root/state/* {state}/"
+    node.nsenter("bash", "-c", f"systemctl stop slurmctld && {restore} && systemctl start slurmctld")
+    sbatch = "/opt/slurm/bin/sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true"
+    assert node.run(*sbatch, user="slurm").stdout.strip() == number
+    with pytest.raises(ClusterError, match=f"^Job lost: slurmctld accepted job {number}, verify-"):
+        list(lines)
+    assert node.run_slurm_command("squeue", "--noheader", "--format=%i %T") == f"{number} PENDING"
+    node.run_slurm_command("scancel", number)
+
+
 def test_verify_again_after_failures(run_verify):
     """Runs last in this file: the tests before it repaired what they broke."""
     assert "COMPLETED, exit status 0" in run_verify()[-1]

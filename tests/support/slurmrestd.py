@@ -135,6 +135,7 @@ class Slurmrestd(http.server.ThreadingHTTPServer):
             if method == "DELETE":
                 return {"errors": []}
             description = {
+                "name": job["name"],
                 "job_state": state,
                 "state_reason": "NonZeroExitCode" if job["status"] else "None",
                 "exit_code": {"status": ["SUCCESS"], "return_code": make_number(job["status"])},

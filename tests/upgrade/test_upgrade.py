@@ -65,10 +65,12 @@ def disconnected(ec2, cloudformation) -> dict[str, str]:
     network = prepare_network(ec2, cloudformation)
     tags = ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"][0]["Tags"]
     ec2.delete_tags(Resources=[network["vpc"]], Tags=tags)  # the recorded ones follow
-    artifacts = f"Parameters:\n  ArtifactS3RootDirectory: {{Type: String, Default: {ARTIFACTS}}}\n"
-    cluster = make_cluster(
-        CLUSTER, network, cloudformation, small_cluster.TEMPLATE.replace("Parameters:\n", artifacts, 1)
-    )
+    template = small_cluster.TEMPLATE.replace("  ConfigVersion: {Type: String}\n", "")  # the newest one
+    for name, value in ("ArtifactS3RootDirectory", ARTIFACTS), ("ResourcesS3Bucket", BUCKET_OF_PCLUSTER):
+        template = template.replace(
+            f"{name}: {{Type: String}}", f"{name}: {{Type: String, Default: {value}}}"
+        )
+    cluster = make_cluster(CLUSTER, network, cloudformation, template, config=None)
     private_key = Path.home() / PRIVATE_KEY
     private_key.parent.mkdir()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", private_key], check=True)

@@ -163,7 +163,8 @@ class HeadNode(Node):
     node_type = "HeadNode"
 
     def configure(self) -> None:
-        """Write Slurm's configuration, and start slurmctld."""
+        """Mount a new /shared, write Slurm's configuration, and start slurmctld."""
+        self.run("install", "-d", "-o", "root", "-g", "root", "-m", "1777", "/shared")
         self.write_slurm_configuration()
         self.run("install", "-d", "-o", "slurm", "-g", "slurm", "-m", "0700", "/var/spool/slurm.state")
         self.start_service("slurmctld")

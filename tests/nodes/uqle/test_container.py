@@ -9,7 +9,9 @@ from slurm_cluster.aws import uqle_instance
 from tests.nodes.support.cluster import CLUSTER_NAME, REGION, get_root_file_system
 from tests.nodes.support.machine import NETWORK_PREFIX, Machine
 
-PLACE = uqle_instance.LaunchTarget(CLUSTER_NAME, REGION, "stack", "sg-1", "subnet-1", "fs-0123456789abcdef0")
+PLACE = uqle_instance.LaunchTarget(
+    CLUSTER_NAME, REGION, "stack", "sg-1", "subnet-1", True, "fs-0123456789abcdef0"
+)
 
 USER_DATA = "/var/lib/cloud/instance/scripts/part-001"
 MOUNT_STUB = """#!/bin/sh
@@ -105,3 +107,15 @@ def test_rerun_after_kills(machine, share):
     assert result.returncode == 0, result.stdout
     assert machine.get_path("/etc/fstab").read_text().count(" /shared nfs4 ") == 1
     assert machine.nsenter("systemctl", "is-active", "docker").stdout.strip() == "active"
+
+
+def test_without_a_file_system_docker_is_installed_and_nothing_is_mounted(machine):
+    machine.write_file(
+        USER_DATA, uqle_instance.render_user_data(PLACE._replace(file_system=""), "/shared"), mode=0o755
+    )
+    result = machine.run(USER_DATA, check=False)
+    assert result.returncode == 0, result.stdout
+    assert "Docker is installed; no file system is mounted" in result.stdout
+    assert "/shared" not in machine.run("cat", "/etc/fstab").stdout
+    assert not machine.get_path("/shared").exists()
+    assert "docker" in machine.run("id", "--groups", "--name", "ubuntu").stdout

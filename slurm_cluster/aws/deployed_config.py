@@ -1,0 +1,45 @@
+"""The configuration of a running cluster, as pcluster keeps it in a bucket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from slurm_cluster.aws.clients import error_code
+from slurm_cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation.type_defs import StackTypeDef
+    from types_boto3_s3 import S3Client
+
+
+def read_deployed_config(s3: S3Client, cluster: StackTypeDef) -> str:
+    """Return the configuration that the cluster was created with, or last updated to, as YAML.
+
+    pcluster writes its place into the parameters of the stack.
+
+    Args:
+        s3: a client of S3.
+        cluster: the cluster's stack.
+
+    Raises:
+        ClusterError: it cannot be read.
+    """
+    parameters = {
+        parameter["ParameterKey"]: parameter.get("ParameterValue", "")
+        for parameter in cluster.get("Parameters", [])
+    }
+    bucket, folder = parameters.get("ResourcesS3Bucket", ""), parameters.get("ArtifactS3RootDirectory", "")
+    version = {"VersionId": parameters["ConfigVersion"]} if parameters.get("ConfigVersion") else {}
+    name = cluster["StackName"]
+    if not bucket or not folder:
+        raise ClusterError(f"The stack {name} does not say where pcluster keeps its configuration.")
+    key = f"{folder}/configs/cluster-config.yaml"
+    try:
+        answer = s3.get_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]
+    except ClientError as error:
+        raise ClusterError(
+            f"The configuration of {name} cannot be read from s3://{bucket}/{key} ({error_code(error)})."
+        ) from error
+    return answer["Body"].read().decode(errors="replace")

@@ -1,0 +1,205 @@
+"""EFS file systems: their mount targets, and whether plain NFS can mount them."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from slurm_cluster.aws import clients
+from slurm_cluster.aws.clients import error_code
+
+if TYPE_CHECKING:
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_ec2.type_defs import SecurityGroupRuleTypeDef, SubnetTypeDef
+    from types_boto3_efs import EFSClient
+    from types_boto3_efs.type_defs import FileSystemDescriptionTypeDef
+
+NFS = 2049
+MOUNT_ACTION = "elasticfilesystem:ClientMount"
+# What AWS knows about a client that mounts with plain NFS: it has no identity and no TLS.
+# https://docs.aws.amazon.com/efs/latest/ug/iam-access-control-nfs-efs.html
+NFS_CONTEXT = {"aws:securetransport": "false", "elasticfilesystem:accessedviamounttarget": "true"}
+
+
+class MountTarget(NamedTuple):
+    """A mount target of a file system.
+
+    Args:
+        id: its id.
+        address: its private IPv4 address.
+        zone: the name of its Availability Zone.
+        state: its lifecycle state, such as `available`.
+        groups: the ids of its security groups.
+        vpc: the id of its VPC.
+    """
+
+    id: str
+    address: str
+    zone: str
+    state: str
+    groups: list[str]
+    vpc: str
+
+
+def load_file_system(
+    efs: EFSClient, file_system_id: str
+) -> tuple[FileSystemDescriptionTypeDef | None, list[MountTarget]]:
+    """Return a file system and its mount targets; (None, []) if it does not exist."""
+    if not file_system_id:
+        return None, []
+    try:
+        [file_system] = clients.list_all(efs, "describe_file_systems", FileSystemId=file_system_id)
+        targets = clients.list_all(efs, "describe_mount_targets", FileSystemId=file_system_id)
+    except ClientError as error:
+        if error_code(error) != "FileSystemNotFound":
+            raise
+        return None, []
+    return file_system, [
+        MountTarget(
+            id=target["MountTargetId"],
+            address=target.get("IpAddress", ""),
+            zone=target["AvailabilityZoneName"],
+            state=target["LifeCycleState"],
+            groups=efs.describe_mount_target_security_groups(MountTargetId=target["MountTargetId"])[
+                "SecurityGroups"
+            ],
+            vpc=target.get("VpcId", ""),
+        )
+        for target in targets
+    ]
+
+
+def explain_nfs_obstacle(
+    efs: EFSClient, ec2: EC2Client, file_system_id: str, subnet: SubnetTypeDef, group: str
+) -> str:
+    """Return why an instance could not mount a file system with plain NFS, and what helps; empty if it could.
+
+    Args:
+        efs: a client of EFS.
+        ec2: a client of EC2.
+        file_system_id: the id of the file system.
+        subnet: the subnet of the instance.
+        group: the id of its security group; empty if the group does not exist yet.
+    """
+    file_system, targets = load_file_system(efs, file_system_id)
+    if file_system is None:
+        return f"The file system {file_system_id} does not exist in {efs.meta.region_name}."
+    zone = subnet["AvailabilityZone"]
+    near = [target for target in targets if target.zone == zone and target.vpc in ("", subnet["VpcId"])]
+    groups = near[0].groups if near else []
+    policy, rules = clients.run_concurrently(
+        lambda: read_policy(efs, file_system_id),
+        lambda: list_group_rules(ec2, groups),
+    )
+    if not admits_plain_nfs(policy):
+        return (
+            f"The policy of {file_system_id} demands TLS or an IAM identity, and the UQLE machine mounts "
+            f"with plain NFS. Allow {MOUNT_ACTION} without TLS to everyone in it."
+        )
+    if not near:
+        return (
+            f"{file_system_id} has no mount target in {zone} of {subnet['VpcId']}. "
+            f"Create one in a subnet of that zone, and allow port {NFS} in its security group."
+        )
+    if group in groups or any(is_source(rule, group, subnet["CidrBlock"]) for rule in rules):
+        return ""
+    return (
+        f"The mount target {near[0].id} of {file_system_id} does not allow NFS from "
+        f"{group or 'the group of the head node'}. "
+        f"Add an inbound rule for port {NFS} from {subnet['CidrBlock']} to {', '.join(groups)}."
+    )
+
+
+def list_group_rules(ec2: EC2Client, groups: Sequence[str]) -> list[SecurityGroupRuleTypeDef]:
+    """Return the rules of security groups."""
+    of_groups = [{"Name": "group-id", "Values": list(groups)}]
+    return clients.list_all(ec2, "describe_security_group_rules", Filters=of_groups) if groups else []
+
+
+def is_source(rule: SecurityGroupRuleTypeDef, group: str, block: str) -> bool:
+    """Return whether a rule allows NFS from a group, or from a whole block of addresses.
+
+    What a prefix list contains is not read: it counts as a source.
+    """
+    protocol, first, last = rule["IpProtocol"], rule["FromPort"], rule["ToPort"]
+    if rule["IsEgress"] or not (protocol == "-1" or (protocol == "tcp" and first <= NFS <= last)):
+        return False
+    if "PrefixListId" in rule:
+        return True
+    if "CidrIpv4" in rule:
+        allowed = ipaddress.IPv4Network(rule["CidrIpv4"], strict=False)
+        return ipaddress.IPv4Network(block).subnet_of(allowed)
+    return bool(group) and rule.get("ReferencedGroupInfo", {}).get("GroupId") == group
+
+
+# --- The policy ---------------------------------------------------------------------------------------------
+
+
+def read_policy(efs: EFSClient, file_system_id: str) -> dict[str, Any]:
+    """Return the policy of a file system; empty if it has none."""
+    try:
+        policy = efs.describe_file_system_policy(FileSystemId=file_system_id)["Policy"]
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:  # PolicyNotFound
+            raise
+        return {}
+    parsed = json.loads(policy)
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def admits_plain_nfs(policy: dict[str, Any]) -> bool:
+    """Return whether a policy lets a client mount without TLS and without an identity.
+
+    Without a policy, everyone may mount. A condition that is not known here counts as met by an Allow, and
+    as not met by a Deny: it may concern the client's address or network.
+    """
+    statements = policy.get("Statement", [])
+    statements = [statements] if isinstance(statements, dict) else statements
+    matching = [statement for statement in statements if is_about_mounts(statement)]
+    denied = any(
+        statement.get("Effect") == "Deny" and meets_conditions(statement, unknown=False)
+        for statement in matching
+    )
+    allowed = not statements or any(
+        statement.get("Effect") == "Allow" and meets_conditions(statement, unknown=True)
+        for statement in matching
+    )
+    return allowed and not denied
+
+
+def is_about_mounts(statement: dict[str, Any]) -> bool:
+    """Return whether a statement applies to everyone who mounts."""
+    principal, actions = statement.get("Principal"), to_list(statement.get("Action", []))
+    principals = to_list(principal.get("AWS", []) if isinstance(principal, dict) else principal)
+    return "*" in principals and any(fnmatchcase(MOUNT_ACTION, action) for action in actions)
+
+
+def meets_conditions(statement: dict[str, Any], unknown: bool) -> bool:
+    """Return whether a plain NFS client meets all conditions of a statement.
+
+    Args:
+        statement: the statement.
+        unknown: the result for a condition that is not known here.
+    """
+    conditions = statement.get("Condition", {})
+    return all(
+        meets_condition(key, to_list(values), unknown)
+        for operands in conditions.values()
+        for key, values in operands.items()
+    )
+
+
+def meets_condition(key: str, values: Collection[Any], unknown: bool) -> bool:
+    """Return whether a plain NFS client meets one condition: one of the values is what AWS knows of it."""
+    actual = NFS_CONTEXT.get(key.lower())
+    return unknown if actual is None else actual in [str(value).lower() for value in values]
+
+
+def to_list(value: Any) -> list[Any]:
+    """Return a value of a policy as a list: it may stand alone."""
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,73 @@
+"""The head node of a running cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurm_cluster.aws import clients, stack
+from slurm_cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation.type_defs import StackTypeDef
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_ec2.type_defs import InstanceTypeDef
+
+GONE_STATES = ("shutting-down", "terminated")
+
+
+def find_head_node(ec2: EC2Client, cluster: StackTypeDef) -> InstanceTypeDef | None:
+    """Find a cluster's head node, in every state that EC2 still lists."""
+    instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
+    instances = clients.list_instances(ec2, {"Name": "instance-id", "Values": [instance_id]})
+    return instances[0] if instances else None
+
+
+def require_head_node(ec2: EC2Client, cluster: StackTypeDef) -> InstanceTypeDef:
+    """Return the running head node of a cluster.
+
+    Raises:
+        ClusterError: it is not running, or does not exist; the message says what helps.
+    """
+    head_node = find_head_node(ec2, cluster)
+    state = head_node["State"]["Name"] if head_node else "terminated"
+    obstacle = explain_state(cluster["StackName"], stack.get_output(cluster, "HeadNodeInstanceID"), state)
+    if head_node is None or obstacle:
+        raise ClusterError(obstacle)
+    return head_node
+
+
+def refuse_gone(ec2: EC2Client, cluster: StackTypeDef) -> None:
+    """Refuse to go on if the head node of a cluster is terminated; a stopped one can be started again.
+
+    Raises:
+        ClusterError: it is; the message says what helps.
+    """
+    head_node = find_head_node(ec2, cluster)
+    if head_node is None or head_node["State"]["Name"] in GONE_STATES:
+        instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
+        raise ClusterError(explain_state(cluster["StackName"], instance_id, "terminated"))
+
+
+def explain_state(cluster: str, instance_id: str, state: str) -> str:
+    """Return why a head node in a state cannot be used and what helps; empty if it can."""
+    if state in ("running", "pending"):
+        return ""
+    if state in GONE_STATES:
+        return (
+            f"The head node {instance_id} of {cluster} is terminated, and AWS cannot restore it. "
+            "Copy the data that you need, then run `invoke delete-cluster create-cluster`."
+        )
+    return (
+        f"The head node {instance_id} of {cluster} is {state}. "
+        f"Start it with `{format_start_command(instance_id)}`, then run this again."
+    )
+
+
+def format_start_command(instance_id: str) -> str:
+    """Return the command that starts an instance."""
+    return f"aws ec2 start-instances --instance-ids {instance_id}"
+
+
+def get_address(instance: InstanceTypeDef) -> str:
+    """Return the address for SSH: the public one, else the private one."""
+    return instance.get("PublicIpAddress") or instance.get("PrivateIpAddress", "")

@@ -1,0 +1,69 @@
+"""Check in a configuration what pcluster's dry run does not: whether the boot scripts work on its nodes."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from slurm_cluster.config.parameters import sanitize, shorten
+
+if TYPE_CHECKING:
+    from slurm_cluster.config.cluster_config import ClusterConfig, NodeConfig
+
+BOOT_SCRIPT = re.compile(r"/on_node_(start|configured)_ubuntu[^/]*\.sh$")  # a script of bootstrap/
+KEY_POLICY = "-read-slurm-jwt-key"  # the end of the ARN of the policy to read the JWT key
+
+
+def list_faults(config: ClusterConfig) -> list[str]:
+    """Return a sentence for each reason why nodes would fail when they boot, half an hour later."""
+    faults = []
+    if runs_boot_scripts(config.nodes) and not config.os.startswith("ubuntu"):
+        faults.append(
+            f"Image / Os is {shorten(config.os)}. The boot scripts need apt: choose ubuntu2404 or ubuntu2204"
+        )
+    if runs_boot_scripts([config.head_node]) and config.accounting:
+        faults.append(
+            f"Scheduling / SlurmSettings / {config.accounting}: the boot script sets up accounting itself. "
+            "Remove this section"
+        )
+    return [*faults, *(fault for node in config.nodes for fault in list_unreadable_scripts(node))]
+
+
+def runs_boot_scripts(nodes: list[NodeConfig]) -> bool:
+    """Return whether one of these nodes runs a script of bootstrap/, and not only scripts of the user."""
+    return any(BOOT_SCRIPT.search(script) for node in nodes for script in node.scripts)
+
+
+def list_unreadable_scripts(node: NodeConfig) -> list[str]:
+    """Return a sentence for each script in S3 that a node runs, but may not read.
+
+    A role, an instance profile or an additional policy may allow it in a way that is not visible here.
+    """
+    if any(not policy.endswith(KEY_POLICY) for policy in node.policies):
+        return []
+    way = "Add the bucket to Iam / S3Access"
+    if node.name.startswith("login pool"):
+        way = "Login pools have no S3Access: add a policy for the bucket to Iam / AdditionalIamPolicies"
+    return [
+        f"{node.name} may not read {sanitize(uri)}. {way}"
+        for uri in node.scripts
+        if uri.startswith("s3://") and not any(fnmatchcase(uri, pattern) for pattern in node.readable_uris)
+    ]
+
+
+def list_warnings(config: ClusterConfig) -> list[str]:
+    """Return a sentence for each property that works, but takes something away."""
+    warnings = []
+    if runs_boot_scripts([config.head_node]):
+        warnings += [
+            f"{queue.name} does not run the boot scripts. Its nodes have no Podman."
+            for queue in config.queues
+            if not runs_boot_scripts([queue])
+        ]
+    if config.head_node.own_groups:
+        warnings.append(
+            "The head node has SecurityGroups of its own. `invoke connect-uqle` works only with the group "
+            "that pcluster creates: use AdditionalSecurityGroups instead."
+        )
+    return warnings

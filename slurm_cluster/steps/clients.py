@@ -1,0 +1,118 @@
+"""docs/clients.md: tokens for people and programs, and port 8082 on this machine."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slurm_cluster import files
+from slurm_cluster.aws import key_pair, stack
+from slurm_cluster.config.parameters import shorten
+from slurm_cluster.errors import ClusterError
+from slurm_cluster.output import echo, echo_lines
+from slurm_cluster.slurm import rest_client
+from slurm_cluster.slurm import ssh as ssh_client
+from slurm_cluster.slurm.token import sign_token
+from slurm_cluster.steps import access
+
+if TYPE_CHECKING:
+    from slurm_cluster.project import Project
+
+MAX_HOURS, MAX_PORT = 720, 65535  # 720 hours are 30 days
+
+
+def create_token(p: Project, user: str, hours: str, output: str) -> None:
+    """Sign a token on this machine. Print it if stdout is a pipe, or write it to a file; never show it.
+
+    Args:
+        p: the project.
+        user: the user whose jobs the token can run.
+        hours: its lifetime, as the user wrote it.
+        output: the file to write; empty for stdout.
+
+    Raises:
+        ClusterError: stdout is a terminal; or the user, the lifetime or the key is not valid.
+    """
+    lifetime = parse_number("--hours", hours, MAX_HOURS)
+    if not output and sys.stdout.isatty():
+        raise ClusterError(
+            "A token is like a password, so it is not shown on a terminal. "
+            'Pass --output FILE, or use it in a command as "$(invoke token)".'
+        )
+    if p.skip_for_dry_run(f"sign a token of user {user} for {lifetime} hours"):
+        return
+    token = sign_token(p.read_jwt_key(), user, lifetime * 3600)
+    if not output:
+        print(token)
+        return
+    files.write_file(Path(output), f"{token}\n", mode=0o600)
+    echo(f"Wrote {output}: a token of user {user}, valid for {lifetime} hours.")
+
+
+def parse_number(flag: str, text: str, maximum: int) -> int:
+    """Return the number that a flag has, from 1 to a maximum. invoke itself would end in a traceback.
+
+    Raises:
+        ClusterError: it is another text.
+    """
+    number = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
+    if not 1 <= number <= maximum:
+        raise ClusterError(f"{flag} is {shorten(text)}, and must be a whole number from 1 to {maximum}.")
+    return number
+
+
+def hold_tunnel(p: Project, port: str) -> None:
+    """Forward a port of this machine to slurmrestd until Ctrl-C, and print a request to try.
+
+    Args:
+        p: the project.
+        port: the port of this machine, as the user wrote it.
+
+    Raises:
+        ClusterError: the port is in use, the tunnel cannot be opened, or it ended.
+    """
+    if p.skip_for_dry_run(f"forward port {port} of this machine to slurmrestd of {p.cluster}"):
+        return
+    local_port = parse_number("--port", port, MAX_PORT)
+    refuse_used_port(local_port)
+    cluster = stack.require_cluster(p.cloudformation, p.cluster)
+    head_node = stack.get_output(cluster, "HeadNodePrivateDnsName")
+    jump_host = access.find_jump_host(p, cluster)
+    identity_file = key_pair.get_private_key_path(p.key_pair)
+    with ssh_client.run_tunnel(jump_host.login, identity_file, head_node, local_port) as process:
+        # slurmrestd does not check the token of this request, so nobody needs the key for it
+        client = rest_client.SlurmClient(f"http://127.0.0.1:{local_port}", secrets.token_hex(32), "slurm")
+        list(client.discover_version())
+        path = f"/slurm/{client.version}/jobs/"
+        echo_lines(
+            [
+                f"{client.url} is slurmrestd of {p.cluster} until you press Ctrl-C. Try in another terminal:",
+                f'  curl -H "X-SLURM-USER-TOKEN: $(invoke token)" {client.url}{path}',
+            ]
+        )
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            echo("Closed the tunnel.")
+            return
+    raise ClusterError(f"The tunnel ended: ssh exited with status {status}. Run `invoke tunnel` again.")
+
+
+def refuse_used_port(port: int) -> None:
+    """Refuse a port that another program listens on, or that this user may not use.
+
+    Raises:
+        ClusterError: with what to do.
+    """
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+    except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]
+        raise ClusterError(
+            f"Cannot listen on port {port} of this machine ({reason}). Choose another with --port."
+        ) from None

@@ -1,0 +1,150 @@
+"""What exists of all clusters in all regions that are enabled for the account."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from slurm_cluster.aws import clients, network, stack, uqle_instance
+from slurm_cluster.errors import format_error
+from slurm_cluster.output import get_width
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_efs import EFSClient
+
+    from slurm_cluster.project import Project
+
+CLUSTER_TAGS = (clients.TAG, "parallelcluster:cluster-name")  # pcluster's own tag is on its file systems
+NAME_WIDTH = 20  # columns
+UNKNOWN = "UNKNOWN"
+
+
+class Finding(NamedTuple):
+    """Something of a cluster.
+
+    Args:
+        region: its region.
+        kind: what it is; UNKNOWN if the region could not be read.
+        id: its id, or the cluster's name.
+        cluster: the cluster that it belongs to.
+        detail: its state or size; why a region could not be read.
+        is_billed: whether it is billed until it is deleted.
+    """
+
+    region: str
+    kind: str
+    id: str = ""
+    cluster: str = ""
+    detail: str = ""
+    is_billed: bool = True
+
+
+def find_in_all_regions(p: Project) -> tuple[list[str], list[Finding]]:
+    """Return the names of the enabled regions, and what exists in them; all are asked at the same time."""
+    regions = sorted(region["RegionName"] for region in p.ec2.describe_regions()["Regions"])
+    calls = []
+    for region in regions:  # clients are made before the threads start: a boto3 session is not thread-safe
+        services = [clients.make_client(service, region) for service in ("cloudformation", "ec2", "efs")]
+        calls.append(functools.partial(find_in_region, region, *services))
+    return regions, [finding for findings in clients.run_concurrently(*calls) for finding in findings]
+
+
+def find_in_region(
+    region: str, cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient
+) -> list[Finding]:
+    """Return the clusters, UQLE machines, networks and retained file systems of one region."""
+    try:
+        clusters = stack.list_clusters(cloudformation)
+        return [
+            *(Finding(region, "cluster", name, name) for name in clusters),
+            *find_machines(region, ec2),
+            *find_networks(region, ec2),
+            *find_retained_file_systems(region, efs, clusters),
+        ]
+    except (BotoCoreError, ClientError) as error:
+        return [Finding(region, UNKNOWN, detail=format_error(error), is_billed=False)]
+
+
+def find_machines(region: str, ec2: EC2Client) -> list[Finding]:
+    """Return the UQLE machines of a region."""
+    states = {"Name": "instance-state-name", "Values": uqle_instance.LIVE_STATES}
+    machines = clients.list_instances(ec2, {"Name": "tag-key", "Values": [clients.TAG]}, states)  # type: ignore[arg-type]
+    return [
+        Finding(region, "UQLE machine", machine["InstanceId"], get_cluster(machine), machine["State"]["Name"])
+        for machine in machines
+    ]
+
+
+def find_networks(region: str, ec2: EC2Client) -> list[Finding]:
+    """Return the networks of a region that were created for clusters."""
+    vpcs = clients.list_all(ec2, "describe_vpcs", Filters=[{"Name": "tag-key", "Values": [clients.TAG]}])
+    findings = []
+    for vpc in vpcs:
+        gateways = ", ".join(network.list_nat_gateways(ec2, vpc["VpcId"]))
+        findings.append(
+            Finding(region, "network", vpc["VpcId"], get_cluster(vpc), gateways, is_billed=bool(gateways))
+        )
+    return findings
+
+
+def find_retained_file_systems(region: str, efs: EFSClient, clusters: list[str]) -> list[Finding]:
+    """Return the file systems of a region whose cluster is deleted."""
+    return [
+        Finding(
+            region,
+            "retained file system",
+            file_system["FileSystemId"],
+            get_cluster(file_system),
+            f"{file_system['SizeInBytes']['Value'] / 2**30:.1f} GiB",
+        )
+        for file_system in clients.list_all(efs, "describe_file_systems")
+        if get_cluster(file_system) and get_cluster(file_system) not in clusters
+    ]
+
+
+def get_cluster(resource: Any) -> str:
+    """Return the cluster that a resource belongs to, by its tags; empty if there is none."""
+    tags = {tag["Key"]: tag["Value"] for tag in resource.get("Tags", [])}
+    return next((tags[key] for key in CLUSTER_TAGS if key in tags), "")
+
+
+def format_all_regions(p: Project) -> list[str]:
+    """Return the lines that `invoke status --all-regions` prints, folded to the terminal's width."""
+    regions, findings = find_in_all_regions(p)
+    lines = [f"All {len(regions)} regions that are enabled for the account"]
+    for region in dict.fromkeys(finding.region for finding in findings):
+        rows = [format_row(finding) for finding in findings if finding.region == region]
+        lines += ["", region, *itertools.chain(*rows)]
+    if not findings:
+        return [*lines, "", f"There is no cluster in them, and nothing with the tag {clients.TAG}."]
+    return [
+        *lines,
+        "",
+        "$ = billed until you delete it",
+        "To work on one of them, run this in an empty folder:",
+        "  AWS_REGION=REGION INVOKE_CLUSTER_NAME=CLUSTER invoke status",
+    ]
+
+
+def format_row(finding: Finding) -> list[str]:
+    """Return the lines of a row: the first one starts with $ if it is billed."""
+    owner = f"of {finding.cluster}" if finding.cluster != finding.id else ""
+    text = ", ".join(filter(None, [finding.id, owner, finding.detail]))
+    prefix = f"{'$' if finding.is_billed else ' '} {finding.kind:{NAME_WIDTH}}  "
+    return textwrap.wrap(
+        text, get_width(), initial_indent=prefix, subsequent_indent=" " * len(prefix), break_on_hyphens=False
+    )
+
+
+def format_json(p: Project) -> str:
+    """Return the same as JSON. Its keys are an interface for scripts."""
+    regions, findings = find_in_all_regions(p)
+    resources = [finding._asdict() for finding in findings]
+    return json.dumps({"regions": regions, "resources": resources}, indent=2)

@@ -1,0 +1,112 @@
+"""The shared storage of a cluster: what its configuration mounts where, and the ids of it in the stack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from slurm_cluster import files
+from slurm_cluster.aws import file_system, stack
+from slurm_cluster.aws.deployed_config import read_deployed_config
+from slurm_cluster.config import cluster_config
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation.type_defs import StackTypeDef
+    from types_boto3_ec2.type_defs import SubnetTypeDef
+    from types_boto3_s3 import S3Client
+
+    from slurm_cluster.config.cluster_config import ClusterConfig, StorageConfig
+    from slurm_cluster.project import Project
+
+EFS, EBS, RAID, FSX = "EFS", "EBS", "RAID", "FSX"  # how pcluster's outputs begin, such as EFSIds
+
+
+class Storage(NamedTuple):
+    """A file system or volume that the nodes of a cluster share.
+
+    Args:
+        id: its id; empty if pcluster has not created it yet.
+        kind: its StorageType, such as Efs or FsxLustre.
+        mount_dir: where the nodes mount it.
+        access_point: the id of the EFS access point that the nodes mount it through; empty for none.
+    """
+
+    id: str
+    kind: str
+    mount_dir: str
+    access_point: str = ""
+
+
+def load_config(s3: S3Client, cluster: StackTypeDef) -> ClusterConfig:
+    """Return the configuration of a running cluster.
+
+    Args:
+        s3: a client of S3.
+        cluster: the cluster's stack.
+
+    Raises:
+        ClusterError: pcluster's copy of it cannot be read.
+    """
+    return cluster_config.parse(files.parse_yaml(read_deployed_config(s3, cluster)))
+
+
+def list_storage(config: ClusterConfig, cluster: StackTypeDef | None = None) -> list[Storage]:
+    """Return the shared storage of a cluster, in the order of its configuration.
+
+    pcluster lists the ids of a kind in an output of the stack, in the order of the configuration.
+    https://github.com/aws/aws-parallelcluster/blob/v3.16.1/cli/src/pcluster/templates/cluster_stack.py
+
+    Args:
+        config: the configuration.
+        cluster: the stack; None before it is created.
+    """
+    remaining = {
+        family: list(filter(None, stack.find_output(cluster, f"{family}Ids").split(","))) if cluster else []
+        for family in (EFS, EBS, RAID, FSX)
+    }
+    if config.has_internal_efs:  # for pcluster's own files
+        del remaining[EFS][:1]
+    storage = []
+    for entry in config.storage:
+        ids = remaining[get_family(entry)]
+        listed = ids.pop(0) if ids else ""
+        storage.append(Storage(entry.existing_id or listed, entry.kind, entry.mount_dir, entry.access_point))
+    return storage
+
+
+def get_family(entry: StorageConfig) -> str:
+    """Return how the output with a storage's id begins."""
+    if entry.kind == "Efs":
+        return EFS
+    if entry.kind == "Ebs":
+        return RAID if entry.is_raid else EBS
+    return FSX
+
+
+def find_shared(storage: list[Storage], shared_dir: str) -> Storage | None:
+    """Return the storage that the nodes mount at the shared directory, if there is one."""
+    return next((item for item in storage if item.mount_dir == shared_dir), None)
+
+
+def explain_mount_obstacle(
+    p: Project, shared: Storage | None, subnet: SubnetTypeDef | None, group: str
+) -> str:
+    """Return why a UQLE machine cannot mount the shared storage, and what helps; empty if it can.
+
+    Args:
+        p: the project.
+        shared: the storage at the shared directory.
+        subnet: the subnet of the machine; None if it does not exist.
+        group: the id of its security group; empty if it does not exist yet.
+    """
+    if shared is None:
+        return f"The cluster {p.cluster} has no shared storage at {p.shared_dir}."
+    if shared.kind != "Efs":
+        return f"{p.shared_dir} of {p.cluster} is on {shared.kind}. A UQLE machine can only mount EFS."
+    if shared.access_point:
+        return (
+            f"The nodes mount {shared.id} through the access point {shared.access_point}, which plain NFS "
+            "cannot use. Share the file system without an access point."
+        )
+    if not shared.id or not subnet:
+        return ""  # pcluster creates it, and lets the head node's group reach it
+    return file_system.explain_nfs_obstacle(p.efs, p.ec2, shared.id, subnet, group)

@@ -1,0 +1,75 @@
+"""Machines in the head node's group that no task launched, and tagged machines outside of it."""
+
+import pytest
+
+from slurm_cluster.aws import security_groups
+from slurm_cluster.steps.uqle import find_launch_target
+from tests.support.task_runner import get_output
+
+TAG = [{"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}]
+
+
+@pytest.fixture
+def by_hand(cluster, project, ec2):
+    """Make the rule and the machine as the console does: without a tag. Return its id."""
+    target = find_launch_target(project)
+    security_groups.add_self_rule(ec2, target.group)
+    interface = {"DeviceIndex": 0, "SubnetId": target.subnet, "Groups": [target.group]}
+    [machine] = ec2.run_instances(MinCount=1, MaxCount=1, NetworkInterfaces=[interface])["Instances"]
+    return machine["InstanceId"]
+
+
+def tag_command(machine):
+    return (
+        f"aws ec2 create-tags --region eu-west-2 --resources {machine} "
+        "--tags Key=slurm-cluster,Value=pcluster-ubuntu"
+    )
+
+
+def test_machine_made_by_hand_is_named_and_nothing_is_launched_beside_it(by_hand, cluster, ec2, invoke):
+    refused = invoke("connect-uqle")
+    assert refused.returncode == 1
+    assert tag_command(by_hand) in refused.stderr
+    assert "pass --allow-other-members" in refused.stderr
+    assert tag_command(by_hand) in get_output(invoke("status"))
+    assert tag_command(by_hand) in get_output(invoke("handover"))
+    disconnected = get_output(invoke("disconnect-uqle"))
+    assert tag_command(by_hand) in disconnected
+    assert "There is no UQLE machine of pcluster-ubuntu in eu-west-2." in disconnected
+    assert f"{cluster['group']} keeps its rule" in disconnected
+    assert security_groups.has_self_rule(ec2, cluster["group"])
+
+
+def test_tagged_machine_made_by_hand_is_the_uqle_machine(by_hand, ec2, invoke):
+    ec2.create_tags(Resources=[by_hand], Tags=TAG)
+    assert f"The UQLE machine {by_hand} exists already" in get_output(invoke("connect-uqle"))
+    assert "create-tags" not in get_output(invoke("status"))
+    assert f"Terminated {by_hand}." in get_output(invoke("disconnect-uqle"))
+
+
+def test_several_tagged_machines_are_terminated_only_after_a_confirmation(by_hand, ec2, invoke):
+    launched = get_output(invoke("connect-uqle", "--allow-other-members")).split("Launched ")[1].split(".")[0]
+    ec2.create_tags(Resources=[by_hand], Tags=TAG)
+    for task in "disconnect-uqle", "status", "connect-uqle":
+        printed = invoke(task).printed
+        assert by_hand in printed
+        assert launched in printed
+    assert "There is no terminal to ask in: pass --yes." in invoke("disconnect-uqle").stderr
+    terminated = get_output(invoke("disconnect-uqle", "--yes"))
+    assert by_hand in terminated
+    assert launched in terminated
+
+
+def test_machine_in_the_wrong_group_is_shown_its_command(cluster, network, ec2, invoke):
+    get_output(invoke("connect-uqle"))
+    [instance] = ec2.describe_instances(Filters=[{"Name": "tag:slurm-cluster", "Values": ["*"]}])[
+        "Reservations"
+    ]
+    machine = instance["Instances"][0]["InstanceId"]
+    other = ec2.create_security_group(GroupName="launch-wizard-1", Description="x", VpcId=network["vpc"])[
+        "GroupId"
+    ]
+    ec2.modify_instance_attribute(InstanceId=machine, Groups=[other])
+    command = f"modify-instance-attribute --region eu-west-2 --instance-id {machine} --groups {other} {cluster['group']}"
+    for task in "status", "connect-uqle", "handover":
+        assert command in get_output(invoke(task))
