@@ -98,12 +98,16 @@ class Account:
         stacks = self.cloudformation.describe_stacks()["Stacks"]
         return {found["StackName"]: found["StackStatus"] for found in stacks}
 
+    def get_step(self):
+        """Return what `Next:` names."""
+        return status.get_next_step(self.p, status.list_resources(self.p))
+
     def follow(self):
         """Follow `Next:` to a step of another kind, and return all steps."""
         steps = []
         tasks = {
             "invoke create-cluster": lambda: cluster_steps.create_cluster(self.p),
-            "invoke update-cluster": lambda: cluster_steps.update_cluster(self.p),
+            "invoke update-cluster": lambda: cluster_steps.update_cluster(self.p, "", yes=True),
             "invoke delete-cluster": lambda: cluster_steps.delete_cluster(self.p, yes=True),
             "invoke delete-network": lambda: vpc.delete_network(self.p),
         }
@@ -214,6 +218,18 @@ def test_failed_cluster_that_is_held_names_the_holder_first(states, ec2, network
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
     step = status.get_next_step(states.p, status.list_resources(states.p))
     assert step.startswith(f"aws ec2 revoke-security-group-ingress --region eu-west-2 --group-id {group}")
+
+
+def test_terminated_head_node_beside_a_uqle_machine_is_led_on(states, ec2, invoke):
+    assert invoke("connect-uqle").returncode == 0
+    head_node = stack.find_resource_id(states.cloudformation, CLUSTER, "HeadNode")
+    ec2.terminate_instances(InstanceIds=[head_node])
+    assert states.get_step() == "invoke disconnect-uqle"
+    assert invoke("disconnect-uqle", "--yes").returncode == 0
+    assert states.get_step() == "invoke delete-cluster create-cluster"
+    Path("config.yml").unlink()
+    assert states.get_step() == "invoke delete-cluster"
+    assert invoke("delete-cluster", "--yes").returncode == 0
 
 
 def test_network_that_no_file_names_is_deleted(network, project):
