@@ -142,7 +142,7 @@ def render(c: Context) -> None:
 # --- Creating the cluster -----------------------------------------------------------------------------------
 
 
-@task(klass=LongStep, next_step="invoke connect-uqle")
+@task(klass=LongStep, next_step="invoke connect-uqle (without UQLE: invoke verify)")
 def create_cluster(c: Context) -> None:
     """Create the cluster of config.yml, in about 15 minutes.
 
@@ -271,6 +271,7 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -
 
 @task(
     klass=Step,
+    read_only=True,
     help={
         "user": "user whose jobs the token can run (default: slurm)",
         "hours": "lifetime, from 1 to 720 (default: 8)",
@@ -290,7 +291,7 @@ def token(c: Context, user: str = "slurm", hours: str = "8", output: str = "") -
     clients.create_token(get_project(c), user, hours, output)
 
 
-@task(klass=Step, help={"port": "port of this machine (default: 8082)"})
+@task(klass=Step, read_only=True, help={"port": "port of this machine (default: 8082)"})
 def tunnel(c: Context, port: str = "8082") -> None:
     """Forward port 8082 of this machine to the REST API, until Ctrl-C.
 
@@ -310,9 +311,12 @@ def tunnel(c: Context, port: str = "8082") -> None:
 @task(
     klass=Step,
     read_only=True,
-    help={"uqle": "the UQLE machine instead of the head node (default: the head node)"},
+    help={
+        "uqle": "the UQLE machine instead of the head node (default: the head node)",
+        "forward": "port of the machine to open on this one too, such as 2323 (default: none)",
+    },
 )
-def ssh(c: Context, uqle: bool = False) -> None:
+def ssh(c: Context, uqle: bool = False, forward: str = "") -> None:
     """Open a shell on the head node, or with --uqle on the UQLE machine.
 
     Changes: nothing
@@ -322,7 +326,7 @@ def ssh(c: Context, uqle: bool = False) -> None:
     """
     from slurm_cluster.steps import access
 
-    access.open_shell(get_project(c), uqle)
+    access.open_shell(get_project(c), uqle, forward)
 
 
 @task(
@@ -487,7 +491,7 @@ def up(c: Context, ssh_from: str = "", yes: bool = False, without_uqle: bool = F
     """Run every step, from the key pair to the handover.
 
     Changes: what the steps create; what exists already is kept
-    Costs:   about 0.31 dollars an hour; 0.22 without a UQLE machine
+    Costs:   about 0.31 dollars an hour while idle; 0.22 without UQLE
     Undo:    invoke down
     Example: invoke up --ssh-from 203.0.113.7/32
     """

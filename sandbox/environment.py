@@ -78,15 +78,14 @@ def log_to_file(path: Path) -> Iterator[None]:
     """Write the messages of the emulated AWS to a file: on a terminal, they would look like the task's."""
     handler = logging.FileHandler(path, delay=True)
     loggers = [logging.getLogger(name) for name in LOGGERS]
+    saved = [logger.handlers for logger in loggers]  # werkzeug adds one that prints
     for logger in loggers:
-        logger.addHandler(handler)
-        logger.propagate = False
+        logger.handlers, logger.propagate = [handler], False
     try:
         yield
     finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
-            logger.propagate = True
+        for logger, handlers in zip(loggers, saved, strict=True):
+            logger.handlers, logger.propagate = handlers, True
         handler.close()
 
 

@@ -150,8 +150,8 @@ def get_project(c: Context) -> Project:
     settings = cast("Mapping[str, Any]", c.config)
     project = Project(settings, run, bool(c.config.run.dry), **c.config.step)
     project.refuse_other_folder()
-    if project.dry_run:
-        echo(DRY_RUN, to=sys.stderr)
+    if project.dry_run and not project.read_only:
+        echo(DRY_RUN)
     return project
 
 

@@ -81,6 +81,24 @@ def test_used_port_is_refused_before_ssh_starts(p):
     )
 
 
+@pytest.mark.parametrize("flags", [[], ["--uqle"]])
+def test_ssh_forwards_a_port(invoke, flags):
+    printed = invoke("-R", "ssh", *flags, "--forward", "2323").stdout.replace(" \\\n    ", " ")
+    assert f"{Path.home()}/.ssh/pcluster-ubuntu.pem -L 127.0.0.1:2323:127.0.0.1:2323 " in printed
+    refused = invoke("-R", "ssh", *flags, "--forward", "uqle")
+    assert refused.returncode == 1
+    assert '--forward is "uqle", and must be a whole number from 1 to 65535.' in refused.printed
+
+
+def test_handover_names_the_api_on_the_uqle_machine(cluster, invoke, ec2):
+    assert "UQLE API host  not known without a UQLE machine\n" in invoke("handover").stdout
+    assert invoke("connect-uqle").returncode == 0
+    machines = ec2.describe_instances(Filters=[{"Name": "tag:slurm-cluster", "Values": ["pcluster-ubuntu"]}])
+    address = machines["Reservations"][0]["Instances"][0]["PrivateIpAddress"]
+    assert f"UQLE API host  http://{address}:2323\n" in invoke("handover").stdout
+    assert f"\nUQLE_API_HOST=http://{address}:2323\n" in Path("uqle.env").read_text()
+
+
 @pytest.fixture
 def tunnel(cluster, invoke, tmp_path, monkeypatch, project):
     """Run `invoke tunnel` in a terminal, with slurmrestd at its far end."""

@@ -506,3 +506,30 @@ def read_handlers(kind: str) -> set[str]:
     handlers = schema.get("handlers", {})
     listed = {action for name in handlers if name != "list" for action in handlers[name]["permissions"]}
     return listed | set(schema.get("tagging", {}).get("permissions", []))
+
+
+# --- The evaluation of the policies -------------------------------------------------------------------------
+
+ANY = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+
+
+@pytest.mark.parametrize(
+    ("statements", "is_expected"),
+    [
+        ([], False),
+        ([ANY], True),
+        ([ANY, {"Effect": "Deny", "Action": "IAM:passrole", "Resource": "*"}], False),
+        ([ANY, {"Effect": "Deny", "Action": "iam:Pass*", "NotResource": "arn:aws:iam::*:role/a/*"}], True),
+        ([ANY, {"Effect": "Deny", "Action": "iam:Pass*", "NotResource": "arn:aws:iam::*:role/b/*"}], False),
+        ([{**ANY, "Resource": "arn:aws:iam::*:role/a/?"}], True),
+        ([{**ANY, "Resource": "arn:*"}], False),  # a wildcard stays within its part of the ARN
+        ([{**ANY, "Condition": {"StringEquals": {"key": ["x", "value"]}}}], True),
+        ([{**ANY, "Condition": {"StringEquals": {"key": "Value"}}}], False),
+        ([{**ANY, "Condition": {"StringLike": {"key": "val*"}, "StringEquals": {"other": "x"}}}], False),
+        ([{**ANY, "Condition": {"StringEqualsIfExists": {"other": "x"}}}], True),
+        ([{**ANY, "Condition": {"StringEqualsIfExists": {"key": "x"}}}], False),
+    ],
+)
+def test_evaluation(statements, is_expected):
+    arn = f"arn:aws:iam::{ACCOUNT}:role/a/b"
+    assert is_allowed([{"Statement": statements}], "iam:PassRole", arn, {"key": "value"}) is is_expected

@@ -147,7 +147,7 @@ def test_outputs_contain_no_ids_of_one_rehearsal():
 
 
 def test_repository_names_no_absolute_path_or_index():
-    for name in ("pyproject.toml", "requirements.lock", "Makefile", ".ci/run"):
+    for name in ("pyproject.toml", "requirements.lock", "requirements-aws.lock", "Makefile", ".ci/run"):
         text = Path(ROOT / name).read_text()
         assert not re.search(
             r"https?://(?!nodejs\.org)|file://|(?<![\w.*$)])/(root|home|work|opt|tmp)/", text

@@ -118,6 +118,8 @@ def test_unreadable_aws_files_are_named(monkeypatch, tmp_path):
     for variable in regions.PROFILE_FILES:
         with pytest.raises(ClusterError, match=f"Cannot read {loop}: "):
             regions.refuse_unreadable_profile({variable: str(loop)})
+    with pytest.raises(ClusterError, match="Is a directory"):
+        regions.refuse_unreadable_profile({"AWS_CONFIG_FILE": str(tmp_path)})
     os.mkfifo(tmp_path / "fifo")
     regions.refuse_unreadable_profile({"AWS_CONFIG_FILE": str(tmp_path / "fifo")})  # boto3 ignores it
     regions.refuse_unreadable_profile({"AWS_CONFIG_FILE": str(tmp_path / "absent")})
@@ -181,4 +183,6 @@ def test_unknown_region_is_refused(account, invoke):
 
 def test_read_only_tasks_are_those_that_change_nothing():
     steps = [step for step in vars(in_process.TASKS).values() if isinstance(step, cli.Step)]
-    assert {step.name for step in steps if step.read_only} == {"check", "picture", "ssh", "status"}
+    assert {step.name for step in steps if step.read_only} == {
+        *("check", "picture", "ssh", "status", "token", "tunnel")
+    }

@@ -184,14 +184,13 @@ def parse_groups(tree: object) -> list[InstanceGroup]:
 def build_group(kind: str, node: object, resource: object, max_count: object) -> InstanceGroup:
     """Return a group: a queue has the subnets and the capacity type, its compute resource the rest."""
     networking, name = find_value(node, "Networking"), get_text(node, "Name")
-    subnets = find_value(networking, "SubnetIds")
-    subnets = subnets if isinstance(subnets, list) else [find_value(networking, "SubnetId")]
+    subnets = [*list_plain_texts(networking, "SubnetIds"), get_text(networking, "SubnetId")]
     return InstanceGroup(
         name=f"{kind} {sanitize(name)}" if name else kind,
         instance_types=list_texts([resource, *list_mappings(resource, "Instances")], "InstanceType"),
         max_count=max_count if isinstance(max_count, int) else DEFAULT_MAX_COUNT,
         capacity_type=get_text(node, "CapacityType", default="ONDEMAND"),
-        subnets=[subnet for subnet in subnets if isinstance(subnet, str)],
+        subnets=[subnet for subnet in subnets if subnet],
     )
 
 

@@ -151,7 +151,7 @@ def refuse_unreadable_profile(environment: Mapping[str, str]) -> None:
     for variable, default in PROFILE_FILES.items():
         path = Path(environment.get(variable) or default).expanduser()
         try:
-            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+            os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK)).close()  # a FIFO would block
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster.aws import head_node, key_pair, stack, uqle_instance
+from slurm_cluster.config.parameters import shorten
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo, echo_lines
 from slurm_cluster.slurm import smoke_job
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 WAITING_FOR = "the job"
+MAX_PORT = 65535
 
 
 class JumpHost(NamedTuple):
@@ -98,28 +101,42 @@ def verify(p: Project, url: str, user: str, seconds: int) -> None:
         echo_lines(lines, WAITING_FOR, p.quiet)
 
 
-def open_shell(p: Project, uqle: bool) -> None:
+def parse_number(flag: str, text: str, maximum: int) -> int:
+    """Return the number that a flag has, from 1 to a maximum. invoke itself would end in a traceback.
+
+    Raises:
+        ClusterError: it is another text.
+    """
+    number = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
+    if not 1 <= number <= maximum:
+        raise ClusterError(f"{flag} is {shorten(text)}, and must be a whole number from 1 to {maximum}.")
+    return number
+
+
+def open_shell(p: Project, uqle: bool, forward: str = "") -> None:
     """Open a shell on the head node, or on the UQLE machine.
 
     Args:
         p: the project.
         uqle: the UQLE machine instead of the head node.
+        forward: a port of the machine that is also this machine's while the shell is open; empty for none.
 
     Raises:
         ClusterError: there is no such machine, or the shell ended with a status other than 0, which becomes
             the task's.
     """
     identity_file = str(key_pair.get_private_key_path(p.key_pair))
-    if not p.dry_run and not uqle:
-        stack.require_cluster(p.cloudformation, p.cluster)
+    options = ["-i", identity_file]
+    if forward:
+        port = parse_number("--forward", forward, MAX_PORT)
+        options += ["-L", f"127.0.0.1:{port}:127.0.0.1:{port}"]
     if uqle:
         address = "<from connect-uqle>" if p.dry_run else find_uqle_address(p)
-        command = shlex.join(["ssh", "-i", identity_file, f"ubuntu@{address}"])
+        command = shlex.join(["ssh", *options, f"ubuntu@{address}"])
     else:
         if not p.dry_run:
             find_head_node_login(p, stack.require_cluster(p.cloudformation, p.cluster))
-        arguments = ["--cluster-name", p.cluster, "-i", identity_file]
-        command = pcluster.build_command("ssh", *arguments, region=p.region)
+        command = pcluster.build_command("ssh", "--cluster-name", p.cluster, *options, region=p.region)
     status = p.run(command, interactive=True, pty=sys.stdin.isatty()).exited
     if status:
         raise ClusterError(f"The shell ended with status {status}, or could not be opened.", status=status)

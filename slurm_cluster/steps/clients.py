@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import socket
 import sys
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.aws import key_pair, stack
-from slurm_cluster.config.parameters import shorten
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo, echo_lines
 from slurm_cluster.slurm import rest_client
@@ -22,7 +20,7 @@ from slurm_cluster.steps import access
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
-MAX_HOURS, MAX_PORT = 720, 65535  # 720 hours are 30 days
+MAX_HOURS = 720  # 30 days
 
 
 def create_token(p: Project, user: str, hours: str, output: str) -> None:
@@ -37,7 +35,7 @@ def create_token(p: Project, user: str, hours: str, output: str) -> None:
     Raises:
         ClusterError: stdout is a terminal; or the user, the lifetime or the key is not valid.
     """
-    lifetime = parse_number("--hours", hours, MAX_HOURS)
+    lifetime = access.parse_number("--hours", hours, MAX_HOURS)
     if not output and sys.stdout.isatty():
         raise ClusterError(
             "A token is like a password, so it is not shown on a terminal. "
@@ -53,18 +51,6 @@ def create_token(p: Project, user: str, hours: str, output: str) -> None:
     echo(f"Wrote {output}: a token of user {user}, valid for {lifetime} hours.")
 
 
-def parse_number(flag: str, text: str, maximum: int) -> int:
-    """Return the number that a flag has, from 1 to a maximum. invoke itself would end in a traceback.
-
-    Raises:
-        ClusterError: it is another text.
-    """
-    number = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
-    if not 1 <= number <= maximum:
-        raise ClusterError(f"{flag} is {shorten(text)}, and must be a whole number from 1 to {maximum}.")
-    return number
-
-
 def hold_tunnel(p: Project, port: str) -> None:
     """Forward a port of this machine to slurmrestd until Ctrl-C, and print a request to try.
 
@@ -77,7 +63,7 @@ def hold_tunnel(p: Project, port: str) -> None:
     """
     if p.skip_for_dry_run(f"forward port {port} of this machine to slurmrestd of {p.cluster}"):
         return
-    local_port = parse_number("--port", port, MAX_PORT)
+    local_port = access.parse_number("--port", port, access.MAX_PORT)
     refuse_used_port(local_port)
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
     head_node = stack.get_output(cluster, "HeadNodePrivateDnsName")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from slurm_cluster.project import Project
 
+IDLE_COST, IDLE_COST_WITHOUT_UQLE = "0.31", "0.22"  # dollars an hour with no job running, from docs/costs.md
+
 
 def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
     """Run every step, from the key pair to the handover.
@@ -30,8 +32,10 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
         ssh_from = configuration.resolve_ssh_from(p, ssh_from)
         source = p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
         confirm(
-            f"Create the cluster {p.cluster} in {p.region}, with SSH from {source}? "
-            "You pay from the creation of its network on.",
+            "This takes about 20 minutes. You pay from the creation of the network on: about "
+            f"{IDLE_COST if with_uqle else IDLE_COST_WITHOUT_UQLE} dollars an hour with no job running. "
+            "`invoke down --all` deletes everything again. "
+            f"Create the cluster {p.cluster} in {p.region}, with SSH from {source}?",
             yes,
         )
     requirements.create_key_pair(p, public_key="")

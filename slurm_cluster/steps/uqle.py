@@ -220,7 +220,8 @@ def handover(p: Project, with_key: bool) -> None:
     host = stack.get_output(cluster, "HeadNodePrivateDnsName")
     machine = uqle_instance.find_instance(p.ec2, p.cluster)
     mount_point = find_mount_point(p, cluster, machine)
-    uqle_env.write_uqle_env(p.handover_file, host, mount_point, p.read_jwt_key() if with_key else None)
+    key, api_host = p.read_jwt_key() if with_key else None, uqle_env.get_api_host(machine)
+    uqle_env.write_uqle_env(p.handover_file, host, mount_point, key, api_host)
     secret = f"secret {p.custom_secret_arn or p.secret}"
     source = f"SLURM_JWT_KEY in {p.parameter_file}" if p.literal_key else secret
     echo_lines(

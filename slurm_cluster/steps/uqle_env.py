@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 from slurm_cluster import files
 from slurm_cluster.aws.head_node import get_address
 from slurm_cluster.aws.key_pair import get_private_key_path
-from slurm_cluster.slurm import REST_PORT
+from slurm_cluster.slurm import API_VERSIONS, REST_PORT
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef
+
+UQLE_PORT = 2323  # of the UQLE API, on the UQLE machine
+OLD_API_HINT = (
+    f"Slurm answers API {API_VERSIONS}. A UQLE of 2022 asks for v0.0.37: see docs/clients.md, UQLE."
+)
 
 
 def get_slurm_url(head_node: str) -> str:
@@ -24,7 +29,13 @@ def get_slurm_url(head_node: str) -> str:
     return f"http://{head_node}:{REST_PORT}"
 
 
-def write_uqle_env(path: Path, head_node: str, mount_point: str, key: str | None) -> None:
+def get_api_host(machine: InstanceTypeDef | None) -> str:
+    """Return the URL of the UQLE API on the UQLE machine; empty if there is no machine yet."""
+    address = machine.get("PrivateIpAddress") if machine else ""
+    return f"http://{address}:{UQLE_PORT}" if address else ""
+
+
+def write_uqle_env(path: Path, head_node: str, mount_point: str, key: str | None, api_host: str) -> None:
     """Write the values for the UQLE machine. Only the file's owner may read it.
 
     Args:
@@ -32,6 +43,7 @@ def write_uqle_env(path: Path, head_node: str, mount_point: str, key: str | None
         head_node: the head node's private DNS name.
         mount_point: where the UQLE machine mounts the shared file system; empty if it does not.
         key: the JWT key, exactly as Slurm has it; None leaves it out.
+        api_host: the URL of the UQLE API; empty if it is not known yet.
     """
     lines = [
         f"SLURM_URL={get_slurm_url(head_node)}",
@@ -40,6 +52,12 @@ def write_uqle_env(path: Path, head_node: str, mount_point: str, key: str | None
     ]
     if key is not None:
         lines.append(f"SLURM_JWT_KEY={key}")
+    lines += [
+        f"# Slurm answers API {API_VERSIONS}",
+        f"UQLE_API_HOST={api_host}",
+        "UQLE_CLI_TAG=",
+        "UQLE_CLI_TOKEN=",
+    ]
     files.write_file(path, "".join(f"{line}\n" for line in lines), mode=0o600)
 
 
@@ -68,6 +86,8 @@ def format_summary(
         f"Slurm port     {REST_PORT}",
         f"JWT key        {key}",
         f"Mount point    {mount_point or 'none: the UQLE machine does not mount the shared files'}",
+        f"UQLE API host  {get_api_host(machine) or 'not known without a UQLE machine'}",
+        OLD_API_HINT,
         f"Wrote {path}, {'with' if with_key else 'without'} the key.",
     ]
     if machine is None:

@@ -161,7 +161,12 @@ def test_up_keeps_what_exists(connected, invoke):
     assert {thing.kind for thing in after - before} <= {"object"}  # today's boot scripts, for new clusters
     assert {path: yaml.safe_load(path.read_text()) for path in files} == files
     run(invoke, "handover", "--with-key")
-    assert Path("uqle.env").read_text() == fill((DATA / "folder" / "uqle.env").read_text(), connected)
+    old, new = fill((DATA / "folder" / "uqle.env").read_text(), connected), Path("uqle.env").read_text()
+    assert new.startswith(old)
+    names = [
+        line.partition("=")[0] for line in new.removeprefix(old).splitlines() if not line.startswith("#")
+    ]
+    assert names == ["UQLE_API_HOST", "UQLE_CLI_TAG", "UQLE_CLI_TOKEN"]
 
 
 def test_rotate_jwt_key_reaches_the_head_node(connected, invoke, ec2, tmp_path):

@@ -18,7 +18,8 @@ VERIFY_ON_UQLE_MACHINE = """
 import os
 from pathlib import Path
 from slurm_cluster.slurm.smoke_job import run_smoke_job
-environment = dict(line.split("=", 1) for line in Path("uqle.env").read_text().splitlines())
+lines = Path("uqle.env").read_text().splitlines()
+environment = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 def read(path):
     return Path(environment["SHARED_MOUNT"] + path.removeprefix("/shared")).read_text()
 for line in run_smoke_job(environment["SLURM_URL"], environment["SLURM_JWT_KEY"], read_output=read):
