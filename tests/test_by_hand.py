@@ -51,7 +51,7 @@ END
 """
 NAMES = (
     "AWS_PAGER cluster region AWS_DEFAULT_REGION ssh_from mount_point account partition bucket secret policy "
-    "subnet group instance"
+    "subnet group file_system instance"
 )
 FUNCTIONS = "script_uri stack_output instance_value"
 # The block for a new shell sets the variables of the procedure; here it runs in a shell without them.
