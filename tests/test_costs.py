@@ -5,11 +5,11 @@ import re
 import pytest
 import yaml
 
-from slurm_cluster.project import TEMPLATE
+from slurm_cluster.config import cluster_config
 from slurm_cluster.steps import everything
-from slurm_cluster.views import checks
 from tests.support import ROOT
 from tests.support.task_runner import get_output
+from tests.support.valid_files import render_configuration
 
 COSTS = (ROOT / "docs" / "costs.md").read_text()
 ROWS = {
@@ -49,7 +49,7 @@ def test_prices_have_a_date_and_a_region():
 
 
 def test_table_names_the_types_that_are_launched():
-    head_node, compute = checks.list_instance_types(TEMPLATE)
+    head_node, compute = cluster_config.parse(render_configuration()).instance_types
     uqle = yaml.safe_load((ROOT / "invoke.yaml").read_text())["uqle"]["instance_type"]
     for what in f"head node, {head_node}", f"compute nodes, {compute}", f"UQLE machine, {uqle}":
         assert get_price(what)
