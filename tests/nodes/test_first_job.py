@@ -1,7 +1,8 @@
-"""The commands of README, Your first job, on real Slurm."""
+"""The commands of README, Your first job, and the Python of docs/clients.md, on real Slurm."""
 
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -67,3 +68,15 @@ def test_job_through_the_rest_api(cluster, tmp_path):
 
 def test_container_in_a_job(cluster, image):
     assert run_as_ubuntu(cluster.head_node, get_block("head-node", "podman")) == "Hello from a container"
+
+
+def test_python_client(cluster, tmp_path):
+    """In place of v0.0.44, the version that all Slurms of these tests have."""
+    [program] = re.findall(
+        r"^```python\n(.*?)^```", (REPOSITORY / "docs/clients.md").read_text(), re.M | re.S
+    )
+    program = program.replace("http://127.0.0.1:8082", cluster.rest_api.url)
+    program = program.replace("V0044", "V0042").replace("v0044", "v0042")
+    (tmp_path / "alice.token").write_text(f"{cluster.rest_api.sign_token()}\n")
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert re.fullmatch(r"\d+ \['COMPLETED'\]\n", result.stdout), result.stderr
