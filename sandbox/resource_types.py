@@ -279,6 +279,25 @@ def update_security_group(
 SecurityGroup.update_from_cloudformation_json = classmethod(update_security_group)
 
 
+# --- Storage ---
+
+
+def get_lustre_attribute(self: StackResource, attribute: str) -> Any:
+    """Return an attribute of a file system; the mount name is in a part of the response."""
+    return self.attributes.get(attribute) or self.attributes["LustreConfiguration"].get("MountName", "fsx")
+
+
+define_resource_type("EC2::Volume", "create_volume", "VolumeId", "delete_volume")  # moto never deletes it
+define_resource_type(
+    "FSx::FileSystem",
+    "create_file_system",
+    "FileSystem.FileSystemId",
+    "delete_file_system",
+    "fsx",
+    get_cfn_attribute=get_lustre_attribute,
+)
+
+
 # --- Head node ---
 
 head_node_exit_status = 0  # the boot script's; no script runs, so tests set it

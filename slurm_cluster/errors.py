@@ -56,6 +56,7 @@ HINTS = {
     r"AccessDenied\w*|UnauthorizedOperation|not authorized to perform": (
         f"Ask the account's administrator for this permission, {RETRY}."
     ),
+    r"Unable to parse response": CHECK_NETWORK,
     r"DependencyViolation|has a dependent object|has dependencies": (
         f"Something that is not part of it still uses it. Remove that, {RETRY}."
     ),

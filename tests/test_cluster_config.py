@@ -19,7 +19,6 @@ def test_rendered_template_is_parsed():
     assert (config.region, config.os) == ("eu-west-2", "ubuntu2404")
     assert config.head_node == cluster_config.NodeConfig(
         "the head node",
-        ["t3.xlarge"],
         SCRIPTS,
         ["s3://bucket/one/*"],
         policies=[GOOD_PARAMETERS["SLURM_JWT_POLICY"]],
@@ -28,14 +27,12 @@ def test_rendered_template_is_parsed():
     assert config.queues == [
         cluster_config.NodeConfig(
             "queue queue1",
-            ["t3.large"],
             SCRIPTS,
             ["s3://bucket/one/*"],
             subnets=[GOOD_PARAMETERS["PRIVATE_SUBNET"]],
         )
     ]
     assert config.storage == [cluster_config.StorageConfig("shared", "Efs", "/shared")]
-    assert config.instance_types == ["t3.xlarge", "t3.large"]
 
 
 def test_instance_lists_and_script_sequences_are_parsed():
@@ -48,10 +45,12 @@ def test_instance_lists_and_script_sequences_are_parsed():
         "CustomActions": {"OnNodeStart": {"Sequence": [{"Script": "s3://b/1"}, {"Script": "s3://b/2"}]}},
         "Iam": {"S3Access": [{"BucketName": "b"}, {"BucketName": "c", "KeyName": "d/*"}]},
     }
-    [node] = cluster_config.parse({"Scheduling": {"SlurmQueues": [queue]}}).queues
-    assert node == cluster_config.NodeConfig(
-        "queue q", ["a.large", "b.large", "c.large"], ["s3://b/1", "s3://b/2"], ["s3://b/*", "s3://c/d/*"]
-    )
+    config = cluster_config.parse({"Scheduling": {"SlurmQueues": [queue]}})
+    assert config.queues == [
+        cluster_config.NodeConfig("queue q", ["s3://b/1", "s3://b/2"], ["s3://b/*", "s3://c/d/*"])
+    ]
+    types = [group.instance_types for group in config.groups]
+    assert types == [["a.large"], ["b.large", "c.large"]]
 
 
 @pytest.mark.parametrize(
@@ -66,5 +65,5 @@ def test_instance_lists_and_script_sequences_are_parsed():
     ],
 )
 def test_missing_or_mistyped_values_are_empty(tree):
-    head_node = cluster_config.NodeConfig("the head node", [], [], [])
-    assert cluster_config.parse(tree) == cluster_config.ClusterConfig("", "", head_node, [])
+    head_node = cluster_config.NodeConfig("the head node", [], [])
+    assert cluster_config.parse(tree) == cluster_config.ClusterConfig("", "", "", head_node, [])

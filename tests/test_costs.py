@@ -5,11 +5,11 @@ import re
 import pytest
 import yaml
 
-from slurm_cluster.project import TEMPLATE
+from slurm_cluster.config import cluster_config
 from slurm_cluster.steps import everything
-from slurm_cluster.views import checks
 from tests.support import ROOT
 from tests.support.task_runner import get_output
+from tests.support.valid_files import render_configuration
 
 COSTS = (ROOT / "docs" / "costs.md").read_text()
 ROWS = {
@@ -35,6 +35,8 @@ def idle_cost():
 
 def test_idle_cost_is_the_sum_of_the_table(idle_cost):
     assert f"{idle_cost:.2f}" == everything.IDLE_COST
+    without_uqle = idle_cost - get_price("UQLE machine") - get_price("public addresses")
+    assert f"{without_uqle:.2f}" == everything.IDLE_COST_WITHOUT_UQLE
     monthly = idle_cost * HOURS + get_price("secret") + get_price("private DNS zone")
     assert f"about {everything.IDLE_COST} US dollars an hour, or {monthly:.0f} a month" in COSTS
 
@@ -49,7 +51,8 @@ def test_prices_have_a_date_and_a_region():
 
 
 def test_table_names_the_types_that_are_launched():
-    head_node, compute = checks.list_instance_types(TEMPLATE)
+    groups = cluster_config.parse(render_configuration()).groups
+    head_node, compute = [name for group in groups for name in group.instance_types]
     uqle = yaml.safe_load((ROOT / "invoke.yaml").read_text())["uqle"]["instance_type"]
     for what in f"head node, {head_node}", f"compute nodes, {compute}", f"UQLE machine, {uqle}":
         assert get_price(what)

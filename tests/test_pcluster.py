@@ -51,3 +51,12 @@ def test_unknown_output_is_passed_on(stdout, stderr):
 
 def test_success_prints_nothing():
     pcluster.check_result(SimpleNamespace(ok=True, stdout="anything", stderr=""))
+
+
+def test_unreadable_answer_is_not_printed():
+    answer = "Unable to parse response (no element found), invalid XML received. Further retries may succeed:\n<VpcId>"
+    with pytest.raises(ClusterError) as error:
+        pcluster.check_result(SimpleNamespace(ok=False, stdout=json.dumps({"message": answer}), stderr=""))
+    first, hint = str(error.value).splitlines()
+    assert first == "pcluster refused: Unable to parse response (no element found)"
+    assert "Check the network" in hint

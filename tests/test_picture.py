@@ -9,9 +9,21 @@ from sandbox.small_cluster import make_cluster
 from scripts import screenshots
 from slurm_cluster.aws import security_groups, uqle_instance
 from slurm_cluster.steps.uqle import find_launch_target
-from slurm_cluster.views import picture
+from slurm_cluster.views import cluster_state, picture
 from slurm_cluster.views.connectivity import CREATE_INSTANCE
 
+# In this order. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-launch-parameters.html
+# and, for the file system, https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/AmazonEFS.html
+WIZARD_FIELDS = [
+    "VPC",
+    "Subnet",
+    "Auto-assign public IP",
+    "Firewall (security groups)",
+    "File system",
+    "Mount point",
+    "Automatically create and attach security groups",
+    "Automatically mount shared file system by attaching required user data script",
+]
 HOSTILE = "\"'><script>alert(1)</script><svg onload=alert(2)>&amp;{{ 7*7 }}</title></style>"
 
 
@@ -121,7 +133,7 @@ def test_network_settings_are_the_machines(connected, cluster, network, project,
     assert row(page, "VPC") == [f"{network['vpc']} ParallelClusterVPC-20261124000000, 10.0.0.0/16"]
     assert row(page, "Subnet")[0].startswith(f"{network['public']} ")
     assert row(page, "Auto-assign public IP") == [f"Enabled: {address}"]
-    assert row(page, "Security groups")[0].startswith(
+    assert row(page, "Firewall (security groups)")[0].startswith(
         f"{cluster['group']} pcluster-ubuntu-HeadNodeSecurityGroup-"
     )
 
@@ -131,14 +143,27 @@ def test_file_system_settings_match_user_data_and_mount_target(connected, projec
     target = project.efs.describe_mount_targets(FileSystemId=file_system)["MountTargets"][0]
     assert row(page, "File system")[0].startswith(file_system)
     assert row(page, "Mount point") == ["/shared"]
-    assert row(page, "Mount target") == [
-        f"{target['MountTargetId']} {target['IpAddress']} in eu-west-2a, available"
-    ]
+    assert f"{target['MountTargetId']} at {target['IpAddress']} in eu-west-2a, available" in page.text
     assert row(page, "Automatically create and attach security groups") == [
         "No: its only group is the head node's"
     ]
     [mounts] = [cells[1] for cells in page.rows if cells[0].startswith("Automatically mount")]
     assert mounts == f"✓ Yes: its user data mounts {file_system}"
+
+
+def test_views_show_only_fields_of_the_console(connected, project):
+    state = cluster_state.load_state(project)
+    shown = picture.list_network_fields(state) + picture.list_file_system_fields(state)
+    assert [field.label for field in shown] == WIZARD_FIELDS
+    missing = state._replace(uqle_instance={}, user_data="")
+    shown = picture.list_network_fields(missing) + picture.list_file_system_fields(missing)
+    assert [field.label for field in shown] == WIZARD_FIELDS
+
+
+def test_pictures_say_that_they_are_drawn(connected, project):
+    sections = picture.render_page(project).split("<section")[1:]
+    assert len(sections) == 4
+    assert all("rawn from what AWS answers" in section for section in sections)
 
 
 def test_user_data_of_the_console_wizard_is_read(cluster, project, ec2):
@@ -159,7 +184,7 @@ def test_wrong_mount_or_groups_are_not_shown_as_right(cluster, network, project,
     assert row(page, "Mount point") == [f"missing {CREATE_INSTANCE}"]
     [mounts] = [cells[1] for cells in page.rows if cells[0].startswith("Automatically mount")]
     assert mounts == "No: its user data does not mount this file system"
-    assert row(page, "Security groups") == [f"{other} other"]
+    assert row(page, "Firewall (security groups)") == [f"{other} other"]
     assert row(page, "Automatically create and attach security groups") == [
         f"Unknown: it is also a member of {other} other"
     ]

@@ -279,7 +279,7 @@ TABLE = {
         "lambda:DeleteFunction",
         {
             PROPERTY: "kms:* s3files:* s3:GetObject* lambda:PassCapacityProvider lambda:AssociateRuntimeAlias lambda:Put* "
-            "lambda:DeleteFunctionConcurrency lambda:DeleteFunctionCodeSigningConfig",
+            "lambda:GetCodeSigningConfig lambda:GetLayerVersion lambda:DeleteFunctionConcurrency lambda:DeleteFunctionCodeSigningConfig",
             UPDATE: "lambda:UpdateFunctionCode lambda:PublishVersion",
         },
     ),

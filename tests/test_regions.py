@@ -103,13 +103,13 @@ def test_arns_and_host_names_are_of_the_regions_partition(monkeypatch, region, p
 
 
 def test_no_partition_is_hard_coded():
-    """But the one that load_policy replaces."""
+    """But the one that load_policy replaces, and a service that all partitions share."""
     found = {
         (path.name, match)
         for path in [*(ROOT / "slurm_cluster").rglob("*.py"), ROOT / "config.template.yml"]
         for match in re.findall(r"arn:aws:|amazonaws\.com", path.read_text())
     }
-    assert found == {("permissions.py", "arn:aws:")}
+    assert found == {("permissions.py", "arn:aws:"), ("public_address.py", "amazonaws.com")}
 
 
 def test_unreadable_aws_files_are_named(monkeypatch, tmp_path):

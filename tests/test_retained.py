@@ -56,7 +56,7 @@ def test_size_of_deleted_data_is_shown(cloudformation, efs, cluster):
     [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], retained.FILE_SYSTEM_TYPE)
     assert (
         retained.describe_deletion(cloudformation, efs, found)
-        == f"This deletes the data on /shared: {identifier} with 0.0 MiB."
+        == f"This deletes the data on the shared storage: {identifier} with 0.0 MiB."
     )
     assert retained.describe_deletion(cloudformation, efs, None) == ""
 
@@ -65,7 +65,7 @@ def test_size_of_deleted_data_is_shown(cloudformation, efs, cluster):
 def test_cluster_name_is_typed_before_data_is_deleted(task, cluster, cloudformation, efs):
     for answer in "y", "yes", "another", "":
         refused = in_terminal(answer, task)
-        assert "This deletes the data on /shared: fs-" in refused.stdout
+        assert "This deletes the data on the shared storage: fs-" in refused.stdout
         assert "Type pcluster-ubuntu to go on:" in refused.stdout
         assert (refused.returncode, refused.stderr) == (1, "Nothing was changed.\n")
     assert stack.require_cluster(cloudformation, "pcluster-ubuntu")

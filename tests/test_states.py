@@ -98,12 +98,16 @@ class Account:
         stacks = self.cloudformation.describe_stacks()["Stacks"]
         return {found["StackName"]: found["StackStatus"] for found in stacks}
 
+    def get_step(self):
+        """Return what `Next:` names."""
+        return status.get_next_step(self.p, status.list_resources(self.p))
+
     def follow(self):
         """Follow `Next:` to a step of another kind, and return all steps."""
         steps = []
         tasks = {
             "invoke create-cluster": lambda: cluster_steps.create_cluster(self.p),
-            "invoke update-cluster": lambda: cluster_steps.update_cluster(self.p),
+            "invoke update-cluster": lambda: cluster_steps.update_cluster(self.p, "", yes=True),
             "invoke delete-cluster": lambda: cluster_steps.delete_cluster(self.p, yes=True),
             "invoke delete-network": lambda: vpc.delete_network(self.p),
         }
@@ -128,63 +132,78 @@ def states(monkeypatch, network, cloudformation, project):
     return Account(monkeypatch, network, cloudformation)
 
 
+COMPLETE_STEPS = {"complete": "invoke upload-bootstrap"}
 FAILED = {"CREATE_FAILED", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED", "IMPORT_ROLLBACK_FAILED"}
 
 
-def test_cluster_in_any_status_is_led_on(states, network):
-    for name in STATUSES:
-        if stack.find_stack(states.cloudformation, CLUSTER) is None:
-            make_cluster(CLUSTER, network, states.cloudformation)
-        states.set_status(CLUSTER, name)
-        check_cluster_status(states, name)
+def find_step(tasks, stack_name, name):
+    """Return the step that a status calls for."""
+    return stack.find_next_command(tasks, stack_name, name, REGION)
 
 
-def check_cluster_status(states, name):
-    """Check the sentence and the steps for one status of a cluster."""
-    steps = states.follow()
+@pytest.mark.parametrize("name", STATUSES)
+def test_status_of_a_cluster_has_its_sentence_and_its_step(name):
+    step = find_step(stack.CLUSTER_TASKS, CLUSTER, name)
     sentence = stack.explain_status("cluster", CLUSTER, name, REGION)
     assert sentence.startswith(f"The cluster {CLUSTER} is {name}: ")
     if name.removesuffix("_COMPLETE") in COMPLETE:
-        assert steps == ["invoke upload-bootstrap"], name
+        assert step == ""
     elif name in FAILED or name == "DELETE_IN_PROGRESS":
-        assert steps[0] == "invoke delete-cluster", name
-        assert stack.find_stack(states.cloudformation, CLUSTER) is None
+        assert step == "invoke delete-cluster"
     elif name in ("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
-        assert steps[0] == "invoke create-cluster", name
+        assert step == "invoke create-cluster"
     elif name in OUTCOMES:
-        assert steps[0] == "invoke update-cluster", name
+        assert step == "invoke update-cluster"
     elif name.startswith("IMPORT"):
-        assert steps == [""], name
-        assert sentence.endswith("Wait until that has ended."), name
+        assert step == ""
+        assert sentence.endswith("Wait until that has ended.")
     else:
-        assert steps[0].startswith("aws cloudformation "), name
-        assert steps[0] in sentence, name
+        assert step.startswith("aws cloudformation ")
+    assert step in sentence
 
 
-def test_network_in_any_status_is_led_on(states, ec2):
+@pytest.mark.parametrize("name", STATUSES)
+def test_status_of_a_network_has_its_sentence_and_its_step(name):
+    step = find_step(stack.NETWORK_TASKS, NETWORK_STACK, name)
+    sentence = stack.explain_status("network", NETWORK_STACK, name, REGION)
+    if name in ("UPDATE_FAILED", "UPDATE_ROLLBACK_FAILED"):
+        assert step.startswith("aws cloudformation ")
+        assert "invoke delete-network" in sentence
+    elif name.removesuffix("_COMPLETE") in COMPLETE:
+        assert step == ""
+    elif name.startswith(("UPDATE", "IMPORT")) and name not in FAILED:
+        assert step == ""
+        assert sentence.endswith("Wait until that has ended.")
+    else:
+        assert step == "invoke delete-network"
+    assert step in sentence
+
+
+def list_examples(tasks):
+    """Return one status for each phase and step: the tasks decide by these, and not by the status."""
+    return list({(stack.get_phase(name), find_step(tasks, "", name)): name for name in STATUSES}.values())
+
+
+def test_cluster_in_any_phase_is_led_on(states, network):
+    for name in list_examples(stack.CLUSTER_TASKS):
+        if stack.find_stack(states.cloudformation, CLUSTER) is None:
+            make_cluster(CLUSTER, network, states.cloudformation)
+        states.set_status(CLUSTER, name)
+        step = find_step(stack.CLUSTER_TASKS, CLUSTER, name)
+        assert states.follow()[0] == (step or COMPLETE_STEPS.get(stack.get_phase(name), "")), name
+
+
+def test_network_in_any_phase_is_led_on(states, ec2):
     states.cloudformation.delete_stack(StackName=CLUSTER)
-    for name in STATUSES:
+    for name in list_examples(stack.NETWORK_TASKS):
         if stack.find_stack(states.cloudformation, NETWORK_STACK) is None:
             prepare_network(ec2, states.cloudformation)
         states.set_status(NETWORK_STACK, name)
-        check_network_status(states, name)
-
-
-def check_network_status(states, name):
-    """Check the sentence and the steps for one status of a network."""
-    steps = states.follow()
-    sentence = stack.explain_status("network", NETWORK_STACK, name, REGION)
-    if name.removesuffix("_COMPLETE") in COMPLETE:
-        assert steps == ["invoke upload-bootstrap"], name
-    elif name in ("UPDATE_FAILED", "UPDATE_ROLLBACK_FAILED"):
-        assert steps[0].startswith("aws cloudformation "), name
-        assert steps[0] in sentence, name
-        assert "invoke delete-network" in sentence, name
-    elif name.startswith(("UPDATE", "IMPORT")) and name not in FAILED:
-        assert steps == [""], name
-    else:
-        assert steps[:2] == ["invoke delete-network", "invoke configure"], name
-        assert "invoke delete-network" in sentence, name
+        step = find_step(stack.NETWORK_TASKS, NETWORK_STACK, name)
+        steps = states.follow()
+        assert steps[0] == (step or COMPLETE_STEPS.get(stack.get_phase(name), "")), name
+        if step == "invoke delete-network":
+            assert steps[1] == "invoke configure", name
 
 
 def test_tasks_say_what_status_says(states):
@@ -214,6 +233,18 @@ def test_failed_cluster_that_is_held_names_the_holder_first(states, ec2, network
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
     step = status.get_next_step(states.p, status.list_resources(states.p))
     assert step.startswith(f"aws ec2 revoke-security-group-ingress --region eu-west-2 --group-id {group}")
+
+
+def test_terminated_head_node_beside_a_uqle_machine_is_led_on(states, ec2, invoke):
+    assert invoke("connect-uqle").returncode == 0
+    head_node = stack.find_resource_id(states.cloudformation, CLUSTER, "HeadNode")
+    ec2.terminate_instances(InstanceIds=[head_node])
+    assert states.get_step() == "invoke disconnect-uqle"
+    assert invoke("disconnect-uqle", "--yes").returncode == 0
+    assert states.get_step() == "invoke delete-cluster create-cluster"
+    Path("config.yml").unlink()
+    assert states.get_step() == "invoke delete-cluster"
+    assert invoke("delete-cluster", "--yes").returncode == 0
 
 
 def test_network_that_no_file_names_is_deleted(network, project):

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from types_boto3_efs.type_defs import FileSystemDescriptionTypeDef
 
 FILE_SYSTEM_TYPE = "AWS::EFS::FileSystem"
+STORAGE_TYPES = (FILE_SYSTEM_TYPE, "AWS::EC2::Volume", "AWS::FSx::FileSystem")
 
 
 def describe_deletion(
     cloudformation: CloudFormationClient, efs: EFSClient, cluster: StackTypeDef | None
 ) -> str:
-    """Return what happens to the data on /shared when a cluster is deleted, and how much data it is.
+    """Return what happens to the data on the shared storage when a cluster is deleted, and how much it is.
 
     Args:
         cloudformation: a client of CloudFormation.
@@ -31,13 +32,19 @@ def describe_deletion(
     """
     if not cluster:
         return ""
-    sentences = []
-    for file_system in stack.list_resource_ids(cloudformation, cluster["StackId"], FILE_SYSTEM_TYPE):
-        content = f"{file_system} with {format_size(efs, file_system)}"
-        if stack.is_retained(cloudformation, cluster["StackId"], FILE_SYSTEM_TYPE):
-            sentences.append(f"{content} is kept, and is billed until you delete it.")
-        else:
-            sentences.append(f"This deletes the data on /shared: {content}.")
+    template = stack.get_template_resources(cloudformation, cluster["StackId"])
+    deleted: list[str] = []
+    kept: list[str] = []
+    for resource in stack.list_resources(cloudformation, cluster["StackId"]):
+        if resource["ResourceType"] not in STORAGE_TYPES:
+            continue
+        content = resource["PhysicalResourceId"]
+        if resource["ResourceType"] == FILE_SYSTEM_TYPE:
+            content += f" with {format_size(efs, content)}"
+        policy = template.get(resource["LogicalResourceId"], {}).get("DeletionPolicy")
+        (kept if policy == "Retain" else deleted).append(content)
+    sentences = [f"This deletes the data on the shared storage: {', '.join(deleted)}."] if deleted else []
+    sentences += [f"{content} is kept, and is billed until you delete it." for content in kept]
     return " ".join(sentences)
 
 

@@ -292,15 +292,6 @@ def watch_stack(
                 return
 
 
-def is_retained(cloudformation: CloudFormationClient, stack_id: str, resource_type: str) -> bool:
-    """Return whether resources of a type outlive the stack: their DeletionPolicy is Retain."""
-    resources = get_template_resources(cloudformation, stack_id).values()
-    return any(
-        resource["Type"] == resource_type and resource.get("DeletionPolicy") == "Retain"
-        for resource in resources
-    )
-
-
 def get_template_resources(cloudformation: CloudFormationClient, stack_id: str) -> Mapping[str, Any]:
     """Return the resources in a stack's template by logical id; none if it is not JSON, as pcluster's is."""
     try:

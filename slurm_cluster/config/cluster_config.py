@@ -21,7 +21,6 @@ class NodeConfig:
 
     Args:
         name: for messages: `the head node`, `queue queue1` or `login pool pool1`.
-        instance_types: in the order of the file.
         scripts: the URIs of the scripts of all custom actions.
         readable_uris: what S3Access lets the nodes read, as s3://bucket/key with * as wildcard.
         policies: the ARNs of additional policies, and of an own role or instance profile.
@@ -31,7 +30,6 @@ class NodeConfig:
     """
 
     name: str
-    instance_types: list[str]
     scripts: list[str]
     readable_uris: list[str]
     policies: list[str] = field(default_factory=list)
@@ -118,11 +116,6 @@ class ClusterConfig:
         """The head node, the queues and the login pools."""
         return [self.head_node, *self.queues, *self.login_pools]
 
-    @property
-    def instance_types(self) -> list[str]:
-        """The different instance types, the head node's first."""
-        return list(dict.fromkeys(name for node in self.nodes for name in node.instance_types))
-
 
 def load(path: Path) -> ClusterConfig:
     """Read config.yml, whoever wrote it.
@@ -201,14 +194,11 @@ def parse_nodes(kind: str, trees: list[dict[str, Any]]) -> list[NodeConfig]:
 
 def parse_node(name: str, tree: object) -> NodeConfig:
     """Return the head node or a queue."""
-    resources = list_mappings(tree, "ComputeResources")  # of a queue
-    choices = [choice for resource in resources for choice in list_mappings(resource, "Instances")]
     networking, iam = find_value(tree, "Networking"), [find_value(tree, "Iam")]
     policies = list_texts(list_mappings(tree, "Iam", "AdditionalIamPolicies"), "Policy")
     subnets = [*list_plain_texts(networking, "SubnetIds"), get_text(networking, "SubnetId")]
     return NodeConfig(
         name=name,
-        instance_types=list_texts([tree, *resources, *choices], "InstanceType"),
         scripts=list_scripts(tree),
         readable_uris=list_readable_uris(tree),
         policies=[*policies, *list_texts(iam, "InstanceRole"), *list_texts(iam, "InstanceProfile")],

@@ -11,7 +11,7 @@ from slurm_cluster.aws import head_node, key_pair, stack, uqle_instance
 from slurm_cluster.config.parameters import shorten
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo, echo_lines
-from slurm_cluster.slurm import smoke_job
+from slurm_cluster.slurm import REST_PORT, smoke_job
 from slurm_cluster.slurm import ssh as ssh_client
 from slurm_cluster.steps import pcluster
 from slurm_cluster.steps.uqle import find_mount_point
@@ -61,7 +61,10 @@ def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
     node = head_node.require_head_node(p.ec2, cluster)
     address = head_node.get_address(node)
     if not node.get("PublicIpAddress"):
-        echo(f"The head node has no public address. {address} is reached from inside the VPC, or by VPN.")
+        echo(
+            f"The head node has no public address. {address} is reached from inside the VPC, or by VPN. "
+            f"There, `invoke verify --url http://{address}:{REST_PORT}` works too."
+        )
     return f"ubuntu@{address}"
 
 

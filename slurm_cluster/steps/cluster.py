@@ -129,7 +129,8 @@ def delete_cluster(p: Project, yes: bool) -> None:
         confirm(f"Delete the cluster {p.cluster} in {p.region}? {consequence}", yes, name=p.cluster)
         last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
         result = p.run(command, hide=True)
-        if stack.find_stack(p.cloudformation, p.cluster):  # else it is deleted, whatever pcluster answered
+        now = stack.find_stack(p.cloudformation, p.cluster)
+        if now and now["StackStatus"] != "DELETE_IN_PROGRESS":  # else it took effect, whatever was answered
             pcluster.check_result(result)
     progress = stack.watch_stack(p.cloudformation, found["StackId"], last_event)
     if show_progress(progress, p.quiet) != "DELETE_COMPLETE":

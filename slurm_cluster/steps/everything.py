@@ -33,7 +33,8 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
         source = p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
         confirm(
             "This takes about 20 minutes. You pay from the creation of the network on: about "
-            f"{IDLE_COST if with_uqle else IDLE_COST_WITHOUT_UQLE} dollars an hour with no job running. "
+            f"{IDLE_COST if with_uqle else IDLE_COST_WITHOUT_UQLE} dollars an hour with the default sizes "
+            "and no job running. "
             "`invoke down --all` deletes everything again. "
             f"Create the cluster {p.cluster} in {p.region}, with SSH from {source}?",
             yes,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NO_CHANGES = "No changes found in your cluster configuration."
 DRY_RUN_SUCCEEDED = "Request would have succeeded, but DryRun flag is set."
+UNREADABLE_ANSWER = ", invalid XML received"  # botocore's words, which it follows with the whole answer
 NEEDS_STOPPED_FLEET = "Stop the compute fleet|compute nodes must be stopped"
 STOP_FLEET = "`invoke pause` stops the fleet. Run this again a minute later, then `invoke resume`."
 FINDING_KINDS = ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
@@ -88,6 +89,7 @@ def format_refusal(stdout: str, stderr: str) -> str:
     message = (
         parse_json(stdout).get("message") or " ".join((stderr or stdout).split()) or "it printed nothing"
     )
+    message = message.partition(UNREADABLE_ANSWER)[0]
     findings = list_findings(stdout)
     stop_fleet = STOP_FLEET if re.search(NEEDS_STOPPED_FLEET, stdout) else ""
     hints = [hint for hint in (stop_fleet, errors.find_hint(" ".join([message, *findings]))) if hint]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from slurm_cluster.views.connectivity import Connection
 
 TEMPLATE = Path(__file__).with_name("picture.html.j2")
+GROUPS_LABEL = "Firewall (security groups)"
 # In our boot script, and in the one that the console's launch wizard writes
 FILE_SYSTEM_PATTERN = re.compile(r"(?:FILE_SYSTEM='|file_system_id_1=)(fs-[0-9a-f]+)")
 MOUNT_POINT_PATTERN = re.compile(r"(?:MOUNT_POINT='|efs_mount_point_1=)(/[^'\s]*)")
@@ -94,7 +95,9 @@ def list_diagram_labels(s: ClusterState, connections: dict[str, Connection]) -> 
     if s.file_system:
         target = find_mount_target(s, s.uqle_instance or s.head_node)
         name = f"{s.file_system['FileSystemId']}  {s.file_system.get('Name', '')}"
-        shared = [name, f"{target.id} at {target.address}" if target else "no mount target"]
+        shared = [name, "no mount target"]
+        if target:
+            shared[1] = f"{target.id} at {target.address} in {target.zone}, {target.state}"
     ssh = connections["ssh_head"]
     return {
         "outside": ssh.source.split(", ") if ssh.rules else ["no SSH access"],
@@ -130,7 +133,7 @@ def list_network_fields(s: ClusterState) -> list[Field]:
     """Return the UQLE machine's network settings, as the launch wizard shows them."""
     instance = s.uqle_instance
     if not instance:
-        return [Field(label, []) for label in ("VPC", "Subnet", "Auto-assign public IP", "Security groups")]
+        return [Field(label, []) for label in ("VPC", "Subnet", "Auto-assign public IP", GROUPS_LABEL)]
     subnet = find_subnet(s, instance)
     subnet_line = f"{get_tag(subnet)}, {subnet.get('CidrBlock')}, {subnet.get('AvailabilityZone')}"
     public_ip = f"No address while the instance is {instance['State']['Name']}"
@@ -142,20 +145,18 @@ def list_network_fields(s: ClusterState) -> list[Field]:
         Field("VPC", [instance["VpcId"], f"{get_tag(s.vpc)}, {s.vpc.get('CidrBlock')}"]),
         Field("Subnet", [instance["SubnetId"], subnet_line]),
         Field("Auto-assign public IP", [public_ip]),
-        Field("Security groups", [line for group in groups for line in group]),
+        Field(GROUPS_LABEL, [line for group in groups for line in group]),
     ]
 
 
 def list_file_system_fields(s: ClusterState) -> list[Field]:
     """Return the UQLE machine's file system settings, as the launch wizard shows them."""
-    file_system, target = s.file_system, find_mount_target(s, s.uqle_instance or s.head_node)
+    file_system = s.file_system
     file_system_id = file_system["FileSystemId"] if file_system else ""
     mounted, mount_point = FILE_SYSTEM_PATTERN.search(s.user_data), MOUNT_POINT_PATTERN.search(s.user_data)
-    target_lines = [target.id, f"{target.address} in {target.zone}, {target.state}"] if target else []
     fields = [
         Field("File system", [file_system_id, file_system.get("Name") or "no name"] if file_system else []),
         Field("Mount point", [mount_point[1]] if mount_point else []),
-        Field("Mount target", target_lines),
     ]
     groups_label = "Automatically create and attach security groups"
     mount_label = "Automatically mount shared file system by attaching required user data script"

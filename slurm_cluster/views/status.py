@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CLIENTS = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
 FUNCTION_LOG_GROUPS = "/aws/lambda/pcluster-"  # of pcluster's own functions, without a cluster's name
 EXISTING_NETWORK, KEPT_STORAGE = "existing network", "kept storage"
-DELETE_NETWORK = "invoke delete-network"
+DELETE_CLUSTER, DELETE_NETWORK = "invoke delete-cluster", "invoke delete-network"
 WAIT = "wait until AWS has finished"
 # The rows of a UQLE machine, and what they say as long as none is connected.
 OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
@@ -277,7 +277,8 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
     if unfinished is not None:
         return unfinished
     if states.get("head node") == "terminated":
-        return connectivity.RECREATE_CLUSTER
+        has_config = p.config_file.exists()
+        return find_deletion_step(p, connectivity.RECREATE_CLUSTER if has_config else DELETE_CLUSTER)
     if states.get("head node") == "stopped":
         head_node_id = next(resource.id for resource in resources if resource.name == "head node")
         return head_node.format_start_command(head_node_id)
@@ -312,10 +313,7 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
         command = stack.find_next_command(stack.CLUSTER_TASKS, p.cluster, cluster, p.region)
         if command == "invoke update-cluster" and not p.config_file.exists():
             return ""  # AWS ends it; the task would go on with config.yml
-        if command == "invoke delete-cluster" and stack.get_phase(cluster) == "failed":
-            found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster)
-            return found[0].commands[0] if found else command
-        return command
+        return find_deletion_step(p, command) if stack.get_phase(cluster) == "failed" else command
     if cluster:
         return None
     network_stack = next((resource for resource in resources if resource.name == "network stack"), None)
@@ -330,6 +328,12 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
         found = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster, own) if own else []
         return found[0].commands[0] if found else command
     return command
+
+
+def find_deletion_step(p: Project, command: str) -> str:
+    """Return the command that deletes the cluster, or the first one that removes what holds its groups."""
+    found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster)
+    return found[0].commands[0] if found else command
 
 
 def has_unnamed_network(p: Project, resources: list[Resource]) -> bool:

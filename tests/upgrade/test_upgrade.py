@@ -17,6 +17,7 @@ from sandbox import Resource, list_resources, record, small_cluster
 from sandbox.api_calls import client
 from sandbox.public_images import PCLUSTER_VERSION, UBUNTU_IMAGE, get_image_id
 from sandbox.small_cluster import make_cluster, start_fleet
+from slurm_cluster.config import parameters
 from tests.support import REGION
 from tests.support.prepared_account import prepare_network
 
@@ -156,6 +157,10 @@ def test_up_keeps_what_exists(connected, invoke):
         path: yaml.safe_load(path.read_text()) for path in map(Path, ("config-parameters.json", "config.yml"))
     }
     run(invoke, "up", "--yes")
+    # what this version adds: sizes with defaults, and a setting for update-cluster
+    files[Path("config-parameters.json")] |= dict.fromkeys(parameters.SIZES, "")
+    slurm = files[Path("config.yml")]["Scheduling"]["SlurmSettings"]
+    slurm["CustomSlurmSettings"].append({"DisableRootJobs": "YES"})
     after = list_resources(REGION)
     assert before <= after
     assert {thing.kind for thing in after - before} <= {"object"}  # today's boot scripts, for new clusters
