@@ -125,10 +125,13 @@ def test_report_stopped_accounting(cluster, get_error, monkeypatch):
 def test_report_job_that_slurmctld_forgot(cluster):
     """A slurmctld that died before it saved its state. Another job then has the number, and continues."""
     node, state = cluster.head_node, "/var/spool/slurm.state"
-    node.nsenter("cp", "-a", state, "/root/state")
+    # An orderly stop saves the state, with the jobs of the tests before.
+    node.nsenter(
+        "bash", "-c", f"systemctl stop slurmctld && cp -a {state} /root && systemctl start slurmctld"
+    )
     lines = run_smoke_job(cluster.rest_api.url, cluster.rest_api.key, pause=0.2)
     number = next(line for line in lines if line.startswith("submit")).split()[2]
-    restore = f"rm -r {state}/* && cp -a /root/state/* {state}/"
+    restore = f"rm -r {state}/* && cp -a /root/slurm.state/* {state}/"
     node.nsenter("bash", "-c", f"systemctl stop slurmctld && {restore} && systemctl start slurmctld")
     sbatch = "/opt/slurm/bin/sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true"
     assert node.run(*sbatch, user="slurm").stdout.strip() == number
