@@ -34,7 +34,7 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     return None if config.rootpath == HERE else True
 
 
-LONGEST_GROUPS = ["uqle", "installed_layers"]  # start first
+LONGEST_GROUPS = ["uqle", "test_cgroups", "installed_layers"]  # start first
 SLOW_FIXTURES = ["rebooted_machine", "reboot", "virtual_machine"]  # tests that do not need them run first
 
 

@@ -17,14 +17,15 @@ TOOLS_ROOT = Path("/run/tools")
 GANESHA_CONFIGURATION = Path(__file__).with_name("ganesha.conf")
 
 
-def mount_tools(tools: Path, machine_files: Path) -> None:
-    """Mount the root file system with QEMU, the NFS server and the name server as a writable overlay.
+def mount_tools(tools: Path) -> None:
+    """Mount the root file system with QEMU, the NFS server and the name server as a writable overlay, once.
 
     Args:
         tools: the folder that `build` created.
-        machine_files: the folder to mount at /srv/machine in it.
 
     """
+    if TOOLS_ROOT.exists():
+        return
     run_on_host("mount", "--mkdir", "-t", "tmpfs", "tmpfs", "/run/tools-disk")
     for name in "upper", "work":
         Path("/run/tools-disk", name).mkdir()
@@ -35,9 +36,8 @@ def mount_tools(tools: Path, machine_files: Path) -> None:
     Path(TOOLS_ROOT, "etc/resolv.conf").write_text(
         f"nameserver {NAME_SERVER}\n"
     )  # QEMU forwards queries to it
-    binds = {"/dev": "dev", "/var/tmp": "var/tmp", str(machine_files): "srv/machine"}
-    for source, target in binds.items():
-        run_on_host("mount", "--mkdir", "--rbind", source, TOOLS_ROOT / target)
+    for folder in "/dev", "/var/tmp":
+        run_on_host("mount", "--mkdir", "--rbind", folder, TOOLS_ROOT / folder.removeprefix("/"))
 
 
 def start_tool(*command: str, output: Path, namespace: str = "") -> subprocess.Popen[bytes]:

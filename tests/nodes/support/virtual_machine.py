@@ -2,10 +2,12 @@
 
 import base64
 import contextlib
+import io
 import json
 import re
 import socket
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -41,18 +43,26 @@ class VirtualMachine:
     Args:
         name: of its console, disk and sockets on the host.
         namespace: its network namespace. QEMU sends the machine's traffic from there, and forwards port 22.
+        files: the folder with the image, the kernel and the initrd that `build` created.
+        processors: their number.
         snapshot: a disk with a saved state, from which the machine continues. Without it, it boots.
 
     """
 
-    def __init__(self, name: str, namespace: str, snapshot: Path | None = None) -> None:
+    def __init__(
+        self, name: str, namespace: str, files: Path, processors: int = 1, snapshot: Path | None = None
+    ) -> None:
+        self.files = files
+        inside = f"/srv/{files.name}"  # the folder in the root file system with QEMU
+        if not Path(TOOLS_ROOT, f"srv/{files.name}").exists():
+            run_on_host("mount", "--mkdir", "--bind", files, Path(TOOLS_ROOT, f"srv/{files.name}"))
         self.console_file, self.disk = Path(f"/run/{name}.console"), TOOLS_ROOT / f"run/{name}.disk"
         self.agent, self.monitor = TOOLS_ROOT / f"run/{name}.agent", TOOLS_ROOT / f"run/{name}.monitor"
         # Raise the priority a little, because the longest tests wait for this machine.
-        # Use one processor: a boot with two takes 1.5 times as long. Omit other disks and KVM features: their
+        # A boot with two processors takes 1.5 times as long as with one. Omit other disks and KVM features: their
         # drivers take a quarter of a boot.
         command = ["nice", "--adjustment=-3", "qemu-system-x86_64", "-machine", "q35,sata=off,smbus=off"]
-        command += ["-accel", "tcg", "-cpu", "qemu64,-svm", "-m", "2048"]
+        command += ["-accel", "tcg", "-cpu", "qemu64,-svm", "-m", "2048", "-smp", str(processors)]
         command += ["-nodefaults", "-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci"]
         command += ["-drive", f"file=/run/{name}.disk,if=virtio,cache=unsafe"]
         command += ["-netdev", "user,id=network,hostfwd=tcp::22-:22"]
@@ -62,13 +72,13 @@ class VirtualMachine:
         command += ["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]
         command += ["-qmp", f"unix:/run/{name}.monitor,server=on,wait=off"]
         command += [argument for table in SMBIOS_TABLES for argument in ("-smbios", table)]
-        command += ["-kernel", "/srv/machine/kernel", "-initrd", "/srv/machine/initrd"]
+        command += ["-kernel", f"{inside}/kernel", "-initrd", f"{inside}/initrd"]
         command += ["-append", COMMAND_LINE]
         if snapshot:
             run_on_host("cp", snapshot, self.disk)
             command += ["-loadvm", SNAPSHOT]
         else:
-            image = ["-b", "/srv/machine/image", "-F", "raw"]
+            image = ["-b", f"{inside}/image", "-F", "raw"]
             create = ["qemu-img", "create", "-q", "-f", "qcow2", *image, f"/run/{name}.disk"]
             run_on_host("chroot", TOOLS_ROOT, *create)
         self.process = start_tool(*command, output=self.console_file, namespace=namespace)
@@ -91,6 +101,18 @@ class VirtualMachine:
             return self.console.count(announcement) > before
 
         wait_until(is_announced, BOOT_TIMEOUT, announcement)
+        self.save(path)
+
+    def save(self, path: Path) -> None:
+        """Save the machine's disk and state to a file.
+
+        Args:
+            path: the file. It appears only when it is complete.
+
+        Raises:
+            RuntimeError: QEMU cannot save the machine.
+
+        """
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(60)
             connection.connect(str(self.monitor))
@@ -182,6 +204,22 @@ class VirtualMachine:
         """Run a bash script on the machine, and return its output."""
         return self.run("/bin/bash", "-c", script, check=check, timeout=timeout).stdout.strip()
 
+    def write_files(self, files: dict[str, tuple[str, int]]) -> None:
+        """Write files to the machine's disk.
+
+        Args:
+            files: path to text and mode.
+
+        """
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+            for path, (text, mode) in files.items():
+                member = tarfile.TarInfo(path)
+                member.size, member.mode = len(text.encode()), mode
+                tar.addfile(member, io.BytesIO(text.encode()))
+        encoded = base64.b64encode(archive.getvalue()).decode()
+        self.run_shell(f"base64 --decode <<<{encoded} | tar --extract --gzip --directory /")
+
     def read_boot_id(self) -> str:
         """Return the unique id of the current boot. It is empty while the agent does not answer."""
         with contextlib.suppress(NotReadyError):
@@ -229,7 +267,7 @@ class VirtualMachine:
         """
         snapshot = Path(f"/run/{name}.saved")
         self.save_snapshot(announcement, snapshot)
-        clone = VirtualMachine(name, namespace, snapshot)
+        clone = VirtualMachine(name, namespace, self.files, snapshot=snapshot)
         snapshot.unlink()  # it uses memory, and the clone has its own copy
         return clone
 

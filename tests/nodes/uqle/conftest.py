@@ -67,7 +67,7 @@ def account(operator: Operator) -> Iterator[Account]:
     [key_pair] = ec2.describe_key_pairs(KeyNames=[CLUSTER_NAME], IncludePublicKey=True)["KeyPairs"]
     file_system_name = f"{file_system_id}.efs.{REGION}.amazonaws.com"
     network = Network(ec2)
-    mount_tools(get_root_file_system("tools"), get_root_file_system("uqle"))
+    mount_tools(get_root_file_system("tools"))
     network.start_name_server(
         {
             head_instance["PrivateDnsName"]: head_instance["PrivateIpAddress"],
@@ -156,7 +156,8 @@ def first_boot(
     clone_interface = NetworkInterface(account.network, account.uqle_instance["SubnetId"])
     version = sha256(Path(virtual_machine_module.__file__).read_bytes()).hexdigest()[:12]
     snapshot = get_root_file_system("uqle") / f"started-{version}"
-    machine = VirtualMachine("machine", f"m{uqle_address}", snapshot if snapshot.exists() else None)
+    saved = snapshot if snapshot.exists() else None
+    machine = VirtualMachine("machine", f"m{uqle_address}", get_root_file_system("uqle"), snapshot=saved)
 
     def boot() -> VirtualMachine:
         if not snapshot.exists():
