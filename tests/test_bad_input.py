@@ -28,9 +28,8 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
 from slurm_cluster.steps import preflight
 from tests.support import ROOT, SETTINGS
-from tests.support.in_process import run_task as run
-from tests.support.valid_files import GOOD_PARAMETERS as GOOD
-from tests.support.valid_files import GOOD_TEMP_CONFIG
+from tests.support.in_process import run_task
+from tests.support.valid_files import GOOD_PARAMETERS, GOOD_TEMP_CONFIG
 
 PARAMETERS, TEMP_CONFIG, CONFIG = Path("config-parameters.json"), Path("temp-config.yml"), Path("config.yml")
 TEMPLATE = ROOT / "config.template.yml"
@@ -87,7 +86,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
-good_texts = st.sampled_from(sorted(GOOD.values())).flatmap(
+good_texts = st.sampled_from(sorted(GOOD_PARAMETERS.values())).flatmap(
     lambda good: st.just(good) | texts.map(lambda more: good + more)
 )
 
@@ -118,15 +117,15 @@ BROKEN = {
 
 def sentence(error: BaseException) -> str:
     """Return the message of an expected failure: one line, or one for each fault, and not too long."""
-    said = str(error)
-    first, *faults = said.split("\n")
+    message = str(error)
+    first, *faults = message.split("\n")
     assert first.endswith(":" if faults else (".", ")"))
     assert all(fault.startswith("  ") for fault in faults[:-1])
     assert len(faults) != 2  # one fault is on the first line
-    assert said.replace("\n", "").isprintable()
-    assert said.endswith((".", ")"))
-    assert len(said) < 2500
-    return said
+    assert message.replace("\n", "").isprintable()
+    assert message.endswith((".", ")"))
+    assert len(message) < 2500
+    return message
 
 
 def refusal(ask: Callable[[], object]) -> str:
@@ -158,14 +157,16 @@ def strangely_written(content: object) -> st.SearchStrategy[str]:
 
 @many
 @given(
-    changed=st.dictionaries(st.sampled_from(sorted(GOOD)) | texts, good_texts | values, max_size=3),
+    changed=st.dictionaries(
+        st.sampled_from(sorted(GOOD_PARAMETERS)) | texts, good_texts | values, max_size=3
+    ),
     data=st.data(),
 )
 def test_parameter_file_renders_as_chevron_does_or_is_refused(changed, data):
-    text = data.draw(strangely_written(GOOD | changed))
+    text = data.draw(strangely_written(GOOD_PARAMETERS | changed))
     PARAMETERS.write_bytes(text.encode(errors="surrogatepass"))
     CONFIG.unlink(missing_ok=True)
-    _, refused = run("render", cluster_name="one")
+    _, refused = run_task("render", cluster_name="one")
     if refused:
         assert "config-parameters.json" in sentence(ClusterError(refused))
         assert not CONFIG.exists()
@@ -408,7 +409,7 @@ def test_temp_config_of_any_content_is_read_or_refused(tree):
 
 
 @many
-@given(tree=mangled(yaml.safe_load(template.render_template(TEMPLATE, GOOD, PARAMETERS))))
+@given(tree=mangled(yaml.safe_load(template.render_template(TEMPLATE, GOOD_PARAMETERS, PARAMETERS))))
 def test_config_of_any_content_is_passed_to_pcluster_or_refused(tree):
     CONFIG.write_text(yaml.safe_dump(tree))
 
@@ -475,7 +476,7 @@ def test_no_task_ends_in_a_traceback_for_any_file(file, account, monkeypatch, tm
         monkeypatch.chdir(folder)
         make(file)
         for name in READERS[file]:
-            run(name, cluster_name="one")  # which ends with no other exception than a sentence
+            run_task(name, cluster_name="one")  # which ends with no other exception than a sentence
         assert os.listdir() == [str(file)]
 
 
@@ -491,7 +492,7 @@ def small_files() -> None:
 
 
 def test_full_disk_keeps_the_old_file(account, invoke):
-    PARAMETERS.write_text(json.dumps(GOOD))
+    PARAMETERS.write_text(json.dumps(GOOD_PARAMETERS))
     CONFIG.write_text("good")
     command = [*INVOKE, "render"]
     answer = subprocess.run(
@@ -516,7 +517,7 @@ cat /dev/zero >fill 2>/dev/null || "$@" || { ls -A && cat config.yml; }
     os.geteuid() != 0, reason="only root may make a file system; the test above has a limit in its place"
 )
 def test_full_file_system_keeps_the_old_file(account):
-    PARAMETERS.write_text(json.dumps(GOOD))
+    PARAMETERS.write_text(json.dumps(GOOD_PARAMETERS))
     Path("full").mkdir()
     command = [*INVOKE, "render"]
     answer = subprocess.run(
@@ -528,8 +529,8 @@ def test_full_file_system_keeps_the_old_file(account):
 
 
 def test_read_only_folder_is_reported(account):
-    PARAMETERS.write_text(json.dumps(GOOD))
-    assert run("render", cluster_name="one", config_file="/proc/config.yml")[1].startswith(
+    PARAMETERS.write_text(json.dumps(GOOD_PARAMETERS))
+    assert run_task("render", cluster_name="one", config_file="/proc/config.yml")[1].startswith(
         "Cannot write /proc/config.yml: "
     )
 

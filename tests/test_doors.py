@@ -10,7 +10,7 @@ from slurm_cluster.project import Project
 from slurm_cluster.views import checks
 from tests.support import REGION, ROOT, SETTINGS
 from tests.support.recorded_walk import SSH_FROM
-from tests.support.valid_files import GOOD_PARAMETERS as GOOD
+from tests.support.valid_files import GOOD_PARAMETERS
 
 pytestmark = pytest.mark.xdist_group("walk")
 
@@ -83,7 +83,10 @@ def test_added_rule_shows_as_open_port(ec2, cluster):
 def test_check_and_render_warn_of_ssh_from_everywhere(account, source, warned):
     check = checks.check_ssh_source(Project(SETTINGS | {"ssh_from": source}))
     assert (check.result, source in check.detail) == ("WARN" if warned else "PASS", True)
-    assert any(source in warning for warning in template.list_warnings(GOOD | {"SSH_FROM": source})) == warned
+    assert (
+        any(source in warning for warning in template.list_warnings(GOOD_PARAMETERS | {"SSH_FROM": source}))
+        == warned
+    )
 
 
 def test_machines_require_imdsv2_and_encrypted_volumes(walked):

@@ -14,8 +14,7 @@ from slurm_cluster.config import cluster_config, template
 from slurm_cluster.steps import pcluster
 from slurm_cluster.views import sizes
 from tests.support import REGION, ROOT
-from tests.support.valid_files import GOOD_PARAMETERS as GOOD
-from tests.support.valid_files import render_configuration
+from tests.support.valid_files import GOOD_PARAMETERS, render_configuration
 
 EXAMPLES = {path.stem: path for path in sorted((ROOT / "examples").iterdir())}
 PARAMETERS = Path("config-parameters.json")
@@ -39,7 +38,9 @@ def test_rehearsal_takes_a_template(monkeypatch, template, status):
 
 
 def render(name, **more):
-    values = GOOD | ({"FILE_SYSTEM": "fs-0123456789abcdef0"} if name == "existing-efs" else {}) | more
+    values = (
+        GOOD_PARAMETERS | ({"FILE_SYSTEM": "fs-0123456789abcdef0"} if name == "existing-efs" else {}) | more
+    )
     return template.render_template(EXAMPLES[name], values, PARAMETERS)
 
 

@@ -10,7 +10,7 @@ from slurm_cluster.config import temp_config
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.steps import existing_network
 from tests.support import REGION
-from tests.support.task_runner import get_output as said
+from tests.support.task_runner import get_output
 
 FILE = Path("temp-config.yml")
 
@@ -44,7 +44,7 @@ def office(ec2, key_pair):
 
 def configure(invoke, network, status=0):
     flags = ["--head-node-subnet", network["public"], "--compute-subnet", network["private"]]
-    return said(invoke("configure", *flags), status)
+    return get_output(invoke("configure", *flags), status)
 
 
 def tags(ec2, network):
@@ -85,11 +85,11 @@ def test_cluster_in_it_is_deleted_and_the_network_kept(office, ec2, cloudformati
     before = list_resources(REGION)
     configure(invoke, office)
     make_cluster("pcluster-ubuntu", office, cloudformation)
-    said(invoke("connect-uqle"))
-    assert re.search(rf"{office['vpc']}, .*existing network", said(invoke("status")))
-    said(invoke("disconnect-uqle"))
+    get_output(invoke("connect-uqle"))
+    assert re.search(rf"{office['vpc']}, .*existing network", get_output(invoke("status")))
+    get_output(invoke("disconnect-uqle"))
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
-    printed = said(invoke("down", "--yes", "--all"))
+    printed = get_output(invoke("down", "--yes", "--all"))
     assert f"Kept the network {office['vpc']}" in printed
     assert {thing for thing in list_resources(REGION) if thing.kind != "bucket"} == before
     assert tags(ec2, office) == []
@@ -100,17 +100,17 @@ def test_network_of_another_wizard_is_kept(network, ec2, invoke):
     ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     FILE.unlink()
     configure(invoke, network)
-    assert f"Kept the network {network['vpc']}" in said(invoke("delete-network"))
+    assert f"Kept the network {network['vpc']}" in get_output(invoke("delete-network"))
     FILE.unlink()
     Path("config-parameters.json").write_text(f'{{"PUBLIC_SUBNET": "{network["public"]}"}}')
-    assert f"Kept the network {network['vpc']}" in said(invoke("delete-network"))
+    assert f"Kept the network {network['vpc']}" in get_output(invoke("delete-network"))
     assert len(subnets(ec2, network)) == 2
 
 
 def test_own_network_is_used_again_after_the_file_was_lost(network, ec2, invoke):
     FILE.unlink()
     configure(invoke, network)
-    assert f"Deleted the network {network['vpc']}" in said(invoke("delete-network"))
+    assert f"Deleted the network {network['vpc']}" in get_output(invoke("delete-network"))
 
 
 def test_unusable_network_is_refused_with_all_reasons(office, ec2, invoke):

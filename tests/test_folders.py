@@ -12,7 +12,7 @@ from sandbox.rehearsal import INVOKE
 from slurm_cluster.project import ROOT, TEMPLATE, Project
 from slurm_cluster.steps import render as render_step
 from tests.support import REGION, SETTINGS
-from tests.support.task_runner import get_output as said
+from tests.support.task_runner import get_output
 from tests.support.valid_files import GOOD_PARAMETERS
 
 PARAMETERS = Path("config-parameters.json")
@@ -28,13 +28,13 @@ def test_second_cluster_is_refused_before_anything_is_made(network, invoke):
         "upload-bootstrap",
         "down --yes --all",
     ):
-        printed = said(invoke(*task.split(), **SECOND), 1)
+        printed = get_output(invoke(*task.split(), **SECOND), 1)
         assert "is for the cluster pcluster-ubuntu, and this command is for second" in printed
         assert "  mkdir -p ../second && cd ../second\n" in printed
         assert f"  INVOKE_CLUSTER_NAME=second invoke -r {ROOT} {task.split()[0]}" in printed
     PARAMETERS.unlink()  # the folder of a cluster that has only its network
     for task in "up --yes --ssh-from 203.0.113.7/32", "configure", "create-jwt-key", "upload-bootstrap":
-        printed = said(invoke(*task.split(), **SECOND), 1)
+        printed = get_output(invoke(*task.split(), **SECOND), 1)
         assert "temp-config.yml is for the cluster pcluster-ubuntu, and this command is for second" in printed
     assert list_resources(REGION) == before
 

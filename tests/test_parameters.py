@@ -7,7 +7,7 @@ import yaml
 from slurm_cluster.config import parameters, template
 from slurm_cluster.errors import ClusterError
 from tests.support import ROOT
-from tests.support.valid_files import GOOD_PARAMETERS as GOOD
+from tests.support.valid_files import GOOD_PARAMETERS
 
 FILE = Path("config-parameters.json")
 
@@ -22,9 +22,11 @@ def test_rules_example_and_template_have_the_same_names():
 
 
 def test_valid_values_pass():
-    parameters.validate_parameters(GOOD, set(parameters.RULES), FILE)
+    parameters.validate_parameters(GOOD_PARAMETERS, set(parameters.RULES), FILE)
     parameters.validate_parameters(
-        GOOD | {"BOOTSTRAP_BUCKET": "", "SLURM_JWT_POLICY": "", "SLURM_JWT_KEY": "k" * 32}, set(GOOD), FILE
+        GOOD_PARAMETERS | {"BOOTSTRAP_BUCKET": "", "SLURM_JWT_POLICY": "", "SLURM_JWT_KEY": "k" * 32},
+        set(GOOD_PARAMETERS),
+        FILE,
     )
 
 
@@ -61,28 +63,30 @@ def test_valid_values_pass():
 )
 def test_invalid_value_is_named_with_what_is_allowed(name, value):
     with pytest.raises(ClusterError) as error:
-        parameters.validate_parameters(GOOD | {name: value}, set(parameters.RULES), FILE)
+        parameters.validate_parameters(GOOD_PARAMETERS | {name: value}, set(parameters.RULES), FILE)
     assert f"config-parameters.json: {name} is " in str(error.value)
     assert parameters.RULES[name].allowed in str(error.value)
 
 
 @pytest.mark.parametrize("value", ["203.0.113.7/32", "0.0.0.0/0", "10.0.0.0/8", "pl-0123456789abcdef0"])
 def test_ssh_source_is_one_network_or_prefix_list(value):
-    parameters.validate_parameters(GOOD | {"SSH_FROM": value}, set(GOOD), FILE)
+    parameters.validate_parameters(GOOD_PARAMETERS | {"SSH_FROM": value}, set(GOOD_PARAMETERS), FILE)
 
 
 def test_invalid_key_is_not_shown():
     with pytest.raises(ClusterError) as error:
-        parameters.validate_parameters(GOOD | {"SLURM_JWT_KEY": "too-short-a-key"}, set(GOOD), FILE)
+        parameters.validate_parameters(
+            GOOD_PARAMETERS | {"SLURM_JWT_KEY": "too-short-a-key"}, set(GOOD_PARAMETERS), FILE
+        )
     assert "too-short-a-key" not in str(error.value)
 
 
 def test_all_missing_and_unknown_names_are_listed():
-    values = {name: value for name, value in GOOD.items() if name not in ("AWS_REGION", "SSH_FROM")} | {
-        "REGION": "x"
-    }
+    values = {
+        name: value for name, value in GOOD_PARAMETERS.items() if name not in ("AWS_REGION", "SSH_FROM")
+    } | {"REGION": "x"}
     with pytest.raises(ClusterError) as error:
-        parameters.validate_parameters(values, set(GOOD), FILE)
+        parameters.validate_parameters(values, set(GOOD_PARAMETERS), FILE)
     assert str(error.value).splitlines() == [
         "config-parameters.json:",
         "  AWS_REGION is missing, and must be the name of a region, such as eu-west-2.",
@@ -163,14 +167,14 @@ def test_overwrite_replaces_what_the_user_wrote():
 
 
 def test_file_is_readable_by_its_owner_only():
-    parameters.write_parameters(FILE, GOOD)
+    parameters.write_parameters(FILE, GOOD_PARAMETERS)
     assert FILE.stat().st_mode & 0o777 == 0o600
-    assert parameters.read_parameters(FILE) == GOOD
+    assert parameters.read_parameters(FILE) == GOOD_PARAMETERS
 
 
 def test_deleted_values_are_cleared():
-    parameters.write_parameters(FILE, GOOD)
-    parameters.clear_values(FILE, [GOOD["PUBLIC_SUBNET"], GOOD["PRIVATE_SUBNET"]])
-    assert parameters.read_parameters(FILE) == GOOD | {"PUBLIC_SUBNET": "", "PRIVATE_SUBNET": ""}
+    parameters.write_parameters(FILE, GOOD_PARAMETERS)
+    parameters.clear_values(FILE, [GOOD_PARAMETERS["PUBLIC_SUBNET"], GOOD_PARAMETERS["PRIVATE_SUBNET"]])
+    assert parameters.read_parameters(FILE) == GOOD_PARAMETERS | {"PUBLIC_SUBNET": "", "PRIVATE_SUBNET": ""}
     parameters.clear_values(Path("absent.json"), ["x"])
     assert not Path("absent.json").exists()

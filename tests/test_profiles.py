@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.rehearsal import INVOKE
-from tests.support.task_runner import get_output as said
+from tests.support.task_runner import get_output
 
 CONFIG = """\
 [profile work]
@@ -114,6 +114,6 @@ def test_sso_session_is_used_by_tasks_and_pcluster(cluster, asked, portal, tmp_p
 
 def test_expired_sso_session_is_reported(account, asked, tmp_path):
     signed_in("2020-01-01T00:00:00Z")
-    printed = said(invoke("create-jwt-key", **profile("corporate", tmp_path)), 1)
+    printed = get_output(invoke("create-jwt-key", **profile("corporate", tmp_path)), 1)
     assert "The AWS SSO session has expired. Run `aws sso login`" in printed
     assert len(printed.splitlines()) == 1

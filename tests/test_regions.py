@@ -10,8 +10,8 @@ from slurm_cluster.aws import jwt_secret, permissions, script_bucket, uqle_insta
 from slurm_cluster.config import regions
 from slurm_cluster.errors import ClusterError
 from tests.support import ROOT, in_process
-from tests.support.task_runner import get_output as said
-from tests.support.valid_files import GOOD_TEMP_CONFIG as GOOD
+from tests.support.task_runner import get_output
+from tests.support.valid_files import GOOD_TEMP_CONFIG
 
 PARAMETERS, TEMP_CONFIG = Path("config-parameters.json"), Path("temp-config.yml")
 
@@ -33,7 +33,7 @@ def test_files_win_over_environment_and_environment_over_profile(monkeypatch, tm
     assert resolved() == "us-east-2"
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     assert resolved() == "us-east-1"
-    TEMP_CONFIG.write_text(GOOD)
+    TEMP_CONFIG.write_text(GOOD_TEMP_CONFIG)
     assert resolved() == "eu-west-2"
     TEMP_CONFIG.unlink()
     PARAMETERS.write_text(json.dumps({"AWS_REGION": "eu-central-1"}))
@@ -41,13 +41,13 @@ def test_files_win_over_environment_and_environment_over_profile(monkeypatch, tm
 
 
 def test_placeholder_is_no_region():
-    TEMP_CONFIG.write_text(GOOD)
+    TEMP_CONFIG.write_text(GOOD_TEMP_CONFIG)
     PARAMETERS.write_text(json.dumps({"AWS_REGION": "<Region in temp-config.yml>"}))
     assert resolved() == "eu-west-2"
 
 
 def test_contradicting_files_are_refused():
-    TEMP_CONFIG.write_text(GOOD)
+    TEMP_CONFIG.write_text(GOOD_TEMP_CONFIG)
     PARAMETERS.write_text(json.dumps({"AWS_REGION": "us-east-1"}))
     with pytest.raises(
         ClusterError, match=r"us-east-1 in config-parameters.json, and Region is eu-west-2 in temp-config.yml"
@@ -141,7 +141,7 @@ def test_unreadable_aws_files_are_named(monkeypatch, tmp_path):
     ],
 )
 def test_conflict_shows_the_command_that_resolves_it(environment, prefix):
-    TEMP_CONFIG.write_text(GOOD)
+    TEMP_CONFIG.write_text(GOOD_TEMP_CONFIG)
     in_files = regions.read_file_region(PARAMETERS, TEMP_CONFIG)
     conflict = regions.describe_conflict(in_files, environment, "down")
     assert f"\n  {prefix} invoke down\n" in conflict
@@ -151,9 +151,9 @@ def test_conflict_shows_the_command_that_resolves_it(environment, prefix):
 
 
 def test_changing_tasks_refuse_a_conflict_and_reading_tasks_warn(account, invoke):
-    TEMP_CONFIG.write_text(GOOD)
+    TEMP_CONFIG.write_text(GOOD_TEMP_CONFIG)
     for variable in regions.VARIABLES:
-        printed = said(invoke("create-key-pair", **{variable: "us-east-1"}), 1)
+        printed = get_output(invoke("create-key-pair", **{variable: "us-east-1"}), 1)
         assert f"temp-config.yml is for eu-west-2, but {variable} is us-east-1." in printed
         assert f"  {variable}=eu-west-2 invoke create-key-pair" in printed
         answer = invoke("status", **{variable: "us-east-1"})
@@ -165,20 +165,22 @@ def test_changing_tasks_refuse_a_conflict_and_reading_tasks_warn(account, invoke
 
 
 def test_profile_region_is_no_conflict(account, invoke, tmp_path):
-    TEMP_CONFIG.write_text(GOOD)
+    TEMP_CONFIG.write_text(GOOD_TEMP_CONFIG)
     (tmp_path / "config").write_text("[default]\nregion = us-east-1\n")
-    assert "Created the key pair" in said(invoke("create-key-pair", AWS_CONFIG_FILE=str(tmp_path / "config")))
+    assert "Created the key pair" in get_output(
+        invoke("create-key-pair", AWS_CONFIG_FILE=str(tmp_path / "config"))
+    )
 
 
 def test_unknown_region_is_refused(account, invoke):
-    for files in ("", GOOD):
+    for files in ("", GOOD_TEMP_CONFIG):
         TEMP_CONFIG.write_text(files) if files else None
         for variable in regions.VARIABLES:
-            printed = said(invoke("status", **{variable: "eu-wst-2"}), 1)
+            printed = get_output(invoke("status", **{variable: "eu-wst-2"}), 1)
             assert "AWS has no region eu-wst-2" in printed
             assert "Did you mean eu-west-2?" in printed
-    TEMP_CONFIG.write_text(GOOD.replace("eu-west-2", "eu-west-9"))
-    assert "AWS has no region eu-west-9" in said(invoke("status"), 1)
+    TEMP_CONFIG.write_text(GOOD_TEMP_CONFIG.replace("eu-west-2", "eu-west-9"))
+    assert "AWS has no region eu-west-9" in get_output(invoke("status"), 1)
 
 
 def test_read_only_tasks_are_those_that_change_nothing():

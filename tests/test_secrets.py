@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from sandbox import faults
 from slurm_cluster.aws import jwt_secret
-from tests.support.in_process import run_task as run
+from tests.support.in_process import run_task
 from tests.support.recorded_walk import CLUSTER
 
 pytestmark = pytest.mark.xdist_group("walk")
@@ -154,14 +154,14 @@ def test_parameter_files_are_readable_by_their_owner_only(walked):
 )
 def test_no_fault_makes_a_task_print_the_key(fault, cluster, project, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    run("create_jwt_key")
+    run_task("create_jwt_key")
     key = forms(jwt_secret.read_key(project.secretsmanager, project.secret).encode())
     for task, arguments in ("create_jwt_key", []), ("handover", [True]):
         with faults.inject(fault, at=0, only="Secret") as counted:
-            run(task, *arguments)
+            run_task(task, *arguments)
         assert counted.calls
         for at in range(1, len(counted.calls) + 1):
             with faults.inject(fault, at, then=fault, only="Secret") as injected:
-                said = run(task, *arguments)
+                said = run_task(task, *arguments)
             assert injected.failed_calls
             assert not tells("".join(said).encode(), key), (task, at)

@@ -15,7 +15,7 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
 from slurm_cluster.steps import render as render_step
 from tests.support import SETTINGS
-from tests.support.task_runner import get_output as said
+from tests.support.task_runner import get_output
 from tests.support.valid_files import GOOD_PARAMETERS
 
 PARAMETERS, CONFIG = Path("config-parameters.json"), Path("config.yml")
@@ -60,23 +60,25 @@ def serve() -> Iterator[Callable[[bytes], str]]:
 
 
 def test_flag_replaces_the_value_in_the_file(filled, invoke):
-    printed = said(invoke("fill-parameters", "--ssh-from", NEW))
+    printed = get_output(invoke("fill-parameters", "--ssh-from", NEW))
     assert f'Replaced SSH_FROM "{OLD}" with "{NEW}".' in printed
     assert read_source() == NEW
-    assert "Replaced" not in said(invoke("fill-parameters", "--ssh-from", NEW))
-    assert "Kept" not in said(invoke("fill-parameters"))
+    assert "Replaced" not in get_output(invoke("fill-parameters", "--ssh-from", NEW))
+    assert "Kept" not in get_output(invoke("fill-parameters"))
     assert read_source() == NEW
 
 
 def test_setting_does_not_replace_the_value_in_the_file(filled, invoke):
-    printed = said(invoke("fill-parameters", INVOKE_SSH_FROM=NEW))
+    printed = get_output(invoke("fill-parameters", INVOKE_SSH_FROM=NEW))
     assert f'Kept SSH_FROM "{OLD}", and not "{NEW}". --ssh-from replaces it.' in printed
     assert read_source() == OLD
     assert f"PASS    SSH from: {OLD}" in invoke("check", INVOKE_SSH_FROM=NEW).stdout
 
 
 def test_running_cluster_keeps_its_rule_and_the_task_says_so(filled, cluster, invoke):
-    assert "The running cluster still has the old one" in said(invoke("fill-parameters", "--ssh-from", NEW))
+    assert "The running cluster still has the old one" in get_output(
+        invoke("fill-parameters", "--ssh-from", NEW)
+    )
 
 
 def test_wide_range_warns_wherever_it_is_given(filled, cluster, invoke):
@@ -119,13 +121,13 @@ def test_wrong_source_is_answered_with_what_was_meant(value, meant):
 
 
 def test_auto_takes_the_public_address_after_a_question(filled, invoke):
-    said(invoke("fill-parameters", "--ssh-from", NEW))
-    asked = said(invoke("fill-parameters", "--ssh-from", "auto"), 1)
+    get_output(invoke("fill-parameters", "--ssh-from", NEW))
+    asked = get_output(invoke("fill-parameters", "--ssh-from", "auto"), 1)
     assert asked.startswith("The public address of this machine is 203.0.113.7/32.\nAllow SSH from")
     assert read_source() == NEW
-    assert "public address" in said(invoke("fill-parameters", "--ssh-from", "auto", "--yes"))
+    assert "public address" in get_output(invoke("fill-parameters", "--ssh-from", "auto", "--yes"))
     assert read_source() == "203.0.113.7/32"
-    assert "with SSH from 203.0.113.7/32?" in said(invoke("up", "--ssh-from", "auto"), 1)
+    assert "with SSH from 203.0.113.7/32?" in get_output(invoke("up", "--ssh-from", "auto"), 1)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"1.2.3.4, 5.6.7.8", b"::1", b"1.2.3.4\n" * 50, b"\xff"])
@@ -144,7 +146,7 @@ def test_unreachable_service_is_a_sentence(monkeypatch):
 
 def test_dry_run_does_not_ask_for_the_address(account, invoke, monkeypatch):
     monkeypatch.setenv(public_address.SERVICE_VARIABLE, "http://127.0.0.1:9")
-    said(invoke("-R", "up", "--ssh-from", "auto"))
+    get_output(invoke("-R", "up", "--ssh-from", "auto"))
 
 
 # --- update-cluster -----------------------------------------------------------------------------------------
@@ -185,11 +187,11 @@ def test_update_refuses_to_lose_edits(old, new):
 def test_wrong_flag_changes_nothing(filled, cluster, invoke):
     before = CONFIG.read_text()
     for task in ("update-cluster", "fill-parameters"):
-        assert "did you mean 198.51.100.9/32?" in said(invoke(task, "--ssh-from", "198.51.100.9"), 1)
+        assert "did you mean 198.51.100.9/32?" in get_output(invoke(task, "--ssh-from", "198.51.100.9"), 1)
     assert (CONFIG.read_text(), read_source()) == (before, OLD)
 
 
 def test_update_without_a_cluster_changes_nothing(filled, invoke):
     before = CONFIG.read_text()
-    assert "There is no cluster" in said(invoke("update-cluster", "--ssh-from", NEW), 1)
+    assert "There is no cluster" in get_output(invoke("update-cluster", "--ssh-from", NEW), 1)
     assert (CONFIG.read_text(), read_source()) == (before, OLD)

@@ -16,7 +16,7 @@ from slurm_cluster.aws import fleet, jwt_secret, script_bucket, security_groups
 from slurm_cluster.config import parameters
 from slurm_cluster.steps.uqle import find_launch_target
 from tests.support import REGION, ROOT, in_process
-from tests.support.task_runner import get_output as said
+from tests.support.task_runner import get_output
 
 
 def values():
@@ -43,17 +43,17 @@ def test_fill_parameters_uses_what_the_steps_created(filled, network, project):
 def test_fill_parameters_keeps_typed_values(filled, invoke):
     text = Path("config-parameters.json").read_text()
     Path("config-parameters.json").write_text(text.replace("203.0.113.7/32", "198.51.100.1/32"))
-    assert "Kept SSH_FROM" not in said(invoke("fill-parameters"))
+    assert "Kept SSH_FROM" not in get_output(invoke("fill-parameters"))
     assert values()["SSH_FROM"] == "198.51.100.1/32"
-    said(invoke("fill-parameters", "--overwrite", INVOKE_SSH_FROM="203.0.113.7/32"))
+    get_output(invoke("fill-parameters", "--overwrite", INVOKE_SSH_FROM="203.0.113.7/32"))
     assert values()["SSH_FROM"] == "203.0.113.7/32"
 
 
 def test_recreated_secret_is_filled_in_again(filled, project, invoke):
     old = values()["SLURM_JWT_KEY"]
     project.secretsmanager.delete_secret(SecretId=project.secret, ForceDeleteWithoutRecovery=True)
-    said(invoke("create-jwt-key"))
-    said(invoke("fill-parameters"))
+    get_output(invoke("create-jwt-key"))
+    get_output(invoke("fill-parameters"))
     assert (
         values()["SLURM_JWT_KEY"] == jwt_secret.find_secret_arn(project.secretsmanager, project.secret) != old
     )
@@ -64,34 +64,34 @@ def test_custom_secret_is_kept_and_read(network, upload, cluster, project, invok
     Path("config-parameters.json").write_text(
         json.dumps({"SLURM_JWT_KEY": own, "SSH_FROM": "203.0.113.7/32"})
     )
-    said(invoke("fill-parameters"))
+    get_output(invoke("fill-parameters"))
     assert (values()["SLURM_JWT_KEY"], values()["SLURM_JWT_POLICY"]) == (own, "")
-    said(invoke("handover", "--with-key"))
+    get_output(invoke("handover", "--with-key"))
     assert f"SLURM_JWT_KEY={'m' * 40}\n" in Path("uqle.env").read_text()
 
 
 def test_config_of_another_cluster_is_refused(filled, invoke):
     Path("config-parameters.json").unlink()
-    assert "is for another cluster than second" in said(
+    assert "is for another cluster than second" in get_output(
         invoke("create-cluster", INVOKE_CLUSTER_NAME="second"), 1
     )
 
 
 def test_invalid_settings_and_files_give_no_traceback(account, invoke, tmp_path):
-    assert "uqle.volume_gib is 'many'" in said(
+    assert "uqle.volume_gib is 'many'" in get_output(
         invoke("-R", "create-instance", INVOKE_UQLE_VOLUME_GIB="many"), 1
     )
     Path("temp-config.yml").write_text("Region: 2026-99-99")
-    assert "temp-config.yml is not YAML" in said(invoke("status"), 1)
+    assert "temp-config.yml is not YAML" in get_output(invoke("status"), 1)
     Path("temp-config.yml").unlink()
     Path.home().joinpath(".ssh").write_text("")
-    assert "pcluster-ubuntu.pem: Not a directory" in said(invoke("create-key-pair"), 1)
+    assert "pcluster-ubuntu.pem: Not a directory" in get_output(invoke("create-key-pair"), 1)
 
 
 def test_down_keeps_a_network_with_another_cluster(cluster, network, cloudformation, upload, invoke):
     make_cluster("second", network, cloudformation)
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
-    printed = said(invoke("down", "--yes", "--all"), 1)
+    printed = get_output(invoke("down", "--yes", "--all"), 1)
     assert "The wizard did not create these" in printed
     assert "Deleted s3://" in printed
     assert "Left:" in printed
@@ -105,48 +105,52 @@ def test_literal_key_and_custom_scripts_need_no_secret_or_bucket(network, invoke
     Path("config-parameters.json").write_text(
         json.dumps(own | {"SLURM_JWT_KEY": "k" * 40, "SSH_FROM": "203.0.113.7/32"})
     )
-    said(invoke("fill-parameters"))
+    get_output(invoke("fill-parameters"))
     assert (values()["SLURM_JWT_POLICY"], values()["BOOTSTRAP_BUCKET"], values()["SLURM_JWT_KEY"]) == (
         "",
         "",
         "k" * 40,
     )
-    printed = said(invoke("render"))
+    printed = get_output(invoke("render"))
     assert "SLURM_JWT_KEY is the key itself" in printed
     assert "k" * 40 not in printed
     assert Path("config.yml").stat().st_mode & 0o777 == 0o600
 
 
 def test_each_step_names_the_missing_one(network, invoke, key_pair):
-    assert "invoke upload-bootstrap" in said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"), 1)
-    said(invoke("upload-bootstrap"))
-    assert "invoke create-jwt-key" in said(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"), 1)
-    assert "--ssh-from 203.0.113.7/32" in said(invoke("fill-parameters"), 1)
-    assert "SSH_FROM is" in said(invoke("fill-parameters", "--ssh-from", "everybody"), 1)
-    assert "invoke fill-parameters" in said(invoke("render"), 1)
-    assert "invoke render" in said(invoke("create-cluster"), 1)
+    assert "invoke upload-bootstrap" in get_output(
+        invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"), 1
+    )
+    get_output(invoke("upload-bootstrap"))
+    assert "invoke create-jwt-key" in get_output(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"), 1)
+    assert "--ssh-from 203.0.113.7/32" in get_output(invoke("fill-parameters"), 1)
+    assert "SSH_FROM is" in get_output(invoke("fill-parameters", "--ssh-from", "everybody"), 1)
+    assert "invoke fill-parameters" in get_output(invoke("render"), 1)
+    assert "invoke render" in get_output(invoke("create-cluster"), 1)
     for task in ("connect-uqle", "allow-head-node-group", "create-instance", "handover"):
-        assert "invoke create-cluster" in said(invoke(task), 1)
-    assert "invoke connect-uqle" in said(invoke("ssh", "--uqle"), 1)
+        assert "invoke create-cluster" in get_output(invoke(task), 1)
+    assert "invoke connect-uqle" in get_output(invoke("ssh", "--uqle"), 1)
     assert sorted(os.listdir()) == ["temp-config.yml"]
 
 
 def test_invalid_cluster_name_is_refused_by_every_task(invoke):
     for task in ("check", "status", "render", "down"):
-        assert "cluster_name in invoke.yaml, or INVOKE_CLUSTER_NAME" in said(
+        assert "cluster_name in invoke.yaml, or INVOKE_CLUSTER_NAME" in get_output(
             invoke(task, INVOKE_CLUSTER_NAME="1 cluster"), 1
         )
 
 
 def test_files_of_another_cluster_are_refused(filled, invoke):
     for task in (["fill-parameters"], ["render"]):
-        assert "is for the cluster pcluster-ubuntu" in said(invoke(*task, INVOKE_CLUSTER_NAME="second"), 1)
+        assert "is for the cluster pcluster-ubuntu" in get_output(
+            invoke(*task, INVOKE_CLUSTER_NAME="second"), 1
+        )
 
 
 def test_nothing_is_deleted_without_confirmation(cluster, invoke):
     before = list_resources(REGION)
     for task in ("down", "delete-cluster", "up"):
-        assert "pass --yes" in said(
+        assert "pass --yes" in get_output(
             invoke(task, *(["--ssh-from", "203.0.113.7/32"] if task == "up" else [])), 1
         )
     assert list_resources(REGION) == before
@@ -154,7 +158,7 @@ def test_nothing_is_deleted_without_confirmation(cluster, invoke):
 
 def test_up_without_uqle_ends_with_the_cluster(invoke):
     plan = ["-R", "up", "--ssh-from", "203.0.113.7/32"]
-    only_cluster, everything = said(invoke(*plan, "--without-uqle")), said(invoke(*plan))
+    only_cluster, everything = get_output(invoke(*plan, "--without-uqle")), get_output(invoke(*plan))
     assert everything.startswith(only_cluster)
     assert only_cluster.splitlines()[-1].startswith("    --cluster-name pcluster-ubuntu")
     assert "launch a t3.large" in everything.removeprefix(only_cluster)
@@ -163,8 +167,10 @@ def test_up_without_uqle_ends_with_the_cluster(invoke):
 def test_dry_runs_change_nothing_and_show_commands(cluster, invoke):
     Path("temp-config.yml").unlink()
     before, files = list_resources(REGION), os.listdir()
-    printed = said(invoke("-R", "up", "--ssh-from", "203.0.113.7/32")) + said(invoke("-R", "down", "--all"))
-    printed += said(invoke("-R", "ssh")) + said(invoke("-R", "ssh", "--uqle"))
+    printed = get_output(invoke("-R", "up", "--ssh-from", "203.0.113.7/32")) + get_output(
+        invoke("-R", "down", "--all")
+    )
+    printed += get_output(invoke("-R", "ssh")) + get_output(invoke("-R", "ssh", "--uqle"))
     commands = printed.replace(" \\\n    ", " ").splitlines()
     assert [line for line in commands if line.startswith("$ ")] == [
         "$ pcluster configure -c temp-config.yml",
@@ -181,23 +187,25 @@ def test_dry_runs_change_nothing_and_show_commands(cluster, invoke):
 
 
 def test_connect_disconnect_and_connect_again(cluster, ec2, invoke):
-    first = said(invoke("connect-uqle"))
-    again = said(invoke("connect-uqle"))
+    first = get_output(invoke("connect-uqle"))
+    again = get_output(invoke("connect-uqle"))
     [identifier] = re.findall(r"Launched (i-\w+)", first)
     assert f"The UQLE machine {identifier} exists already and is running." in again
-    assert "m6i.large" in said(invoke("create-instance", INVOKE_UQLE_INSTANCE_TYPE="m6i.large"))
-    assert identifier in said(invoke("delete-cluster", "--yes"), 1)
-    assert "ubuntu@203.0.113." in said(invoke("ssh", "--uqle"), 255)
-    assert f"Terminated {identifier}." in said(invoke("disconnect-uqle"))
-    assert "There is no UQLE machine of pcluster-ubuntu in eu-west-2." in said(invoke("disconnect-uqle"))
-    assert identifier not in said(invoke("connect-uqle"))
+    assert "m6i.large" in get_output(invoke("create-instance", INVOKE_UQLE_INSTANCE_TYPE="m6i.large"))
+    assert identifier in get_output(invoke("delete-cluster", "--yes"), 1)
+    assert "ubuntu@203.0.113." in get_output(invoke("ssh", "--uqle"), 255)
+    assert f"Terminated {identifier}." in get_output(invoke("disconnect-uqle"))
+    assert "There is no UQLE machine of pcluster-ubuntu in eu-west-2." in get_output(
+        invoke("disconnect-uqle")
+    )
+    assert identifier not in get_output(invoke("connect-uqle"))
 
 
 def test_connect_without_key_pair_changes_nothing(cluster, ec2, project, invoke):
     ec2.delete_key_pair(KeyName="pcluster-ubuntu")
     assert (
         "EC2 has no key pair pcluster-ubuntu in eu-west-2. `invoke create-key-pair` creates it."
-        in " ".join(said(invoke("connect-uqle"), 1).split())
+        in " ".join(get_output(invoke("connect-uqle"), 1).split())
     )
     assert not security_groups.has_self_rule(ec2, find_launch_target(project).group)
 
@@ -205,8 +213,8 @@ def test_connect_without_key_pair_changes_nothing(cluster, ec2, project, invoke)
 def test_pause_and_resume(cluster, ec2, project, invoke):
     start_fleet("pcluster-ubuntu")
     dynamodb = project.dynamodb
-    said(invoke("connect-uqle"))
-    printed = said(invoke("pause"))
+    get_output(invoke("connect-uqle"))
+    printed = get_output(invoke("pause"))
     assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "STOPPED"
     [stopped] = re.findall(r"Stopped (i-\w+)\.", printed)
     assert (
@@ -214,20 +222,20 @@ def test_pause_and_resume(cluster, ec2, project, invoke):
         == "stopped"
     )
     assert "Still billed: the NAT gateway, the head node" in printed
-    assert "There is no running UQLE machine of pcluster-ubuntu in eu-west-2." in said(
+    assert "There is no running UQLE machine of pcluster-ubuntu in eu-west-2." in get_output(
         invoke("pause", "--quiet")
     )
-    again = said(invoke("resume", "--quiet"))
+    again = get_output(invoke("resume", "--quiet"))
     assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "RUNNING"
     assert re.search(rf"{stopped} is running at 203\.0\.113\.\d+", again)
-    assert again == said(invoke("resume", INVOKE_QUIET="1"))
+    assert again == get_output(invoke("resume", INVOKE_QUIET="1"))
 
 
 def test_key_is_in_the_file_only_and_on_request(filled, cluster, invoke, project):
     key = jwt_secret.read_key(project.secretsmanager, project.secret)
-    printed = said(invoke("handover"))
+    printed = get_output(invoke("handover"))
     assert key not in Path("uqle.env").read_text()
-    printed += said(invoke("-d", "handover", "--with-key"))
+    printed += get_output(invoke("-d", "handover", "--with-key"))
     assert f"\nSLURM_JWT_KEY={key}\n" in Path("uqle.env").read_text()
     assert Path("uqle.env").stat().st_mode & 0o777 == 0o600
     assert key not in printed
@@ -237,7 +245,7 @@ def test_script_uris_of_a_running_cluster_are_kept(filled, cluster, invoke):
     text = Path("config-parameters.json").read_text()
     older = re.sub(r"on_node_start_ubuntu-\w+", "on_node_start_ubuntu-000000000000", text)
     Path("config-parameters.json").write_text(older)
-    printed = said(invoke("fill-parameters", "--overwrite"))
+    printed = get_output(invoke("fill-parameters", "--overwrite"))
     assert "Kept CUSTOM_BOOT_ACTION_START: new boot scripts need a new cluster." in printed
     assert "on_node_start_ubuntu-000000000000" in values()["CUSTOM_BOOT_ACTION_START"]
 
@@ -245,7 +253,7 @@ def test_script_uris_of_a_running_cluster_are_kept(filled, cluster, invoke):
 def test_pclusters_findings_are_readable(filled, invoke):
     config = Path("config.yml").read_text()
     Path("config.yml").write_text(config.replace("MountDir: /shared", "MountDir: /tmp"))
-    printed = said(invoke("create-cluster"), 1)
+    printed = get_output(invoke("create-cluster"), 1)
     assert "pcluster refused: Invalid cluster configuration." in printed
     assert re.search(r"^  ERROR \w+: ", printed, re.MULTILINE)
     assert "/tmp" in printed
@@ -256,11 +264,11 @@ def test_pclusters_findings_are_readable(filled, invoke):
 def test_failed_cluster_is_explained_and_deleted(filled, invoke, monkeypatch):
     monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)
-    printed = said(invoke("create-cluster"), 1)
+    printed = get_output(invoke("create-cluster"), 1)
     assert "was not created" in printed
     assert "Failed with exit status 69" in printed
-    assert "ROLLBACK_COMPLETE. Run `invoke delete-cluster` first" in said(invoke("create-cluster"), 1)
-    assert "Deleted the cluster" in said(invoke("delete-cluster", "--yes"))
+    assert "ROLLBACK_COMPLETE. Run `invoke delete-cluster` first" in get_output(invoke("create-cluster"), 1)
+    assert "Deleted the cluster" in get_output(invoke("delete-cluster", "--yes"))
 
 
 def test_failed_wizard_leaves_a_vpc_that_delete_network_deletes(key_pair, ec2, invoke, monkeypatch):
@@ -270,10 +278,10 @@ def test_failed_wizard_leaves_a_vpc_that_delete_network_deletes(key_pair, ec2, i
         raise RuntimeError("no more subnets")
 
     monkeypatch.setattr(SandboxEC2Backend, "create_subnet", refuse)
-    printed = said(invoke("configure"), 1)
+    printed = get_output(invoke("configure"), 1)
     [vpc] = re.findall(r"It left (vpc-\w+): `invoke delete-network` deletes it", printed)
-    assert vpc in said(invoke("configure"), 1)
-    assert f"Deleted the network {vpc}" in said(invoke("delete-network"))
+    assert vpc in get_output(invoke("configure"), 1)
+    assert f"Deleted the network {vpc}" in get_output(invoke("delete-network"))
     assert [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]] == []
 
 
@@ -287,7 +295,7 @@ def test_failed_wizard_leaves_a_vpc_that_delete_network_deletes(key_pair, ec2, i
     ],
 )
 def test_missing_access_to_aws_is_a_sentence(invoke, environment, sentence):
-    assert sentence in said(invoke("create-jwt-key", AWS_MAX_ATTEMPTS="1", **environment), 1)
+    assert sentence in get_output(invoke("create-jwt-key", AWS_MAX_ATTEMPTS="1", **environment), 1)
 
 
 def test_listing_and_rendering_load_no_boto3(filled):
@@ -308,19 +316,19 @@ def test_listing_and_rendering_load_no_boto3(filled):
 
 
 def test_down_looks_before_it_asks(invoke):
-    printed = said(invoke("down", "--all"))
+    printed = get_output(invoke("down", "--all"))
     assert printed.startswith(
         "There is nothing of pcluster-ubuntu in eu-west-2. `invoke status --all-regions`"
     )
 
 
 def test_down_asks_for_what_exists(network, upload, invoke):
-    assert "In eu-west-2, delete its network? There is no terminal" in said(invoke("down"), 1)
-    assert "delete its network, its boot scripts? There is" in said(invoke("down", "--all"), 1)
+    assert "In eu-west-2, delete its network? There is no terminal" in get_output(invoke("down"), 1)
+    assert "delete its network, its boot scripts? There is" in get_output(invoke("down", "--all"), 1)
 
 
 def test_ssh_without_a_cluster_is_a_sentence(invoke):
-    printed = said(invoke("ssh"), 1)
+    printed = get_output(invoke("ssh"), 1)
     assert "There is no cluster pcluster-ubuntu in eu-west-2" in printed
     assert "shell" not in printed
 
@@ -330,9 +338,9 @@ def test_dry_run_says_that_it_does_not_look_at_the_account(invoke):
 
 
 def test_success_ends_with_the_next_step_and_failure_does_not(key_pair, invoke):
-    assert said(invoke("upload-bootstrap")).endswith("\nNext: invoke create-jwt-key\n")
-    assert "Next:" not in said(invoke("render"), 1)
-    assert "Next:" not in said(invoke("-R", "create-jwt-key"))
+    assert get_output(invoke("upload-bootstrap")).endswith("\nNext: invoke create-jwt-key\n")
+    assert "Next:" not in get_output(invoke("render"), 1)
+    assert "Next:" not in get_output(invoke("-R", "create-jwt-key"))
 
 
 def test_next_steps_are_commands_and_no_task_lacks_one():

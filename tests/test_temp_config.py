@@ -4,13 +4,13 @@ import pytest
 
 from slurm_cluster.config import temp_config
 from slurm_cluster.errors import ClusterError
-from tests.support.valid_files import GOOD_TEMP_CONFIG as GOOD
+from tests.support.valid_files import GOOD_TEMP_CONFIG
 
 FILE = Path("temp-config.yml")
 
 
 def test_the_four_values_are_read():
-    FILE.write_text(GOOD)
+    FILE.write_text(GOOD_TEMP_CONFIG)
     assert temp_config.read_temp_config(FILE) == (
         "eu-west-2",
         "k",
@@ -44,7 +44,7 @@ def test_the_four_values_are_read():
     ],
 )
 def test_missing_value_is_named_by_its_path(old, new, named):
-    FILE.write_text(GOOD.replace(old, new))
+    FILE.write_text(GOOD_TEMP_CONFIG.replace(old, new))
     with pytest.raises(ClusterError, match=named) as error:
         temp_config.read_temp_config(FILE)
     assert "temp-config.yml" in str(error.value)
@@ -78,7 +78,7 @@ def test_all_faults_are_listed_one_a_line(text):
     ],
 )
 def test_comment_marks_an_existing_network(comment, is_from_wizard):
-    FILE.write_text(comment + GOOD)
+    FILE.write_text(comment + GOOD_TEMP_CONFIG)
     assert temp_config.is_from_wizard(FILE) == is_from_wizard
 
 

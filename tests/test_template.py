@@ -7,7 +7,7 @@ import pytest
 from slurm_cluster.config import template
 from slurm_cluster.errors import ClusterError
 from tests.support import ROOT
-from tests.support.valid_files import GOOD_PARAMETERS as GOOD
+from tests.support.valid_files import GOOD_PARAMETERS
 
 FILE, PARAMETERS = Path("config.template.yml"), Path("config-parameters.json")
 TEXT = (ROOT / "config.template.yml").read_text()
@@ -17,7 +17,7 @@ LAST_LINE = len(TEXT.splitlines())
 def refuse(text, **more):
     FILE.write_text(text)
     with pytest.raises(ClusterError) as error:
-        template.render_template(FILE, GOOD | more, PARAMETERS)
+        template.render_template(FILE, GOOD_PARAMETERS | more, PARAMETERS)
     return str(error.value)
 
 
@@ -27,7 +27,9 @@ def refuse(text, **more):
 def test_every_kind_of_name_is_asked_for(tag):
     text = f"{TEXT}Tags:\n  - Key: team\n    Value: '{tag}'\n"
     assert "config-parameters.json: TEAM is missing" in refuse(text)
-    assert template.render_template(FILE, GOOD | {"TEAM": "x"}, PARAMETERS).endswith("    Value: 'x'\n")
+    assert template.render_template(FILE, GOOD_PARAMETERS | {"TEAM": "x"}, PARAMETERS).endswith(
+        "    Value: 'x'\n"
+    )
 
 
 @pytest.mark.parametrize(

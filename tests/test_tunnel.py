@@ -112,9 +112,9 @@ def test_tunnel_is_closed_after_an_error(error):
 )
 def test_refused_login_is_reported_in_sshs_words(monkeypatch, words):
     monkeypatch.setenv("STAND_IN_REFUSES", f"{words}.")
-    said = fails()
-    assert said.startswith(f"Login failed: ssh cannot log in to ubuntu@203.0.113.7 ({words}). ")
-    assert said.endswith("try `ssh -i cluster.pem ubuntu@203.0.113.7`.")
+    message = fails()
+    assert message.startswith(f"Login failed: ssh cannot log in to ubuntu@203.0.113.7 ({words}). ")
+    assert message.endswith("try `ssh -i cluster.pem ubuntu@203.0.113.7`.")
 
 
 def test_changed_host_key_names_the_next_step(monkeypatch):
@@ -134,9 +134,9 @@ def test_closed_port_at_the_far_end(monkeypatch):
 )
 def test_unreachable_far_end(monkeypatch, why):
     monkeypatch.setenv("STAND_IN_FAILS_TO_CONNECT", why)
-    said = fails()
-    assert said.startswith(f"No route: ubuntu@203.0.113.7 cannot reach {HEAD_NODE}:8082 ({why}). ")
-    assert "invoke allow-head-node-group" in said
+    message = fails()
+    assert message.startswith(f"No route: ubuntu@203.0.113.7 cannot reach {HEAD_NODE}:8082 ({why}). ")
+    assert "invoke allow-head-node-group" in message
 
 
 def test_silent_far_end(monkeypatch):

@@ -8,7 +8,7 @@ from moto.cloudformation.models import cloudformation_backends
 from sandbox import stacks
 from slurm_cluster.aws import security_groups
 from tests.support import REGION
-from tests.support.task_runner import get_output as said
+from tests.support.task_runner import get_output
 
 pytestmark = pytest.mark.xdist_group("update")  # which is begun early, as all groups are: it takes a minute
 CONFIG = Path("config.yml")
@@ -22,28 +22,28 @@ def change(old, new):
 
 def test_update_applies_the_configuration(filled, invoke, project, monkeypatch):
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)  # pcluster looks again at what it deletes
-    said(invoke("create-cluster"))
-    said(invoke("update-cluster", "--ssh-from", "198.51.100.1/32"))  # a new home address
+    get_output(invoke("create-cluster"))
+    get_output(invoke("update-cluster", "--ssh-from", "198.51.100.1/32"))  # a new home address
     change("MaxCount: 2", "MaxCount: 1")
     change("HeadNode:\n  InstanceType: 't3.xlarge'", "HeadNode:\n  InstanceType: m6i.xlarge")
-    refused = said(invoke("update-cluster"), 1)
+    refused = get_output(invoke("update-cluster"), 1)
     assert "HeadNode.InstanceType" in refused
     assert "Stop the compute fleet" in refused
     assert "`invoke pause` stops the fleet" in refused
 
     change("m6i.xlarge", "t3.xlarge")
     change("    EfsSettings:\n", "    EfsSettings:\n      DeletionPolicy: Retain\n")
-    said(invoke("pause"))
-    assert "Updated the cluster pcluster-ubuntu to config.yml." in said(invoke("update-cluster"))
+    get_output(invoke("pause"))
+    assert "Updated the cluster pcluster-ubuntu to config.yml." in get_output(invoke("update-cluster"))
     group = security_groups.get_head_node_group_id(project.cloudformation, project.cluster)
     rules = security_groups.describe_group(project.ec2, group)["IpPermissions"]
     assert [each["CidrIp"] for rule in rules for each in rule["IpRanges"]] == ["198.51.100.1/32"]
 
     efs = project.efs
-    said(invoke("delete-cluster", "--yes"))
+    get_output(invoke("delete-cluster", "--yes"))
     [file_system] = efs.describe_file_systems()["FileSystems"]
     [target] = efs.describe_mount_targets(FileSystemId=file_system["FileSystemId"])["MountTargets"]
-    assert target["MountTargetId"] in said(invoke("delete-network"), 1)
+    assert target["MountTargetId"] in get_output(invoke("delete-network"), 1)
 
 
 def test_interrupted_update_is_watched_before_the_next(cluster, invoke, monkeypatch):
@@ -61,7 +61,7 @@ def test_interrupted_update_is_watched_before_the_next(cluster, invoke, monkeypa
 
     monkeypatch.setattr(stacks.SandboxCloudFormationBackend, "finish_operations", settle)
     CONFIG.write_text(json.dumps({"Region": REGION}))
-    printed = said(invoke("update-cluster"), 1)
+    printed = get_output(invoke("update-cluster"), 1)
     assert (
         printed.index("UPDATE_IN_PROGRESS")
         < printed.index("UPDATE_COMPLETE")
