@@ -76,7 +76,7 @@ def find_fault(call: OperationModel, answer: dict[str, Any]) -> str:
         has_id = any(name.lower() in REQUEST_ID_HEADERS for name in answer["headers"])
         is_complete = status >= 500 or (has_id and not has_body(call, status))
         return "" if is_complete else f"it is empty, with status {status}"
-    if status < 300 and not has_body(call, status):  # nobody reads it
+    if status < 300 and (not has_body(call, status) or is_plain_text(call)):  # nobody parses it
         return ""
     check = is_expected_json if "json" in call.service_model.resolved_protocol else is_expected_xml
     try:
@@ -95,6 +95,13 @@ def has_body(call: OperationModel, status: int) -> bool:
         return True
     members = output.members.values() if output else []
     return any("location" not in member.serialization for member in members)
+
+
+def is_plain_text(call: OperationModel) -> bool:
+    """Return whether the body of an answer is a value itself, as a bucket's policy is, and not a document."""
+    output = call.output_shape
+    payload = output.serialization.get("payload") if output else None
+    return bool(output and payload and output.members[payload].type_name in ("string", "blob"))
 
 
 def is_expected_json(call: OperationModel, status: int, text: bytes) -> bool:
