@@ -116,14 +116,15 @@ BROKEN = {
 
 
 def sentence(error: BaseException) -> str:
-    """Return the message of an expected failure: one line, or one for each fault, and not too long."""
+    """Return the message of an expected failure: sentences, faults, commands to copy, and not too long."""
     message = str(error)
-    first, *faults = message.split("\n")
-    assert first.endswith(":" if faults else (".", ")"))
-    assert all(fault.startswith("  ") for fault in faults[:-1])
-    assert len(faults) != 2  # one fault is on the first line
+    first, *others = message.split("\n")
+    assert first.endswith((".", ")", ":"))
+    assert all(line.startswith("  ") or line.endswith((".", ")", ":")) for line in others)
+    if first.endswith(":"):
+        assert all(fault.startswith("  ") for fault in others[:-1])
+        assert len(others) != 2  # one fault is on the first line
     assert message.replace("\n", "").isprintable()
-    assert message.endswith((".", ")"))
     assert len(message) < 2500
     return message
 

@@ -111,7 +111,7 @@ def test_yaml_without_end_is_refused_at_once(text, reason):
     start = time.process_time()
     with pytest.raises(ClusterError, match=f"f is not YAML: .*{reason}") as error:
         files.read_yaml(Path("f"))
-    assert time.process_time() - start < 2  # seconds
+    assert time.process_time() - start < 30  # seconds; without the limit, hours or no end
     assert len(str(error.value)) < 200
 
 

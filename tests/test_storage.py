@@ -114,7 +114,7 @@ def test_other_storage_is_refused_before_anything_changes_and_no_shared_connects
     assert group["IpPermissions"] == []
     status = get_output(invoke("status"))
     assert f"{'vol-1' if kind == 'Ebs' else 'fs-1'}, {kind}, /shared" in status
-    assert "missing: invoke connect-uqle --no-shared" in status
+    assert "not connected (optional): invoke connect-uqle --no-shared" in status
     assert get_output(invoke("picture"))
     get_output(invoke("connect-uqle", "--no-shared"))
     user_data = uqle_instance.read_user_data(

@@ -267,7 +267,7 @@ def test_failed_cluster_is_explained_and_deleted(filled, invoke, monkeypatch):
     printed = get_output(invoke("create-cluster"), 1)
     assert "was not created" in printed
     assert "Failed with exit status 69" in printed
-    assert "ROLLBACK_COMPLETE. Run `invoke delete-cluster` first" in get_output(invoke("create-cluster"), 1)
+    assert "ROLLBACK_COMPLETE: its creation failed" in get_output(invoke("create-cluster"), 1)
     assert "Deleted the cluster" in get_output(invoke("delete-cluster", "--yes"))
 
 
@@ -280,7 +280,7 @@ def test_failed_wizard_leaves_a_vpc_that_delete_network_deletes(key_pair, ec2, i
     monkeypatch.setattr(SandboxEC2Backend, "create_subnet", refuse)
     printed = get_output(invoke("configure"), 1)
     [vpc] = re.findall(r"It left (vpc-\w+): `invoke delete-network` deletes it", printed)
-    assert vpc in get_output(invoke("configure"), 1)
+    assert "`invoke delete-network` deletes what is left of it." in get_output(invoke("configure"), 1)
     assert f"Deleted the network {vpc}" in get_output(invoke("delete-network"))
     assert [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]] == []
 
