@@ -76,14 +76,19 @@ START_TIMEOUT = 60  # seconds after which an accepted operation has started, wha
 
 
 def find_stack(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
-    """Find a stack by its name or id; a deleted stack is found only by its id."""
+    """Find an existing stack by its name or id."""
+    stack = describe_stack(cloudformation, name)
+    return None if stack and stack["StackStatus"] == DELETED else stack
+
+
+def describe_stack(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
+    """Return a stack as CloudFormation describes it, by its name or id; a deleted one only by its id."""
     try:
-        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        return cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
         if error_code(error) == "ValidationError":
             return None
         raise
-    return None if stack["StackStatus"] == DELETED else stack
 
 
 def get_phase(status: str) -> str:
@@ -281,7 +286,7 @@ def watch_stack(
     """
     total, start = len(get_template_resources(cloudformation, stack_id)), time.monotonic()
     pauses = itertools.chain(POLL_SECONDS, itertools.repeat(POLL_SECONDS[-1]))
-    for stack in poll(lambda: find_stack(cloudformation, stack_id), pauses):
+    for stack in poll(lambda: describe_stack(cloudformation, stack_id), pauses):
         status = stack["StackStatus"] if stack else DELETED
         events = list_last_events(cloudformation, stack_id) if stack else []
         has_new_event = not events or events[0]["EventId"] != after_event
