@@ -67,3 +67,8 @@ def test_instance_lists_and_script_sequences_are_parsed():
 def test_missing_or_mistyped_values_are_empty(tree):
     head_node = cluster_config.NodeConfig("the head node", [], [])
     assert cluster_config.parse(tree) == cluster_config.ClusterConfig("", "", "", head_node, [])
+
+
+@pytest.mark.parametrize("settings", [7, "Database", ["Database"], None])
+def test_mistyped_slurm_settings_are_empty(settings):
+    assert cluster_config.parse({"Scheduling": {"SlurmSettings": settings}}).accounting == ""

@@ -30,7 +30,7 @@ def test_machine_made_by_hand_is_named_and_nothing_is_launched_beside_it(by_hand
     refused = invoke("connect-uqle")
     assert refused.returncode == 1
     assert tag_command(by_hand) in refused.stderr
-    assert "pass --allow-other-members" in refused.stderr
+    assert "run `invoke connect-uqle --allow-other-members`" in refused.stderr
     assert tag_command(by_hand) in get_output(invoke("status"))
     assert tag_command(by_hand) in get_output(invoke("handover"))
     disconnected = get_output(invoke("disconnect-uqle"))

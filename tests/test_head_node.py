@@ -19,8 +19,10 @@ def test_stopped_head_node_is_started_first(head_node, cluster, ec2, filled, inv
     for task in TASKS:
         refused = invoke(task)
         assert refused.returncode == 1
-        assert f"aws ec2 start-instances --instance-ids {head_node}" in refused.stderr
-    assert f"Next: aws ec2 start-instances --instance-ids {head_node}" in get_output(invoke("status"))
+        assert f"aws ec2 start-instances --region eu-west-2 --instance-ids {head_node}" in refused.stderr
+    assert f"Next: aws ec2 start-instances --region eu-west-2 --instance-ids {head_node}" in get_output(
+        invoke("status")
+    )
     assert not security_groups.has_self_rule(ec2, cluster["group"])
 
 

@@ -121,6 +121,7 @@ def test_other_storage_is_refused_before_anything_changes_and_no_shared_connects
         ec2, uqle_instance.find_instance(ec2, "pcluster-ubuntu")["InstanceId"]
     )
     assert "FILE_SYSTEM=''" in user_data
+    assert "exists already and is running" in get_output(invoke("connect-uqle"))
     assert "Mount point    none" in get_output(invoke("handover"))
     assert "SHARED_MOUNT=\n" in Path("uqle.env").read_text()
 

@@ -30,7 +30,8 @@ def require_head_node(ec2: EC2Client, cluster: StackTypeDef) -> InstanceTypeDef:
     """
     head_node = find_head_node(ec2, cluster)
     state = head_node["State"]["Name"] if head_node else "terminated"
-    obstacle = explain_state(cluster["StackName"], stack.get_output(cluster, "HeadNodeInstanceID"), state)
+    instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
+    obstacle = explain_state(cluster["StackName"], instance_id, state, ec2.meta.region_name)
     if head_node is None or obstacle:
         raise ClusterError(obstacle)
     return head_node
@@ -45,27 +46,28 @@ def refuse_gone(ec2: EC2Client, cluster: StackTypeDef) -> None:
     head_node = find_head_node(ec2, cluster)
     if head_node is None or head_node["State"]["Name"] in GONE_STATES:
         instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
-        raise ClusterError(explain_state(cluster["StackName"], instance_id, "terminated"))
+        region = ec2.meta.region_name
+        raise ClusterError(explain_state(cluster["StackName"], instance_id, "terminated", region))
 
 
-def explain_state(cluster: str, instance_id: str, state: str) -> str:
+def explain_state(cluster: str, instance_id: str, state: str, region: str) -> str:
     """Return why a head node in a state cannot be used and what helps; empty if it can."""
     if state in ("running", "pending"):
         return ""
     if state in GONE_STATES:
         return (
             f"The head node {instance_id} of {cluster} is terminated, and AWS cannot restore it. "
-            "Copy the data that you need, then run `invoke delete-cluster create-cluster`."
+            "`invoke delete-cluster create-cluster` makes a new one, and deletes the data of the old one."
         )
     return (
         f"The head node {instance_id} of {cluster} is {state}. "
-        f"Start it with `{format_start_command(instance_id)}`, then run this again."
+        f"Start it with `{format_start_command(instance_id, region)}`, then run this again."
     )
 
 
-def format_start_command(instance_id: str) -> str:
+def format_start_command(instance_id: str, region: str) -> str:
     """Return the command that starts an instance."""
-    return f"aws ec2 start-instances --instance-ids {instance_id}"
+    return f"aws ec2 start-instances --region {region} --instance-ids {instance_id}"
 
 
 def get_address(instance: InstanceTypeDef) -> str:

@@ -188,13 +188,18 @@ def describe_other_members(
     """Return the lines that name other machines in the head node's group, and how to tag a UQLE machine."""
     lines = []
     for member in members:
-        tag = f"--resources {member['InstanceId']} --tags Key={clients.TAG},Value={cluster}"
         lines += [
             f"{member['InstanceId']} is in the head node's group {group}, and has no tag of {cluster}.",
             "If it is your UQLE machine, tag it (an administrator may have to):",
-            f"  aws ec2 create-tags --region {region} {tag}",
+            f"  {format_tag_command(member, cluster, region)}",
         ]
     return lines
+
+
+def format_tag_command(machine: InstanceTypeDef, cluster: str, region: str) -> str:
+    """Return the command that makes a machine the UQLE machine of a cluster."""
+    tag = f"--resources {machine['InstanceId']} --tags Key={clients.TAG},Value={cluster}"
+    return f"aws ec2 create-tags --region {region} {tag}"
 
 
 def list_group_warnings(ec2: EC2Client, cluster: str, group: str, region: str) -> list[str]:

@@ -7,11 +7,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from slurm_cluster.config.parameters import sanitize, shorten
+from slurm_cluster.config.template import PLACEHOLDER
 
 if TYPE_CHECKING:
     from slurm_cluster.config.cluster_config import ClusterConfig, NodeConfig
 
-BOOT_SCRIPT = re.compile(r"/on_node_(start|configured)_ubuntu[^/]*\.sh$")  # a script of bootstrap/
+# A script of bootstrap/, or a script in the template, before its URI is filled in
+BOOT_SCRIPT = re.compile(rf"/on_node_(start|configured)_ubuntu[^/]*\.sh$|^{PLACEHOLDER}$")
 KEY_POLICY = "-read-slurm-jwt-key"  # the end of the ARN of the policy to read the JWT key
 
 

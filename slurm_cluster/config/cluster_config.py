@@ -137,7 +137,8 @@ def parse(tree: object) -> ClusterConfig:
     Args:
         tree: the parsed YAML.
     """
-    slurm = find_value(tree, "Scheduling", "SlurmSettings") or {}
+    settings = find_value(tree, "Scheduling", "SlurmSettings")
+    slurm = settings if isinstance(settings, dict) else {}
     return ClusterConfig(
         region=get_text(tree, "Region"),
         os=get_text(tree, "Image", "Os"),

@@ -112,6 +112,7 @@ def down(p: Project, everything: bool, yes: bool) -> None:
         deleted += jwt_secret.delete_secret_and_policy(p.secretsmanager, p.iam, p.secret, p.policy)
         echo_lines(f"Deleted {name}." for name in deleted)
     if not p.dry_run:
-        echo_lines(["Left:", *(f"  {leftover}" for leftover in status.list_leftovers(p))])
+        leftovers = status.list_leftovers(p)
+        echo_lines(["Left:", *(f"  {leftover}" for leftover in leftovers)] if leftovers else [])
     if in_use:
         raise ClusterError(in_use)

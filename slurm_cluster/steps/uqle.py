@@ -58,7 +58,8 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
     others = uqle_instance.list_other_members(ec2, p.cluster, target.group)
     if others and not existing and not allow_others:
         warnings = uqle_instance.describe_other_members(others, target.group, p.cluster, p.region)
-        advice = "Nothing was changed. To launch another machine beside it, pass --allow-other-members."
+        command = "invoke connect-uqle --allow-other-members"
+        advice = f"Nothing was changed. To launch another machine beside it, run `{command}`."
         raise ClusterError("\n".join([*warnings, advice]))
     return LaunchPlan(target, existing, image_id, others)
 
@@ -90,7 +91,7 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
         lambda: existing_network.find_default_route(ec2, subnet["VpcId"], subnet["SubnetId"]),
         lambda: storage.explain_mount_obstacle(p, shared, subnet, group) if with_share else "",
     )
-    if obstacle:
+    if obstacle and not uqle_instance.find_instance(ec2, p.cluster):
         raise ClusterError(
             f"{obstacle}\nNothing was changed. `invoke connect-uqle --no-shared` connects without the files."
         )
@@ -101,7 +102,7 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
         group=group,
         subnet=subnet["SubnetId"],
         is_public=existing_network.is_to_internet_gateway(route),
-        file_system=shared.id if shared and with_share else "",
+        file_system=shared.id if shared and with_share and not obstacle else "",
         used_token=used_token,
     )
 

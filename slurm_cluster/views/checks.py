@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from slurm_cluster import files
 from slurm_cluster.aws import instance_types, key_pair, permissions, uqle_instance
-from slurm_cluster.config import parameters
+from slurm_cluster.config import boot_checks, cluster_config, parameters
 from slurm_cluster.config.cluster_config import InstanceGroup
+from slurm_cluster.config.template import parse_template
 from slurm_cluster.errors import ClusterError, format_error
 from slurm_cluster.views import sizes
 
@@ -104,6 +106,20 @@ def find_images(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> str:
     return f"nodes {images[0]['ImageId']}, UQLE machine {uqle_image}"
 
 
+def check_boot_scripts(project: Project, template: Path) -> Iterator[Check]:
+    """Report if the boot scripts cannot work on the nodes of the template, or of config.yml."""
+    try:
+        configs = {template: parse_template(template, project.parameter_file, project.filled_values)}
+        if files.exists(project.config_file):
+            configs[project.config_file] = cluster_config.load(project.config_file)
+    except ClusterError:  # the check of the sizes reports it
+        return
+    for path, config in configs.items():
+        faults = boot_checks.list_faults(config)
+        if faults:
+            yield Check("boot scripts", "FAIL", parameters.format_faults(path, faults))
+
+
 def check_sizes(project: Project, template: Path) -> Iterator[Check]:
     """Compare what the cluster needs at its maximum counts with what the region and the account have.
 
@@ -176,6 +192,7 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
     if credentials.result == "FAIL":
         return
     ec2 = project.ec2
+    yield from check_boot_scripts(project, template)
     yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
     uqle_type = project.get_uqle_settings().instance_type
     yield attempt_check("images", lambda: find_images(ec2, project.ssm, uqle_type))

@@ -281,7 +281,12 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
         return find_deletion_step(p, connectivity.RECREATE_CLUSTER if has_config else DELETE_CLUSTER)
     if states.get("head node") == "stopped":
         head_node_id = next(resource.id for resource in resources if resource.name == "head node")
-        return head_node.format_start_command(head_node_id)
+        return head_node.format_start_command(head_node_id, p.region)
+    ids = {resource.name: resource.id for resource in resources}
+    if ids.get("head node group") and not ids["UQLE machine"]:  # a machine may only lack its tag
+        others = uqle_instance.list_other_members(p.ec2, p.cluster, ids["head node group"])
+        if others:
+            return uqle_instance.format_tag_command(others[0], p.cluster, p.region)
     missing = next((resource for resource in resources if resource.is_missing), None)
     if missing and missing.name == "cluster":
         if not p.parameter_file.exists():

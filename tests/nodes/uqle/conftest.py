@@ -215,7 +215,7 @@ def connected_cluster(
     try:
         compute_node = ComputeNode(addresses, layers, head_node)
         try:
-            account.network.apply_security_groups(*addresses)
+            account.network.apply_security_groups(addresses.head, addresses.compute)
             head_node.write_file("/home/ubuntu/.ssh/authorized_keys", account.public_key)
             for node in head_node, compute_node:
                 node.write_file("/etc/resolv.conf", f"nameserver {NAME_SERVER}\n")
