@@ -176,7 +176,6 @@ def describe_cluster(cluster: str, s: ClusterState, fleet_status: str) -> list[R
         ),
         *describe_group(s),
         *describe_storage(s),
-        *(describe_mount_target(target) for target in s.mount_targets),
     ]
 
 
@@ -206,8 +205,9 @@ def describe_group(s: ClusterState) -> list[Resource]:
 
 
 def describe_storage(s: ClusterState) -> list[Resource]:
-    """Return the shared file system, then the other shared storage."""
-    others = [
+    """Return the shared file system with its mount targets, then the other shared storage."""
+    others = [describe_mount_target(target) for target in s.mount_targets]
+    others += [
         Resource("storage", item.id, {"kind": item.kind, "directory": item.mount_dir}, "stored data")
         for item in s.storage
         if item is not s.shared and item.id

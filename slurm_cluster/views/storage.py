@@ -99,7 +99,10 @@ def explain_mount_obstacle(
         group: the id of its security group; empty if it does not exist yet.
     """
     if shared is None:
-        return f"The cluster {p.cluster} has no shared storage at {p.shared_dir}."
+        return (
+            f"The cluster {p.cluster} has no shared storage at {p.shared_dir}. "
+            "If it is elsewhere, the setting shared_dir names its MountDir."
+        )
     if shared.kind != "Efs":
         return f"{p.shared_dir} of {p.cluster} is on {shared.kind}. A UQLE machine can only mount EFS."
     if shared.access_point:
