@@ -58,7 +58,7 @@ def share(tmp_path):
 @pytest.fixture
 def machine(share):
     layers = [get_root_file_system("uqle") / "root"]
-    machine = DockerMachine("uqle", f"{NETWORK_PREFIX}.40", layers, {"/srv/share": share})
+    machine = DockerMachine("uqle", f"{NETWORK_PREFIX}.45", layers, {"/srv/share": share})
     try:
         machine.write_file("/etc/resolv.conf", "")
         machine.write_file("/etc/cloud/cloud-init.disabled", "")  # the tests run the user data themselves
