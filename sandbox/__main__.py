@@ -52,7 +52,7 @@ def main(command: list[str]) -> int:
 
 
 def mark_prompt(home: Path) -> None:
-    """Let the prompts of bash, zsh, fish and sh begin with [sandbox], by their files in a new home folder."""
+    """Start the prompts of bash, zsh, fish and sh with [sandbox]: write their files to a new home folder."""
     for name, text in PROMPTS.items():
         path = home / name
         path.parent.mkdir(parents=True, exist_ok=True)

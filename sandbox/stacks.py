@@ -181,7 +181,7 @@ def list_resources(stack: Stack) -> list[Any]:
 
 
 def tag_file_systems(stack: Stack) -> None:
-    """Give a stack's tags to its file systems, as moto does for resources of EC2 alone."""
+    """Copy a stack's tags to its file systems. moto copies them to resources of EC2 only."""
     for resource in list_resources(stack):
         if isinstance(resource, FileSystem):
             efs = efs_backends[stack.account_id][stack.region_name]

@@ -38,12 +38,12 @@ NOT_OF_S3 = {"XHTML", "other XML"}  # S3's documents have names of their own: an
 
 @pytest.fixture(scope="module")
 def aws(emulated_aws):
-    """Return a function that makes a call, with clients that are made once."""
-    made = {service: clients.make_client(service, REGION) for service, _ in CALLS.values()}
+    """Return a function that makes a call, with clients that are created once."""
+    clients_by_service = {service: clients.make_client(service, REGION) for service, _ in CALLS.values()}
 
     def make_call(protocol):
         service, operation = CALLS[protocol]
-        answer = getattr(made[service], operation)()
+        answer = getattr(clients_by_service[service], operation)()
         return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
 
     return make_call

@@ -126,10 +126,10 @@ def test_down_refuses_before_it_terminates_the_uqle_machine(ec2, cluster, networ
 
 def test_dependency_violation_names_the_holder(ec2, cluster, network, cloudformation, monkeypatch):
     """What came after the look is found when the deletion has failed."""
-    made = []
+    instance_ids = []
 
     def run_pcluster(*_, **__):
-        made.append(launch(ec2, network["public"], [cluster["group"]]))
+        instance_ids.append(launch(ec2, network["public"], [cluster["group"]]))
         cloudformation.delete_stack(StackName="pcluster-ubuntu")
         return types.SimpleNamespace(ok=True)
 
@@ -137,10 +137,10 @@ def test_dependency_violation_names_the_holder(ec2, cluster, network, cloudforma
         delete_cluster(Project({**SETTINGS, "quiet": True}, run_pcluster), yes=True)
     message = str(raised.value)
     assert message.startswith("The cluster pcluster-ubuntu was not deleted.")
-    assert f"aws ec2 terminate-instances --region eu-west-2 --instance-ids {made[0]}" in message
+    assert f"aws ec2 terminate-instances --region eu-west-2 --instance-ids {instance_ids[0]}" in message
     assert "has a dependent object" in message
     assert message.endswith("Remove the cause, then run this again.")
-    ec2.terminate_instances(InstanceIds=made)
+    ec2.terminate_instances(InstanceIds=instance_ids)
 
 
 def test_refused_network_stack_gives_its_reasons(network, invoke):

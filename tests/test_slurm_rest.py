@@ -278,7 +278,7 @@ def test_accepted_job_with_a_warning(slurm, prove):
 
 
 def describe_job(slurm, **fields):
-    """Let the stand-in describe the submitted job by these fields."""
+    """Set the fields by which the stand-in describes the submitted job."""
 
     def describe(request):
         request.reply(200, {"errors": [], "jobs": [{"name": slurm.jobs[-1]["name"]} | fields]})

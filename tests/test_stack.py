@@ -174,8 +174,8 @@ def test_nested_stack_shows_its_own_reason(cloudformation, project):
     project.s3.put_object(Bucket="mine", Key="nested", Body=NESTED.encode())
     denied = faults.fail_with_error("AccessDenied", "denied by a service control policy")
     with faults.inject(denied, only="AllocateAddress", source="stacks"):
-        made = cloudformation.create_stack(StackName="pcluster-ubuntu", TemplateBody=OUTER)["StackId"]
-    cause, *_, hint = stack.list_failures(cloudformation, made)
+        stack_id = cloudformation.create_stack(StackName="pcluster-ubuntu", TemplateBody=OUTER)["StackId"]
+    cause, *_, hint = stack.list_failures(cloudformation, stack_id)
     assert cause.startswith("QueueGroup: Address: ")
     assert "service control policy" in cause
     assert "Ask the account's administrator" in hint

@@ -56,7 +56,7 @@ class Account:
         return next(each for backend in backends for each in backend.stacks.values() if each.name == name)
 
     def set_status(self, name, status):
-        """Give a stack a status, in which it stays."""
+        """Set the status of a stack for good."""
         found = self.find(name)
         found.status, found.outcome = status, status
 
@@ -69,7 +69,7 @@ class Account:
         return types.SimpleNamespace(ok=not failed, exited=int(failed), stdout=message, stderr="")
 
     def watch(self, _cloudformation, stack_id, _after=""):
-        """Let the operation of a stack end."""
+        """End the operation of a stack."""
         found = stack.find_stack(self.cloudformation, stack_id)
         if found and found["StackStatus"] in OUTCOMES:
             self.set_status(found["StackName"], OUTCOMES[found["StackStatus"]])

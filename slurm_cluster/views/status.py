@@ -229,7 +229,7 @@ def describe_storage(s: ClusterState) -> list[Resource]:
 
 
 def describe_uqle_instance(s: ClusterState) -> Resource:
-    """Return the UQLE machine, or what stands in the way of one."""
+    """Return the row of the UQLE machine, or why the cluster cannot have one."""
     if s.own_groups and not s.uqle_instance:
         return Resource("UQLE machine", "", {}, absence="not possible: the head node has groups of your own")
     command = connectivity.CONNECT_WITHOUT_SHARE if s.mount_obstacle else connectivity.CREATE_INSTANCE
