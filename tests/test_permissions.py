@@ -241,8 +241,8 @@ def test_each_difference_from_parallelclusters_policies_is_documented():
     services = re.findall(r"^([a-z0-9-]+):((?:[ \w*]|\n )+)", DOCUMENTED, re.MULTILINE)
     theirs = {f"{service}:{name}" for service, names in services for name in names.split()}
     ours = actions(PCLUSTER)
-    added = {action for action in ours if not any(is_match(each, action) for each in theirs)}
-    left_out = {action for action in theirs if not any(is_match(each, action) for each in ours)}
+    added = {action for action in ours if not any(is_match(pattern, action) for pattern in theirs)}
+    left_out = {action for action in theirs if not any(is_match(pattern, action) for pattern in ours)}
     document = (ROOT / "docs" / "permissions.md").read_text()
     rows = re.findall(r"^\| (\+|-) \| (.+?) \|", document, re.MULTILINE)
     listed = {

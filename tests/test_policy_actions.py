@@ -475,8 +475,11 @@ def test_each_needed_action_is_missed_if_it_is_removed(needs):
 def remove_action(policy: dict[str, Any], action: str) -> dict[str, Any]:
     """Return a policy without an action, and without the patterns that match it."""
     kept = [
-        {**each, "Action": [one for one in as_list(each["Action"]) if not is_match(one, action)]}
-        for each in policy["Statement"]
+        {
+            **statement,
+            "Action": [pattern for pattern in as_list(statement["Action"]) if not is_match(pattern, action)],
+        }
+        for statement in policy["Statement"]
     ]
     return {"Statement": kept}
 
@@ -494,9 +497,9 @@ def test_table_has_each_action_of_awss_handlers(kind, needs):
     }
     patterns = " ".join(row.unused.values()).split()
     assert [
-        action for action in sorted(missing) if not any(is_match(each, action) for each in patterns)
+        action for action in sorted(missing) if not any(is_match(pattern, action) for pattern in patterns)
     ] == []
-    assert [each for each in patterns if not any(is_match(each, action) for action in missing)] == []
+    assert [pattern for pattern in patterns if not any(is_match(pattern, action) for action in missing)] == []
 
 
 def read_handlers(kind: str) -> set[str]:

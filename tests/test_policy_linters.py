@@ -64,7 +64,9 @@ CHECKS = [
 
 @pytest.fixture(scope="module")
 def statements():
-    return [each for path in permissions.FILES for each in json.loads(path.read_text())["Statement"]]
+    return [
+        statement for path in permissions.FILES for statement in json.loads(path.read_text())["Statement"]
+    ]
 
 
 def lint(statements):

@@ -18,7 +18,7 @@ def test_lock_pins_every_package_with_hashes():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = project["dependency-groups"]
     asked = [
-        Requirement(each) for each in project["project"]["dependencies"] + groups["dev"] + groups["by-hand"]
+        Requirement(text) for text in project["project"]["dependencies"] + groups["dev"] + groups["by-hand"]
     ]
     locks = [(ROOT / name).read_text() for name in ("requirements.lock", "requirements-aws.lock")]
     entries = re.split(r"(?m)^(?=[a-z])", "".join(locks))

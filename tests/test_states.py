@@ -53,7 +53,7 @@ class Account:
     def find(self, name):
         """Return moto's stack."""
         backends = (regions[REGION] for regions in cloudformation_backends.values() if REGION in regions)
-        return next(each for backend in backends for each in backend.stacks.values() if each.name == name)
+        return next(stack for backend in backends for stack in backend.stacks.values() if stack.name == name)
 
     def set_status(self, name, status):
         """Set the status of a stack for good."""
