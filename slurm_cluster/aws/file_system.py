@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from slurm_cluster.aws import clients
 from slurm_cluster.aws.clients import error_code
+from slurm_cluster.aws.security_groups import covers_port, get_source, list_group_rules
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -115,26 +116,19 @@ def explain_nfs_obstacle(
     )
 
 
-def list_group_rules(ec2: EC2Client, groups: Sequence[str]) -> list[SecurityGroupRuleTypeDef]:
-    """Return the rules of security groups."""
-    of_groups = [{"Name": "group-id", "Values": list(groups)}]
-    return clients.list_all(ec2, "describe_security_group_rules", Filters=of_groups) if groups else []
-
-
 def is_source(rule: SecurityGroupRuleTypeDef, group: str, block: str) -> bool:
     """Return whether a rule allows NFS from a group, or from a whole block of addresses.
 
     What a prefix list contains is not read: it counts as a source.
     """
-    protocol, first, last = rule["IpProtocol"], rule["FromPort"], rule["ToPort"]
-    if rule["IsEgress"] or not (protocol == "-1" or (protocol == "tcp" and first <= NFS <= last)):
+    if rule["IsEgress"] or not covers_port(rule, NFS):
         return False
     if "PrefixListId" in rule:
         return True
     if "CidrIpv4" in rule:
         allowed = ipaddress.IPv4Network(rule["CidrIpv4"], strict=False)
         return ipaddress.IPv4Network(block).subnet_of(allowed)
-    return bool(group) and rule.get("ReferencedGroupInfo", {}).get("GroupId") == group
+    return bool(group) and get_source(rule) == group
 
 
 # --- The policy ---------------------------------------------------------------------------------------------

@@ -115,10 +115,7 @@ def find_rule_holders(ec2: EC2Client, groups: list[str]) -> Iterator[Holder]:
         for group in clients.list_all(ec2, "describe_security_groups", Filters=in_vpcs)
         if group["GroupId"] not in groups and set(groups) & set(list_referenced_groups(group))
     }
-    if not names:
-        return
-    of_groups = [{"Name": "group-id", "Values": list(names)}]
-    for rule in clients.list_all(ec2, "describe_security_group_rules", Filters=of_groups):
+    for rule in security_groups.list_group_rules(ec2, list(names)):
         referenced = rule.get("ReferencedGroupInfo", {}).get("GroupId")
         if referenced in groups:
             rule_id, group = rule["SecurityGroupRuleId"], rule["GroupId"]

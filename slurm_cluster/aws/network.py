@@ -113,7 +113,7 @@ def find_unclaimed_vpcs(
     nodes = clients.list_instances(
         ec2,
         *filter_vpc(*found),
-        {"Name": "tag-key", "Values": ["parallelcluster:cluster-name"]},
+        {"Name": "tag-key", "Values": [clients.PCLUSTER_TAG]},
         {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
     )
     vpcs_with_nodes = {node["VpcId"] for node in nodes}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -13,7 +14,12 @@ from slurm_cluster.errors import ClusterError
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import InstanceTypeDef, IpPermissionUnionTypeDef, SecurityGroupTypeDef
+    from types_boto3_ec2.type_defs import (
+        InstanceTypeDef,
+        IpPermissionUnionTypeDef,
+        SecurityGroupRuleTypeDef,
+        SecurityGroupTypeDef,
+    )
 
 
 def get_head_node_group_id(cloudformation: CloudFormationClient, cluster: str) -> str:
@@ -34,6 +40,25 @@ def get_head_node_group_id(cloudformation: CloudFormationClient, cluster: str) -
 def describe_group(ec2: EC2Client, group: str) -> SecurityGroupTypeDef:
     """Return a group as EC2 describes it."""
     return ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
+
+
+def list_group_rules(ec2: EC2Client, groups: Sequence[str]) -> list[SecurityGroupRuleTypeDef]:
+    """Return the rules of security groups."""
+    of_groups = [{"Name": "group-id", "Values": list(groups)}]
+    return clients.list_all(ec2, "describe_security_group_rules", Filters=of_groups) if groups else []
+
+
+def get_source(rule: SecurityGroupRuleTypeDef) -> str:
+    """Return the source of an inbound rule: a group's id, an address range or a prefix list's id."""
+    group = rule.get("ReferencedGroupInfo", {}).get("GroupId")
+    return group or rule.get("CidrIpv4") or rule.get("CidrIpv6") or rule.get("PrefixListId", "")
+
+
+def covers_port(rule: SecurityGroupRuleTypeDef, port: int) -> bool:
+    """Return whether a rule applies to a TCP port."""
+    if rule["IpProtocol"] == "-1":
+        return True
+    return rule["IpProtocol"] == "tcp" and rule["FromPort"] <= port <= rule["ToPort"]
 
 
 def build_self_rule(group: str) -> IpPermissionUnionTypeDef:

@@ -174,7 +174,7 @@ def list_other_members(ec2: EC2Client, cluster: str, group: str) -> list[Instanc
         {"Name": "instance.group-id", "Values": [group]},
         {"Name": "instance-state-name", "Values": LIVE_STATES},
     )
-    own_tags = [(clients.TAG, cluster), ("parallelcluster:cluster-name", cluster)]
+    own_tags = [(clients.TAG, cluster), (clients.PCLUSTER_TAG, cluster)]
     return [
         member
         for member in members

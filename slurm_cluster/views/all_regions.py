@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from slurm_cluster.project import Project
 
-CLUSTER_TAGS = (clients.TAG, "parallelcluster:cluster-name")  # pcluster's own tag is on its file systems
 NAME_WIDTH = 20  # columns
 UNKNOWN = "UNKNOWN"
 
@@ -111,8 +110,7 @@ def find_retained_file_systems(region: str, efs: EFSClient, clusters: list[str])
 
 def get_cluster(resource: Any) -> str:
     """Return the cluster that a resource belongs to, by its tags; empty if there is none."""
-    tags = {tag["Key"]: tag["Value"] for tag in resource.get("Tags", [])}
-    return next((tags[key] for key in CLUSTER_TAGS if key in tags), "")
+    return clients.get_tag(resource, clients.TAG) or clients.get_tag(resource, clients.PCLUSTER_TAG)
 
 
 def format_all_regions(p: Project) -> list[str]:

@@ -121,7 +121,7 @@ def load_state(p: Project) -> ClusterState:
     subnet = next((subnet for subnet in subnets if subnet["SubnetId"] == head_node.get("SubnetId")), None)
     own_groups = config.head_node.own_groups
     rules, (efs_file_system, mount_targets), mount_obstacle = clients.run_concurrently(
-        lambda: file_system.list_group_rules(ec2, list(group_names)),
+        lambda: security_groups.list_group_rules(ec2, list(group_names)),
         lambda: file_system.load_file_system(efs, shared.id if shared and shared.kind == "Efs" else ""),
         lambda: storage.explain_mount_obstacle(p, shared, subnet, head_node_group) if head_node_group else "",
     )

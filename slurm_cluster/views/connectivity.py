@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster.aws.file_system import NFS
+from slurm_cluster.aws.security_groups import covers_port, get_source
 from slurm_cluster.slurm import REST_PORT
 from slurm_cluster.views.cluster_state import ClusterState, find_mount_target, get_group_ids
 
@@ -157,12 +158,6 @@ def list_self_rules(s: ClusterState) -> list[str]:
     ]
 
 
-def get_source(rule: SecurityGroupRuleTypeDef) -> str:
-    """Return the source of an inbound rule: a group's id, an address range or a prefix list's id."""
-    group = rule.get("ReferencedGroupInfo", {}).get("GroupId")
-    return group or rule.get("CidrIpv4") or rule.get("CidrIpv6") or rule.get("PrefixListId", "")
-
-
 def format_traffic(rule: SecurityGroupRuleTypeDef) -> tuple[str, str, str]:
     """Return a rule's type, protocol and port range in the words of the EC2 console."""
     protocol, first, last = rule["IpProtocol"], rule["FromPort"], rule["ToPort"]
@@ -171,13 +166,6 @@ def format_traffic(rule: SecurityGroupRuleTypeDef) -> tuple[str, str, str]:
     types = {("tcp", SSH): "SSH", ("tcp", NFS): "NFS"} if first == last else {}
     port_range = str(first) if first == last else f"{first} - {last}"
     return types.get((protocol, first), f"Custom {protocol.upper()}"), protocol.upper(), port_range
-
-
-def covers_port(rule: SecurityGroupRuleTypeDef, port: int) -> bool:
-    """Return whether a rule applies to a TCP port."""
-    if rule["IpProtocol"] == "-1":
-        return True
-    return rule["IpProtocol"] == "tcp" and rule["FromPort"] <= port <= rule["ToPort"]
 
 
 def is_in_range(address: str, block: str | None) -> bool:

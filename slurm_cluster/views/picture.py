@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jinja2
 
 from slurm_cluster.aws.clients import get_tag
+from slurm_cluster.aws.security_groups import get_source
 from slurm_cluster.views import connectivity
 from slurm_cluster.views.cluster_state import (
     ClusterState,
@@ -70,7 +71,7 @@ def render_page(p: Project) -> str:
         connections=connections,
         labels=list_diagram_labels(state, connections),
         ports=connectivity.PORTS,
-        rules=[(rule, *connectivity.format_traffic(rule), connectivity.get_source(rule)) for rule in rules],
+        rules=[(rule, *connectivity.format_traffic(rule), get_source(rule)) for rule in rules],
         has_self_rule=bool(connectivity.list_self_rules(state)),
         network_settings=list_network_fields(state),
         file_system_settings=list_file_system_fields(state),

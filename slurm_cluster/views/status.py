@@ -18,6 +18,7 @@ from slurm_cluster.aws import (
     node_log,
     retained,
     script_bucket,
+    security_groups,
     stack,
     uqle_instance,
 )
@@ -183,7 +184,7 @@ def describe_group(s: ClusterState) -> list[Resource]:
     """Return the head node's group and its rule; or the groups that the configuration names instead."""
     groups = s.own_groups or [s.head_node_group]
     ssh_sources = ", ".join(
-        connectivity.get_source(rule)
+        security_groups.get_source(rule)
         for rule in connectivity.list_inbound_rules(s, groups)
         if connectivity.format_traffic(rule)[0] == "SSH"
     )
