@@ -12,7 +12,7 @@ from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import file_system, uqle_instance
 from slurm_cluster.config import cluster_config
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.steps.uqle import find_launch_target
+from slurm_cluster.steps.uqle import find_launch_target, plan_launch
 from slurm_cluster.views import storage
 from slurm_cluster.views.storage import Storage
 from tests.support import REGION
@@ -143,7 +143,7 @@ def test_shared_directory_is_a_setting(make, project, invoke):
 def test_access_point_is_refused(make, existing, project):
     make(existing_entry(existing, AccessPointId="fsap-0123456789abcdef0"))
     with pytest.raises(ClusterError, match="through the access point fsap-0123456789abcdef0"):
-        find_launch_target(project)
+        plan_launch(project)
 
 
 def test_group_of_the_mount_target_must_allow_the_head_nodes_group(make, existing, project, ec2, invoke):
@@ -155,7 +155,7 @@ def test_group_of_the_mount_target_must_allow_the_head_nodes_group(make, existin
     with pytest.raises(
         ClusterError, match=f"does not allow NFS from {cluster['group']}.*from 10.0.0.0/24 to"
     ):
-        find_launch_target(project)
+        plan_launch(project)
     assert "does not allow NFS" in get_output(invoke("status"))
     get_output(invoke("picture"))
     page = Path("picture.html").read_text()
@@ -175,7 +175,7 @@ def test_mount_target_in_the_zone_is_needed(make, existing, project):
     efs.delete_mount_target(MountTargetId=target["MountTargetId"])
     make(existing_entry(existing))
     with pytest.raises(ClusterError, match=f"{existing['id']} has no mount target in eu-west-2a"):
-        find_launch_target(project)
+        plan_launch(project)
 
 
 def test_policy_that_demands_tls_is_refused(make, existing, project, ec2):
@@ -184,7 +184,7 @@ def test_policy_that_demands_tls_is_refused(make, existing, project, ec2):
     client("efs", REGION).put_file_system_policy(FileSystemId=existing["id"], Policy=policy)
     make(existing_entry(existing))
     with pytest.raises(ClusterError, match=f"The policy of {existing['id']} demands TLS"):
-        find_launch_target(project)
+        plan_launch(project)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_unreadable_configuration_is_reported(cluster, cloudformation, invoke, p
         s3.delete_object(Bucket=small_cluster.BUCKET, Key=version["Key"], VersionId=version["VersionId"])
     assert "file system      UNKNOWN: The configuration of pcluster-ubuntu" in get_output(invoke("status"))
     with pytest.raises(ClusterError, match="cannot be read from s3://"):
-        find_launch_target(project)
+        plan_launch(project)
 
 
 def test_own_security_groups_are_shown_and_not_connected(network, cloudformation, ec2, invoke):

@@ -12,10 +12,9 @@ from botocore.exceptions import ClientError
 
 from slurm_cluster.aws import clients
 from slurm_cluster.aws.clients import error_code
-from slurm_cluster.aws.security_groups import covers_port, get_source, list_group_rules
+from slurm_cluster.aws.security_groups import covers_port, get_source
 
 if TYPE_CHECKING:
-    from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import SecurityGroupRuleTypeDef, SubnetTypeDef
     from types_boto3_efs import EFSClient
     from types_boto3_efs.type_defs import FileSystemDescriptionTypeDef
@@ -47,20 +46,43 @@ class MountTarget(NamedTuple):
     vpc: str
 
 
-def load_file_system(
-    efs: EFSClient, file_system_id: str
-) -> tuple[FileSystemDescriptionTypeDef | None, list[MountTarget]]:
-    """Return a file system and its mount targets; (None, []) if it does not exist."""
-    if not file_system_id:
-        return None, []
+class FileSystem(NamedTuple):
+    """A file system.
+
+    Args:
+        description: as EFS describes it.
+        targets: its mount targets.
+        policy: its policy; empty if it has none.
+    """
+
+    description: FileSystemDescriptionTypeDef
+    targets: list[MountTarget]
+    policy: dict[str, Any]
+
+    @property
+    def groups(self) -> list[str]:
+        """The ids of the security groups of all mount targets."""
+        return sorted({group for target in self.targets for group in target.groups})
+
+
+def load_file_system(efs: EFSClient, file_system_id: str) -> FileSystem | None:
+    """Return a file system; None if it does not exist."""
     try:
-        [file_system] = clients.list_all(efs, "describe_file_systems", FileSystemId=file_system_id)
-        targets = clients.list_all(efs, "describe_mount_targets", FileSystemId=file_system_id)
+        [description] = clients.list_all(efs, "describe_file_systems", FileSystemId=file_system_id)
     except ClientError as error:
         if error_code(error) != "FileSystemNotFound":
             raise
-        return None, []
-    return file_system, [
+        return None
+    targets, policy = clients.run_concurrently(
+        lambda: list_mount_targets(efs, file_system_id),
+        lambda: read_policy(efs, file_system_id),
+    )
+    return FileSystem(description, targets, policy)
+
+
+def list_mount_targets(efs: EFSClient, file_system_id: str) -> list[MountTarget]:
+    """Return the mount targets of a file system."""
+    return [
         MountTarget(
             id=target["MountTargetId"],
             address=target.get("IpAddress", ""),
@@ -71,43 +93,37 @@ def load_file_system(
             ],
             vpc=target.get("VpcId", ""),
         )
-        for target in targets
+        for target in clients.list_all(efs, "describe_mount_targets", FileSystemId=file_system_id)
     ]
 
 
 def explain_nfs_obstacle(
-    efs: EFSClient, ec2: EC2Client, file_system_id: str, subnet: SubnetTypeDef, group: str
+    file_system: FileSystem, rules: list[SecurityGroupRuleTypeDef], subnet: SubnetTypeDef, group: str
 ) -> str:
     """Return why an instance could not mount a file system with plain NFS, and what helps; empty if it could.
 
     Args:
-        efs: a client of EFS.
-        ec2: a client of EC2.
-        file_system_id: the id of the file system.
+        file_system: the file system.
+        rules: the rules of the security groups of its mount targets; further rules do not matter.
         subnet: the subnet of the instance.
         group: the id of its security group; empty if the group does not exist yet.
     """
-    file_system, targets = load_file_system(efs, file_system_id)
-    if file_system is None:
-        return f"The file system {file_system_id} does not exist in {efs.meta.region_name}."
-    zone = subnet["AvailabilityZone"]
-    near = [target for target in targets if target.zone == zone and target.vpc in ("", subnet["VpcId"])]
-    groups = near[0].groups if near else []
-    policy, rules = clients.run_concurrently(
-        lambda: read_policy(efs, file_system_id),
-        lambda: list_group_rules(ec2, groups),
-    )
-    if not admits_plain_nfs(policy):
+    file_system_id = file_system.description["FileSystemId"]
+    if not admits_plain_nfs(file_system.policy):
         return (
             f"The policy of {file_system_id} demands TLS or an IAM identity, and the UQLE machine mounts "
             f"with plain NFS. Allow {MOUNT_ACTION} without TLS to everyone in it."
         )
+    zone, vpc = subnet["AvailabilityZone"], subnet["VpcId"]
+    near = [target for target in file_system.targets if target.zone == zone and target.vpc in ("", vpc)]
     if not near:
         return (
-            f"{file_system_id} has no mount target in {zone} of {subnet['VpcId']}. "
+            f"{file_system_id} has no mount target in {zone} of {vpc}. "
             f"Create one in a subnet of that zone, and allow port {NFS} in its security group."
         )
-    if group in groups or any(is_source(rule, group, subnet["CidrBlock"]) for rule in rules):
+    groups = near[0].groups
+    inbound = [rule for rule in rules if rule["GroupId"] in groups]
+    if group in groups or any(is_source(rule, group, subnet["CidrBlock"]) for rule in inbound):
         return ""
     return (
         f"The mount target {near[0].id} of {file_system_id} does not allow NFS from "

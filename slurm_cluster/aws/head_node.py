@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import InstanceTypeDef
 
+USABLE_STATES = ("running", "pending")
 GONE_STATES = ("shutting-down", "terminated")
 
 
@@ -22,38 +23,29 @@ def find_head_node(ec2: EC2Client, cluster: StackTypeDef) -> InstanceTypeDef | N
     return instances[0] if instances else None
 
 
-def require_head_node(ec2: EC2Client, cluster: StackTypeDef) -> InstanceTypeDef:
-    """Return the running head node of a cluster.
+def require_head_node(
+    ec2: EC2Client, cluster: StackTypeDef, *, may_be_stopped: bool = False
+) -> InstanceTypeDef:
+    """Return the head node of a cluster.
+
+    Args:
+        ec2: a client of EC2.
+        cluster: the cluster's stack.
+        may_be_stopped: whether one that is not running will do.
 
     Raises:
         ClusterError: it is not running, or does not exist; the message says what helps.
     """
     head_node = find_head_node(ec2, cluster)
     state = head_node["State"]["Name"] if head_node else "terminated"
-    instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
-    obstacle = explain_state(cluster["StackName"], instance_id, state, ec2.meta.region_name)
-    if head_node is None or obstacle:
-        raise ClusterError(obstacle)
+    if head_node is None or state in GONE_STATES or not (may_be_stopped or state in USABLE_STATES):
+        instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
+        raise ClusterError(explain_state(cluster["StackName"], instance_id, state, ec2.meta.region_name))
     return head_node
 
 
-def refuse_gone(ec2: EC2Client, cluster: StackTypeDef) -> None:
-    """Refuse to go on if the head node of a cluster is terminated; a stopped one can be started again.
-
-    Raises:
-        ClusterError: it is; the message says what helps.
-    """
-    head_node = find_head_node(ec2, cluster)
-    if head_node is None or head_node["State"]["Name"] in GONE_STATES:
-        instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
-        region = ec2.meta.region_name
-        raise ClusterError(explain_state(cluster["StackName"], instance_id, "terminated", region))
-
-
 def explain_state(cluster: str, instance_id: str, state: str, region: str) -> str:
-    """Return why a head node in a state cannot be used and what helps; empty if it can."""
-    if state in ("running", "pending"):
-        return ""
+    """Return why a head node in a state cannot be used, and what helps."""
     if state in GONE_STATES:
         return (
             f"The head node {instance_id} of {cluster} is terminated, and AWS cannot restore it. "

@@ -74,6 +74,7 @@ class LaunchTarget(NamedTuple):
         is_public: whether the subnet has a route to the internet, so that the machine gets a public address.
         file_system: the id of the shared file system; empty to mount none.
         used_token: the client token of the last launch that has ended, or empty.
+        mount_obstacle: why the machine cannot mount the shared storage; empty if it can, or is not to.
     """
 
     cluster: str
@@ -84,6 +85,7 @@ class LaunchTarget(NamedTuple):
     is_public: bool
     file_system: str
     used_token: str = ""
+    mount_obstacle: str = ""
 
 
 def validate_settings(

@@ -82,7 +82,7 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
             f"{vpc} uses other DNS servers than Amazon's ({', '.join(foreign)}): the nodes cannot look up "
             "the names of the file system and the head node. Use AmazonProvidedDNS in its DHCP options."
         )
-    if not is_to_internet_gateway(find_default_route(ec2, vpc, head_node)):
+    if not is_public(ec2, vpc, head_node):
         faults.append(f"{head_node} has no route to an internet gateway: you cannot reach the head node.")
     route = find_default_route(ec2, vpc, compute)
     if not route:
@@ -96,6 +96,11 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
     if faults:
         raise ClusterError("\n  ".join(["A cluster does not work in this network:", *faults]))
     return vpc
+
+
+def is_public(ec2: EC2Client, vpc: str, subnet: str) -> bool:
+    """Return whether a subnet has a route to an internet gateway."""
+    return is_to_internet_gateway(find_default_route(ec2, vpc, subnet))
 
 
 def is_to_internet_gateway(route: RouteTypeDef) -> bool:

@@ -69,15 +69,13 @@ def list_warnings(p: Project) -> list[str]:
     warnings = boot_checks.list_warnings(config)
     subnets = [{"Name": "subnet-id", "Values": config.head_node.subnets}]
     subnet = next(iter(p.ec2.describe_subnets(Filters=subnets)["Subnets"]), None)  # type: ignore[arg-type]
-    if subnet:
-        route = existing_network.find_default_route(p.ec2, subnet["VpcId"], subnet["SubnetId"])
-        if not existing_network.is_to_internet_gateway(route):
-            warnings.append(
-                f"The head node's subnet, {subnet['SubnetId']}, has no route to an internet gateway. "
-                "Head node and UQLE machine are reached from inside the VPC, or by VPN."
-            )
+    if subnet and not existing_network.is_public(p.ec2, subnet["VpcId"], subnet["SubnetId"]):
+        warnings.append(
+            f"The head node's subnet, {subnet['SubnetId']}, has no route to an internet gateway. "
+            "Head node and UQLE machine are reached from inside the VPC, or by VPN."
+        )
     shared = storage.find_shared(storage.list_storage(config), p.shared_dir)
-    obstacle = storage.explain_mount_obstacle(p, shared, subnet, group="")
+    obstacle = storage.find_mount_obstacle(p, shared, subnet, group="")
     if obstacle:
         warnings.append(f"{obstacle} `invoke connect-uqle` will refuse to mount it.")
     return warnings

@@ -53,6 +53,9 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
         lambda: key_pair.find_key_pair(ec2, settings.key_pair),
         lambda: uqle_instance.get_ubuntu_image_id(ec2, ssm, settings.instance_type),
     )
+    if target.mount_obstacle and not existing:
+        hint = "Nothing was changed. `invoke connect-uqle --no-shared` connects without the files."
+        raise ClusterError(f"{target.mount_obstacle}\n{hint}")
     if not existing and pair is None:
         key_pair.require_key_pair(ec2, settings.key_pair)
     others = uqle_instance.list_other_members(ec2, p.cluster, target.group)
@@ -72,8 +75,8 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
         with_share: whether the machine mounts the shared file system.
 
     Raises:
-        ClusterError: there is no such cluster, its head node is not running or has security groups of its
-            own, or the machine could not mount the file system.
+        ClusterError: there is no such cluster, or its head node is not running or has security groups of its
+            own.
     """
     cloudformation, ec2, s3 = p.cloudformation, p.ec2, p.s3
     cluster, group = clients.run_concurrently(
@@ -87,21 +90,18 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
     )
     shared = storage.find_shared(storage.list_storage(config, cluster), p.shared_dir)
     [subnet] = ec2.describe_subnets(SubnetIds=[node["SubnetId"]])["Subnets"]
-    route, obstacle = clients.run_concurrently(
-        lambda: existing_network.find_default_route(ec2, subnet["VpcId"], subnet["SubnetId"]),
-        lambda: storage.explain_mount_obstacle(p, shared, subnet, group) if with_share else "",
+    is_public, obstacle = clients.run_concurrently(
+        lambda: existing_network.is_public(ec2, subnet["VpcId"], subnet["SubnetId"]),
+        lambda: storage.find_mount_obstacle(p, shared, subnet, group) if with_share else "",
     )
-    if obstacle and not uqle_instance.find_instance(ec2, p.cluster):
-        raise ClusterError(
-            f"{obstacle}\nNothing was changed. `invoke connect-uqle --no-shared` connects without the files."
-        )
     return uqle_instance.LaunchTarget(
         cluster=p.cluster,
         region=p.region,
         stack_id=cluster["StackId"],
         group=group,
         subnet=subnet["SubnetId"],
-        is_public=existing_network.is_to_internet_gateway(route),
+        is_public=is_public,
+        mount_obstacle=obstacle,
         file_system=shared.id if shared and with_share and not obstacle else "",
         used_token=used_token,
     )
@@ -217,7 +217,7 @@ def handover(p: Project, with_key: bool) -> None:
     if p.skip_for_dry_run(f"write {p.handover_file} for the UQLE machine"):
         return
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
-    head_node.refuse_gone(p.ec2, cluster)
+    head_node.require_head_node(p.ec2, cluster, may_be_stopped=True)
     host = stack.get_output(cluster, "HeadNodePrivateDnsName")
     machine = uqle_instance.find_instance(p.ec2, p.cluster)
     mount_point = find_mount_point(p, cluster, machine)

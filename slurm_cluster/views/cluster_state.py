@@ -120,11 +120,14 @@ def load_state(p: Project) -> ClusterState:
     shared = storage.find_shared(listed, p.shared_dir)
     subnet = next((subnet for subnet in subnets if subnet["SubnetId"] == head_node.get("SubnetId")), None)
     own_groups = config.head_node.own_groups
-    rules, (efs_file_system, mount_targets), mount_obstacle = clients.run_concurrently(
+    efs_id = storage.get_efs_id(shared)
+    rules, loaded = clients.run_concurrently(
         lambda: security_groups.list_group_rules(ec2, list(group_names)),
-        lambda: file_system.load_file_system(efs, shared.id if shared and shared.kind == "Efs" else ""),
-        lambda: storage.explain_mount_obstacle(p, shared, subnet, head_node_group) if head_node_group else "",
+        lambda: file_system.load_file_system(efs, efs_id) if efs_id else None,
     )
+    mount_obstacle = ""
+    if head_node_group and not storage_fault:
+        mount_obstacle = storage.explain_mount_obstacle(p, shared, loaded, rules, subnet, head_node_group)
     return ClusterState(
         status=cluster_stack.get("StackStatus", ""),
         vpc=vpcs[0] if vpcs else {},
@@ -146,9 +149,9 @@ def load_state(p: Project) -> ClusterState:
         storage=listed,
         storage_fault=storage_fault,
         shared=shared,
-        mount_obstacle="" if storage_fault else mount_obstacle,
-        file_system=efs_file_system,
-        mount_targets=mount_targets,
+        mount_obstacle=mount_obstacle,
+        file_system=loaded.description if loaded else None,
+        mount_targets=loaded.targets if loaded else [],
     )
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster import files
-from slurm_cluster.aws import file_system, stack
+from slurm_cluster.aws import file_system, security_groups, stack
 from slurm_cluster.aws.deployed_config import read_deployed_config
 from slurm_cluster.config import cluster_config
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
-    from types_boto3_ec2.type_defs import SubnetTypeDef
+    from types_boto3_ec2.type_defs import SecurityGroupRuleTypeDef, SubnetTypeDef
     from types_boto3_s3 import S3Client
 
+    from slurm_cluster.aws.file_system import FileSystem
     from slurm_cluster.config.cluster_config import ClusterConfig, StorageConfig
     from slurm_cluster.project import Project
 
@@ -87,14 +88,40 @@ def find_shared(storage: list[Storage], shared_dir: str) -> Storage | None:
     return next((item for item in storage if item.mount_dir == shared_dir), None)
 
 
+def find_mount_obstacle(p: Project, shared: Storage | None, subnet: SubnetTypeDef | None, group: str) -> str:
+    """Read what a mount depends on. Return why a UQLE machine cannot mount the storage; empty if it can.
+
+    Args:
+        p: the project.
+        shared: the storage at the shared directory.
+        subnet: the subnet of the machine; None if it does not exist.
+        group: the id of its security group; empty if it does not exist yet.
+    """
+    loaded = file_system.load_file_system(p.efs, get_efs_id(shared)) if get_efs_id(shared) else None
+    rules = security_groups.list_group_rules(p.ec2, loaded.groups if loaded else [])
+    return explain_mount_obstacle(p, shared, loaded, rules, subnet, group)
+
+
+def get_efs_id(shared: Storage | None) -> str:
+    """Return the id of an EFS file system; empty for other storage, or before it is created."""
+    return shared.id if shared and shared.kind == "Efs" else ""
+
+
 def explain_mount_obstacle(
-    p: Project, shared: Storage | None, subnet: SubnetTypeDef | None, group: str
+    p: Project,
+    shared: Storage | None,
+    loaded: FileSystem | None,
+    rules: list[SecurityGroupRuleTypeDef],
+    subnet: SubnetTypeDef | None,
+    group: str,
 ) -> str:
     """Return why a UQLE machine cannot mount the shared storage, and what helps; empty if it can.
 
     Args:
         p: the project.
         shared: the storage at the shared directory.
+        loaded: its file system, if it is on EFS and exists.
+        rules: the rules of the security groups of its mount targets; further rules do not matter.
         subnet: the subnet of the machine; None if it does not exist.
         group: the id of its security group; empty if it does not exist yet.
     """
@@ -112,4 +139,6 @@ def explain_mount_obstacle(
         )
     if not shared.id or not subnet:
         return ""  # pcluster creates it, and lets the head node's group reach it
-    return file_system.explain_nfs_obstacle(p.efs, p.ec2, shared.id, subnet, group)
+    if loaded is None:
+        return f"The file system {shared.id} does not exist in {p.region}."
+    return file_system.explain_nfs_obstacle(loaded, rules, subnet, group)
