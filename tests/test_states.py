@@ -16,7 +16,8 @@ from slurm_cluster.output import Progress
 from slurm_cluster.project import Project
 from slurm_cluster.steps import cluster as cluster_steps
 from slurm_cluster.steps import preflight, vpc
-from slurm_cluster.views import status
+from slurm_cluster.views.next_step import explain_statuses, get_next_step
+from slurm_cluster.views.resources import list_resources
 from tests.support import REGION, SETTINGS
 from tests.support.prepared_account import prepare_network
 
@@ -100,7 +101,7 @@ class Account:
 
     def get_step(self):
         """Return what `Next:` names."""
-        return status.get_next_step(self.p, status.list_resources(self.p))
+        return get_next_step(self.p, list_resources(self.p))
 
     def follow(self):
         """Follow `Next:` to a step of another kind, and return all steps."""
@@ -112,13 +113,13 @@ class Account:
             "invoke delete-network": lambda: vpc.delete_network(self.p),
         }
         while True:
-            resources = status.list_resources(self.p)
-            step = status.get_next_step(self.p, resources)
+            resources = list_resources(self.p)
+            step = get_next_step(self.p, resources)
             assert step not in steps, f"a circle: {steps}, {step}"
             steps.append(step)
             if step.startswith("aws cloudformation"):
                 self.repair(step)
-            elif step in tasks and any(status.explain_statuses(self.p, resources)):
+            elif step in tasks and any(explain_statuses(self.p, resources)):
                 before = self.read_statuses()
                 with contextlib.suppress(ClusterError):  # the operation that the task watched failed
                     tasks[step]()
@@ -231,7 +232,7 @@ def test_failed_cluster_that_is_held_names_the_holder_first(states, ec2, network
     group_of_head_node = stack.find_resource_id(states.cloudformation, CLUSTER, "HeadNodeSecurityGroup")
     rule = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group_of_head_node}]}
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
-    step = status.get_next_step(states.p, status.list_resources(states.p))
+    step = get_next_step(states.p, list_resources(states.p))
     assert step.startswith(f"aws ec2 revoke-security-group-ingress --region eu-west-2 --group-id {group}")
 
 
@@ -249,6 +250,6 @@ def test_terminated_head_node_beside_a_uqle_machine_is_led_on(states, ec2, invok
 
 def test_network_that_no_file_names_is_deleted(network, project):
     Path("temp-config.yml").unlink()
-    assert status.get_next_step(project, status.list_resources(project)) == "invoke delete-network"
+    assert get_next_step(project, list_resources(project)) == "invoke delete-network"
     vpc.delete_network(project)
-    assert status.get_next_step(project, status.list_resources(project)) == "invoke configure"
+    assert get_next_step(project, list_resources(project)) == "invoke configure"

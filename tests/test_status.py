@@ -8,21 +8,23 @@ from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import fleet, uqle_instance
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.views import cluster_state, status
+from slurm_cluster.views.next_step import get_next_step
+from slurm_cluster.views.resources import list_resources
 from tests.support import SETTINGS
 
 
 def found(project):
-    return {resource.name: resource for resource in status.list_resources(project)}
+    return {resource.name: resource for resource in list_resources(project)}
 
 
 def next_step(project):
-    return status.get_next_step(project, status.list_resources(project))
+    return get_next_step(project, list_resources(project))
 
 
 def test_empty_account_starts_with_the_first_step(project):
-    resources = status.list_resources(project)
+    resources = list_resources(project)
     assert not any(resource.id or resource.billed for resource in resources)
-    assert status.get_next_step(project, resources) == "invoke create-key-pair"
+    assert get_next_step(project, resources) == "invoke create-key-pair"
 
 
 def test_each_resource_is_listed_with_what_is_billed(project, cluster, network):
@@ -145,7 +147,5 @@ def test_leftovers_are_listed_with_their_reason(project, key_pair, invoke):
 def test_json_has_the_same_content(project, cluster):
     told = json.loads(status.format_json(project))
     assert (told["cluster"], told["region"]) == (SETTINGS["cluster_name"], "eu-west-2")
-    assert [part["name"] for part in told["parts"]] == [
-        resource.name for resource in status.list_resources(project)
-    ]
+    assert [part["name"] for part in told["parts"]] == [resource.name for resource in list_resources(project)]
     assert told["next"] == "invoke upload-bootstrap"

@@ -204,12 +204,10 @@ def format_tag_command(machine: InstanceTypeDef, cluster: str, region: str) -> s
     return f"aws ec2 create-tags --region {region} {tag}"
 
 
-def list_group_warnings(ec2: EC2Client, cluster: str, group: str, region: str) -> list[str]:
+def explain_members(
+    machine: InstanceTypeDef | None, others: list[InstanceTypeDef], group: str, cluster: str, region: str
+) -> list[str]:
     """Return the lines about other machines in the head node's group, and a UQLE machine outside of it."""
-    others, machine = clients.run_concurrently(
-        lambda: list_other_members(ec2, cluster, group),
-        lambda: find_instance(ec2, cluster),
-    )
     return [
         *describe_other_members(others, group, cluster, region),
         *(explain_wrong_groups(machine, group, region) if machine else []),

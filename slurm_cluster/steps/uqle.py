@@ -230,7 +230,8 @@ def handover(p: Project, with_key: bool) -> None:
     )
     group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
     if group:
-        echo_lines(uqle_instance.list_group_warnings(p.ec2, p.cluster, group, p.region))
+        others = uqle_instance.list_other_members(p.ec2, p.cluster, group)
+        echo_lines(uqle_instance.explain_members(machine, others, group, p.cluster, p.region))
 
 
 def find_mount_point(p: Project, cluster: StackTypeDef, machine: InstanceTypeDef | None) -> str:

@@ -48,6 +48,7 @@ class ClusterState(NamedTuple):
         head_node_id: the id of the head node, terminated or not.
         compute_nodes: the other instances of the cluster.
         uqle_instance: the UQLE machine.
+        other_members: other machines in the head node's group.
         has_elastic_ip: whether the UQLE machine's public address is an Elastic IP.
         user_data: the UQLE machine's user data.
         storage: the shared storage of the cluster.
@@ -73,6 +74,7 @@ class ClusterState(NamedTuple):
     head_node_id: str
     compute_nodes: list[InstanceTypeDef]
     uqle_instance: InstanceTypeDef
+    other_members: list[InstanceTypeDef]
     has_elastic_ip: bool
     user_data: str
     storage: list[Storage]
@@ -121,8 +123,9 @@ def load_state(p: Project) -> ClusterState:
     subnet = next((subnet for subnet in subnets if subnet["SubnetId"] == head_node.get("SubnetId")), None)
     own_groups = config.head_node.own_groups
     efs_id = storage.get_efs_id(shared)
-    rules, loaded = clients.run_concurrently(
+    rules, others, loaded = clients.run_concurrently(
         lambda: security_groups.list_group_rules(ec2, list(group_names)),
+        lambda: uqle_instance.list_other_members(ec2, p.cluster, head_node_group) if head_node_group else [],
         lambda: file_system.load_file_system(efs, efs_id) if efs_id else None,
     )
     mount_obstacle = ""
@@ -144,6 +147,7 @@ def load_state(p: Project) -> ClusterState:
         head_node_id=stack.find_output(cluster_stack, "HeadNodeInstanceID"),
         compute_nodes=[node for node in live_nodes if node is not head_node],
         uqle_instance=uqle,
+        other_members=others,
         has_elastic_ip=bool(elastic_ips),
         user_data=user_data,
         storage=listed,

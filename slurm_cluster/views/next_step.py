@@ -1,0 +1,115 @@
+"""The next step, from the rows of `invoke status`."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from slurm_cluster.aws import holders, network, stack
+from slurm_cluster.output import get_width
+from slurm_cluster.views import connectivity
+from slurm_cluster.views.resources import EXISTING_NETWORK
+
+if TYPE_CHECKING:
+    from slurm_cluster.project import Project
+    from slurm_cluster.views.resources import Resource
+
+DELETE_CLUSTER, DELETE_NETWORK = "invoke delete-cluster", "invoke delete-network"
+
+
+def get_next_step(p: Project, resources: list[Resource]) -> str:
+    """Return the next command: watch what is in progress, delete what failed, then create what is missing.
+
+    Args:
+        p: the project.
+        resources: the rows of `list_resources`.
+    """
+    states = {
+        resource.name: resource.details.get("status") or resource.details.get("state") or resource.id
+        for resource in resources
+    }
+    unfinished = find_unfinished_step(p, resources)
+    if unfinished is not None:
+        return unfinished
+    if states.get("head node") == "terminated":
+        has_config = p.config_file.exists()
+        return find_deletion_step(p, connectivity.RECREATE_CLUSTER if has_config else DELETE_CLUSTER)
+    repair = next((resource.repair for resource in resources if resource.repair), "")
+    if repair:
+        return repair
+    missing = next((resource for resource in resources if resource.is_missing), None)
+    if missing and missing.name == "cluster":
+        if not p.parameter_file.exists():
+            return "invoke fill-parameters --ssh-from <your address>/32"
+        return connectivity.CREATE_CLUSTER if p.config_file.exists() else "invoke render"
+    if missing:
+        return missing.command
+    if states["compute fleet"] == "STOPPED" or states["UQLE machine"] == "stopped":
+        return "invoke resume"
+    is_connected = bool(states["UQLE machine"])
+    return "invoke handover" if is_connected and not p.handover_file.exists() else "invoke verify"
+
+
+def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
+    """Return the command for a stack that is not complete, or for a network that no file here names.
+
+    A command that its task would refuse is replaced by the one that removes the obstacle.
+
+    Args:
+        p: the project.
+        resources: the rows of `list_resources`.
+
+    Returns:
+        None if there is no such stack or network; an empty string if there is nothing to do but wait.
+    """
+    statuses = {resource.name: resource.details.get("status", "") for resource in resources}
+    cluster = statuses["cluster"]
+    if stack.get_phase(cluster) not in ("", "complete"):
+        command = stack.find_next_command(stack.CLUSTER_TASKS, p.cluster, cluster, p.region)
+        if command == "invoke update-cluster" and not p.config_file.exists():
+            return ""  # AWS ends it; the task would go on with config.yml
+        return find_deletion_step(p, command) if stack.get_phase(cluster) == "failed" else command
+    if cluster:
+        return None
+    network_stack = next((resource for resource in resources if resource.name == "network stack"), None)
+    command = DELETE_NETWORK
+    if network_stack:
+        status = network_stack.details["status"]
+        command = stack.find_next_command(stack.NETWORK_TASKS, network_stack.id, status, p.region)
+    elif not has_unnamed_network(p, resources):
+        return None
+    if command == DELETE_NETWORK:
+        own = network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
+        found = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster, own) if own else []
+        return found[0].commands[0] if found else command
+    return command
+
+
+def find_deletion_step(p: Project, command: str) -> str:
+    """Return the command that deletes the cluster, or the first one that removes what holds its groups."""
+    found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster)
+    return found[0].commands[0] if found else command
+
+
+def has_unnamed_network(p: Project, resources: list[Resource]) -> bool:
+    """Return whether the cluster has a network that no file here names: an interrupted wizard left it."""
+    [vpc] = [resource for resource in resources if resource.name == "VPC"]
+    return bool(vpc.id) and vpc.details.get("whose") != EXISTING_NETWORK and not p.subnets
+
+
+def explain_statuses(p: Project, resources: list[Resource]) -> list[str]:
+    """Return the lines that explain a cluster, or a network, whose stack is not complete."""
+    sentences = [
+        stack.explain_status(
+            "cluster" if resource.name == "cluster" else "network", resource.id, status, p.region
+        )
+        for resource in resources
+        if resource.name in ("cluster", "network stack")
+        for status in [resource.details.get("status", "")]
+        if stack.get_phase(status) not in ("", "complete")
+    ]
+    return [
+        line
+        for sentence in sentences
+        for line in textwrap.wrap(sentence, get_width(), break_on_hyphens=False)
+    ]

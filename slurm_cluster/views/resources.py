@@ -1,0 +1,274 @@
+"""The rows of `invoke status`: what the steps create, whether it exists or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from slurm_cluster.aws import (
+    clients,
+    fleet,
+    head_node,
+    jwt_secret,
+    key_pair,
+    retained,
+    script_bucket,
+    security_groups,
+    stack,
+    uqle_instance,
+)
+from slurm_cluster.views import cluster_state, connectivity
+
+if TYPE_CHECKING:
+    from types_boto3_ec2.type_defs import InstanceTypeDef, NatGatewayTypeDef, SubnetTypeDef
+
+    from slurm_cluster.aws.file_system import MountTarget
+    from slurm_cluster.aws.retained import Retained
+    from slurm_cluster.project import Project
+    from slurm_cluster.views.cluster_state import ClusterState
+
+CLIENTS = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
+EXISTING_NETWORK = "existing network"
+# The rows of a UQLE machine, and what they say as long as none is connected.
+OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
+CONNECT = "invoke connect-uqle"
+
+
+class Resource(NamedTuple):
+    """A row of `invoke status`.
+
+    Args:
+        name: what it is.
+        id: its id; empty if it is missing.
+        details: its other properties, by name. The row shows the values alone.
+        billed: what of it is billed until it is deleted; empty if nothing is.
+        command: the command that creates it; empty if another row's command does, or nothing can.
+        absence: what the row says if it does not exist.
+        repair: a command that comes before every other step.
+        notes: the lines below the table that explain it, with commands.
+    """
+
+    name: str
+    id: str
+    details: dict[str, str]
+    billed: str = ""
+    command: str = ""
+    absence: str = "missing"
+    repair: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it does not exist, and the cluster is not complete without it."""
+        return bool(self.command) and not self.id and self.absence == "missing"
+
+
+def list_resources(p: Project) -> list[Resource]:
+    """Return what the steps create, in their order, whether it exists or not."""
+    for client in CLIENTS:  # before the threads start: a boto3 session is not thread-safe
+        getattr(p, client)
+    pair, s, script_count, secret, fleet_status, kept = clients.run_concurrently(
+        lambda: key_pair.find_key_pair(p.ec2, p.key_pair),
+        lambda: cluster_state.load_state(p),
+        lambda: script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account),
+        lambda: jwt_secret.find_secret_arn(p.secretsmanager, p.custom_secret_arn or p.secret),
+        lambda: fleet.get_fleet_status(p.dynamodb, p.cluster),
+        lambda: retained.find_retained(p.cloudformation, p.ec2, p.efs, p.cluster),
+    )
+    has_private_key = key_pair.get_private_key_path(p.key_pair).exists()
+    scripts, where = str(script_count or ""), f"in s3://{p.bucket}"
+    if script_bucket.has_custom_scripts(p.filled_values, p.bucket):
+        scripts, where = "2", f"named in {p.parameter_file}"
+    key = (p.custom_secret_arn or p.secret) if secret else ""
+    if p.literal_key:
+        key = f"in {p.parameter_file}"
+    resources = [
+        Resource(
+            "key pair",
+            p.key_pair if pair else "",
+            {"private half": "private key in ~/.ssh" if has_private_key else "private key not in ~/.ssh"},
+            command="invoke create-key-pair",
+        ),
+        *describe_network(s),
+        Resource("boot scripts", scripts, {"where": where}, command="invoke upload-bootstrap"),
+        Resource("JWT key", key, {}, "secret" if secret else "", "invoke create-jwt-key"),
+        *describe_cluster(p, s, fleet_status),
+        *(describe_retained(storage) for storage in kept),
+        describe_uqle_instance(s),
+    ]
+    return mark_optional(resources)
+
+
+def mark_optional(resources: list[Resource]) -> list[Resource]:
+    """Return the rows, with those of the UQLE machine as optional as long as none of them exists."""
+    rows = {resource.name: resource for resource in resources if resource.name in OPTIONAL}
+    if any(row.id for row in rows.values()):
+        return resources
+    without_share = rows["UQLE machine"].command == connectivity.CONNECT_WITHOUT_SHARE
+    command = connectivity.CONNECT_WITHOUT_SHARE if without_share else CONNECT
+    return [
+        resource._replace(absence=OPTIONAL[resource.name], command=command)
+        if resource.name in OPTIONAL and resource.command
+        else resource
+        for resource in resources
+    ]
+
+
+def describe_network(s: ClusterState) -> list[Resource]:
+    """Return the VPC, its subnets and its NAT gateways; of an existing network only what the cluster uses."""
+    if not s.vpc:
+        return [Resource("VPC", "", {}, command="invoke configure")]
+    vpc_id = s.vpc["VpcId"]
+    if s.has_own_network:
+        return [
+            Resource("VPC", vpc_id, {"name": clients.get_tag(s.vpc)}),
+            *(
+                Resource("network stack", name, {"status": status})
+                for name, status in s.network_stacks.items()
+                if stack.get_phase(status) != "complete"
+            ),
+            *(describe_subnet(subnet) for subnet in s.subnets),
+            *(describe_nat_gateway(gateway) for gateway in s.nat_gateways),
+        ]
+    instances = [instance for instance in (s.head_node, s.uqle_instance, *s.compute_nodes) if instance]
+    used_ids = {instance["SubnetId"] for instance in instances}
+    return [
+        Resource("VPC", vpc_id, {"block": s.vpc["CidrBlock"], "whose": EXISTING_NETWORK}),
+        *(describe_subnet(subnet) for subnet in s.subnets if subnet["SubnetId"] in used_ids),
+    ]
+
+
+def describe_subnet(subnet: SubnetTypeDef) -> Resource:
+    """Return the row of a subnet."""
+    name = "public subnet" if subnet["MapPublicIpOnLaunch"] else "private subnet"
+    details = {"block": subnet["CidrBlock"], "zone": subnet["AvailabilityZone"]}
+    return Resource(name, subnet["SubnetId"], details)
+
+
+def describe_nat_gateway(gateway: NatGatewayTypeDef) -> Resource:
+    """Return the row of a NAT gateway."""
+    addresses = ", ".join(address.get("PublicIp", "") for address in gateway["NatGatewayAddresses"])
+    details = {"state": str(gateway["State"]), "address": addresses}
+    return Resource("NAT gateway", gateway["NatGatewayId"], details, billed="NAT gateway, public address")
+
+
+def describe_cluster(p: Project, s: ClusterState, fleet_status: str) -> list[Resource]:
+    """Return the cluster, its nodes, its head node's group and its storage."""
+    create = connectivity.CREATE_CLUSTER
+    if not s.status:
+        return [Resource("cluster", "", {}, command=create)]
+    node = describe_instance("head node", s.head_node, create)
+    if s.head_node_id and not s.head_node:
+        node = Resource("head node", s.head_node_id, {"state": "terminated"})
+    if node.details.get("state") == "stopped":
+        node = node._replace(repair=head_node.format_start_command(node.id, p.region))
+    return [
+        Resource("cluster", p.cluster, {"status": s.status}, command=create),
+        node,
+        Resource(
+            "compute fleet",
+            fleet_status,
+            {"nodes": f"{len(s.compute_nodes)} nodes"},
+            billed="instances, disks" if s.compute_nodes else "",
+        ),
+        *describe_group(p, s),
+        *describe_storage(s),
+    ]
+
+
+def describe_group(p: Project, s: ClusterState) -> list[Resource]:
+    """Return the head node's group and its rule; or the groups that the configuration names instead.
+
+    A machine in the group that has no tag may be the UQLE machine.
+    """
+    groups = s.own_groups or [s.head_node_group]
+    ssh_sources = ", ".join(
+        security_groups.get_source(rule)
+        for rule in connectivity.list_inbound_rules(s, groups)
+        if connectivity.format_traffic(rule)[0] == "SSH"
+    )
+    ssh = f"SSH from {ssh_sources}" if ssh_sources else "no SSH access"
+    if s.own_groups:
+        return [Resource("own groups", ", ".join(s.own_groups), {"SSH from": ssh})]
+    repair, notes = "", list[str]()
+    if s.head_node_group:
+        group, machine, others = s.head_node_group, s.uqle_instance or None, s.other_members
+        notes = uqle_instance.explain_members(machine, others, group, p.cluster, p.region)
+        if others and not machine:
+            repair = uqle_instance.format_tag_command(others[0], p.cluster, p.region)
+    self_rules = connectivity.list_self_rules(s)
+    return [
+        Resource(
+            "head node group",
+            s.head_node_group,
+            {"SSH from": ssh},
+            command=connectivity.CREATE_CLUSTER,
+            repair=repair,
+            notes=tuple(notes),
+        ),
+        Resource(
+            "group's rule",
+            self_rules[0] if self_rules else "",
+            {"admits": "all traffic between its members"},
+            command=connectivity.ALLOW_GROUP,
+        ),
+    ]
+
+
+def describe_storage(s: ClusterState) -> list[Resource]:
+    """Return the shared file system with its mount targets, then the other shared storage."""
+    others = [describe_mount_target(target) for target in s.mount_targets]
+    others += [
+        Resource("storage", item.id, {"kind": item.kind, "directory": item.mount_dir}, "stored data")
+        for item in s.storage
+        if item is not s.shared and item.id
+    ]
+    if s.storage_fault:
+        return [Resource("file system", "", {}, absence=f"UNKNOWN: {s.storage_fault}")]
+    if s.shared is None:
+        return [Resource("file system", "", {}, absence="none at the shared directory"), *others]
+    if not s.shared.id:  # the stack has no outputs yet
+        return [Resource("file system", "", {}, command=connectivity.CREATE_CLUSTER), *others]
+    details = {"kind": s.shared.kind, "directory": s.shared.mount_dir}
+    if s.file_system:
+        details = {"size": f"{s.file_system['SizeInBytes']['Value'] / 2**30:.1f} GiB"}
+    elif s.shared.kind == "Efs":
+        return [Resource("file system", "", {}, absence=f"{s.shared.id} does not exist any more"), *others]
+    if s.mount_obstacle:
+        details["obstacle"] = s.mount_obstacle
+    return [Resource("file system", s.shared.id, details, "stored data"), *others]
+
+
+def describe_uqle_instance(s: ClusterState) -> Resource:
+    """Return the row of the UQLE machine, or why the cluster cannot have one."""
+    if s.own_groups and not s.uqle_instance:
+        return Resource("UQLE machine", "", {}, absence="not possible: the head node has groups of your own")
+    command = connectivity.CONNECT_WITHOUT_SHARE if s.mount_obstacle else connectivity.CREATE_INSTANCE
+    return describe_instance("UQLE machine", s.uqle_instance, command)
+
+
+def describe_mount_target(target: MountTarget) -> Resource:
+    """Return the row of a mount target."""
+    details = {"address": target.address, "zone": target.zone, "state": target.state}
+    return Resource("mount target", target.id, details)
+
+
+def describe_instance(name: str, instance: InstanceTypeDef, command: str) -> Resource:
+    """Return the row of an instance. Of a stopped one, only the disk is billed."""
+    if not instance:
+        return Resource(name, "", {}, command=command)
+    state = instance["State"]["Name"]
+    details = {
+        "type": str(instance["InstanceType"]),
+        "state": str(state),
+        "address": instance.get("PublicIpAddress", "no public address"),
+    }
+    billed = "disk" if state == "stopped" else "instance, disk, public address"
+    return Resource(name, instance["InstanceId"], details, billed, command)
+
+
+def describe_retained(kept: Retained) -> Resource:
+    """Return the row of storage that outlived its cluster."""
+    details = {"kind": kept.kind, "size": kept.size, "origin": "kept when its cluster was deleted"}
+    return Resource(
+        "kept storage", kept.id, details, "stored data", notes=tuple(retained.format_retained(kept))
+    )
