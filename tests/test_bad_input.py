@@ -22,7 +22,7 @@ from invoke.config import Config
 from sandbox.rehearsal import INVOKE
 from slurm_cluster import cli, files
 from slurm_cluster.aws import clients
-from slurm_cluster.config import parameters, temp_config, template
+from slurm_cluster.config import cluster_config, parameters, temp_config, template
 from slurm_cluster.config.settings import FILES, validate_environment, validate_settings_file
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
@@ -419,7 +419,9 @@ def test_config_of_any_content_is_passed_to_pcluster_or_refused(tree):
 
         def head_object(self, **_: str) -> None: ...
 
-    refused = refusal(lambda: preflight.check_configuration(CONFIG, "one", "eu-west-2", Full()))
+    refused = refusal(
+        lambda: preflight.check_configuration(cluster_config.load(CONFIG), CONFIG, "one", "eu-west-2", Full())
+    )
     assert "config.yml" in refused or not refused
 
 

@@ -25,7 +25,7 @@ def config(project):
 
 def check(project, config):
     FILE.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-    preflight.check_configuration(FILE, "one", "eu-west-2", project.s3)
+    preflight.check_configuration(cluster_config.load(FILE), FILE, "one", "eu-west-2", project.s3)
 
 
 def test_complete_configuration_passes(project, config):
@@ -70,7 +70,7 @@ def test_configuration_of_another_region_is_refused(project, config):
 
 def test_missing_configuration_names_the_next_step(project):
     with pytest.raises(ClusterError, match="invoke render"):
-        preflight.check_configuration(FILE, "one", "eu-west-2", project.s3)
+        preflight.check_configuration(cluster_config.load(FILE), FILE, "one", "eu-west-2", project.s3)
 
 
 def make_boot_script_config(**changed):
@@ -144,8 +144,8 @@ def test_storage_and_private_subnet_are_warned_of(project, network):
     tree = render_configuration(PUBLIC_SUBNET=network["private"], PRIVATE_SUBNET=network["private"])
     tree["SharedStorage"][0]["StorageType"] = "Ebs"
     FILE.write_text(yaml.safe_dump(tree))
-    private, storage = preflight.list_warnings(project)
+    private, storage = preflight.list_warnings(project, cluster_config.load(FILE))
     assert f"{network['private']}, has no route to an internet gateway" in private
     assert storage.startswith("/shared of pcluster-ubuntu is on Ebs. A UQLE machine can only mount EFS.")
     FILE.write_text(yaml.safe_dump(render_configuration(PUBLIC_SUBNET=network["public"])))
-    assert preflight.list_warnings(project) == []
+    assert preflight.list_warnings(project, cluster_config.load(FILE)) == []

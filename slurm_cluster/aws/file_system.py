@@ -80,6 +80,11 @@ def load_file_system(efs: EFSClient, file_system_id: str) -> FileSystem | None:
     return FileSystem(description, targets, policy)
 
 
+def format_gib(description: FileSystemDescriptionTypeDef) -> str:
+    """Return the size of a file system in GiB."""
+    return f"{description['SizeInBytes']['Value'] / 2**30:.1f} GiB"
+
+
 def list_mount_targets(efs: EFSClient, file_system_id: str) -> list[MountTarget]:
     """Return the mount targets of a file system."""
     return [

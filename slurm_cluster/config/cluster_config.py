@@ -177,14 +177,13 @@ def parse_groups(tree: object) -> list[InstanceGroup]:
 
 def build_group(kind: str, node: object, resource: object, max_count: object) -> InstanceGroup:
     """Return a group: a queue has the subnets and the capacity type, its compute resource the rest."""
-    networking, name = find_value(node, "Networking"), get_text(node, "Name")
-    subnets = [*list_plain_texts(networking, "SubnetIds"), get_text(networking, "SubnetId")]
+    name = get_text(node, "Name")
     return InstanceGroup(
         name=f"{kind} {sanitize(name)}" if name else kind,
         instance_types=list_texts([resource, *list_mappings(resource, "Instances")], "InstanceType"),
         max_count=max_count if isinstance(max_count, int) else DEFAULT_MAX_COUNT,
         capacity_type=get_text(node, "CapacityType", default="ONDEMAND"),
-        subnets=[subnet for subnet in subnets if subnet],
+        subnets=list_subnets(node),
     )
 
 
@@ -194,10 +193,9 @@ def parse_nodes(kind: str, trees: list[dict[str, Any]]) -> list[NodeConfig]:
 
 
 def parse_node(name: str, tree: object) -> NodeConfig:
-    """Return the head node or a queue."""
+    """Return the head node, a queue or a login pool."""
     networking, iam = find_value(tree, "Networking"), [find_value(tree, "Iam")]
     policies = list_texts(list_mappings(tree, "Iam", "AdditionalIamPolicies"), "Policy")
-    subnets = [*list_plain_texts(networking, "SubnetIds"), get_text(networking, "SubnetId")]
     return NodeConfig(
         name=name,
         scripts=list_scripts(tree),
@@ -205,8 +203,15 @@ def parse_node(name: str, tree: object) -> NodeConfig:
         policies=[*policies, *list_texts(iam, "InstanceRole"), *list_texts(iam, "InstanceProfile")],
         own_groups=list_plain_texts(networking, "SecurityGroups"),
         additional_groups=list_plain_texts(networking, "AdditionalSecurityGroups"),
-        subnets=[subnet for subnet in subnets if subnet],
+        subnets=list_subnets(tree),
     )
+
+
+def list_subnets(node: object) -> list[str]:
+    """Return the ids of a node's subnets: the head node has one, a queue or a login pool a list."""
+    networking = find_value(node, "Networking")
+    subnets = [*list_plain_texts(networking, "SubnetIds"), get_text(networking, "SubnetId")]
+    return [subnet for subnet in subnets if subnet]
 
 
 def parse_storage(tree: object) -> StorageConfig:

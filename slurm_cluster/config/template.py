@@ -1,7 +1,7 @@
 """config.template.yml: the cluster's configuration, before chevron fills in the parameters."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,19 +114,19 @@ def parse_template(
     Raises:
         ClusterError: the template cannot be read, or does not render to YAML; or a size is wrong.
     """
-    check_yaml(template_file)
+    names = find_names(template_file)
+    check_yaml(template_file, names)
     sizes = {name: values.get(name, "") for name in parameters.SIZES}
     faults = [fault for name in sizes for fault in parameters.validate_value(name, sizes[name])]
     if faults:
         raise ClusterError(parameters.format_faults(parameter_file, faults, "Correct the file."))
     plain = {name: value for name, value in values.items() if re.fullmatch(r"[\w.-]+", str(value))}
-    known = {**dict.fromkeys(find_names(template_file), PLACEHOLDER), **plain, **sizes}
+    known = {**dict.fromkeys(names, PLACEHOLDER), **plain, **sizes}
     return cluster_config.parse(render_to_yaml(template_file, known))
 
 
-def check_yaml(template_file: Path) -> None:
+def check_yaml(template_file: Path, names: Collection[str]) -> None:
     """Refuse a template that does not render to YAML, with its sections for values and for empty values."""
-    names = find_names(template_file)
     for value in PLACEHOLDER, "":
         render_to_yaml(template_file, dict.fromkeys(names, value))
 
@@ -180,8 +180,9 @@ def render_template(template_file: Path, values: Mapping[str, Any], parameter_fi
             value.
     """
     tags = list_tags(template_file)
-    check_yaml(template_file)
-    parameters.validate_parameters(values, {tag.name for tag in tags}, parameter_file)
+    names = {tag.name for tag in tags}
+    check_yaml(template_file, names)
+    parameters.validate_parameters(values, names, parameter_file)
     escaped = [
         f"line {tag.line}: chevron would write {tag.name} with HTML escapes"
         for tag in tags

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import holders, retained, stack
-from slurm_cluster.config import cluster_config, parameters
+from slurm_cluster.config import cluster_config
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
 from slurm_cluster.steps import configuration, pcluster, preflight
@@ -27,11 +27,10 @@ def build_configuration_command(p: Project, action: str, *more: str) -> str:
 
 def check_configuration(p: Project) -> None:
     """Refuse a config.yml whose nodes would not boot, and warn of what will not work with it."""
-    ssh_from = cluster_config.load(p.config_file).ssh_from or ANYBODY
-    if parameters.is_wide_range(ssh_from):
-        p.warn(parameters.format_wide_warning(ssh_from))
-    preflight.check_configuration(p.config_file, p.cluster, p.region, p.s3)
-    for warning in preflight.list_warnings(p):
+    config = cluster_config.load(p.config_file)
+    configuration.warn_of_wide_range(p, config.ssh_from or ANYBODY)
+    preflight.check_configuration(config, p.config_file, p.cluster, p.region, p.s3)
+    for warning in preflight.list_warnings(p, config):
         p.warn(warning)
 
 

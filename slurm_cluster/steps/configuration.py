@@ -57,9 +57,14 @@ def resolve_ssh_from(p: Project, flag: str) -> str:
         flag = f"{find_public_address()}/32"
         echo(f"The public address of this machine is {flag}.")
     ssh_from = p.get_ssh_from(flag)
+    warn_of_wide_range(p, ssh_from)
+    return ssh_from
+
+
+def warn_of_wide_range(p: Project, ssh_from: str) -> None:
+    """Warn if all or much of the internet may use SSH."""
     if parameters.is_wide_range(ssh_from):
         p.warn(parameters.format_wide_warning(ssh_from))
-    return ssh_from
 
 
 def confirm_ssh_from(p: Project, flag: str, yes: bool) -> str:
@@ -95,8 +100,7 @@ def fill_parameters(p: Project, ssh_from: str, overwrite: bool, yes: bool) -> No
     if ssh_from:
         values = {**values, "SSH_FROM": ssh_from}
     filled, kept = parameters.merge_parameters(values, found, overwrite=overwrite)
-    if parameters.is_wide_range(str(filled["SSH_FROM"])):
-        p.warn(parameters.format_wide_warning(str(filled["SSH_FROM"])))
+    warn_of_wide_range(p, str(filled["SSH_FROM"]))
     parameters.write_parameters(p.parameter_file, filled)
     echo_lines([*late, *kept])
     if ssh_from and old_ssh_from != ssh_from:

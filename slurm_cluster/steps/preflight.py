@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from slurm_cluster.aws import script_bucket
 from slurm_cluster.config import boot_checks
 from slurm_cluster.config.cluster_config import ClusterConfig
-from slurm_cluster.config.cluster_config import load as load_configuration
 from slurm_cluster.config.parameters import format_faults, sanitize, shorten
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.steps import existing_network
@@ -20,20 +19,20 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 
-def check_configuration(path: Path, cluster: str, region: str, s3: S3Client) -> None:
+def check_configuration(config: ClusterConfig, path: Path, cluster: str, region: str, s3: S3Client) -> None:
     """Refuse a configuration whose nodes would fail when they boot, half an hour later.
 
     Args:
-        path: config.yml, whoever wrote it.
+        config: the cluster of config.yml, whoever wrote it.
+        path: config.yml, for messages.
         cluster: the cluster's name.
         region: the cluster's region.
         s3: a client of S3.
 
     Raises:
-        ClusterError: the file does not exist, or is for another region or cluster; or a script does not
-            exist, or a node may not read it.
+        ClusterError: the file is for another region or cluster; or a script does not exist, or a node may
+            not read it.
     """
-    config = load_configuration(path)
     if config.region != region:
         raise ClusterError(
             f"Region in {path} is {shorten(config.region)}, and this command is for {region}. "
@@ -59,13 +58,13 @@ def reads_scripts_of_another(config: ClusterConfig, cluster: str) -> bool:
     return any(script_bucket.is_script_bucket(bucket) and key != f"{cluster}/*" for bucket, key in places)
 
 
-def list_warnings(p: Project) -> list[str]:
+def list_warnings(p: Project, config: ClusterConfig) -> list[str]:
     """Return a sentence for each property of config.yml that works, but takes something away.
 
     Args:
-        p: the project; its config.yml has passed `check_configuration`.
+        p: the project.
+        config: the cluster of its config.yml, which has passed `check_configuration`.
     """
-    config = load_configuration(p.config_file)
     warnings = boot_checks.list_warnings(config)
     subnets = [{"Name": "subnet-id", "Values": config.head_node.subnets}]
     subnet = next(iter(p.ec2.describe_subnets(Filters=subnets)["Subnets"]), None)  # type: ignore[arg-type]

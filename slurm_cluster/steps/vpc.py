@@ -163,9 +163,7 @@ def delete_network(p: Project) -> None:
         progress = network.delete_wizard_stack(p.cloudformation, name)
         if output.show_progress(progress, p.quiet) != "DELETE_COMPLETE":
             raise ClusterError(explain_failed_deletion(p, name, found))
-    forget_subnets(
-        p
-    )  # before the VPC is deleted: if this run is stopped in between, the next one still finds the VPC
+    forget_subnets(p)  # before the VPC is deleted: if this run is stopped then, the next one still finds it
     network.delete_vpc(p.ec2, found.vpc)
     echo(f"Deleted the network {found.vpc}.")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from slurm_cluster.aws import clients, network, stack, uqle_instance
+from slurm_cluster.aws.file_system import format_gib
 from slurm_cluster.errors import format_error
 from slurm_cluster.output import get_width
 
@@ -101,7 +102,7 @@ def find_retained_file_systems(region: str, efs: EFSClient, clusters: list[str])
             "retained file system",
             file_system["FileSystemId"],
             get_cluster(file_system),
-            f"{file_system['SizeInBytes']['Value'] / 2**30:.1f} GiB",
+            format_gib(file_system),
         )
         for file_system in clients.list_all(efs, "describe_file_systems")
         if get_cluster(file_system) and get_cluster(file_system) not in clusters

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster.aws import (
     clients,
+    file_system,
     fleet,
     head_node,
     jwt_secret,
@@ -230,7 +231,7 @@ def describe_storage(s: ClusterState) -> list[Resource]:
         return [Resource("file system", "", {}, command=connectivity.CREATE_CLUSTER), *others]
     details = {"kind": s.shared.kind, "directory": s.shared.mount_dir}
     if s.file_system:
-        details = {"size": f"{s.file_system['SizeInBytes']['Value'] / 2**30:.1f} GiB"}
+        details = {"size": file_system.format_gib(s.file_system)}
     elif s.shared.kind == "Efs":
         return [Resource("file system", "", {}, absence=f"{s.shared.id} does not exist any more"), *others]
     if s.mount_obstacle:
