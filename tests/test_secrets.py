@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from sandbox import faults
-from slurm_cluster.aws import jwt_secret
+from slurm_cluster.aws import clients, jwt_secret
 from tests.support.in_process import run_task
 from tests.support.recorded_walk import CLUSTER
 
@@ -153,7 +153,8 @@ def test_parameter_files_are_readable_by_their_owner_only(walked):
     "fault", [faults.lose_response, faults.fail_with_500, faults.fail_with_error("AccessDeniedException")]
 )
 def test_no_fault_makes_a_task_print_the_key(fault, cluster, project, monkeypatch):
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    # AWS_MAX_ATTEMPTS would stay: botocore writes it into the retries of the Config that all clients share.
+    monkeypatch.setitem(clients.CONFIG.retries, "total_max_attempts", 1)
     run_task("create_jwt_key")
     key = forms(jwt_secret.read_key(project.secretsmanager, project.secret).encode())
     for task, arguments in ("create_jwt_key", []), ("handover", [True]):
