@@ -15,7 +15,6 @@ from slurm_cluster.aws import clients
 from slurm_cluster.project import Project
 from tests.support import REGION, SETTINGS, ssh_stand_in
 from tests.support.prepared_account import prepare_network
-from tests.support.recorded_walk import RecordedWalk, record_walk
 from tests.support.task_runner import TaskRunner, get_output
 
 
@@ -99,12 +98,6 @@ def network(key_pair: Path, ec2: Any, cloudformation: Any) -> dict[str, str]:
 def cluster(network: dict[str, str], cloudformation: Any, ec2: Any) -> dict[str, str]:
     """Make a small cluster. Return the ids of its stack and of the head node's security group."""
     return make_cluster("pcluster-ubuntu", network, cloudformation)
-
-
-@pytest.fixture(scope="session")
-def walked(tmp_path_factory: pytest.TempPathFactory) -> RecordedWalk:
-    """Run the whole path and back once, for all tests of the group `walk`."""
-    return record_walk(tmp_path_factory.mktemp("walk"))
 
 
 @pytest.fixture
