@@ -61,9 +61,9 @@ def test_size_of_deleted_data_is_shown(cloudformation, efs, cluster):
     assert retained.describe_deletion(cloudformation, efs, None) == ""
 
 
-@pytest.mark.parametrize("task", ["down", "delete-cluster"])
-def test_cluster_name_is_typed_before_data_is_deleted(task, cluster, cloudformation, efs):
-    for answer in "y", "yes", "another", "":
+@pytest.mark.parametrize(("task", "answers"), [("down", ["yes", "another"]), ("delete-cluster", ["y", ""])])
+def test_cluster_name_is_typed_before_data_is_deleted(task, answers, cluster, cloudformation, efs):
+    for answer in answers:
         refused = in_terminal(answer, task)
         assert "This deletes the data on the shared storage: fs-" in refused.stdout
         assert "Type pcluster-ubuntu to go on:" in refused.stdout
