@@ -228,20 +228,6 @@ def test_script_uris_of_a_running_cluster_are_kept(filled, cluster, invoke):
     assert "on_node_start_ubuntu-000000000000" in values()["CUSTOM_BOOT_ACTION_START"]
 
 
-def test_failed_wizard_leaves_a_vpc_that_delete_network_deletes(key_pair, ec2, invoke, monkeypatch):
-    from sandbox.ec2 import SandboxEC2Backend
-
-    def refuse(*_, **__):
-        raise RuntimeError("no more subnets")
-
-    monkeypatch.setattr(SandboxEC2Backend, "create_subnet", refuse)
-    printed = get_output(invoke("configure"), 1)
-    [vpc] = re.findall(r"It left (vpc-\w+): `invoke delete-network` deletes it", printed)
-    assert "`invoke delete-network` deletes what is left of it." in get_output(invoke("configure"), 1)
-    assert f"Deleted the network {vpc}" in get_output(invoke("delete-network"))
-    assert [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]] == []
-
-
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
