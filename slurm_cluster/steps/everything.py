@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import holders, jwt_secret, network, retained, script_bucket, stack, uqle_instance
+from slurm_cluster.config import wizard_note
 from slurm_cluster.errors import ClusterError, NetworkInUseError
 from slurm_cluster.output import confirm, echo, echo_lines
-from slurm_cluster.steps import cluster, configuration, render, requirements, uqle, vpc, wizard_note
+from slurm_cluster.steps import cluster, configuration, render, requirements, uqle, vpc
 from slurm_cluster.views import status
 
 if TYPE_CHECKING:

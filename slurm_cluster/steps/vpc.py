@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from slurm_cluster import errors, files, output
 from slurm_cluster.aws import holders, key_pair, network, stack
 from slurm_cluster.aws.clients import TAG, get_tag
-from slurm_cluster.config import parameters, temp_config
+from slurm_cluster.config import parameters, temp_config, wizard_note
 from slurm_cluster.errors import ClusterError, CommandError
 from slurm_cluster.output import echo, echo_lines
-from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_note
-from slurm_cluster.views import sizes
+from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_vpc
+from slurm_cluster.views import next_step, sizes
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -40,7 +40,7 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     refuse_network_of_another(p)
     ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK):
-        wizard_note.claim_proven_vpc(ec2, cloudformation, p.temp_config)
+        wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
         network.refuse_incomplete(
             network.find_network(ec2, cloudformation, p.cluster, p.wizard_subnet), p.region
         )
@@ -89,8 +89,8 @@ def check_ready(p: Project) -> None:
     """
     key_pair.require_key_pair(p.ec2, p.key_pair)
     network.refuse_second_network(p.ec2, p.cluster)
-    unproven = wizard_note.find_unproven_vpcs(p.ec2, p.cloudformation, p.temp_config)
-    wizard_note.refuse_unproven_vpcs(unproven, p.temp_config, p.cluster, p.region)
+    unproven = next_step.find_unproven_vpcs(p)
+    wizard_vpc.refuse_unproven_vpcs(unproven, p.temp_config, p.cluster, p.region)
     list_unclaimed_vpcs(p)
 
 
@@ -112,7 +112,7 @@ def run_wizard(p: Project, command: str) -> None:
         p.cloudformation, lambda stack_id: wizard_note.record_stack(p.temp_config, stack_id), p.quiet
     )
     reason, status = "", 1
-    with wizard_note.track_vpc(p.ec2, p.cloudformation, p.temp_config, p.cluster) as claimed:
+    with wizard_vpc.track_vpc(p.ec2, p.cloudformation, p.temp_config, p.cluster) as claimed:
         try:
             result = p.run(
                 command,
@@ -135,7 +135,7 @@ def run_wizard(p: Project, command: str) -> None:
     if claimed:
         lines.append(f"It left {claimed[0]}: `invoke delete-network` deletes it.")
     else:
-        unproven = wizard_note.find_unproven_vpcs(p.ec2, p.cloudformation, p.temp_config)
+        unproven = next_step.find_unproven_vpcs(p)
         lines += network.describe_unclaimed_vpcs(unproven, p.cluster, p.region)
     raise ClusterError("\n".join(lines), status=status)
 
@@ -151,7 +151,7 @@ def delete_network(p: Project) -> None:
         return
     ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK):
-        wizard_note.claim_proven_vpc(ec2, cloudformation, p.temp_config)
+        wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
     found = network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
     if not found:
         echo(network.explain_no_network(p.ec2, p.cluster, p.public_subnet))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from slurm_cluster import files
 from slurm_cluster.aws import jwt_secret, key_pair, network, node_log, retained, script_bucket, stack
 from slurm_cluster.output import get_width
-from slurm_cluster.views.next_step import explain_statuses, get_next_step
+from slurm_cluster.views.next_step import explain_statuses, find_unproven_vpcs, get_next_step
 from slurm_cluster.views.resources import Resource, list_resources
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
 def list_unclaimed_networks(p: Project, own_vpc_id: str = "") -> list[str]:
     """Return the lines that list other VPCs, which an interrupted wizard may have left."""
     vpcs = network.find_unclaimed_vpcs(p.ec2, p.cloudformation, own_vpc_id)
+    vpcs += [vpc for vpc in find_unproven_vpcs(p) if vpc not in vpcs]
     return network.describe_unclaimed_vpcs(vpcs, p.cluster, p.region)
 
 
