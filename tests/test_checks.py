@@ -115,7 +115,7 @@ def test_sizes_that_cannot_be_read_fail_with_the_file(key_pair, file, content):
 def test_system_without_apt_fails_in_the_template_and_in_config_yml(project, tmp_path):
     other = tmp_path / "config.template.yml"
     other.write_text((ROOT / "config.template.yml").read_text().replace("ubuntu2404", "rocky9"))
-    [fault] = checks.check_boot_scripts(project, other)
+    [fault] = checks.check_boot_scripts(checks.read_configs(project, other))
     assert (fault.name, fault.result) == ("boot scripts", "FAIL")
     assert "rocky9" in fault.detail
-    assert list(checks.check_boot_scripts(project, ROOT / "config.template.yml")) == []
+    assert list(checks.check_boot_scripts(checks.read_configs(project, TEMPLATE))) == []

@@ -24,6 +24,11 @@ def list_faults(config: ClusterConfig) -> list[str]:
         faults.append(
             f"Image / Os is {shorten(config.os)}. The boot scripts need apt: choose ubuntu2404 or ubuntu2204"
         )
+    if runs_boot_scripts([config.head_node]) and config.scheduler not in ("", "slurm"):
+        faults.append(
+            f"Scheduling / Scheduler is {shorten(config.scheduler)}. "
+            "The boot scripts need Slurm: choose slurm"
+        )
     if runs_boot_scripts([config.head_node]) and config.accounting:
         faults.append(
             f"Scheduling / SlurmSettings / {config.accounting}: the boot script sets up accounting itself. "
@@ -57,6 +62,12 @@ def list_unreadable_scripts(node: NodeConfig) -> list[str]:
 def list_warnings(config: ClusterConfig) -> list[str]:
     """Return a sentence for each property that works, but takes something away."""
     warnings = []
+    gaps = list_rest_api_gaps(config)
+    if gaps:
+        warnings.append(
+            f"No REST API on port 8082, unless your own scripts start one: {', and '.join(gaps)}. "
+            "`invoke render` with the repository's config.template.yml adds it."
+        )
     if runs_boot_scripts([config.head_node]):
         warnings += [
             f"{queue.name} does not run the boot scripts. Its nodes have no Podman."
@@ -69,3 +80,19 @@ def list_warnings(config: ClusterConfig) -> list[str]:
             "that pcluster creates: use AdditionalSecurityGroups instead."
         )
     return warnings
+
+
+def list_rest_api_gaps(config: ClusterConfig) -> list[str]:
+    """Return what the configuration lacks for the REST API that the boot scripts set up.
+
+    Two scripts with other names, or with names that the template has no value for yet, may be copies of them.
+    """
+    scripts = config.head_node.scripts
+    found = [match for script in scripts for match in [BOOT_SCRIPT.search(script)] if match]
+    names = {match[1] for match in found if match[1]}
+    gaps = []
+    if not (names >= {"start", "configured"} if names else len(scripts) > 1):
+        gaps.append("the head node does not run both boot scripts")
+    if not config.accepts_tokens:
+        gaps.append("CustomSlurmSettings has no AuthAltTypes: auth/jwt")
+    return gaps

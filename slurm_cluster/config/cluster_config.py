@@ -97,6 +97,8 @@ class ClusterConfig:
         storage: the shared storage, in the order of the file.
         has_internal_efs: whether pcluster keeps its own files on an EFS file system, which it creates.
         accounting: the section that sets up accounting, Database or ExternalSlurmdbd; empty for none.
+        scheduler: slurm or awsbatch.
+        accepts_tokens: whether Slurm's custom settings have AuthAltTypes, or are in a file that may have it.
         groups: the head node, the compute resources and the login pools.
     """
 
@@ -109,6 +111,8 @@ class ClusterConfig:
     storage: list[StorageConfig] = field(default_factory=list)
     has_internal_efs: bool = False
     accounting: str = ""
+    scheduler: str = ""
+    accepts_tokens: bool = False
     groups: list[InstanceGroup] = field(default_factory=list)
 
     @property
@@ -149,8 +153,26 @@ def parse(tree: object) -> ClusterConfig:
         storage=[parse_storage(entry) for entry in list_mappings(tree, "SharedStorage")],
         has_internal_efs=get_text(tree, "HeadNode", "SharedStorageType").lower() == "efs",
         accounting=next((name for name in ("Database", "ExternalSlurmdbd") if name in slurm), ""),
+        scheduler=get_text(tree, "Scheduling", "Scheduler"),
+        accepts_tokens=accepts_tokens(slurm),
         groups=parse_groups(tree),
     )
+
+
+def accepts_tokens(slurm_settings: object) -> bool:
+    """Return whether the custom settings have AuthAltTypes, or are in a file that may have it.
+
+    https://docs.aws.amazon.com/parallelcluster/latest/ug/slurm-configuration-settings-v3.html
+    """
+    if get_text(slurm_settings, "CustomSlurmSettingsIncludeFile"):
+        return True
+    values = [
+        value
+        for setting in list_mappings(slurm_settings, "CustomSlurmSettings")
+        for name, value in setting.items()
+        if str(name).lower() == "authalttypes"  # Slurm ignores the case
+    ]
+    return "auth/jwt" in str(values)
 
 
 def parse_groups(tree: object) -> list[InstanceGroup]:

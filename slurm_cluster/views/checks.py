@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types_boto3_ssm import SSMClient
     from types_boto3_sts import STSClient
 
+    from slurm_cluster.config.cluster_config import ClusterConfig
     from slurm_cluster.project import Project
 
 MAX_ACTIONS = 5  # missing actions that a check names
@@ -106,32 +107,35 @@ def find_images(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> str:
     return f"nodes {images[0]['ImageId']}, UQLE machine {uqle_image}"
 
 
-def check_boot_scripts(project: Project, template: Path) -> Iterator[Check]:
-    """Report if the boot scripts cannot work on the nodes of the template, or of config.yml."""
-    try:
-        configs = {template: parse_template(template, project.parameter_file, project.filled_values)}
-        if files.exists(project.config_file):
-            configs[project.config_file] = cluster_config.load(project.config_file)
-    except ClusterError:  # the check of the sizes reports it
-        return
+def read_configs(project: Project, template: Path) -> dict[Path, ClusterConfig]:
+    """Return the clusters of the template and, if it exists, of config.yml, by their files.
+
+    Raises:
+        ClusterError: a file cannot be read.
+    """
+    configs = {template: parse_template(template, project.parameter_file, project.filled_values)}
+    if files.exists(project.config_file):
+        configs[project.config_file] = cluster_config.load(project.config_file)
+    return configs
+
+
+def check_boot_scripts(configs: Mapping[Path, ClusterConfig]) -> Iterator[Check]:
+    """Report if the boot scripts cannot work on the nodes of a cluster."""
     for path, config in configs.items():
         faults = boot_checks.list_faults(config)
         if faults:
             yield Check("boot scripts", "FAIL", parameters.format_faults(path, faults))
 
 
-def check_sizes(project: Project, template: Path) -> Iterator[Check]:
+def check_sizes(project: Project, config: ClusterConfig, source: str) -> Iterator[Check]:
     """Compare what the cluster needs at its maximum counts with what the region and the account have.
 
     Args:
         project: the project.
-        template: config.template.yml, which counts until there is a config.yml.
+        config: the cluster.
+        source: the name of its file.
     """
-    try:
-        groups, source = sizes.read_groups(project, template)
-    except ClusterError as error:
-        yield Check("sizes", "FAIL", str(error))
-        return
+    groups = sizes.list_groups(config)
     yield Check("sizes", "PASS", f"at most {sizes.describe_groups(groups)}, from {source}")
     head_node_subnets = next((group.subnets for group in groups if group.name == "the head node"), [])
     uqle_type = project.get_uqle_settings().instance_type
@@ -192,11 +196,17 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
     if credentials.result == "FAIL":
         return
     ec2 = project.ec2
-    yield from check_boot_scripts(project, template)
+    try:
+        configs = read_configs(project, template)
+    except ClusterError as error:
+        configs = {}
+        yield Check("sizes", "FAIL", str(error))
+    yield from check_boot_scripts(configs)
     yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
     uqle_type = project.get_uqle_settings().instance_type
     yield attempt_check("images", lambda: find_images(ec2, project.ssm, uqle_type))
-    yield from check_sizes(project, template)
+    for path in list(configs)[-1:]:  # config.yml counts, or the template as long as there is none
+        yield from check_sizes(project, configs[path], path.name)
     yield from check_permissions(project)
 
 
