@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
     from slurm_cluster.views.cluster_state import ClusterState
 
-CLIENTS = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
+CLIENTS = "ec2", "cloudformation", "efs", "fsx", "s3", "secretsmanager", "dynamodb", "sts"
 EXISTING_NETWORK = "existing network"
 # The rows of a UQLE machine, and what they say as long as none is connected.
 OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
@@ -73,7 +73,7 @@ def list_resources(p: Project) -> list[Resource]:
         lambda: script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account),
         lambda: jwt_secret.find_secret_arn(p.secretsmanager, p.custom_secret_arn or p.secret),
         lambda: fleet.get_fleet_status(p.dynamodb, p.cluster),
-        lambda: retained.find_retained(p.cloudformation, p.ec2, p.efs, p.cluster),
+        lambda: retained.find_retained(p.cloudformation, p.ec2, p.efs, p.fsx, p.cluster),
     )
     has_private_key = key_pair.get_private_key_path(p.key_pair).exists()
     scripts, where = str(script_count or ""), f"in s3://{p.bucket}"

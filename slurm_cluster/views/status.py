@@ -66,7 +66,7 @@ def list_unclaimed_networks(p: Project, own_vpc_id: str = "") -> list[str]:
 
 def list_retained(p: Project) -> list[str]:
     """Return the lines that list storage that outlived its cluster, with the commands that delete it."""
-    found = retained.find_retained(p.cloudformation, p.ec2, p.efs, p.cluster)
+    found = retained.find_retained(p.cloudformation, p.ec2, p.efs, p.fsx, p.cluster)
     return [line for storage in found for line in retained.format_retained(storage)]
 
 
