@@ -24,7 +24,7 @@ def pause(p: Project) -> None:
     echo("The compute fleet is stopped.")
     absent = f"There is no running UQLE machine of {p.cluster} in {p.region}."
     echo(f"Stopped {', '.join(stopped)}." if stopped else absent)
-    echo_lines(status.list_paused_costs())
+    echo_lines(status.list_paused_costs(p))
 
 
 def resume(p: Project) -> None:

@@ -130,7 +130,9 @@ def describe_network(s: ClusterState) -> list[Resource]:
             *(describe_subnet(subnet) for subnet in s.subnets),
             *(describe_nat_gateway(gateway) for gateway in s.nat_gateways),
         ]
-    instances = [instance for instance in (s.head_node, s.uqle_instance, *s.compute_nodes) if instance]
+    instances = [
+        instance for instance in (s.head_node, s.uqle_instance, *s.login_nodes, *s.compute_nodes) if instance
+    ]
     used_ids = {instance["SubnetId"] for instance in instances}
     return [
         Resource("VPC", vpc_id, {"block": s.vpc["CidrBlock"], "whose": EXISTING_NETWORK}),
@@ -171,9 +173,18 @@ def describe_cluster(p: Project, s: ClusterState, fleet_status: str) -> list[Res
             {"nodes": f"{len(s.compute_nodes)} nodes"},
             billed="instances, disks" if s.compute_nodes else "",
         ),
+        *describe_login_nodes(s),
         *describe_group(p, s),
         *describe_storage(s),
     ]
+
+
+def describe_login_nodes(s: ClusterState) -> list[Resource]:
+    """Return the row of the login nodes, if the cluster has some. `pause` does not stop them."""
+    if not s.login_nodes:
+        return []
+    billed = "instances, disks, load balancer"
+    return [Resource("login nodes", f"{len(s.login_nodes)} nodes", {}, billed)]
 
 
 def describe_group(p: Project, s: ClusterState) -> list[Resource]:
