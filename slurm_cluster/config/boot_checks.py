@@ -6,7 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from slurm_cluster.config.parameters import sanitize, shorten
+from slurm_cluster.config.parameters import is_wide_range, sanitize, shorten
 from slurm_cluster.config.template import PLACEHOLDER
 
 if TYPE_CHECKING:
@@ -74,6 +74,12 @@ def list_warnings(config: ClusterConfig) -> list[str]:
             for queue in config.queues
             if not runs_boot_scripts([queue])
         ]
+    warnings += [
+        f"{pool.name}: AllowedIps, {pool.ssh_from}, is all or much of the internet. "
+        "Anyone there can try to log in by SSH to its nodes."
+        for pool in config.login_pools
+        if pool.ssh_from and is_wide_range(pool.ssh_from)
+    ]
     if config.head_node.own_groups:
         warnings.append(
             "The head node has SecurityGroups of its own. `invoke connect-uqle` works only with the group "
@@ -93,6 +99,8 @@ def list_rest_api_gaps(config: ClusterConfig) -> list[str]:
     gaps = []
     if not (names >= {"start", "configured"} if names else len(scripts) > 1):
         gaps.append("the head node does not run both boot scripts")
-    if not config.accepts_tokens:
+    if config.scheduler not in ("", "slurm"):
+        gaps = [f"Scheduling / Scheduler is {shorten(config.scheduler)}, not slurm"]
+    elif not config.accepts_tokens:
         gaps.append("CustomSlurmSettings has no AuthAltTypes: auth/jwt")
     return gaps

@@ -28,7 +28,7 @@ def build_configuration_command(p: Project, action: str, *more: str) -> str:
 def check_configuration(p: Project) -> None:
     """Refuse a config.yml whose nodes would not boot, and warn of what will not work with it."""
     config = cluster_config.load(p.config_file)
-    configuration.warn_of_wide_range(p, config.ssh_from or ANYBODY)
+    configuration.warn_of_wide_range(p, config.head_node.ssh_from or ANYBODY)
     preflight.check_configuration(config, p.config_file, p.cluster, p.region, p.s3)
     for warning in preflight.list_warnings(p, config):
         p.warn(warning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from slurm_cluster.config.cluster_config import ClusterConfig
     from slurm_cluster.project import Project
 
+# In the names of images. https://docs.aws.amazon.com/parallelcluster/latest/ug/Image-section.html
+IMAGE_NAMES = {
+    "alinux2023": "amzn2023",
+    "ubuntu2204": "ubuntu-2204-lts",
+    "ubuntu2404": "ubuntu-2404-lts",
+}
 MAX_ACTIONS = 5  # missing actions that a check names
 
 
@@ -97,14 +104,31 @@ def check_key_pair(ec2: EC2Client, name: str) -> str:
     return f"{name}, ed25519, private key in {path}"
 
 
-def find_images(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> str:
-    """Check that the region has the images of the cluster's nodes and of the UQLE machine."""
-    name = f"aws-parallelcluster-{version('aws-parallelcluster')}-ubuntu-2404-lts-hvm-x86_64*"
+def find_images(ec2: EC2Client, ssm: SSMClient, config: ClusterConfig, uqle_type: str) -> str:
+    """Check that the region has the images of the cluster's head node and of the UQLE machine."""
+    node_image = config.custom_ami or find_official_image(ec2, config)
+    return f"nodes {node_image}, UQLE machine {uqle_instance.get_ubuntu_image_id(ec2, ssm, uqle_type)}"
+
+
+def find_official_image(ec2: EC2Client, config: ClusterConfig) -> str:
+    """Return the id of ParallelCluster's image for the system and the processor of the head node.
+
+    Raises:
+        ClusterError: the region has none.
+    """
+    types = [
+        name for group in config.groups if group.name == "the head node" for name in group.instance_types
+    ]
+    architecture = "arm64" if types and instance_types.is_arm(ec2, types[0]) else "x86_64"
+    system = IMAGE_NAMES.get(config.os, config.os)
+    name = f"aws-parallelcluster-{version('aws-parallelcluster')}-{system}-hvm-{architecture}*"
     images = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": [name]}])["Images"]
     if not images:
-        raise ClusterError(f"This region has no image {name}. Choose a region that ParallelCluster supports.")
-    uqle_image = uqle_instance.get_ubuntu_image_id(ec2, ssm, instance_type)
-    return f"nodes {images[0]['ImageId']}, UQLE machine {uqle_image}"
+        raise ClusterError(
+            f"This region has no image {parameters.sanitize(name)}. "
+            "Choose a region and a system that ParallelCluster supports, or set Image / CustomAmi."
+        )
+    return images[0]["ImageId"]
 
 
 def read_configs(project: Project, template: Path) -> dict[Path, ClusterConfig]:
@@ -204,9 +228,10 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
     yield from check_boot_scripts(configs)
     yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
     uqle_type = project.get_uqle_settings().instance_type
-    yield attempt_check("images", lambda: find_images(ec2, project.ssm, uqle_type))
-    for path in list(configs)[-1:]:  # config.yml counts, or the template as long as there is none
-        yield from check_sizes(project, configs[path], path.name)
+    for path, config in list(configs.items())[-1:]:  # config.yml, or the template as long as there is none
+        yield from (Check("configuration", "WARN", text) for text in boot_checks.list_warnings(config))
+        yield attempt_check("images", partial(find_images, ec2, project.ssm, config, uqle_type))
+        yield from check_sizes(project, config, path.name)
     yield from check_permissions(project)
 
 

@@ -238,8 +238,8 @@ def describe_storage(s: ClusterState) -> list[Resource]:
         return [Resource("file system", "", {}, absence=f"UNKNOWN: {s.storage_fault}")]
     if s.shared is None:
         return [Resource("file system", "", {}, absence="none at the shared directory"), *others]
-    if not s.shared.id:  # the stack has no outputs yet
-        return [Resource("file system", "", {}, command=connectivity.CREATE_CLUSTER), *others]
+    if not s.shared.id:  # as long as the stack is not complete
+        return [Resource("file system", "", {}, absence="not in the outputs of the stack"), *others]
     details = {"kind": s.shared.kind, "directory": s.shared.mount_dir}
     if s.file_system:
         details = {"size": file_system.format_gib(s.file_system)}
