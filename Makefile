@@ -1,5 +1,5 @@
 # Sets up the environment and runs the developers' tasks. The steps of the README are tasks of invoke: .venv/bin/invoke --list
-.PHONY: setup rehearse test test-faults test-nodes test-browser bench lint readme readme-check screenshots lock requirements
+.PHONY: setup rehearse test test-lifecycle test-faults test-nodes test-browser bench lint readme readme-check screenshots lock requirements
 .DELETE_ON_ERROR:
 unexport PYTHONDONTWRITEBYTECODE # compile each package once, not in each process
 
@@ -14,7 +14,10 @@ rehearse: setup ## run every step of the README in an emulated AWS, then remove 
 	@$(BIN)/invoke rehearse $(if $(TEMPLATE),--template $(TEMPLATE))
 
 test: setup ## run the tests; needs neither root nor an AWS account
-	@$(BIN)/pytest
+	@$(BIN)/pytest --ignore=tests/lifecycle
+
+test-lifecycle: setup ## create, change and delete whole clusters with the real pcluster, by task and by hand
+	@$(BIN)/pytest tests/lifecycle
 
 test-faults: setup ## run every task with every fault at every call to AWS; `make test` runs a sample
 	@$(BIN)/pytest --every-fault tests/faults

@@ -475,7 +475,7 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
     everything.down(get_project(c), all, yes)
 
 
-# --- Everything in one command ------------------------------------------------------------------------------
+# --- The whole path in one command --------------------------------------------------------------------------
 
 
 @task(

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.loaders import create_loader
 from botocore.session import get_session
 from moto.core.botocore_stubber import MockRawResponse
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -17,6 +18,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+LOADER = create_loader()  # of all sessions, so that it reads each service's description once
 
 
 class Moto:
@@ -49,6 +52,7 @@ def send_to_moto(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
 def create_session(region: str) -> boto3.Session:
     """Return a session whose calls are the sandbox's own."""
     botocore_session = get_session()
+    botocore_session.register_component("data_loader", LOADER)
     botocore_session.register("before-send", send_to_moto)  # type: ignore[arg-type]
     return boto3.Session(botocore_session=botocore_session, region_name=region)
 

@@ -14,9 +14,9 @@ from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import clients
 from slurm_cluster.project import Project
 from tests.support import REGION, SETTINGS, ssh_stand_in
+from tests.support.in_process import run_task
 from tests.support.prepared_account import prepare_network
-from tests.support.recorded_walk import RecordedWalk, record_walk
-from tests.support.task_runner import TaskRunner, get_output
+from tests.support.task_runner import TaskRunner
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -101,23 +101,23 @@ def cluster(network: dict[str, str], cloudformation: Any, ec2: Any) -> dict[str,
     return make_cluster("pcluster-ubuntu", network, cloudformation)
 
 
-@pytest.fixture(scope="session")
-def walked(tmp_path_factory: pytest.TempPathFactory) -> RecordedWalk:
-    """Run the whole path and back once, for all tests of the group `walk`."""
-    return record_walk(tmp_path_factory.mktemp("walk"))
+@pytest.fixture
+def upload(account: None) -> None:
+    run_step("upload_bootstrap")
 
 
 @pytest.fixture
-def upload(invoke: TaskRunner) -> None:
-    get_output(invoke("upload-bootstrap"))
-
-
-@pytest.fixture
-def filled(network: dict[str, str], upload: None, invoke: TaskRunner) -> None:
+def filled(network: dict[str, str], upload: None) -> None:
     """Make everything that create-cluster needs."""
-    get_output(invoke("create-jwt-key"))
-    get_output(invoke("fill-parameters", "--ssh-from", "203.0.113.7/32"))
-    get_output(invoke("render"))
+    run_step("create_jwt_key")
+    run_step("fill_parameters", "203.0.113.7/32")
+    run_step("render")
+
+
+def run_step(task: str, *arguments: str) -> None:
+    """Run a task in this process, and check that it succeeds."""
+    printed, failure = run_task(task, *arguments)
+    assert not failure, printed + failure
 
 
 @pytest.fixture

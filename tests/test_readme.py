@@ -96,7 +96,7 @@ def test_each_symptom_has_a_test_or_a_source():
     symptoms = re.split(r"(?m)^(?=## )", TROUBLESHOOTING)[1:]
     assert len(symptoms) >= 12
     for symptom in symptoms:
-        tests = re.findall(r"<!-- (tests/\w+\.py)::(\w+) -->", symptom)
+        tests = re.findall(r"<!-- (tests/[\w/]+\.py)::(\w+) -->", symptom)
         assert tests or "](https://" in symptom, symptom
         assert all(f"\ndef {name}(" in (ROOT / file).read_text() for file, name in tests), symptom
 

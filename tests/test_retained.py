@@ -64,13 +64,12 @@ def test_size_of_deleted_data_is_shown(cloudformation, efs, cluster):
     assert retained.describe_deletion(cloudformation, efs, None) == ""
 
 
-@pytest.mark.parametrize("task", ["down", "delete-cluster"])
-def test_cluster_name_is_typed_before_data_is_deleted(task, cluster, cloudformation, efs):
-    for answer in "y", "yes", "another", "":
-        refused = in_terminal(answer, task)
-        assert "This deletes the data on the shared storage: fs-" in refused.stdout
-        assert "Type pcluster-ubuntu to go on:" in refused.stdout
-        assert (refused.returncode, refused.stderr) == (1, "Nothing was changed.\n")
+@pytest.mark.parametrize(("task", "answer"), [("down", "yes"), ("delete-cluster", "")])
+def test_cluster_name_is_typed_before_data_is_deleted(task, answer, cluster, cloudformation, efs):
+    refused = in_terminal(answer, task)
+    assert "This deletes the data on the shared storage: fs-" in refused.stdout
+    assert "Type pcluster-ubuntu to go on:" in refused.stdout
+    assert (refused.returncode, refused.stderr) == (1, "Nothing was changed.\n")
     assert stack.require_cluster(cloudformation, "pcluster-ubuntu")
     assert in_terminal("pcluster-ubuntu", task).returncode == 0
     assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None

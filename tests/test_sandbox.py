@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
+from sandbox import __main__ as sandbox_program
 from sandbox import list_resources, public_images, stacks
 from sandbox.api_calls import client
 from sandbox.rehearsal import INVOKE
@@ -33,19 +34,28 @@ PERSONS = {
 }
 
 
-def in_sandbox(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    whole = [sys.executable, "-m", "sandbox", *command]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(whole, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+@pytest.fixture
+def in_sandbox(capfd, monkeypatch):
+    """Return a function that runs a command as `python -m sandbox` does, which takes seconds to start."""
+
+    def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        capfd.readouterr()
+        status = sandbox_program.main(list(command))
+        return subprocess.CompletedProcess(command, status, *capfd.readouterr())
+
+    return run
 
 
-def environment_in_sandbox(**persons: str) -> dict[str, str]:
-    code = "import os, json; print(json.dumps(dict(os.environ)))"
-    return json.loads(in_sandbox(sys.executable, "-c", code, **persons).stdout)
+PRINT_ENVIRONMENT = [sys.executable, "-c", "import os, json; print(json.dumps(dict(os.environ)))"]
 
 
 def test_users_aws_settings_are_removed():
-    inside = environment_in_sandbox(**PERSONS)
+    """In a process of its own: the settings are removed before moto is loaded."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **PERSONS}
+    command = [sys.executable, "-m", "sandbox", *PRINT_ENVIRONMENT]
+    inside = json.loads(subprocess.check_output(command, env=environment))
     assert {name for name in inside if name.startswith("AWS_")} == {
         "AWS_ENDPOINT_URL",
         "AWS_ENDPOINT_URL_CHECKIP",
@@ -62,8 +72,10 @@ def test_users_aws_settings_are_removed():
     assert inside["HOME"] != os.environ["HOME"]
 
 
-def test_other_hosts_are_unreachable():
-    inside = environment_in_sandbox(HTTPS_PROXY="http://real.example", no_proxy="*")
+def test_other_hosts_are_unreachable(in_sandbox):
+    inside = json.loads(
+        in_sandbox(*PRINT_ENVIRONMENT, HTTPS_PROXY="http://real.example", no_proxy="*").stdout
+    )
     assert {inside[name] for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")} == {
         "http://127.0.0.1:9"
     }
@@ -75,13 +87,13 @@ def test_other_hosts_are_unreachable():
 
 
 @pytest.mark.parametrize("program", ["ssh", "scp"])
-def test_ssh_connects_to_nothing(program):
+def test_ssh_connects_to_nothing(program, in_sandbox):
     answer = in_sandbox(program, "ubuntu@203.0.113.1")
     assert answer.returncode == 255
     assert answer.stderr == f"{program}: no machine boots in the emulated AWS\n"
 
 
-def test_exit_status_is_passed_on():
+def test_exit_status_is_passed_on(in_sandbox):
     assert in_sandbox("sh", "-c", "exit 7").returncode == 7
     assert in_sandbox("sh", "-c", "kill -9 $$").returncode == 137
     absent = in_sandbox("no-such-program")
@@ -93,23 +105,20 @@ def test_invoke_passes_on_status_and_output(invoke):
     assert (answer.returncode, answer.stdout) == (7, "sandbox\n")
 
 
-def test_shell_starts_with_a_banner(invoke):
-    answer = invoke("sandbox", SHELL="/bin/true")
-    assert answer.returncode == 0
-    assert "This shell uses an emulated AWS" in answer.stderr
-
-
-@pytest.mark.parametrize("shell", ["bash", "sh", "zsh", "fish"])
-def test_prompt_begins_with_sandbox_and_the_environment_stays_active(shell):
-    path = shutil.which(shell)
-    if not path:
-        pytest.skip(f"{shell} is not installed")
-    terminal = Terminal([*INVOKE, "sandbox"], SHELL=path, PS1="mine")
-    terminal.wait_for("leave\\.")
+def test_shell_has_a_banner_and_a_prompt_of_its_own_and_the_environment_stays_active():
+    shells = [shell for shell in ("sh", "bash", "zsh", "fish") if shutil.which(shell)]
+    assert {"sh", "bash"} <= set(shells)
+    terminal = Terminal([*INVOKE, "sandbox"], SHELL=shutil.which("sh"), PS1="mine")
+    terminal.wait_for("This shell uses an emulated AWS")
+    for shell in shells:
+        terminal.wait_for(r"\[sandbox\] ")
+        terminal.type(f"{shell}\r")
+        terminal.wait_for(r"\[sandbox\] ")
+        terminal.type("command -v invoke; exit 3\r")
+        terminal.wait_for(str(Path(sys.executable).with_name("invoke")))
     terminal.wait_for(r"\[sandbox\] ")
-    terminal.type("command -v invoke; exit 3\r")
+    terminal.type("exit 3\r")
     assert terminal.end() == 3
-    assert str(Path(sys.executable).with_name("invoke")) in terminal.lines
 
 
 def test_ctrl_c_gives_no_traceback():
@@ -121,7 +130,7 @@ def test_ctrl_c_gives_no_traceback():
     assert "Traceback" not in terminal.written
 
 
-def test_failures_of_the_emulator_are_in_its_log_only():
+def test_failures_of_the_emulator_are_in_its_log_only(in_sandbox):
     """A client that hangs up, and a call that moto does not know, would print tracebacks."""
     code = (
         "import os, socket, struct, time, boto3\n"
@@ -138,7 +147,7 @@ def test_failures_of_the_emulator_are_in_its_log_only():
     assert answer.stderr == ""
 
 
-def test_users_own_aws_comes_first(tmp_path):
+def test_users_own_aws_comes_first(tmp_path, in_sandbox):
     own = tmp_path / "aws"
     own.write_text("#!/bin/sh\necho the own one, with $1\n")
     own.chmod(0o755)

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from slurm_cluster import cli
 from slurm_cluster.aws import public_address
 from slurm_cluster.config import parameters
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
 from slurm_cluster.steps import render as render_step
 from tests.support import SETTINGS
+from tests.support.in_process import run_task
 from tests.support.task_runner import get_output
 from tests.support.valid_files import GOOD_PARAMETERS
 
@@ -81,25 +83,35 @@ def test_running_cluster_keeps_its_rule_and_the_task_says_so(filled, cluster, in
     )
 
 
-def test_wide_range_warns_wherever_it_is_given(filled, cluster, invoke):
-    for task in (
-        ["fill-parameters", "--ssh-from", "0.0.0.0/0"],
-        ["fill-parameters"],
+@pytest.fixture
+def without_pcluster(monkeypatch):
+    """End a task where it would start pcluster, which is after all warnings."""
+
+    def refuse(*_, **__):
+        raise ClusterError("pcluster is not started.")
+
+    monkeypatch.setattr(cli, "run_command", refuse)
+
+
+def test_wide_range_warns_wherever_it_is_given(filled, cluster, without_pcluster):
+    for task, *arguments in (
+        ["fill_parameters", "0.0.0.0/0"],
+        ["fill_parameters"],
         ["render"],
-        ["create-cluster"],
-        ["update-cluster", "--ssh-from", "0.0.0.0/1"],
-        ["up", "--ssh-from", "0.0.0.0/0"],  # ends with its question
+        ["create_cluster"],
+        ["update_cluster", "0.0.0.0/1"],
+        ["up", "0.0.0.0/0"],  # ends with its question
     ):
-        printed = invoke(*task).stderr
-        expected = 0 if task == ["create-cluster"] else 1  # the cluster exists: nothing is done
+        printed, _ = run_task(task, *arguments)
+        expected = 0 if task == "create_cluster" else 1  # the cluster exists: nothing is done
         assert printed.count("Warning: SSH_FROM, 0.0.0.0/") == expected, (task, printed)
 
 
-def test_wide_range_in_an_own_configuration_warns(account, invoke):
+def test_wide_range_in_an_own_configuration_warns(account, without_pcluster):
     for allowed_ips in ("0.0.0.0/0", "::/0", ""):
         rule = {"Ssh": {"AllowedIps": allowed_ips}} if allowed_ips else {}
         CONFIG.write_text(yaml.safe_dump({"Region": "eu-west-2", "HeadNode": rule}))
-        printed = invoke("create-cluster").stderr
+        printed, _ = run_task("create_cluster")
         assert f"Warning: SSH_FROM, {allowed_ips or '0.0.0.0/0'}, is all or much of the internet" in printed
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import list_resources, resource_types, stacks
-from sandbox.api_calls import client
-from sandbox.small_cluster import make_cluster, start_fleet
+from sandbox import list_resources
+from sandbox.small_cluster import make_cluster
 from slurm_cluster import cli
-from slurm_cluster.aws import fleet, jwt_secret, script_bucket, security_groups
+from slurm_cluster.aws import jwt_secret, script_bucket, security_groups
 from slurm_cluster.config import parameters
 from slurm_cluster.steps.uqle import find_launch_target
 from tests.support import REGION, ROOT, in_process
@@ -210,27 +209,6 @@ def test_connect_without_key_pair_changes_nothing(cluster, ec2, project, invoke)
     assert not security_groups.has_self_rule(ec2, find_launch_target(project).group)
 
 
-def test_pause_and_resume(cluster, ec2, project, invoke):
-    start_fleet("pcluster-ubuntu")
-    dynamodb = project.dynamodb
-    get_output(invoke("connect-uqle"))
-    printed = get_output(invoke("pause"))
-    assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "STOPPED"
-    [stopped] = re.findall(r"Stopped (i-\w+)\.", printed)
-    assert (
-        ec2.describe_instances(InstanceIds=[stopped])["Reservations"][0]["Instances"][0]["State"]["Name"]
-        == "stopped"
-    )
-    assert "Still billed: the NAT gateway, the head node" in printed
-    assert "There is no running UQLE machine of pcluster-ubuntu in eu-west-2." in get_output(
-        invoke("pause", "--quiet")
-    )
-    again = get_output(invoke("resume", "--quiet"))
-    assert fleet.get_fleet_status(dynamodb, "pcluster-ubuntu") == "RUNNING"
-    assert re.search(rf"{stopped} is running at 203\.0\.113\.\d+", again)
-    assert again == get_output(invoke("resume", INVOKE_QUIET="1"))
-
-
 def test_key_is_in_the_file_only_and_on_request(filled, cluster, invoke, project):
     key = jwt_secret.read_key(project.secretsmanager, project.secret)
     printed = get_output(invoke("handover"))
@@ -248,41 +226,6 @@ def test_script_uris_of_a_running_cluster_are_kept(filled, cluster, invoke):
     printed = get_output(invoke("fill-parameters", "--overwrite"))
     assert "Kept CUSTOM_BOOT_ACTION_START: new boot scripts need a new cluster." in printed
     assert "on_node_start_ubuntu-000000000000" in values()["CUSTOM_BOOT_ACTION_START"]
-
-
-def test_pclusters_findings_are_readable(filled, invoke):
-    config = Path("config.yml").read_text()
-    Path("config.yml").write_text(config.replace("MountDir: /shared", "MountDir: /tmp"))
-    printed = get_output(invoke("create-cluster"), 1)
-    assert "pcluster refused: Invalid cluster configuration." in printed
-    assert re.search(r"^  ERROR \w+: ", printed, re.MULTILINE)
-    assert "/tmp" in printed
-    stacks_of_account = client("cloudformation", REGION).list_stacks()["StackSummaries"]
-    assert "pcluster-ubuntu" not in {stack["StackName"] for stack in stacks_of_account}
-
-
-def test_failed_cluster_is_explained_and_deleted(filled, invoke, monkeypatch):
-    monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
-    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)
-    printed = get_output(invoke("create-cluster"), 1)
-    assert "was not created" in printed
-    assert "Failed with exit status 69" in printed
-    assert "ROLLBACK_COMPLETE: its creation failed" in get_output(invoke("create-cluster"), 1)
-    assert "Deleted the cluster" in get_output(invoke("delete-cluster", "--yes"))
-
-
-def test_failed_wizard_leaves_a_vpc_that_delete_network_deletes(key_pair, ec2, invoke, monkeypatch):
-    from sandbox.ec2 import SandboxEC2Backend
-
-    def refuse(*_, **__):
-        raise RuntimeError("no more subnets")
-
-    monkeypatch.setattr(SandboxEC2Backend, "create_subnet", refuse)
-    printed = get_output(invoke("configure"), 1)
-    [vpc] = re.findall(r"It left (vpc-\w+): `invoke delete-network` deletes it", printed)
-    assert "`invoke delete-network` deletes what is left of it." in get_output(invoke("configure"), 1)
-    assert f"Deleted the network {vpc}" in get_output(invoke("delete-network"))
-    assert [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]] == []
 
 
 @pytest.mark.parametrize(

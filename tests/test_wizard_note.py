@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import faults
-from sandbox.api_calls import client
 from slurm_cluster import files
 from slurm_cluster.aws import network
 from slurm_cluster.aws.network import find_unclaimed_vpcs
@@ -215,34 +213,6 @@ def run_aws(command):
 def test_vpc_with_a_cluster_is_not_listed(ec2, cloudformation, cluster, network):
     ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     assert find_unclaimed_vpcs(ec2, cloudformation) == []
-
-
-def test_network_of_another_person_survives_an_interrupted_wizard(ec2, cloudformation, invoke, key_pair):
-    """B's wizard is killed before its own VPC exists, at the moment at which A's wizard makes one."""
-    of_a = []
-
-    def make_network_of_a():
-        of_a.append(named(client("ec2", "eu-west-2"), started()))
-        invoke.kill()
-
-    with faults.inject(
-        faults.kill_caller(make_network_of_a, after=False),
-        then=faults.close_connection,
-        only="CreateVpc",
-        at=1,
-    ):
-        assert invoke("configure").returncode == -9
-    [vpc] = of_a
-    refused = invoke("configure")
-    assert refused.returncode == 1
-    assert f"--resources {vpc} --tags Key=slurm-cluster,Value=pcluster-ubuntu" in refused.printed
-    assert "If none is yours, remove temp-config.yml.begun" in refused.printed
-    assert vpc in invoke("delete-network").printed
-    assert invoke("down", "--yes", "--all").returncode == 0
-    assert [tag["Key"] for tag in ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["Tags"]] == ["Name"]
-    NOTE.unlink()
-    assert invoke("configure").returncode == 0
-    assert ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"]
 
 
 @pytest.fixture

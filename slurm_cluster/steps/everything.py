@@ -1,4 +1,4 @@
-"""README, Everything in one command and Teardown: `up` and `down`, from the other steps."""
+"""README, the whole path in one command, and Teardown: `up` and `down`, from the other steps."""
 
 from __future__ import annotations
 
