@@ -115,6 +115,8 @@ def test_other_storage_is_refused_before_anything_changes_and_no_shared_connects
     status = get_output(invoke("status"))
     assert f"{'vol-1' if kind == 'Ebs' else 'fs-1'}, {kind}, /shared" in status
     assert "not connected (optional): invoke connect-uqle --no-shared" in status
+    created = get_output(invoke("create-cluster"))  # exists already
+    assert created.endswith("Next: invoke connect-uqle --no-shared (without UQLE: invoke verify)\n")
     assert get_output(invoke("picture"))
     get_output(invoke("connect-uqle", "--no-shared"))
     user_data = uqle_instance.read_user_data(
@@ -254,6 +256,7 @@ def test_own_security_groups_are_shown_and_not_connected(network, cloudformation
     assert "its head node has SecurityGroups of its own" in invoke("connect-uqle").stderr
     printed = get_output(invoke("status"))
     assert f"own groups       {own}" in printed
+    assert get_output(invoke("create-cluster")).endswith("Next: invoke verify\n")  # exists already
     assert "UQLE machine     not possible: the head node has groups of your own" in printed
     assert "create-cluster" not in printed
     get_output(invoke("picture"))

@@ -126,16 +126,26 @@ def find_instance(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:
     Raises:
         ClusterError: there are several.
     """
-    machines = [
-        machine for machine in list_tagged_instances(ec2, cluster) if machine["State"]["Name"] in LIVE_STATES
-    ]
+    machines = list_live_instances(ec2, cluster)
     if len(machines) > 1:
-        ids = ", ".join(sorted(machine["InstanceId"] for machine in machines))
-        raise ClusterError(
-            f"{ids} all have the tag {clients.TAG}={cluster}. Terminate all but one, "
-            "or all with `invoke disconnect-uqle`."
-        )
+        raise ClusterError(explain_several(machines, cluster))
     return machines[0] if machines else None
+
+
+def explain_several(machines: list[InstanceTypeDef], cluster: str) -> str:
+    """Return what to do about several UQLE machines of one cluster."""
+    ids = ", ".join(machine["InstanceId"] for machine in machines)
+    return (
+        f"{ids} all have the tag {clients.TAG}={cluster}. Terminate all but one, "
+        "or all with `invoke disconnect-uqle`."
+    )
+
+
+def list_live_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
+    """Return the instances with the cluster's tag that are not terminated or about to be, by their ids."""
+    machines = list_tagged_instances(ec2, cluster)
+    live = [machine for machine in machines if machine["State"]["Name"] in LIVE_STATES]
+    return sorted(live, key=lambda machine: machine["InstanceId"])
 
 
 def require_instance(ec2: EC2Client, cluster: str, region: str) -> InstanceTypeDef:
@@ -205,12 +215,12 @@ def format_tag_command(machine: InstanceTypeDef, cluster: str, region: str) -> s
 
 
 def explain_members(
-    machine: InstanceTypeDef | None, others: list[InstanceTypeDef], group: str, cluster: str, region: str
+    machines: list[InstanceTypeDef], others: list[InstanceTypeDef], group: str, cluster: str, region: str
 ) -> list[str]:
-    """Return the lines about other machines in the head node's group, and a UQLE machine outside of it."""
+    """Return the lines about other machines in the head node's group, and UQLE machines outside of it."""
     return [
         *describe_other_members(others, group, cluster, region),
-        *(explain_wrong_groups(machine, group, region) if machine else []),
+        *(line for machine in machines for line in explain_wrong_groups(machine, group, region)),
     ]
 
 

@@ -10,10 +10,14 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
 from slurm_cluster.steps import configuration, pcluster, preflight
 from slurm_cluster.steps.render import render_ssh_source
+from slurm_cluster.views import cluster_state, storage
 
 if TYPE_CHECKING:
+    from types_boto3_cloudformation.type_defs import StackTypeDef
+
     from slurm_cluster.project import Project
 
+VERIFY = "invoke verify"
 DELETABLE_PHASES = ("creating", "complete", "half-updated", "failed", "deleting")
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Ssh-AllowedIps
 ANYBODY = "0.0.0.0/0"  # pcluster's default
@@ -34,8 +38,11 @@ def check_configuration(p: Project) -> None:
         p.warn(warning)
 
 
-def create_cluster(p: Project) -> None:
+def create_cluster(p: Project) -> str:
     """Create the cluster of config.yml, or watch a creation that is in progress.
+
+    Returns:
+        The next step.
 
     Raises:
         ClusterError: config.yml is refused, the creation failed, or the cluster exists without its head node.
@@ -46,12 +53,12 @@ def create_cluster(p: Project) -> None:
     if p.dry_run:
         p.run(dry_run)
         p.run(create)
-        return
+        return ""
     found = stack.find_stack_in_phase(p.cloudformation, p.cluster, "complete", "creating")
     if found and stack.get_phase(found["StackStatus"]) == "complete":
         head_node.require_head_node(p.ec2, found, may_be_stopped=True)
         echo(f"The cluster {p.cluster} exists already: {found['StackStatus']}.")
-        return
+        return get_next_step(p, found)
     if not found:
         check_configuration(p)
         result = p.run(dry_run, hide=True)
@@ -62,6 +69,18 @@ def create_cluster(p: Project) -> None:
         reason = stack.explain_failed_creation(p.cloudformation, p.logs, p.cluster, found["StackId"])
         raise ClusterError(reason)
     echo(f"Created the cluster {p.cluster}.")
+    return get_next_step(p, found)
+
+
+def get_next_step(p: Project, cluster: StackTypeDef) -> str:
+    """Return the step after the creation: to connect a UQLE machine as far as the cluster's shape allows."""
+    config, fault = cluster_state.load_config(p.s3, cluster)
+    if config.head_node.own_groups:
+        return VERIFY
+    shared = storage.find_shared(storage.list_storage(config, cluster), p.shared_dir)
+    obstacle = storage.explain_mount_obstacle(p, shared, loaded=None, rules=[], subnet=None, group="")
+    flag = " --no-shared" if obstacle and not fault else ""
+    return f"invoke connect-uqle{flag} (without UQLE: {VERIFY})"
 
 
 def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 
+STATUS = "invoke status"  # where the next step depends on more than the task has read
+
+
 class LaunchPlan(NamedTuple):
     """What a launch of the UQLE machine needs, read before anything is changed.
 
@@ -176,19 +179,22 @@ def connect_uqle(p: Project, with_share: bool = True, allow_others: bool = False
     launch(p, plan)
 
 
-def disconnect_uqle(p: Project, yes: bool) -> None:
+def disconnect_uqle(p: Project, yes: bool) -> str:
     """Terminate the UQLE machine, then remove the group's rule, unless another machine needs it.
 
     Args:
         p: the project.
         yes: do not ask before several machines are terminated.
 
+    Returns:
+        The next step.
+
     Raises:
         ClusterError: several machines have the cluster's tag, and the user did not confirm.
     """
     action = f"terminate the UQLE machine of {p.cluster}, and remove the rule of the head node's group"
     if p.skip_for_dry_run(action):
-        return
+        return ""
     group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
     machines = uqle_instance.list_remaining_instances(p.ec2, p.cluster)
     if len(machines) > 1:
@@ -199,24 +205,28 @@ def disconnect_uqle(p: Project, yes: bool) -> None:
     missing = f"There is no UQLE machine of {p.cluster} in {p.region}."
     echo(f"Terminated {', '.join(terminated)}." if terminated else missing)
     if not group:
-        return
+        return STATUS
     others = uqle_instance.list_other_members(p.ec2, p.cluster, group)
     if others and security_groups.has_self_rule(p.ec2, group):
         echo_lines(uqle_instance.describe_other_members(others, group, p.cluster, p.region))
         echo(f"{group} keeps its rule, because they may need it.")
     elif security_groups.remove_self_rule(p.ec2, group):
         echo(f"{group} no longer allows traffic between its members.")
+    return STATUS if others else "invoke delete-cluster"
 
 
-def handover(p: Project, with_key: bool) -> None:
+def handover(p: Project, with_key: bool) -> str:
     """Print what UQLE needs, and write it to uqle.env.
 
     Args:
         p: the project.
         with_key: write the JWT key to the file too.
+
+    Returns:
+        The next step.
     """
     if p.skip_for_dry_run(f"write {p.handover_file} for the UQLE machine"):
-        return
+        return ""
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
     head_node.require_head_node(p.ec2, cluster, may_be_stopped=True)
     host = stack.get_output(cluster, "HeadNodePrivateDnsName")
@@ -230,9 +240,14 @@ def handover(p: Project, with_key: bool) -> None:
         uqle_env.format_summary(p.handover_file, host, mount_point, source, with_key, p.key_pair, machine)
     )
     group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
+    others = uqle_instance.list_other_members(p.ec2, p.cluster, group) if group else []
     if group:
-        others = uqle_instance.list_other_members(p.ec2, p.cluster, group)
-        echo_lines(uqle_instance.explain_members(machine, others, group, p.cluster, p.region))
+        machines = [machine] if machine else []
+        echo_lines(uqle_instance.explain_members(machines, others, group, p.cluster, p.region))
+    if machine:
+        return "invoke verify"
+    echo("The cluster has no UQLE machine yet.")
+    return STATUS if others else "invoke connect-uqle"
 
 
 def find_mount_point(p: Project, cluster: StackTypeDef, machine: InstanceTypeDef | None) -> str:

@@ -94,7 +94,7 @@ def list_resources(p: Project) -> list[Resource]:
         Resource("JWT key", key, {}, "secret" if secret else "", "invoke create-jwt-key"),
         *describe_cluster(p, s, fleet_status),
         *(describe_retained(storage) for storage in kept),
-        describe_uqle_instance(s),
+        *describe_uqle_instances(p, s),
     ]
     return mark_optional(resources)
 
@@ -130,9 +130,8 @@ def describe_network(s: ClusterState) -> list[Resource]:
             *(describe_subnet(subnet) for subnet in s.subnets),
             *(describe_nat_gateway(gateway) for gateway in s.nat_gateways),
         ]
-    instances = [
-        instance for instance in (s.head_node, s.uqle_instance, *s.login_nodes, *s.compute_nodes) if instance
-    ]
+    nodes = [s.head_node, *s.login_nodes, *s.compute_nodes]
+    instances = [instance for instance in (*nodes, *s.uqle_instances) if instance]
     used_ids = {instance["SubnetId"] for instance in instances}
     return [
         Resource("VPC", vpc_id, {"block": s.vpc["CidrBlock"], "whose": EXISTING_NETWORK}),
@@ -203,9 +202,9 @@ def describe_group(p: Project, s: ClusterState) -> list[Resource]:
         return [Resource("own groups", ", ".join(s.own_groups), {"SSH from": ssh})]
     repair, notes = "", list[str]()
     if s.head_node_group:
-        group, machine, others = s.head_node_group, s.uqle_instance or None, s.other_members
-        notes = uqle_instance.explain_members(machine, others, group, p.cluster, p.region)
-        if others and not machine:
+        group, others = s.head_node_group, s.other_members
+        notes = uqle_instance.explain_members(s.uqle_instances, others, group, p.cluster, p.region)
+        if others and not s.uqle_instances:
             repair = uqle_instance.format_tag_command(others[0], p.cluster, p.region)
     self_rules = connectivity.list_self_rules(s)
     return [
@@ -250,12 +249,17 @@ def describe_storage(s: ClusterState) -> list[Resource]:
     return [Resource("file system", s.shared.id, details, "stored data"), *others]
 
 
-def describe_uqle_instance(s: ClusterState) -> Resource:
-    """Return the row of the UQLE machine, or why the cluster cannot have one."""
-    if s.own_groups and not s.uqle_instance:
-        return Resource("UQLE machine", "", {}, absence="not possible: the head node has groups of your own")
+def describe_uqle_instances(p: Project, s: ClusterState) -> list[Resource]:
+    """Return the row of the UQLE machine, or why the cluster cannot have one; a row for each of several."""
+    name = "UQLE machine"
+    if s.own_groups and not s.uqle_instances:
+        return [Resource(name, "", {}, absence="not possible: the head node has groups of your own")]
     command = connectivity.CONNECT_WITHOUT_SHARE if s.mount_obstacle else connectivity.CREATE_INSTANCE
-    return describe_instance("UQLE machine", s.uqle_instance, command)
+    rows = [describe_instance(name, machine, command) for machine in s.uqle_instances or [{}]]
+    if len(rows) > 1:
+        note = uqle_instance.explain_several(s.uqle_instances, p.cluster)
+        rows[0] = rows[0]._replace(repair=connectivity.DISCONNECT, notes=(note,))
+    return rows
 
 
 def describe_mount_target(target: MountTarget) -> Resource:
