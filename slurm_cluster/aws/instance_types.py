@@ -82,6 +82,12 @@ def describe_types(ec2: EC2Client, names: Collection[str]) -> dict[str, TypeSize
     }
 
 
+def is_arm(ec2: EC2Client, name: str) -> bool:
+    """Return whether an instance type has an Arm processor."""
+    [found] = ec2.describe_instance_types(InstanceTypes=[name])["InstanceTypes"]  # type: ignore[list-item]
+    return "arm64" in found["ProcessorInfo"]["SupportedArchitectures"]
+
+
 def find_zones(ec2: EC2Client, names: Collection[str]) -> dict[str, set[str]]:
     """Return the Availability Zones that offer instance types, by name."""
     offerings = clients.list_all(

@@ -13,7 +13,7 @@ import chevron
 from botocore.exceptions import ClientError
 
 from slurm_cluster import files
-from slurm_cluster.aws import clients
+from slurm_cluster.aws import clients, instance_types
 from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
@@ -271,9 +271,7 @@ def get_ubuntu_image_id(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> s
 
     Canonical publishes it as a parameter.
     """
-    [described] = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]  # type: ignore[list-item]
-    architectures = described["ProcessorInfo"]["SupportedArchitectures"]
-    parameter = IMAGE_PARAMETER.format("arm64" if "arm64" in architectures else "amd64")
+    parameter = IMAGE_PARAMETER.format("arm64" if instance_types.is_arm(ec2, instance_type) else "amd64")
     return ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
 
 
