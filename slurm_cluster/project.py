@@ -156,9 +156,7 @@ class Project:
 
         regions.refuse_unreadable_profile(os.environ)
         in_files = regions.read_file_region(self.parameter_file, self.temp_config)
-        region = regions.resolve_region(in_files, os.environ)
-        variables = [os.environ[name] for name in regions.VARIABLES if os.environ.get(name)]
-        regions.refuse_unknown_region([region, *variables], clients.list_region_names())
+        region = regions.resolve_region(in_files, os.environ, clients.list_region_names())
         conflict = regions.describe_conflict(in_files, os.environ, self.task)
         if conflict and not self.read_only:
             raise ClusterError(conflict)

@@ -123,7 +123,8 @@ def sentence(error: BaseException) -> str:
     assert all(line.startswith("  ") or line.endswith((".", ")", ":")) for line in others)
     if first.endswith(":"):
         assert all(fault.startswith("  ") for fault in others[:-1])
-        assert len(others) != 2  # one fault is on the first line
+        # One fault is on the first line; two are without a hint.
+        assert len(others) != 2 or others[-1].startswith("  ")
     assert message.replace("\n", "").isprintable()
     assert len(message) < 2500
     return message
@@ -349,9 +350,16 @@ def test_unknown_setting_is_refused_with_the_valid_ones():
     for variable in ("INVOKE_CLUSTER", "INVOKE_UQLE", "INVOKE_CLUSTERNAME", "INVOKE_uqle_volume"):
         with pytest.raises(
             ClusterError,
-            match=rf"{variable} is not a setting\. The settings are cluster_name, .*uqle_mount_point",
+            match=rf"{variable} is not a setting\.\nThe settings are cluster_name, .*uqle_mount_point",
         ):
             validate_environment({variable: "x"})
+    Path("two.yaml").write_text("key_pai: a\nuqle: {typ: b}\n")
+    with pytest.raises(ClusterError) as refused:
+        validate_settings_file(Path("two.yaml"))
+    first, second, hint = str(refused.value).split("\n")
+    assert first == "'key_pai' in two.yaml is not a setting."
+    assert second == "'typ' in two.yaml is not a setting."
+    assert hint.startswith("The settings are cluster_name, ")
     validate_environment(
         {
             "INVOKE_CLUSTER_NAME": "x",
@@ -373,7 +381,7 @@ def test_invalid_file_name_is_refused(name, value):
 
 
 def test_two_settings_cannot_name_the_same_file():
-    with pytest.raises(ClusterError, match="parameter_file and config_file are both"):
+    with pytest.raises(ClusterError, match="parameter_file and config_file name the same file"):
         Project(SETTINGS | {"config_file": str(Path.cwd() / "config-parameters.json")})
 
 

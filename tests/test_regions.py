@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slurm_cluster import cli
-from slurm_cluster.aws import jwt_secret, permissions, script_bucket, uqle_instance
+from slurm_cluster.aws import clients, jwt_secret, permissions, script_bucket, uqle_instance
 from slurm_cluster.config import regions
 from slurm_cluster.errors import ClusterError
 from tests.support import ROOT, in_process
@@ -22,7 +22,8 @@ def no_region(monkeypatch):
 
 
 def resolved():
-    return regions.resolve_region(regions.read_file_region(PARAMETERS, TEMP_CONFIG), os.environ)
+    in_files = regions.read_file_region(PARAMETERS, TEMP_CONFIG)
+    return regions.resolve_region(in_files, os.environ, clients.list_region_names())
 
 
 def test_files_win_over_environment_and_environment_over_profile(monkeypatch, tmp_path):
@@ -177,10 +178,23 @@ def test_unknown_region_is_refused(account, invoke):
         TEMP_CONFIG.write_text(files) if files else None
         for variable in regions.VARIABLES:
             printed = get_output(invoke("status", **{variable: "eu-wst-2"}), 1)
-            assert "AWS has no region eu-wst-2" in printed
-            assert "Did you mean eu-west-2?" in printed
+            assert f"{variable} is eu-wst-2. boto3 knows no such region. Did you mean eu-west-2?" in printed
     TEMP_CONFIG.write_text(GOOD_TEMP_CONFIG.replace("eu-west-2", "eu-west-9"))
-    assert "AWS has no region eu-west-9" in get_output(invoke("status"), 1)
+    assert "The region in temp-config.yml is eu-west-9." in get_output(invoke("status"), 1)
+
+
+def test_unknown_region_of_the_profile_is_named(monkeypatch, tmp_path):
+    (tmp_path / "config").write_text("[default]\nregion = eu-wst-2\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with pytest.raises(ClusterError, match=r"The region of the AWS profile is eu-wst-2\."):
+        resolved()
+
+
+@pytest.mark.parametrize("unused", ["london", "eu-wst-2", "cn-north-1"])
+def test_only_the_variable_that_counts_must_be_valid(monkeypatch, unused):
+    monkeypatch.setenv("AWS_REGION", "eu-west-2")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", unused)
+    assert resolved() == "eu-west-2"
 
 
 def test_read_only_tasks_are_those_that_change_nothing():

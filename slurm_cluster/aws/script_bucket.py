@@ -52,6 +52,11 @@ def is_script_bucket(bucket: str) -> bool:
     return bucket.startswith(BUCKET_PREFIX)
 
 
+def get_region(bucket: str) -> str:
+    """Return the region in the name of a bucket of `upload-bootstrap`."""
+    return bucket.removeprefix(BUCKET_PREFIX).partition("-")[2]
+
+
 def get_script_uris(folder: Path, bucket: str, cluster: str) -> dict[str, str]:
     """Return the URI of each script, by the names of the template.
 

@@ -31,6 +31,7 @@ KEY_ARN = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,
 # ParallelCluster has the same limit for its own accounting:
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/Scheduling-v3.html
 CLUSTER_NAME = r"[a-zA-Z][a-zA-Z0-9-]{0,39}"
+ONE_OBJECT = "must hold one JSON object, as config-parameters.example.json does"
 WIDE_PREFIX = 8  # bits; a network with a shorter prefix is much of the internet
 KEY_PARAMETER = "SLURM_JWT_KEY"
 SIZES = "HEAD_NODE_TYPE", "COMPUTE_TYPE", "MAX_NODES"  # the template has defaults for them
@@ -121,16 +122,23 @@ def read_parameters(path: Path) -> dict[str, Any]:
         raise ClusterError(
             f"{path} is not JSON, line {error.lineno} column {error.colno}: {error.msg}."
         ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = type(error).__name__
-        if isinstance(error, yaml.YAMLError):
-            reason = files.describe_yaml_error(error)
+    except RecursionError as error:
+        raise ClusterError(f"{path} is nested too deeply. It {ONE_OBJECT}.") from error
+    except yaml.YAMLError as error:
+        reason = files.describe_yaml_error(error)
+        if files.TOO_DEEP in reason:
+            raise ClusterError(f"{path} is nested too deeply. It {ONE_OBJECT}.") from error
+        hint = "Replace the tab." if files.TAB in reason else "Use plain characters instead of escapes."
         raise ClusterError(
-            f"`chevron` cannot read {path}, because it reads JSON as YAML ({reason}). "
-            "Use spaces instead of tabs, and plain characters instead of escapes."
+            f"`chevron` cannot read {path}, because it reads JSON as YAML ({reason}). {hint}"
+        ) from error
+    except ValueError as error:
+        raise ClusterError(
+            f"{path} has a number that is too long, or half of an escaped character. "
+            "Write the values as plain text."
         ) from error
     if not isinstance(values, dict):
-        raise ClusterError(f"{path} must hold one JSON object, as config-parameters.example.json does.")
+        raise ClusterError(f"{path} {ONE_OBJECT}.")
     if values != yaml_values:
         raise ClusterError(
             f"`chevron` reads other values from {path}, because it reads JSON as YAML. "

@@ -54,23 +54,32 @@ def read_file_region(parameter_file: Path, temp_config_file: Path) -> FileRegion
     return FileRegion(validate_region(filled or configured, f"The region in {file}"), file)
 
 
-def resolve_region(in_files: FileRegion, environment: Mapping[str, str]) -> str:
+def resolve_region(in_files: FileRegion, environment: Mapping[str, str], known: Collection[str]) -> str:
     """Return the region in the files, else in the environment, else in the AWS profile.
 
     Args:
         in_files: the region in the files.
-        environment: the variables of the process.
+        environment: the variables of the process. AWS_REGION comes before AWS_DEFAULT_REGION.
+        known: the names of all regions that AWS has.
 
     Raises:
-        ClusterError: no region is set, its name is invalid, or the AWS profile cannot be read.
+        ClusterError: no region is set, AWS does not have it, or the AWS profile cannot be read.
     """
-    variables = {name: environment[name] for name in VARIABLES if environment.get(name)}
-    for name, value in variables.items():
-        validate_region(value, name)
-    region = in_files.name or next(iter(variables.values()), None) or read_profile_region()
+    variable = next((name for name in VARIABLES if environment.get(name)), "")
+    regions = {}  # by where each is set
+    if in_files.name:
+        regions[f"The region in {in_files.file}"] = in_files.name
+    if variable:
+        regions[variable] = environment[variable]
+    if not regions:
+        regions["The region of the AWS profile"] = read_profile_region()
+    for source, region in regions.items():
+        if region:
+            refuse_unknown_region(validate_region(region, source), source, known)
+    region = next(iter(regions.values()))
     if not region:
         raise ClusterError("No AWS region is set. Run `aws configure`, or set AWS_REGION to one.")
-    return validate_region(region, "The region")
+    return region
 
 
 def validate_region(region: object, subject: str) -> str:
@@ -88,17 +97,21 @@ def validate_region(region: object, subject: str) -> str:
     return region
 
 
-def refuse_unknown_region(names: Collection[str], known: Collection[str]) -> None:
+def refuse_unknown_region(region: str, source: str, known: Collection[str]) -> None:
     """Refuse the name of a region that AWS does not have.
+
+    Args:
+        region: the name.
+        source: where it is set, to begin the message.
+        known: the names of all regions that AWS has.
 
     Raises:
         ClusterError: it names the most similar one that AWS has.
     """
-    for name in names:
-        if name not in known:
-            similar = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {similar[0]}?" if similar else ""
-            raise ClusterError(f"AWS has no region {name}, as far as boto3 knows.{hint}")
+    if region not in known:
+        similar = difflib.get_close_matches(region, known, n=1)
+        hint = f" Did you mean {similar[0]}?" if similar else ""
+        raise ClusterError(f"{source} is {region}. boto3 knows no such region.{hint}")
 
 
 def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task: str) -> str:
