@@ -18,6 +18,7 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo
 
 if TYPE_CHECKING:
+    from botocore.client import BaseClient
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_ec2 import EC2Client
@@ -90,6 +91,7 @@ class Project:
     dynamodb: DynamoDBClient = client_property("dynamodb")
     ec2: EC2Client = client_property("ec2")
     efs: EFSClient = client_property("efs")
+    fsx: BaseClient = client_property("fsx")
     iam: IAMClient = client_property("iam")
     logs: CloudWatchLogsClient = client_property("logs")
     s3: S3Client = client_property("s3")

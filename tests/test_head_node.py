@@ -6,7 +6,7 @@ from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import security_groups, stack
 from tests.support.task_runner import get_output
 
-TASKS = ["connect-uqle", "ssh", "verify", "rotate-jwt-key"]
+TASKS = ["connect-uqle", "ssh", "verify", "rotate-jwt-key", "pause", "resume", "update-cluster"]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_stopped_head_node_is_started_first(head_node, cluster, ec2, filled, inv
 
 def test_terminated_head_node_is_reported_before_anything_changes(head_node, cluster, ec2, filled, invoke):
     ec2.terminate_instances(InstanceIds=[head_node])
-    for task in *TASKS, "handover":
+    for task in *TASKS, "handover", "create-cluster", "allow-head-node-group":
         refused = invoke(task)
         assert refused.returncode == 1
         assert f"The head node {head_node} of pcluster-ubuntu is terminated" in refused.stderr

@@ -15,7 +15,7 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
 from slurm_cluster.project import Project
 from slurm_cluster.steps import cluster as cluster_steps
-from slurm_cluster.steps import preflight, vpc
+from slurm_cluster.steps import everything, pause, preflight, vpc
 from slurm_cluster.views.next_step import explain_statuses, get_next_step
 from slurm_cluster.views.resources import list_resources
 from tests.support import REGION, SETTINGS
@@ -224,6 +224,29 @@ def test_tasks_say_what_status_says(states):
 
 def test_every_status_of_botocore_is_known():
     assert set(stack.STATUSES) == set(STATUSES)
+
+
+def test_status_that_is_not_known_is_named_and_nothing_is_changed(states):
+    """A status of the future, of a cluster and of its network."""
+    states.set_status(CLUSTER, "FUTURE_STATUS")
+    states.set_status(NETWORK_STACK, "FUTURE_STATUS")
+    before = states.read_statuses()
+    for change in (
+        lambda: cluster_steps.create_cluster(states.p),
+        lambda: cluster_steps.update_cluster(states.p, "", yes=True),
+        lambda: cluster_steps.delete_cluster(states.p, yes=True),
+        lambda: pause.pause(states.p),
+        lambda: everything.down(states.p, everything=True, yes=True),
+        lambda: vpc.configure(states.p, "", ""),
+    ):
+        with pytest.raises(ClusterError, match="is FUTURE_STATUS: a status that these tasks do not know"):
+            change()
+    states.cloudformation.delete_stack(StackName=CLUSTER)
+    with pytest.raises(ClusterError, match=f"The network {NETWORK_STACK} is FUTURE_STATUS"):
+        vpc.delete_network(states.p)
+    before.pop(CLUSTER)
+    assert states.read_statuses() == before
+    assert states.get_step() == ""
 
 
 def test_failed_cluster_that_is_held_names_the_holder_first(states, ec2, network):

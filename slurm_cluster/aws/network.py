@@ -278,7 +278,7 @@ def refuse_network_in_use(
             f"The cluster {cluster} is in the network {network.vpc}. Run `invoke delete-cluster` first."
         )
     for name, status in network.stacks.items():
-        if stack.get_phase(status) in ("updating", "importing"):
+        if stack.get_phase(status) in ("updating", "importing", "unknown"):
             raise ClusterError(stack.explain_status("network", name, status, ec2.meta.region_name))
     found = find_holders(ec2, cloudformation, efs, cluster, network)
     if found:

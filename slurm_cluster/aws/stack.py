@@ -55,6 +55,7 @@ STATUSES = {
     "IMPORT_ROLLBACK_COMPLETE": ("complete", "an import into it failed and was undone"),
     "IMPORT_ROLLBACK_FAILED": ("failed", "an import into it failed, and AWS could not undo it"),
 }
+UNKNOWN = "unknown", "a status that these tasks do not know, so they change nothing"
 # The task that a phase of a cluster or of a network calls for. It never refuses in this phase.
 CLUSTER_TASKS = {
     "creating": "invoke create-cluster",
@@ -93,7 +94,7 @@ def describe_stack(cloudformation: CloudFormationClient, name: str) -> StackType
 
 def get_phase(status: str) -> str:
     """Return the phase of a stack with a status; empty if there is no stack."""
-    return STATUSES[status][0] if status else ""
+    return STATUSES.get(status, UNKNOWN)[0] if status else ""
 
 
 def get_repair_command(name: str, status: str, region: str) -> str:
@@ -123,13 +124,17 @@ def explain_status(kind: str, name: str, status: str, region: str) -> str:
         status: its status.
         region: its region.
     """
-    phase, meaning = STATUSES[status]
+    phase, meaning = STATUSES.get(status, UNKNOWN)
     task = (CLUSTER_TASKS if kind == "cluster" else NETWORK_TASKS).get(phase, "")
     repair, delete = get_repair_command(name, status, region), f"`invoke delete-{kind}`"
     if phase == "complete":
         advice = ""
     elif phase == "half-updated":
         advice = f"Undo the update with `{repair}`, or delete the {kind} with {delete}."
+    elif phase == "unknown":
+        advice = (
+            f"`aws cloudformation describe-stack-events --region {region} --stack-name {name}` shows more."
+        )
     elif not task:
         advice = f"Delete it with `{repair}`." if repair else "Wait until that has ended."
     elif phase == "creating" and kind == "network":

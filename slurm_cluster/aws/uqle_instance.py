@@ -13,7 +13,7 @@ import chevron
 from botocore.exceptions import ClientError
 
 from slurm_cluster import files
-from slurm_cluster.aws import clients
+from slurm_cluster.aws import clients, instance_types
 from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
@@ -21,7 +21,7 @@ from slurm_cluster.waiting import poll
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, RunInstancesRequestTypeDef
+    from types_boto3_ec2.type_defs import InstanceTypeDef, RunInstancesRequestTypeDef
     from types_boto3_ssm import SSMClient
 
 # https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
@@ -276,14 +276,12 @@ def get_ubuntu_image_id(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> s
     Raises:
         ClusterError: the region has no such type.
     """
-    of_type: list[FilterTypeDef] = [{"Name": "instance-type", "Values": [instance_type]}]
-    described = ec2.describe_instance_types(Filters=of_type)["InstanceTypes"]
-    if not described:
+    architectures = instance_types.list_architectures(ec2, instance_type)
+    if not architectures:
         region = ec2.meta.region_name
         raise ClusterError(
             f"uqle.instance_type is {instance_type}, which {region} does not have. {CORRECT_TYPE}"
         )
-    architectures = described[0]["ProcessorInfo"]["SupportedArchitectures"]
     parameter = IMAGE_PARAMETER.format("arm64" if "arm64" in architectures else "amd64")
     return ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
 

@@ -66,7 +66,7 @@ def resolve_region(in_files: FileRegion, environment: Mapping[str, str], known: 
         ClusterError: no region is set, AWS does not have it, or the AWS profile cannot be read.
     """
     variable = next((name for name in VARIABLES if environment.get(name)), "")
-    regions = {}  # by where each is set
+    regions: dict[str, str | None] = {}  # by where each is set
     if in_files.name:
         regions[f"The region in {in_files.file}"] = in_files.name
     if variable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import holders, retained, stack
+from slurm_cluster.aws import head_node, holders, retained, stack
 from slurm_cluster.config import cluster_config, parameters
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
@@ -30,8 +30,8 @@ def build_configuration_command(p: Project, action: str, *more: str) -> str:
 def check_configuration(p: Project) -> None:
     """Refuse a config.yml whose nodes would not boot, and warn of what will not work with it."""
     config = cluster_config.load(p.config_file)
-    if config.ssh_from:
-        configuration.warn_of_wide_range(p, config.ssh_from)
+    if config.head_node.ssh_from:
+        configuration.warn_of_wide_range(p, config.head_node.ssh_from)
     elif not config.head_node.own_groups:
         p.warn(f"{p.config_file} has no HeadNode / Ssh / AllowedIps. {parameters.OPEN_TO_ALL}")
     preflight.check_configuration(config, p.config_file, p.cluster, p.region, p.s3)
@@ -46,7 +46,8 @@ def create_cluster(p: Project) -> str:
         The next step.
 
     Raises:
-        ClusterError: config.yml is refused, or the creation failed. The message has the reason.
+        ClusterError: config.yml is refused, the creation failed, or the cluster exists without its head node.
+            The message has the reason.
     """
     dry_run = build_configuration_command(p, "create-cluster", "--dryrun", "true")
     create = build_configuration_command(p, "create-cluster")
@@ -56,6 +57,7 @@ def create_cluster(p: Project) -> str:
         return ""
     found = stack.find_stack_in_phase(p.cloudformation, p.cluster, "complete", "creating")
     if found and stack.get_phase(found["StackStatus"]) == "complete":
+        head_node.require_head_node(p.ec2, found, may_be_stopped=True)
         echo(f"The cluster {p.cluster} exists already: {found['StackStatus']}.")
         return get_next_step(p, found)
     if not found:
@@ -92,7 +94,8 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
         yes: do not ask.
 
     Raises:
-        ClusterError: config.yml is refused, or the update failed and was rolled back.
+        ClusterError: config.yml is refused, the head node is not running, or the update failed and was
+            rolled back.
     """
     command = build_configuration_command(p, "update-cluster")
     if p.dry_run:
@@ -105,6 +108,7 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
     if found and stack.get_phase(found["StackStatus"]) == "updating":  # an earlier run was stopped
         show_progress(stack.watch_stack(p.cloudformation, found["StackId"]))
     found = stack.require_cluster(p.cloudformation, p.cluster)
+    head_node.require_head_node(p.ec2, found)  # it applies the update; without it, AWS would wait in vain
     if ssh_from:
         render_ssh_source(p, ssh_from)
     check_configuration(p)

@@ -119,7 +119,8 @@ def allow_head_node_group(p: Project) -> None:
     """Add the rule that lets the members of the head node's group reach each other."""
     if p.skip_for_dry_run(f"let the members of {p.cluster}'s head node group reach each other"):
         return
-    stack.require_cluster(p.cloudformation, p.cluster)
+    cluster = stack.require_cluster(p.cloudformation, p.cluster)
+    head_node.require_head_node(p.ec2, cluster, may_be_stopped=True)
     add_group_rule(p, security_groups.get_head_node_group_id(p.cloudformation, p.cluster))
 
 

@@ -46,6 +46,7 @@ class ClusterState(NamedTuple):
         rules: the rules of all security groups in the VPC.
         head_node: the instance of the head node, unless it is terminated.
         head_node_id: the id of the head node, terminated or not.
+        login_nodes: the instances of its login pools.
         compute_nodes: the other instances of the cluster.
         uqle_instances: the machines with the cluster's tag: one, unless a mistake was made.
         other_members: other machines in the head node's group.
@@ -72,6 +73,7 @@ class ClusterState(NamedTuple):
     rules: list[SecurityGroupRuleTypeDef]
     head_node: InstanceTypeDef
     head_node_id: str
+    login_nodes: list[InstanceTypeDef]
     compute_nodes: list[InstanceTypeDef]
     uqle_instances: list[InstanceTypeDef]
     other_members: list[InstanceTypeDef]
@@ -106,7 +108,8 @@ def load_state(p: Project) -> ClusterState:
     )
     uqle: InstanceTypeDef = machines[0] if machines else {}
     live_nodes = [node for node in nodes if node["State"]["Name"] in uqle_instance.LIVE_STATES]
-    head_nodes = [node for node in live_nodes if get_tag(node, "parallelcluster:node-type") == "HeadNode"]
+    head_nodes = [node for node in live_nodes if get_tag(node, security_groups.NODE_TYPE_TAG) == "HeadNode"]
+    login_nodes = [node for node in live_nodes if security_groups.is_login_node(node)]
     head_node: InstanceTypeDef = head_nodes[0] if head_nodes else {}
     own_vpc_id = own_network.vpc if own_network else ""
     vpc_id = head_node.get("VpcId") or own_vpc_id or (configured_vpc or {}).get("VpcId", "")
@@ -151,7 +154,8 @@ def load_state(p: Project) -> ClusterState:
         rules=rules,
         head_node=head_node,
         head_node_id=stack.find_output(cluster_stack, "HeadNodeInstanceID"),
-        compute_nodes=[node for node in live_nodes if node is not head_node],
+        login_nodes=login_nodes,
+        compute_nodes=[node for node in live_nodes if node is not head_node and node not in login_nodes],
         uqle_instances=machines,
         other_members=others,
         has_elastic_ip=bool(elastic_ips),

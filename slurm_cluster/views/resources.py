@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
     from slurm_cluster.views.cluster_state import ClusterState
 
-CLIENTS = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
+CLIENTS = "ec2", "cloudformation", "efs", "fsx", "s3", "secretsmanager", "dynamodb", "sts"
 EXISTING_NETWORK = "existing network"
 # The rows of a UQLE machine, and what they say as long as none is connected.
 OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
@@ -73,7 +73,7 @@ def list_resources(p: Project) -> list[Resource]:
         lambda: script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account),
         lambda: jwt_secret.find_secret_arn(p.secretsmanager, p.custom_secret_arn or p.secret),
         lambda: fleet.get_fleet_status(p.dynamodb, p.cluster),
-        lambda: retained.find_retained(p.cloudformation, p.ec2, p.efs, p.cluster),
+        lambda: retained.find_retained(p.cloudformation, p.ec2, p.efs, p.fsx, p.cluster),
     )
     has_private_key = key_pair.get_private_key_path(p.key_pair).exists()
     scripts, where = str(script_count or ""), f"in s3://{p.bucket}"
@@ -130,7 +130,8 @@ def describe_network(s: ClusterState) -> list[Resource]:
             *(describe_subnet(subnet) for subnet in s.subnets),
             *(describe_nat_gateway(gateway) for gateway in s.nat_gateways),
         ]
-    instances = [instance for instance in (s.head_node, *s.uqle_instances, *s.compute_nodes) if instance]
+    nodes = [s.head_node, *s.login_nodes, *s.compute_nodes]
+    instances = [instance for instance in (*nodes, *s.uqle_instances) if instance]
     used_ids = {instance["SubnetId"] for instance in instances}
     return [
         Resource("VPC", vpc_id, {"block": s.vpc["CidrBlock"], "whose": EXISTING_NETWORK}),
@@ -171,9 +172,18 @@ def describe_cluster(p: Project, s: ClusterState, fleet_status: str) -> list[Res
             {"nodes": f"{len(s.compute_nodes)} nodes"},
             billed="instances, disks" if s.compute_nodes else "",
         ),
+        *describe_login_nodes(s),
         *describe_group(p, s),
         *describe_storage(s),
     ]
+
+
+def describe_login_nodes(s: ClusterState) -> list[Resource]:
+    """Return the row of the login nodes, if the cluster has some. `pause` does not stop them."""
+    if not s.login_nodes:
+        return []
+    billed = "instances, disks, load balancer"
+    return [Resource("login nodes", f"{len(s.login_nodes)} nodes", {}, billed)]
 
 
 def describe_group(p: Project, s: ClusterState) -> list[Resource]:
@@ -227,8 +237,8 @@ def describe_storage(s: ClusterState) -> list[Resource]:
         return [Resource("file system", "", {}, absence=f"UNKNOWN: {s.storage_fault}")]
     if s.shared is None:
         return [Resource("file system", "", {}, absence="none at the shared directory"), *others]
-    if not s.shared.id:  # the stack has no outputs yet
-        return [Resource("file system", "", {}, command=connectivity.CREATE_CLUSTER), *others]
+    if not s.shared.id:  # as long as the stack is not complete
+        return [Resource("file system", "", {}, absence="not in the outputs of the stack"), *others]
     details = {"kind": s.shared.kind, "directory": s.shared.mount_dir}
     if s.file_system:
         details = {"size": file_system.format_gib(s.file_system)}

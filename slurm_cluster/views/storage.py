@@ -137,6 +137,8 @@ def explain_mount_obstacle(
             f"The nodes mount {shared.id} through the access point {shared.access_point}, which plain NFS "
             "cannot use. Share the file system without an access point."
         )
+    if group and not shared.id:
+        return f"The outputs of the stack {p.cluster} do not name the file system at {p.shared_dir}."
     if not shared.id or not subnet:
         return ""  # pcluster creates it, and lets the head node's group reach it
     if loaded is None:
