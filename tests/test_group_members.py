@@ -80,3 +80,10 @@ def test_machine_in_the_wrong_group_is_shown_its_command(cluster, network, ec2, 
     command = f"modify-instance-attribute --region eu-west-2 --instance-id {machine} --groups {other} {cluster['group']}"
     for task in "status", "connect-uqle", "handover":
         assert command in get_output(invoke(task))
+    assert "disconnect-uqle" not in invoke("connect-uqle", INVOKE_UQLE_VOLUME_GIB="40").printed
+    ec2.modify_instance_attribute(
+        InstanceId=machine, Groups=[other, cluster["group"]]
+    )  # as that command does
+    connected = get_output(invoke("connect-uqle"))
+    assert "is not in the head node's group" not in connected
+    assert "differs" not in connected

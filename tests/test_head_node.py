@@ -53,6 +53,9 @@ def test_machine_beside_a_private_head_node_gets_no_public_address(
     assert "PublicIpAddress" not in machine["Instances"][0]
     address = machine["Instances"][0]["PrivateIpAddress"]
     assert f"is running at {address}." in connected
+    get_output(invoke("create-jwt-key"))
+    for task, command in ("rotate-jwt-key", "rotate-jwt-key"), ("verify", "verify --url http://10.0."):
+        assert f"Run `invoke {command}" in invoke(task).printed
     handover = get_output(invoke("handover"))
     assert "from inside the VPC, or by VPN," in handover
     assert f"ubuntu@{address}:" in handover

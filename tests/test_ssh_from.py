@@ -112,7 +112,12 @@ def test_wide_range_in_an_own_configuration_warns(account, without_pcluster):
         rule = {"Ssh": {"AllowedIps": allowed_ips}} if allowed_ips else {}
         CONFIG.write_text(yaml.safe_dump({"Region": "eu-west-2", "HeadNode": rule}))
         printed, _ = run_task("create_cluster")
-        assert f"Warning: SSH_FROM, {allowed_ips or '0.0.0.0/0'}, is all or much of the internet" in printed
+        expected = (
+            f"SSH_FROM, {allowed_ips}, is all" if allowed_ips else "config.yml has no HeadNode / Ssh / Allow"
+        )
+        assert f"Warning: {expected}" in printed
+    CONFIG.write_text(yaml.safe_dump({"HeadNode": {"Networking": {"SecurityGroups": ["sg-1"]}}}))
+    assert "AllowedIps" not in run_task("create_cluster")[0]  # pcluster makes no rule for SSH then
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,7 @@ def test_other_storage_is_refused_before_anything_changes_and_no_shared_connects
     status = get_output(invoke("status"))
     assert f"{'vol-1' if kind == 'Ebs' else 'fs-1'}, {kind}, /shared" in status
     assert "not connected (optional): invoke connect-uqle --no-shared" in status
+    assert f"\n/shared of pcluster-ubuntu is on {kind}. A UQLE machine can only mount EFS.\n" in status
     created = get_output(invoke("create-cluster"))  # exists already
     assert created.endswith("Next: invoke connect-uqle --no-shared (without UQLE: invoke verify)\n")
     assert get_output(invoke("picture"))

@@ -155,6 +155,14 @@ def test_nothing_is_deleted_without_confirmation(cluster, invoke):
     assert list_resources(REGION) == before
 
 
+def test_up_refuses_a_mistyped_machine_before_it_asks(account, ec2):
+    settings = {"uqle": {"instance_type": "t3.larg", "volume_gib": "30", "mount_point": "/shared"}}
+    printed, refusal = in_process.run_task("up", "203.0.113.7/32", True, **settings)
+    assert refusal.startswith("uqle.instance_type is t3.larg, which eu-west-2 does not have.")
+    assert not printed
+    assert not ec2.describe_key_pairs()["KeyPairs"]
+
+
 def test_up_without_uqle_ends_with_the_cluster(invoke):
     plan = ["-R", "up", "--ssh-from", "203.0.113.7/32"]
     only_cluster, everything = get_output(invoke(*plan, "--without-uqle")), get_output(invoke(*plan))

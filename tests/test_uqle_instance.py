@@ -194,6 +194,14 @@ def test_invalid_settings_are_named(changed, named):
         uqle_instance.validate_settings(**settings)
 
 
+def test_mistyped_instance_type_is_named_with_its_region_and_setting(project):
+    with pytest.raises(
+        ClusterError, match="uqle.instance_type is t3.larg, which eu-west-2 does not have"
+    ) as error:
+        uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, "t3.larg")
+    assert str(error.value).endswith("Correct it in invoke.yaml, or in INVOKE_UQLE_INSTANCE_TYPE.")
+
+
 def test_image_fits_the_processor_of_the_instance_type(project):
     for instance_type, architecture in ("t3.large", "x86_64"), ("t4g.large", "arm64"):
         image = uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, instance_type)

@@ -134,15 +134,15 @@ def describe_unclaimed_vpcs(vpcs: list[UnclaimedVpc], cluster: str, region: str)
     """Return lines that list unclaimed VPCs, with the commands to claim or delete each."""
     if not vpcs:
         return []
-    lines = [f"In {region}, left by an interrupted `invoke configure` or created by somebody else:"]
+    lines = [f"An interrupted `invoke configure`, or somebody else, created these networks in {region}:"]
     for vpc in vpcs:
         gateways = ", ".join(vpc.nat_gateways)
         billed = f", with {gateways} ($ billed until you delete it)" if gateways else ""
         tag = f"--tags Key={clients.TAG},Value={cluster}"
         lines += [
             f"  {vpc.id} {vpc.name or 'without a name'}, {format_age(vpc.name)}{billed}",
-            f"    To claim it for {cluster} (then `invoke delete-network` deletes it).",
-            "    An administrator may have to run this:",
+            f"    To claim it for {cluster}, so that `invoke delete-network` deletes it",
+            "    (an administrator may have to run this):",
             f"      aws ec2 create-tags --region {region} --resources {vpc.id} {tag}",
             "    To delete it:",
             f"      {format_deletion_command(vpc, region)}",
@@ -167,7 +167,7 @@ def format_age(vpc_name: str) -> str:
     except ValueError:
         return "age unknown"
     hours = int((datetime.now(timezone.utc) - start).total_seconds() // 3600)
-    age = f"{hours // 24} days" if hours >= 48 else f"{hours} hours"
+    age = f"{hours // 24} days" if hours >= 48 else f"{hours} hours" if hours >= 2 else "less than 2 hours"
     return f"created {start:%Y-%m-%d %H:%M} UTC, {age} ago"
 
 

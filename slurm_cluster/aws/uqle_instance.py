@@ -37,6 +37,7 @@ SYSTEM_FOLDERS = {
     )
 }
 PARENT_FOLDERS = {"/home", "/home/ubuntu", "/media", "/mnt", "/opt", "/srv"}
+CORRECT_TYPE = "Correct it in invoke.yaml, or in INVOKE_UQLE_INSTANCE_TYPE."
 ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
 # A tag of the head node's group: the client token of the last launch that has ended.
 USED_TOKEN_TAG = f"{clients.TAG}:spent-client-token"
@@ -98,7 +99,8 @@ def validate_settings(
     """
     if not re.fullmatch(r"[a-z0-9-]{1,30}\.[a-z0-9-]{1,30}", instance_type):
         raise ClusterError(
-            f"uqle.instance_type is {instance_type!r}. It must be an EC2 instance type, such as t3.large."
+            f"uqle.instance_type is {instance_type!r}. It must be an EC2 instance type, such as t3.large. "
+            f"{CORRECT_TYPE}"
         )
     if not (re.fullmatch(r"[0-9]{1,5}", str(volume_gib)) and 8 <= int(volume_gib) <= 16384):
         raise ClusterError(f"uqle.volume_gib is {volume_gib!r}. It must be a number of GiB from 8 to 16384.")
@@ -270,8 +272,17 @@ def get_ubuntu_image_id(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> s
     """Return the id of the newest Ubuntu 24.04 image for the processor of an instance type.
 
     Canonical publishes it as a parameter.
+
+    Raises:
+        ClusterError: the region has no such type.
     """
-    parameter = IMAGE_PARAMETER.format("arm64" if instance_types.is_arm(ec2, instance_type) else "amd64")
+    architectures = instance_types.list_architectures(ec2, instance_type)
+    if not architectures:
+        region = ec2.meta.region_name
+        raise ClusterError(
+            f"uqle.instance_type is {instance_type}, which {region} does not have. {CORRECT_TYPE}"
+        )
+    parameter = IMAGE_PARAMETER.format("arm64" if "arm64" in architectures else "amd64")
     return ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
 
 
@@ -372,7 +383,7 @@ def list_differences(
     settings: InstanceSettings,
     user_data: str,
 ) -> list[str]:
-    """Return how an existing machine differs from one that would be launched now.
+    """Return how an existing machine differs from one that would be launched now, but for its groups.
 
     Args:
         ec2: a client of EC2.
@@ -381,13 +392,10 @@ def list_differences(
         settings: the settings now.
         user_data: its user data now.
     """
-    interfaces = instance["NetworkInterfaces"]
-    groups = sorted(group["GroupId"] for interface in interfaces for group in interface["Groups"])
     compared = [
         ("type", instance["InstanceType"], settings.instance_type),
         ("key pair", instance.get("KeyName", "none"), settings.key_pair),
         ("subnet", instance["SubnetId"], target.subnet),
-        ("groups", ", ".join(groups), target.group),
     ]
     differences = [
         f"its {name} is {is_now}, not {wanted}" for name, is_now, wanted in compared if is_now != wanted

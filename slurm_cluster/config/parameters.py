@@ -85,11 +85,13 @@ RULES = {
     "COMPUTE_TYPE": INSTANCE_TYPE,
     "MAX_NODES": Rule('a whole number in quotes, from "1" to "9999", or empty', r"([1-9]\d{0,3})?"),
 }
-WIDE_WARNING = (
-    "is all or much of the internet. "
+ANYONE_WARNING = (
     "Anyone there can try to log in by SSH to the head node and the UQLE machine. "
     "Use your own address, such as 203.0.113.7/32."
 )
+WIDE_WARNING = f"is all or much of the internet. {ANYONE_WARNING}"
+# https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Ssh-AllowedIps
+OPEN_TO_ALL = f"Its default is 0.0.0.0/0, all of the internet. {ANYONE_WARNING}"
 LITERAL_KEY_WARNING = (
     "config.yml, and ParallelCluster's bucket and logs, then contain it. "
     "`invoke create-jwt-key` stores a key in Secrets Manager instead."

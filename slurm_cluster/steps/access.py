@@ -62,9 +62,10 @@ def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
     node = head_node.require_head_node(p.ec2, cluster)
     address = head_node.get_address(node)
     if not node.get("PublicIpAddress"):
+        command = f"verify --url http://{address}:{REST_PORT}" if p.task == "verify" else p.task
         echo(
             f"The head node has no public address. {address} is reached from inside the VPC, or by VPN. "
-            f"There, `invoke verify --url http://{address}:{REST_PORT}` works too."
+            f"Run `invoke {command}` there."
         )
     return f"ubuntu@{address}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import head_node, holders, retained, stack
-from slurm_cluster.config import cluster_config
+from slurm_cluster.config import cluster_config, parameters
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
 from slurm_cluster.steps import configuration, pcluster, preflight
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 VERIFY = "invoke verify"
 DELETABLE_PHASES = ("creating", "complete", "half-updated", "failed", "deleting")
-# https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Ssh-AllowedIps
-ANYBODY = "0.0.0.0/0"  # pcluster's default
 
 
 def build_configuration_command(p: Project, action: str, *more: str) -> str:
@@ -32,7 +30,10 @@ def build_configuration_command(p: Project, action: str, *more: str) -> str:
 def check_configuration(p: Project) -> None:
     """Refuse a config.yml whose nodes would not boot, and warn of what will not work with it."""
     config = cluster_config.load(p.config_file)
-    configuration.warn_of_wide_range(p, config.head_node.ssh_from or ANYBODY)
+    if config.head_node.ssh_from:
+        configuration.warn_of_wide_range(p, config.head_node.ssh_from)
+    elif not config.head_node.own_groups:
+        p.warn(f"{p.config_file} has no HeadNode / Ssh / AllowedIps. {parameters.OPEN_TO_ALL}")
     preflight.check_configuration(config, p.config_file, p.cluster, p.region, p.s3)
     for warning in preflight.list_warnings(p, config):
         p.warn(warning)

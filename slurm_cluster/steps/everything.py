@@ -30,6 +30,8 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
     """
     if not p.dry_run:
         vpc.refuse_network_of_another(p)
+        if with_uqle:
+            uqle.check_settings(p)
         ssh_from = configuration.resolve_ssh_from(p, ssh_from)
         source = p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
         confirm(
@@ -105,7 +107,7 @@ def down(p: Project, everything: bool, yes: bool) -> None:
     cluster.delete_cluster(p, yes=True)
     in_use = ""
     try:
-        vpc.delete_network(p)
+        vpc.delete_own_network(p)  # the leftovers below list unclaimed VPCs
     except NetworkInUseError as error:  # another cluster may be in it: delete what belongs to this one alone
         in_use = str(error)
     if everything and not p.skip_for_dry_run("delete the boot scripts, the secret and its policy"):

@@ -110,6 +110,11 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
     )
 
 
+def check_settings(p: Project) -> None:
+    """Refuse settings of the UQLE machine that its launch would refuse, before a cluster is paid for."""
+    uqle_instance.get_ubuntu_image_id(p.ec2, p.ssm, p.get_uqle_settings().instance_type)
+
+
 def allow_head_node_group(p: Project) -> None:
     """Add the rule that lets the members of the head node's group reach each other."""
     if p.skip_for_dry_run(f"let the members of {p.cluster}'s head node group reach each other"):
@@ -147,11 +152,14 @@ def launch(p: Project, plan: LaunchPlan) -> None:
     if plan.existing:
         instance_id, state = plan.existing["InstanceId"], plan.existing["State"]["Name"]
         echo(f"The UQLE machine {instance_id} exists already and is {state}.")
+        wrong_groups = uqle_instance.explain_wrong_groups(plan.existing, plan.target.group, p.region)
+        if wrong_groups:
+            echo_lines(wrong_groups)
+            return
         differences = uqle_instance.list_differences(p.ec2, plan.existing, plan.target, settings, user_data)
         echo_lines(f"It differs from the settings: {difference}." for difference in differences)
         if differences:
             echo("`invoke disconnect-uqle connect-uqle` replaces it.")
-        echo_lines(uqle_instance.explain_wrong_groups(plan.existing, plan.target.group, p.region))
         return
     if not plan.target.is_public:
         echo(f"{plan.target.subnet}, the head node's subnet, is private: the machine gets no public address.")

@@ -141,22 +141,30 @@ def run_wizard(p: Project, command: str) -> None:
 
 
 def delete_network(p: Project) -> None:
+    """Delete the network that the wizard created for the cluster. If there is none, list unclaimed VPCs."""
+    if not delete_own_network(p):
+        list_unclaimed_vpcs(p)
+
+
+def delete_own_network(p: Project) -> bool:
     """Delete the network that the wizard created for the cluster.
+
+    Returns:
+        Whether there was one; True in a dry run.
 
     Raises:
         NetworkInUseError: something else is in it.
         ClusterError: the cluster is in it, or a stack was not deleted.
     """
     if p.skip_for_dry_run(f"delete the network of {p.cluster}"):
-        return
+        return True
     ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK):
         wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
     found = network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
     if not found:
         echo(network.explain_no_network(p.ec2, p.cluster, p.public_subnet))
-        list_unclaimed_vpcs(p)
-        return
+        return False
     network.refuse_network_in_use(p.ec2, p.cloudformation, p.efs, p.cluster, found)
     network.claim_vpc(p.ec2, found.vpc, p.cluster)  # so that the next run finds it, if this one is stopped
     for name in found.stacks:
@@ -166,6 +174,7 @@ def delete_network(p: Project) -> None:
     forget_subnets(p)  # before the VPC is deleted: if this run is stopped then, the next one still finds it
     network.delete_vpc(p.ec2, found.vpc)
     echo(f"Deleted the network {found.vpc}.")
+    return True
 
 
 def explain_failed_deletion(p: Project, name: str, found: network.Network) -> str:

@@ -244,9 +244,10 @@ def describe_storage(s: ClusterState) -> list[Resource]:
         details = {"size": file_system.format_gib(s.file_system)}
     elif s.shared.kind == "Efs":
         return [Resource("file system", "", {}, absence=f"{s.shared.id} does not exist any more"), *others]
-    if s.mount_obstacle:
-        details["obstacle"] = s.mount_obstacle
-    return [Resource("file system", s.shared.id, details, "stored data"), *others]
+    notes = (s.mount_obstacle,) if s.mount_obstacle else ()
+    if notes:
+        details["obstacle"] = "cannot be mounted by a UQLE machine"
+    return [Resource("file system", s.shared.id, details, "stored data", notes=notes), *others]
 
 
 def describe_uqle_instances(p: Project, s: ClusterState) -> list[Resource]:
