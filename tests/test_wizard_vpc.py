@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from slurm_cluster import files
-from slurm_cluster.aws import network
-from slurm_cluster.aws.network import find_unclaimed_vpcs
+from slurm_cluster.aws import network, unclaimed_vpcs
+from slurm_cluster.aws.unclaimed_vpcs import find_unclaimed_vpcs
 from slurm_cluster.config import wizard_note
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
@@ -215,8 +215,8 @@ def test_unclaimed_vpcs_are_listed_with_age_nat_gateway_and_commands(ec2, cloudf
 
 
 def test_age_is_never_zero_hours():
-    assert network.format_age(started(seconds=-60)).endswith("UTC, less than 2 hours ago")
-    assert network.format_age(started(seconds=-3 * 3600)).endswith("UTC, 3 hours ago")
+    assert unclaimed_vpcs.format_age(started(seconds=-60)).endswith("UTC, less than 2 hours ago")
+    assert unclaimed_vpcs.format_age(started(seconds=-3 * 3600)).endswith("UTC, 3 hours ago")
 
 
 def run_aws(command):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import head_node, holders, retained, stack
+from slurm_cluster.aws import head_node, holders, retained, stack, stack_status
 from slurm_cluster.config import cluster_config, parameters
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
@@ -56,7 +56,7 @@ def create_cluster(p: Project) -> str:
         p.run(create)
         return ""
     found = stack.find_stack_in_phase(p.cloudformation, p.cluster, "complete", "creating")
-    if found and stack.get_phase(found["StackStatus"]) == "complete":
+    if found and stack_status.get_phase(found["StackStatus"]) == "complete":
         head_node.require_head_node(p.ec2, found, may_be_stopped=True)
         echo(f"The cluster {p.cluster} exists already: {found['StackStatus']}.")
         return get_next_step(p, found)
@@ -105,7 +105,7 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
         return
     ssh_from = configuration.confirm_ssh_from(p, ssh_from, yes)
     found = stack.find_stack(p.cloudformation, p.cluster)
-    if found and stack.get_phase(found["StackStatus"]) == "updating":  # an earlier run was stopped
+    if found and stack_status.get_phase(found["StackStatus"]) == "updating":  # an earlier run was stopped
         show_progress(stack.watch_stack(p.cloudformation, found["StackId"]))
     found = stack.require_cluster(p.cloudformation, p.cluster)
     head_node.require_head_node(p.ec2, found)  # it applies the update; without it, AWS would wait in vain
@@ -144,7 +144,7 @@ def delete_cluster(p: Project, yes: bool) -> None:
     if not found:
         echo(f"There is no cluster {p.cluster} in {p.region}.")
         return
-    if stack.get_phase(found["StackStatus"]) != "deleting":
+    if stack_status.get_phase(found["StackStatus"]) != "deleting":
         holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster)
     last_event = ""
     if found["StackStatus"] != "DELETE_IN_PROGRESS":

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import holders, jwt_secret, network, retained, script_bucket, stack, uqle_instance
+from slurm_cluster.aws import (
+    holders,
+    jwt_secret,
+    network,
+    retained,
+    script_bucket,
+    stack,
+    stack_status,
+    uqle_instance,
+)
 from slurm_cluster.config import wizard_note
 from slurm_cluster.errors import ClusterError, NetworkInUseError
 from slurm_cluster.output import confirm, echo, echo_lines
@@ -100,7 +109,7 @@ def down(p: Project, everything: bool, yes: bool) -> None:
     """
     if not p.dry_run:
         found = stack.find_stack_in_phase(p.cloudformation, p.cluster, *cluster.DELETABLE_PHASES)
-        if found and stack.get_phase(found["StackStatus"]) != "deleting":
+        if found and stack_status.get_phase(found["StackStatus"]) != "deleting":
             holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster, with_uqle=False)
         confirm_deletion(p, found, everything, yes)
     uqle.disconnect_uqle(p, yes)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import clients, head_node, key_pair, security_groups, stack, uqle_instance
+from slurm_cluster.aws import (
+    clients,
+    group_members,
+    head_node,
+    key_pair,
+    security_groups,
+    stack,
+    uqle_instance,
+)
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
 from slurm_cluster.steps import existing_network, uqle_env
@@ -61,9 +69,9 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
         raise ClusterError(f"{target.mount_obstacle}\n{hint}")
     if not existing and pair is None:
         key_pair.require_key_pair(ec2, settings.key_pair)
-    others = uqle_instance.list_other_members(ec2, p.cluster, target.group)
+    others = group_members.list_other_members(ec2, p.cluster, target.group)
     if others and not existing and not allow_others:
-        warnings = uqle_instance.describe_other_members(others, target.group, p.cluster, p.region)
+        warnings = group_members.describe_other_members(others, target.group, p.cluster, p.region)
         command = "invoke connect-uqle --allow-other-members"
         advice = f"Nothing was changed. To launch another machine beside it, run `{command}`."
         raise ClusterError("\n".join([*warnings, advice]))
@@ -152,7 +160,7 @@ def launch(p: Project, plan: LaunchPlan) -> None:
     if plan.existing:
         instance_id, state = plan.existing["InstanceId"], plan.existing["State"]["Name"]
         echo(f"The UQLE machine {instance_id} exists already and is {state}.")
-        wrong_groups = uqle_instance.explain_wrong_groups(plan.existing, plan.target.group, p.region)
+        wrong_groups = group_members.explain_wrong_groups(plan.existing, plan.target.group, p.region)
         if wrong_groups:
             echo_lines(wrong_groups)
             return
@@ -214,9 +222,9 @@ def disconnect_uqle(p: Project, yes: bool) -> str:
     echo(f"Terminated {', '.join(terminated)}." if terminated else missing)
     if not group:
         return STATUS
-    others = uqle_instance.list_other_members(p.ec2, p.cluster, group)
+    others = group_members.list_other_members(p.ec2, p.cluster, group)
     if others and security_groups.has_self_rule(p.ec2, group):
-        echo_lines(uqle_instance.describe_other_members(others, group, p.cluster, p.region))
+        echo_lines(group_members.describe_other_members(others, group, p.cluster, p.region))
         echo(f"{group} keeps its rule, because another machine may need it.")
     elif security_groups.remove_self_rule(p.ec2, group):
         echo(f"{group} no longer allows traffic between its members.")
@@ -248,10 +256,10 @@ def handover(p: Project, with_key: bool) -> str:
         uqle_env.format_summary(p.handover_file, host, mount_point, source, with_key, p.key_pair, machine)
     )
     group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
-    others = uqle_instance.list_other_members(p.ec2, p.cluster, group) if group else []
+    others = group_members.list_other_members(p.ec2, p.cluster, group) if group else []
     if group:
         machines = [machine] if machine else []
-        echo_lines(uqle_instance.explain_members(machines, others, group, p.cluster, p.region))
+        echo_lines(group_members.explain_members(machines, others, group, p.cluster, p.region))
     if machine:
         return "invoke verify"
     echo("The cluster has no UQLE machine yet.")

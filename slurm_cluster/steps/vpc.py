@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster import errors, files, output
-from slurm_cluster.aws import holders, key_pair, network, stack
+from slurm_cluster.aws import holders, key_pair, network, stack, unclaimed_vpcs
 from slurm_cluster.aws.clients import TAG, get_tag
 from slurm_cluster.config import parameters, temp_config, wizard_note
 from slurm_cluster.errors import ClusterError, CommandError
@@ -96,8 +96,8 @@ def check_ready(p: Project) -> None:
 
 def list_unclaimed_vpcs(p: Project) -> None:
     """Print the VPCs of wizards that no cluster claims, with the commands to claim or delete them."""
-    vpcs = network.find_unclaimed_vpcs(p.ec2, p.cloudformation)
-    echo_lines(network.describe_unclaimed_vpcs(vpcs, p.cluster, p.region))
+    vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation)
+    echo_lines(unclaimed_vpcs.describe_unclaimed_vpcs(vpcs, p.cluster, p.region))
 
 
 def run_wizard(p: Project, command: str) -> None:
@@ -136,7 +136,7 @@ def run_wizard(p: Project, command: str) -> None:
         lines.append(f"It left {claimed[0]}: `invoke delete-network` deletes it.")
     else:
         unproven = next_step.find_unproven_vpcs(p)
-        lines += network.describe_unclaimed_vpcs(unproven, p.cluster, p.region)
+        lines += unclaimed_vpcs.describe_unclaimed_vpcs(unproven, p.cluster, p.region)
     raise ClusterError("\n".join(lines), status=status)
 
 

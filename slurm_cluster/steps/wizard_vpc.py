@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import clients, network, stack
+from slurm_cluster.aws import clients, network, stack, unclaimed_vpcs
 from slurm_cluster.config import temp_config, wizard_note
 from slurm_cluster.errors import ClusterError
 
@@ -89,7 +89,7 @@ def find_proven_vpc(
 
 
 def refuse_unproven_vpcs(
-    vpcs: list[network.UnclaimedVpc], temp_config_file: Path, cluster: str, region: str
+    vpcs: list[unclaimed_vpcs.UnclaimedVpc], temp_config_file: Path, cluster: str, region: str
 ) -> None:
     """Refuse to start a second wizard while VPCs exist that an interrupted one may have created.
 
@@ -99,7 +99,7 @@ def refuse_unproven_vpcs(
     if vpcs:
         lines = [
             "An earlier `invoke configure` was interrupted. It may have created one of these VPCs.",
-            *network.describe_unclaimed_vpcs(vpcs, cluster, region),
+            *unclaimed_vpcs.describe_unclaimed_vpcs(vpcs, cluster, region),
             "Claim or delete the one that is yours.",
             f"If none is yours, remove {wizard_note.get_note_path(temp_config_file)}. Then run this again.",
         ]

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import clients, file_system, network, security_groups, stack, uqle_instance
+from slurm_cluster.aws import (
+    clients,
+    file_system,
+    group_members,
+    network,
+    security_groups,
+    stack,
+    uqle_instance,
+)
 from slurm_cluster.aws.clients import get_tag
 from slurm_cluster.aws.file_system import MountTarget
 from slurm_cluster.config import cluster_config
@@ -134,7 +142,7 @@ def load_state(p: Project) -> ClusterState:
     efs_id = storage.get_efs_id(shared)
     rules, others, loaded = clients.run_concurrently(
         lambda: security_groups.list_group_rules(ec2, list(group_names)),
-        lambda: uqle_instance.list_other_members(ec2, p.cluster, head_node_group) if head_node_group else [],
+        lambda: group_members.list_other_members(ec2, p.cluster, head_node_group) if head_node_group else [],
         lambda: file_system.load_file_system(efs, efs_id) if efs_id else None,
     )
     mount_obstacle = ""

@@ -8,13 +8,14 @@ from slurm_cluster.aws import (
     clients,
     file_system,
     fleet,
+    group_members,
     head_node,
     jwt_secret,
     key_pair,
     retained,
     script_bucket,
     security_groups,
-    stack,
+    stack_status,
     uqle_instance,
 )
 from slurm_cluster.views import cluster_state, connectivity
@@ -125,7 +126,7 @@ def describe_network(s: ClusterState) -> list[Resource]:
             *(
                 Resource("network stack", name, {"status": status})
                 for name, status in s.network_stacks.items()
-                if stack.get_phase(status) != "complete"
+                if stack_status.get_phase(status) != "complete"
             ),
             *(describe_subnet(subnet) for subnet in s.subnets),
             *(describe_nat_gateway(gateway) for gateway in s.nat_gateways),
@@ -203,9 +204,9 @@ def describe_group(p: Project, s: ClusterState) -> list[Resource]:
     repair, notes = "", list[str]()
     if s.head_node_group:
         group, others = s.head_node_group, s.other_members
-        notes = uqle_instance.explain_members(s.uqle_instances, others, group, p.cluster, p.region)
+        notes = group_members.explain_members(s.uqle_instances, others, group, p.cluster, p.region)
         if others and not s.uqle_instances:
-            repair = uqle_instance.format_tag_command(others[0], p.cluster, p.region)
+            repair = group_members.format_tag_command(others[0], p.cluster, p.region)
     self_rules = connectivity.list_self_rules(s)
     return [
         Resource(

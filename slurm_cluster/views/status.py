@@ -16,6 +16,7 @@ from slurm_cluster.aws import (
     script_bucket,
     security_groups,
     stack,
+    unclaimed_vpcs,
 )
 from slurm_cluster.output import get_width
 from slurm_cluster.views.next_step import explain_statuses, find_unproven_vpcs, get_next_step
@@ -69,9 +70,9 @@ def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
 
 def list_unclaimed_networks(p: Project, own_vpc_id: str = "") -> list[str]:
     """Return the lines that list other VPCs, which an interrupted wizard may have left."""
-    vpcs = network.find_unclaimed_vpcs(p.ec2, p.cloudformation, own_vpc_id)
+    vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, own_vpc_id)
     vpcs += [vpc for vpc in find_unproven_vpcs(p) if vpc not in vpcs]
-    return network.describe_unclaimed_vpcs(vpcs, p.cluster, p.region)
+    return unclaimed_vpcs.describe_unclaimed_vpcs(vpcs, p.cluster, p.region)
 
 
 def list_retained(p: Project) -> list[str]:
