@@ -127,6 +127,8 @@ def format_error(error: Exception) -> str:
         return (
             "There are no AWS credentials. Run `aws configure`, or try everything in `invoke sandbox` first."
         )
+    if isinstance(error, exceptions.ProfileNotFound):
+        return f"{error}. Correct AWS_PROFILE, or add the profile with `aws configure`."
     if isinstance(error, (exceptions.SSOError, exceptions.TokenRetrievalError)):
         return f"The AWS SSO session has expired. Run `aws sso login` for your profile, {RETRY}."
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):

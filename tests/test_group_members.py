@@ -31,7 +31,9 @@ def test_machine_made_by_hand_is_named_and_nothing_is_launched_beside_it(by_hand
     assert refused.returncode == 1
     assert tag_command(by_hand) in refused.stderr
     assert "run `invoke connect-uqle --allow-other-members`" in refused.stderr
-    assert tag_command(by_hand) in get_output(invoke("status"))
+    status = get_output(invoke("status"))
+    assert tag_command(by_hand) in status
+    assert "create-instance" not in status  # it would refuse
     handover = get_output(invoke("handover"))
     assert tag_command(by_hand) in handover
     assert handover.endswith("The cluster has no UQLE machine yet.\nNext: invoke status\n")

@@ -241,7 +241,7 @@ def test_script_uris_of_a_running_cluster_are_kept(filled, cluster, invoke):
     [
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "There are no AWS credentials"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "AWS cannot be reached"),
-        ({"AWS_PROFILE": "nobodys"}, "nobodys"),
+        ({"AWS_PROFILE": "nobodys"}, "(nobodys) could not be found. Correct AWS_PROFILE, or add the profile"),
         ({"AWS_REGION": "atlantis"}, "atlantis"),
     ],
 )
@@ -276,6 +276,10 @@ def test_down_looks_before_it_asks(invoke):
 def test_down_asks_for_what_exists(network, upload, invoke):
     assert "In eu-west-2, delete its network? There is no terminal" in get_output(invoke("down"), 1)
     assert "delete its network, its boot scripts? There is" in get_output(invoke("down", "--all"), 1)
+
+
+def test_verify_without_a_cluster_names_the_cluster_first(account):
+    assert in_process.run_task("verify")[1].startswith("There is no cluster pcluster-ubuntu in eu-west-2")
 
 
 def test_ssh_without_a_cluster_is_a_sentence(invoke):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from slurm_cluster import files
 from slurm_cluster.config import parameters, temp_config
-from slurm_cluster.errors import ClusterError
+from slurm_cluster.errors import ClusterError, format_error
 
 # Where boto3 looks for the profiles, by the variable that names another file.
 PROFILE_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
@@ -148,9 +148,7 @@ def read_profile_region() -> str | None:
     try:
         return boto3.Session().region_name
     except ProfileNotFound as error:
-        raise ClusterError(
-            f"{error}. Correct AWS_PROFILE, or add the profile with `aws configure`."
-        ) from error
+        raise ClusterError(format_error(error)) from error
 
 
 def refuse_unreadable_profile(environment: Mapping[str, str]) -> None:

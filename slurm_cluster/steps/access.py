@@ -85,13 +85,14 @@ def verify(p: Project, url: str, user: str, seconds: str) -> None:
     timeout = parse_number("--seconds", seconds, MAX_SECONDS)
     if p.skip_for_dry_run(f"run a job of user {user} through the REST API of {p.cluster}"):
         return
-    key = p.read_jwt_key()
     if url:
+        key = p.read_jwt_key()
         echo_lines(
             smoke_job.run_smoke_job(url, key, user, p.shared_dir, seconds=timeout), WAITING_FOR, p.quiet
         )
         return
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
+    key = p.read_jwt_key()
     host = stack.get_output(cluster, "HeadNodePrivateDnsName")
     identity_file = key_pair.get_private_key_path(p.key_pair)
     jump_host = find_jump_host(p, cluster)

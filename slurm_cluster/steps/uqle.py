@@ -225,7 +225,7 @@ def disconnect_uqle(p: Project, yes: bool) -> str:
     others = group_members.list_other_members(p.ec2, p.cluster, group)
     if others and security_groups.has_self_rule(p.ec2, group):
         echo_lines(group_members.describe_other_members(others, group, p.cluster, p.region))
-        echo(f"{group} keeps its rule, because they may need it.")
+        echo(f"{group} keeps its rule, because another machine may need it.")
     elif security_groups.remove_self_rule(p.ec2, group):
         echo(f"{group} no longer allows traffic between its members.")
     return STATUS if others else "invoke delete-cluster"

@@ -119,9 +119,8 @@ def find_official_image(ec2: EC2Client, config: ClusterConfig) -> str:
     types = [
         name for group in config.groups if group.name == "the head node" for name in group.instance_types
     ]
-    architecture = (
-        "arm64" if types and "arm64" in instance_types.list_architectures(ec2, types[0]) else "x86_64"
-    )
+    architectures = instance_types.list_architectures(ec2, types[0]) if types else []
+    architecture = "arm64" if "arm64" in architectures else "x86_64"
     system = IMAGE_NAMES.get(config.os, config.os)
     name = f"aws-parallelcluster-{version('aws-parallelcluster')}-{system}-hvm-{architecture}*"
     images = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": [name]}])["Images"]

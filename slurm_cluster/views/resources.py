@@ -256,6 +256,8 @@ def describe_uqle_instances(p: Project, s: ClusterState) -> list[Resource]:
     name = "UQLE machine"
     if s.own_groups and not s.uqle_instances:
         return [Resource(name, "", {}, absence="not possible: the head node has groups of your own")]
+    if s.other_members and not s.uqle_instances:
+        return [Resource(name, "", {}, absence="none has the tag: see below")]
     command = connectivity.CONNECT_WITHOUT_SHARE if s.mount_obstacle else connectivity.CREATE_INSTANCE
     rows = [describe_instance(name, machine, command) for machine in s.uqle_instances or [{}]]
     if len(rows) > 1:
