@@ -117,12 +117,13 @@ def refuse_unknown(unknown: list[str], path: Path | None = None) -> None:
     """Refuse names that are not settings.
 
     Raises:
-        ClusterError: it lists them, one in a line, and the settings.
+        ClusterError: it lists them, several in a line each, and the settings.
     """
     if unknown:
         place = f" in {path}" if path else ""
         faults = [f"{name}{place} is not a setting." for name in unknown]
-        raise ClusterError("\n".join([*faults, f"The settings are {', '.join(SETTING_NAMES)}."]))
+        separator = "\n" if len(faults) > 1 else " "
+        raise ClusterError(separator.join([*faults, f"The settings are {', '.join(SETTING_NAMES)}."]))
 
 
 def get_setting(settings: Mapping[str, Any], *path: str) -> str:
