@@ -256,7 +256,7 @@ def handover(c: Context, with_key: bool = False) -> None:
         "seconds": "how long the job may take, with the boot of its node (default: 900)",
     },
 )
-def verify(c: Context, url: str = "", user: str = "slurm", seconds: int = 900) -> None:
+def verify(c: Context, url: str = "", user: str = "slurm", seconds: str = "900") -> None:
     """Run a job through the REST API, and say which link is broken.
 
     Changes: nothing but a file of one line on /shared

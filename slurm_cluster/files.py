@@ -19,6 +19,8 @@ from slurm_cluster.errors import ClusterError
 
 MAX_BYTES = 1_000_000  # of a file that a user wrote
 MAX_VALUES = 100_000  # in a YAML file; a cluster's configuration has some hundred
+TOO_DEEP = "it is nested too deeply"
+TAB = "found character '\\t' that cannot start any token"  # PyYAML's words
 PREFIX, SUFFIX = ".slurm-cluster-", ".partial"  # of temporary files; no other program uses these names
 
 
@@ -32,12 +34,14 @@ def read_text(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would block
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ClusterError(f"{path} is not a regular file.")
+                raise ClusterError(f"{path} is not a regular file. Replace it with a text file, or remove it.")
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ClusterError(f"Cannot read {path}: {error.strerror}.") from error
     if len(content) > MAX_BYTES:
-        raise ClusterError(f"{path} is larger than {MAX_BYTES // 10**6} MB, and was not read.")
+        raise ClusterError(
+            f"{path} is larger than {MAX_BYTES // 10**6} MB, and was not read. Check that it is the right file."
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -117,7 +121,7 @@ def parse_yaml(text: str) -> Any:
         return loader.construct_document(root)
     except RecursionError as error:
         mark = loader.get_mark()
-        raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=mark) from error
+        raise yaml.MarkedYAMLError(problem=TOO_DEEP, problem_mark=mark) from error
     finally:
         loader.dispose()
 
@@ -146,11 +150,17 @@ def count_values(node: yaml.Node, counts: dict[yaml.Node, int | None]) -> int:
     return count
 
 
+def get_problem(error: yaml.MarkedYAMLError) -> str:
+    """Return what is wrong in a YAML file, without the place."""
+    problem = " ".join(str(error.problem).split())
+    return "it has a tab where spaces are needed" if problem == TAB else problem
+
+
 def describe_yaml_error(error: yaml.YAMLError) -> str:
     """Return what is wrong in a YAML file and where, without quoting the file: the line may hold a key."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
-        return f"{' '.join(str(error.problem).split())}, line {mark.line + 1} column {mark.column + 1}"
+        return f"{get_problem(error)}, line {mark.line + 1} column {mark.column + 1}"
     if isinstance(error, yaml.reader.ReaderError):
         return f"the character at {error.position + 1} is not allowed"
     return str(error)

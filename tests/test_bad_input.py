@@ -123,7 +123,8 @@ def sentence(error: BaseException) -> str:
     assert all(line.startswith("  ") or line.endswith((".", ")", ":")) for line in others)
     if first.endswith(":"):
         assert all(fault.startswith("  ") for fault in others[:-1])
-        assert len(others) != 2  # one fault is on the first line
+        faults = [line for line in others if line.startswith("  ")]
+        assert len(faults) > 1  # a single one is on the first line
     assert message.replace("\n", "").isprintable()
     assert len(message) < 2500
     return message
@@ -362,6 +363,14 @@ def test_unknown_setting_is_refused_with_the_valid_ones():
     )
 
 
+def test_several_unknown_settings_have_a_line_each():
+    with pytest.raises(ClusterError) as error:
+        validate_environment({"INVOKE_A": "", "INVOKE_B": ""})
+    *faults, known = str(error.value).split("\n")
+    assert faults == ["INVOKE_A is not a setting.", "INVOKE_B is not a setting."]
+    assert known.startswith("The settings are cluster_name, ")
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(
     "value", ["", "/", "a/", "..", ".", "a\0b", "a\nb", "\udcff", "n" * 256, 7, ["a"], {"a": "b"}, True]
@@ -373,7 +382,7 @@ def test_invalid_file_name_is_refused(name, value):
 
 
 def test_two_settings_cannot_name_the_same_file():
-    with pytest.raises(ClusterError, match="parameter_file and config_file are both"):
+    with pytest.raises(ClusterError, match="parameter_file and config_file both name the file"):
         Project(SETTINGS | {"config_file": str(Path.cwd() / "config-parameters.json")})
 
 

@@ -74,7 +74,7 @@ def test_only_regular_files_of_a_limited_size_are_read():
     with pytest.raises(ClusterError, match="Cannot read folder: Is a directory"):
         files.read_text(Path("folder"))
     for name in ("fifo", "/dev/zero"):
-        with pytest.raises(ClusterError, match=f"{name} is not a regular file"):
+        with pytest.raises(ClusterError, match=f"{name} is not a regular file. Replace it"):
             files.read_text(Path(name))
     Path("large").write_bytes(b"x" * files.MAX_BYTES)
     assert len(files.read_text(Path("large"))) == files.MAX_BYTES
@@ -102,9 +102,10 @@ ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for 
         ("Region: &a [*a]", "an alias leads back to itself"),
         ("Region: &a {<<: *a}", "an alias leads back to itself"),
         ("Region: 2001-99-99", "a date does not exist"),
+        ("Region: a\n\tHeadNode: {}", "it has a tab where spaces are needed, line 2 column 1"),
         ("[" * 3_000, "it is nested too deeply"),
     ],
-    ids=["merge keys", "aliases", "cycle", "merged cycle", "date", "depth"],
+    ids=["merge keys", "aliases", "cycle", "merged cycle", "date", "tab", "depth"],
 )
 def test_yaml_without_end_is_refused_at_once(text, reason):
     Path("f").write_text(text)

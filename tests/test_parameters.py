@@ -104,10 +104,12 @@ def test_all_missing_and_unknown_names_are_listed():
         ('{"A": 1,}', "is not JSON"),
         ("[]", "must hold one JSON object"),
         ('{"A": "1", "A": "2"}', "has the key A twice"),
-        ('{\t"A": "1"\n\t,"B": "2"}', "`chevron` cannot read"),
+        ('{\t"A": "1"\n\t,"B": "2"}', r"`chevron` reads .* it has a tab where spaces are needed, line 1 column 2\."),
         ('{"A": "\\ud800"}', "chevron"),
         ('{"A": 1e3}', "`chevron` reads other values"),
-        ("[" * 3000 + "]" * 3000, "chevron"),
+        ('{"A": 1' + "0" * 5000 + "}", "a number is too long"),
+        ("[" * 3000 + "]" * 3000, r"config-parameters\.json is nested too deeply\. It must hold one"),
+        ("[" * 5000, "is nested too deeply"),
     ],
 )
 def test_file_that_chevron_reads_differently_is_refused(text, named):

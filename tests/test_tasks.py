@@ -300,3 +300,13 @@ def test_bucket_that_vanished_meanwhile_counts_as_deleted(project, monkeypatch):
     bucket = project.s3, project.bucket, project.cluster, project.account
     assert script_bucket.delete_scripts(*bucket) == []
     assert script_bucket.count_scripts(*bucket) == 0
+
+
+def test_wrong_value_of_a_flag_is_a_sentence(account):
+    """invoke itself converts the value of a flag with a number as default, and ends in a traceback."""
+    for seconds in ("abc", "0", "-1", "1.5", "86401", ""):
+        _, failure = in_process.run_task("verify", "", "slurm", seconds)
+        assert failure == f'--seconds is "{seconds}", and must be a whole number from 1 to 86400.'
+    steps = [step for step in vars(in_process.TASKS).values() if isinstance(step, cli.Step)]
+    kinds = {argument.kind for step in steps for argument in step.get_arguments()}
+    assert kinds <= {str, bool}

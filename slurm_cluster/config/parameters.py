@@ -122,12 +122,15 @@ def read_parameters(path: Path) -> dict[str, Any]:
             f"{path} is not JSON, line {error.lineno} column {error.colno}: {error.msg}."
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = type(error).__name__
-        if isinstance(error, yaml.YAMLError):
-            reason = files.describe_yaml_error(error)
+        reason = explain_unreadable(error)
+        if files.TOO_DEEP in reason:
+            raise ClusterError(
+                f"{path} is nested too deeply. "
+                "It must hold one JSON object of texts, as config-parameters.example.json does."
+            ) from error
         raise ClusterError(
-            f"`chevron` cannot read {path}, because it reads JSON as YAML ({reason}). "
-            "Use spaces instead of tabs, and plain characters instead of escapes."
+            f"`chevron` reads {path} as YAML, and cannot read it: {reason}. "
+            "Write each value as plain text in quotes, and use spaces instead of tabs."
         ) from error
     if not isinstance(values, dict):
         raise ClusterError(f"{path} must hold one JSON object, as config-parameters.example.json does.")
@@ -137,6 +140,16 @@ def read_parameters(path: Path) -> dict[str, Any]:
             "Write the values as plain text."
         )
     return values
+
+
+def explain_unreadable(error: Exception) -> str:
+    """Return why a parameter file cannot be read, from an error of PyYAML or of Python's `json`."""
+    if isinstance(error, yaml.YAMLError):
+        return files.describe_yaml_error(error)
+    if isinstance(error, RecursionError):
+        return files.TOO_DEEP
+    is_escape = isinstance(error, UnicodeError)
+    return "an escape stands for no character" if is_escape else "a number is too long"
 
 
 def build_object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -121,9 +121,9 @@ def refuse_unknown(unknown: list[str], path: Path | None = None) -> None:
     """
     if unknown:
         place = f" in {path}" if path else ""
-        raise ClusterError(
-            f"{', '.join(unknown)}{place} is not a setting. The settings are {', '.join(SETTING_NAMES)}."
-        )
+        faults = [f"{name}{place} is not a setting." for name in unknown]
+        known = f"The settings are {', '.join(SETTING_NAMES)}."
+        raise ClusterError(("\n" if len(faults) > 1 else " ").join([*faults, known]))
 
 
 def get_setting(settings: Mapping[str, Any], *path: str) -> str:
@@ -157,7 +157,10 @@ def get_file_paths(settings: Mapping[str, Any]) -> Files:
     paths = Files(*(get_path(settings, name) for name in FILES))
     for (name, path), (other_name, other) in itertools.combinations(paths._asdict().items(), 2):
         if path.absolute() == other.absolute():
-            raise ClusterError(f"{name} and {other_name} are both {other}. Choose two different files.")
+            raise ClusterError(
+                f"The settings {name} and {other_name} both name the file {other}. "
+                "Choose a file of its own for each."
+            )
     return paths
 
 

@@ -146,7 +146,7 @@ def render_to_yaml(template_file: Path, values: Mapping[str, str]) -> Any:
         return files.parse_yaml(chevron.render(template, values))
     except yaml.MarkedYAMLError as error:
         line = find_error_line(template, values, error)
-        fault = f"line {line}: {' '.join(str(error.problem).split())}"
+        fault = f"line {line}: {files.get_problem(error)}"
         raise ClusterError(f"{template_file}: {fault}. Correct the template.") from error
     except yaml.YAMLError as error:
         fault = files.describe_yaml_error(error)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WAITING_FOR = "the job"
 MAX_PORT = 65535
+MAX_SECONDS = 86400  # a day
 
 
 class JumpHost(NamedTuple):
@@ -68,24 +69,25 @@ def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
     return f"ubuntu@{address}"
 
 
-def verify(p: Project, url: str, user: str, seconds: int) -> None:
+def verify(p: Project, url: str, user: str, seconds: str) -> None:
     """Run a job through the REST API, and print each link of the chain that works.
 
     Args:
         p: the project.
         url: the URL of slurmrestd; empty to open an SSH tunnel.
         user: the user who runs the job.
-        seconds: how long the job may take, with the boot of its node.
+        seconds: how long the job may take, with the boot of its node, as the user wrote it.
 
     Raises:
-        ClusterError: a link of the chain is broken; it names the first one.
+        ClusterError: `seconds` is not a number, or a link of the chain is broken; it names the first one.
     """
+    limit = parse_number("--seconds", seconds, MAX_SECONDS)
     if p.skip_for_dry_run(f"run a job of user {user} through the REST API of {p.cluster}"):
         return
     key = p.read_jwt_key()
     if url:
         echo_lines(
-            smoke_job.run_smoke_job(url, key, user, p.shared_dir, seconds=seconds), WAITING_FOR, p.quiet
+            smoke_job.run_smoke_job(url, key, user, p.shared_dir, seconds=limit), WAITING_FOR, p.quiet
         )
         return
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
@@ -99,7 +101,7 @@ def verify(p: Project, url: str, user: str, seconds: int) -> None:
 
     with ssh_client.open_tunnel(jump_host.login, identity_file, host) as tunnel_url:
         lines = smoke_job.run_smoke_job(
-            tunnel_url, key, user, p.shared_dir, seconds=seconds, read_output=read_output
+            tunnel_url, key, user, p.shared_dir, seconds=limit, read_output=read_output
         )
         echo_lines(lines, WAITING_FOR, p.quiet)
 
