@@ -154,15 +154,14 @@ class Project:
 
         regions.refuse_unreadable_profile(os.environ)
         in_files = regions.read_file_region(self.parameter_file, self.temp_config)
-        region = regions.resolve_region(in_files, os.environ)
-        variables = [os.environ[name] for name in regions.VARIABLES if os.environ.get(name)]
-        regions.refuse_unknown_region([region, *variables], clients.list_region_names())
+        found = regions.list_regions(in_files, os.environ)
+        regions.refuse_unknown_region(found, clients.list_region_names())
         conflict = regions.describe_conflict(in_files, os.environ, self.task)
         if conflict and not self.read_only:
             raise ClusterError(conflict)
         if conflict:
             self.warn(conflict)
-        return region
+        return next(iter(found.values()))
 
     @property
     def template(self) -> Path:

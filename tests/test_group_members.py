@@ -72,4 +72,8 @@ def test_machine_in_the_wrong_group_is_shown_its_command(cluster, network, ec2, 
     ec2.modify_instance_attribute(InstanceId=machine, Groups=[other])
     command = f"modify-instance-attribute --region eu-west-2 --instance-id {machine} --groups {other} {cluster['group']}"
     for task in "status", "connect-uqle", "handover":
-        assert command in get_output(invoke(task))
+        printed = get_output(invoke(task))
+        assert command in printed
+        assert "disconnect-uqle connect-uqle" not in printed  # which is for another fault
+    ec2.modify_instance_attribute(InstanceId=machine, Groups=[other, cluster["group"]])
+    assert "It differs" not in get_output(invoke("connect-uqle"))

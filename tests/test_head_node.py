@@ -56,7 +56,10 @@ def test_machine_beside_a_private_head_node_gets_no_public_address(
     handover = get_output(invoke("handover"))
     assert "from inside the VPC, or by VPN," in handover
     assert f"ubuntu@{address}:" in handover
-    assert (
-        f"no public address. {address} is reached from inside the VPC, or by VPN."
-        in invoke("ssh", "--uqle").printed
-    )
+    advice = "Run this on a machine inside the VPC, or connect to the VPC by VPN first."
+    assert f"has no public address, only {address}. {advice}" in invoke("ssh", "--uqle").printed
+    get_output(invoke("create-jwt-key"))
+    for task in "rotate-jwt-key", "verify":
+        printed = invoke(task).printed
+        assert advice in printed
+        assert ("invoke verify --url" in printed) == (task == "verify")

@@ -113,7 +113,9 @@ def test_other_storage_is_refused_before_anything_changes_and_no_shared_connects
     [group] = ec2.describe_security_groups(GroupIds=[cluster["group"]])["SecurityGroups"]
     assert group["IpPermissions"] == []
     status = get_output(invoke("status"))
-    assert f"{'vol-1' if kind == 'Ebs' else 'fs-1'}, {kind}, /shared" in status
+    row = f"{'vol-1' if kind == 'Ebs' else 'fs-1'}, {kind}, /shared, a UQLE machine cannot mount it\n"
+    assert row in status
+    assert f"\n/shared of pcluster-ubuntu is on {kind}. A UQLE machine can only mount EFS.\n" in status
     assert "not connected (optional): invoke connect-uqle --no-shared" in status
     assert get_output(invoke("picture"))
     get_output(invoke("connect-uqle", "--no-shared"))
@@ -129,7 +131,9 @@ def test_other_storage_is_refused_before_anything_changes_and_no_shared_connects
 def test_cluster_without_shared_storage_is_shown(make, invoke):
     make({**EBS, "MountDir": "/data"})
     assert "has no shared storage at /shared" in invoke("connect-uqle").stderr
-    assert "none at the shared directory" in get_output(invoke("status"))
+    status = get_output(invoke("status"))
+    assert "file system      none at the shared directory\n" in status
+    assert "\nThe cluster pcluster-ubuntu has no shared storage at /shared. " in status
 
 
 def test_shared_directory_is_a_setting(make, project, invoke):
@@ -235,7 +239,9 @@ def test_unreadable_configuration_is_reported(cluster, cloudformation, invoke, p
     s3 = client("s3", REGION)
     for version in s3.list_object_versions(Bucket=small_cluster.BUCKET)["Versions"]:
         s3.delete_object(Bucket=small_cluster.BUCKET, Key=version["Key"], VersionId=version["VersionId"])
-    assert "file system      UNKNOWN: The configuration of pcluster-ubuntu" in get_output(invoke("status"))
+    status = get_output(invoke("status"))
+    assert "file system      UNKNOWN\n" in status
+    assert "\nThe configuration of pcluster-ubuntu cannot be read from s3://" in status
     with pytest.raises(ClusterError, match="cannot be read from s3://"):
         plan_launch(project)
 

@@ -194,6 +194,11 @@ def test_invalid_settings_are_named(changed, named):
         uqle_instance.validate_settings(**settings)
 
 
+def test_mistyped_instance_type_names_the_setting(project):
+    with pytest.raises(ClusterError, match=r"uqle\.instance_type is 't3\.lrage', which EC2 does not have in eu-"):
+        uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, "t3.lrage")
+
+
 def test_image_fits_the_processor_of_the_instance_type(project):
     for instance_type, architecture in ("t3.large", "x86_64"), ("t4g.large", "arm64"):
         image = uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, instance_type)

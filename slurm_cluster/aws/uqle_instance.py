@@ -260,8 +260,19 @@ def get_ubuntu_image_id(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> s
     """Return the id of the newest Ubuntu 24.04 image for the processor of an instance type.
 
     Canonical publishes it as a parameter.
+
+    Raises:
+        ClusterError: EC2 has no such type in the region.
     """
-    [described] = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]  # type: ignore[list-item]
+    try:
+        [described] = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]  # type: ignore[list-item]
+    except ClientError as error:
+        if error_code(error) != "InvalidInstanceType":
+            raise
+        raise ClusterError(
+            f"uqle.instance_type is {instance_type!r}, which EC2 does not have in {ec2.meta.region_name}. "
+            "Correct it in invoke.yaml or INVOKE_UQLE_INSTANCE_TYPE."
+        ) from error
     architectures = described["ProcessorInfo"]["SupportedArchitectures"]
     parameter = IMAGE_PARAMETER.format("arm64" if "arm64" in architectures else "amd64")
     return ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
@@ -364,7 +375,7 @@ def list_differences(
     settings: InstanceSettings,
     user_data: str,
 ) -> list[str]:
-    """Return how an existing machine differs from one that would be launched now.
+    """Return how an existing machine differs from one that would be launched now, but for its groups.
 
     Args:
         ec2: a client of EC2.
@@ -373,13 +384,10 @@ def list_differences(
         settings: the settings now.
         user_data: its user data now.
     """
-    interfaces = instance["NetworkInterfaces"]
-    groups = sorted(group["GroupId"] for interface in interfaces for group in interface["Groups"])
     compared = [
         ("type", instance["InstanceType"], settings.instance_type),
         ("key pair", instance.get("KeyName", "none"), settings.key_pair),
         ("subnet", instance["SubnetId"], target.subnet),
-        ("groups", ", ".join(groups), target.group),
     ]
     differences = [
         f"its {name} is {is_now}, not {wanted}" for name, is_now, wanted in compared if is_now != wanted

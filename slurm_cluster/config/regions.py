@@ -54,23 +54,25 @@ def read_file_region(parameter_file: Path, temp_config_file: Path) -> FileRegion
     return FileRegion(validate_region(filled or configured, f"The region in {file}"), file)
 
 
-def resolve_region(in_files: FileRegion, environment: Mapping[str, str]) -> str:
-    """Return the region in the files, else in the environment, else in the AWS profile.
+def list_regions(in_files: FileRegion, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the regions that are set, by what sets them: the first one is the cluster's.
+
+    These are the region in the files and that of the environment; without both, that of the AWS profile.
+    AWS_DEFAULT_REGION does not count beside AWS_REGION.
 
     Args:
         in_files: the region in the files.
         environment: the variables of the process.
 
     Raises:
-        ClusterError: no region is set, its name is invalid, or the AWS profile cannot be read.
+        ClusterError: no region is set, a name is invalid, or the AWS profile cannot be read.
     """
-    variables = {name: environment[name] for name in VARIABLES if environment.get(name)}
-    for name, value in variables.items():
-        validate_region(value, name)
-    region = in_files.name or next(iter(variables.values()), None) or read_profile_region()
-    if not region:
+    variable = next((name for name in VARIABLES if environment.get(name)), "")
+    regions = {str(in_files.file): in_files.name, variable: environment.get(variable, "")}
+    regions = {source: name for source, name in regions.items() if name} or read_profile_region()
+    if not regions:
         raise ClusterError("No AWS region is set. Run `aws configure`, or set AWS_REGION to one.")
-    return validate_region(region, "The region")
+    return {source: validate_region(name, f"The region in {source}") for source, name in regions.items()}
 
 
 def validate_region(region: object, subject: str) -> str:
@@ -84,21 +86,25 @@ def validate_region(region: object, subject: str) -> str:
             f"{subject} is {parameters.shorten(region)}, and must be a name such as eu-west-2."
         )
     if region.startswith("cn-"):  # its partition has other service names, and none of this was tried there
-        raise ClusterError(f"The region is {region}. Regions in China are not supported: choose another one.")
+        raise ClusterError(f"{subject} is {region}. Regions in China are not supported: choose another one.")
     return region
 
 
-def refuse_unknown_region(names: Collection[str], known: Collection[str]) -> None:
-    """Refuse the name of a region that AWS does not have.
+def refuse_unknown_region(regions: Mapping[str, str], known: Collection[str]) -> None:
+    """Refuse the name of a region that AWS does not have, as far as boto3 knows.
+
+    Args:
+        regions: the names of regions, by what sets them.
+        known: the names of all regions.
 
     Raises:
-        ClusterError: it names the most similar one that AWS has.
+        ClusterError: it names what sets the region, and the most similar one that AWS has.
     """
-    for name in names:
+    for source, name in regions.items():
         if name not in known:
             similar = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {similar[0]}?" if similar else ""
-            raise ClusterError(f"AWS has no region {name}, as far as boto3 knows.{hint}")
+            hint = f"Did you mean {similar[0]}?" if similar else "Choose another one."
+            raise ClusterError(f"The region in {source} is {name}. AWS has no such region. {hint}")
 
 
 def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task: str) -> str:
@@ -123,8 +129,8 @@ def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task
     )
 
 
-def read_profile_region() -> str | None:
-    """Return the region in the AWS profile.
+def read_profile_region() -> dict[str, str]:
+    """Return the region of the AWS profile, by the profile; nothing if it has none.
 
     Raises:
         ClusterError: there is no such profile, or its file cannot be read.
@@ -133,11 +139,13 @@ def read_profile_region() -> str | None:
     from botocore.exceptions import ProfileNotFound
 
     try:
-        return boto3.Session().region_name
+        session = boto3.Session()
+        region = session.region_name
     except ProfileNotFound as error:
         raise ClusterError(
             f"{error}. Correct AWS_PROFILE, or add the profile with `aws configure`."
         ) from error
+    return {f"the AWS profile {session.profile_name}": region} if region else {}
 
 
 def refuse_unreadable_profile(environment: Mapping[str, str]) -> None:

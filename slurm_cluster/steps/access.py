@@ -62,10 +62,9 @@ def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
     node = head_node.require_head_node(p.ec2, cluster)
     address = head_node.get_address(node)
     if not node.get("PublicIpAddress"):
-        echo(
-            f"The head node has no public address. {address} is reached from inside the VPC, or by VPN. "
-            f"There, `invoke verify --url http://{address}:{REST_PORT}` works too."
-        )
+        echo(explain_private_address("head node", address))
+        if p.task == "verify":
+            echo(f"There you can also run `invoke verify --url http://{address}:{REST_PORT}`, without SSH.")
     return f"ubuntu@{address}"
 
 
@@ -159,5 +158,13 @@ def find_uqle_address(p: Project) -> str:
         raise ClusterError(f"The UQLE machine {machine['InstanceId']} is {state}. Run `invoke resume` first.")
     address = head_node.get_address(machine)
     if not machine.get("PublicIpAddress"):
-        echo(f"The UQLE machine has no public address. {address} is reached from inside the VPC, or by VPN.")
+        echo(explain_private_address("UQLE machine", address))
     return address
+
+
+def explain_private_address(machine: str, address: str) -> str:
+    """Return how to reach a machine that has no public address."""
+    return (
+        f"The {machine} has no public address, only {address}. "
+        "Run this on a machine inside the VPC, or connect to the VPC by VPN first."
+    )

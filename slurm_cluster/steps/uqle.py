@@ -143,11 +143,14 @@ def launch(p: Project, plan: LaunchPlan) -> None:
     if plan.existing:
         instance_id, state = plan.existing["InstanceId"], plan.existing["State"]["Name"]
         echo(f"The UQLE machine {instance_id} exists already and is {state}.")
+        wrong_groups = uqle_instance.explain_wrong_groups(plan.existing, plan.target.group, p.region)
+        if wrong_groups:  # which can be corrected: a machine that differs has to be replaced
+            echo_lines(wrong_groups)
+            return
         differences = uqle_instance.list_differences(p.ec2, plan.existing, plan.target, settings, user_data)
         echo_lines(f"It differs from the settings: {difference}." for difference in differences)
         if differences:
             echo("`invoke disconnect-uqle connect-uqle` replaces it.")
-        echo_lines(uqle_instance.explain_wrong_groups(plan.existing, plan.target.group, p.region))
         return
     if not plan.target.is_public:
         echo(f"{plan.target.subnet}, the head node's subnet, is private: the machine gets no public address.")

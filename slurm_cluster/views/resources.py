@@ -224,9 +224,11 @@ def describe_storage(s: ClusterState) -> list[Resource]:
         if item is not s.shared and item.id
     ]
     if s.storage_fault:
-        return [Resource("file system", "", {}, absence=f"UNKNOWN: {s.storage_fault}")]
+        return [Resource("file system", "", {}, absence="UNKNOWN", notes=(s.storage_fault,))]
+    notes = (s.mount_obstacle,) if s.mount_obstacle else ()
     if s.shared is None:
-        return [Resource("file system", "", {}, absence="none at the shared directory"), *others]
+        row = Resource("file system", "", {}, absence="none at the shared directory", notes=notes)
+        return [row, *others]
     if not s.shared.id:  # the stack has no outputs yet
         return [Resource("file system", "", {}, command=connectivity.CREATE_CLUSTER), *others]
     details = {"kind": s.shared.kind, "directory": s.shared.mount_dir}
@@ -235,8 +237,8 @@ def describe_storage(s: ClusterState) -> list[Resource]:
     elif s.shared.kind == "Efs":
         return [Resource("file system", "", {}, absence=f"{s.shared.id} does not exist any more"), *others]
     if s.mount_obstacle:
-        details["obstacle"] = s.mount_obstacle
-    return [Resource("file system", s.shared.id, details, "stored data"), *others]
+        details["obstacle"] = "a UQLE machine cannot mount it"
+    return [Resource("file system", s.shared.id, details, "stored data", notes=notes), *others]
 
 
 def describe_uqle_instance(s: ClusterState) -> Resource:
