@@ -34,13 +34,14 @@ def read_text(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would block
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ClusterError(f"{path} is not a regular file. Replace it with a text file, or remove it.")
+                raise ClusterError(f"{path} is not a regular file. Replace it with one, or remove it.")
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ClusterError(f"Cannot read {path}: {error.strerror}.") from error
     if len(content) > MAX_BYTES:
         raise ClusterError(
-            f"{path} is larger than {MAX_BYTES // 10**6} MB, and was not read. Check that it is the right file."
+            f"{path} is larger than {MAX_BYTES // 10**6} MB, and was not read. "
+            "Check that it is the right file."
         )
     try:
         return content.decode("utf-8-sig")

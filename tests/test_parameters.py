@@ -104,7 +104,10 @@ def test_all_missing_and_unknown_names_are_listed():
         ('{"A": 1,}', "is not JSON"),
         ("[]", "must hold one JSON object"),
         ('{"A": "1", "A": "2"}', "has the key A twice"),
-        ('{\t"A": "1"\n\t,"B": "2"}', r"`chevron` reads .* it has a tab where spaces are needed, line 1 column 2\."),
+        (
+            '{\t"A": "1"\n\t,"B": "2"}',
+            r"`chevron` reads .* it has a tab where spaces are needed, line 1 column 2\.",
+        ),
         ('{"A": "\\ud800"}', "chevron"),
         ('{"A": 1e3}', "`chevron` reads other values"),
         ('{"A": 1' + "0" * 5000 + "}", "a number is too long"),

@@ -104,15 +104,21 @@ def test_wide_range_warns_wherever_it_is_given(filled, cluster, without_pcluster
     ):
         printed, _ = run_task(task, *arguments)
         expected = 0 if task == "create_cluster" else 1  # the cluster exists: nothing is done
-        assert printed.count("Warning: SSH_FROM, 0.0.0.0/") == expected, (task, printed)
+        assert printed.count("Warning: SSH_FROM is 0.0.0.0/") == expected, (task, printed)
+        assert printed.count("much of the internet") == expected, (task, printed)
 
 
 def test_wide_range_in_an_own_configuration_warns(account, without_pcluster):
+    setting = "HeadNode / Ssh / AllowedIps"
     for allowed_ips in ("0.0.0.0/0", "::/0", ""):
         rule = {"Ssh": {"AllowedIps": allowed_ips}} if allowed_ips else {}
         CONFIG.write_text(yaml.safe_dump({"Region": "eu-west-2", "HeadNode": rule}))
         printed, _ = run_task("create_cluster")
-        assert f"Warning: SSH_FROM, {allowed_ips or '0.0.0.0/0'}, is all or much of the internet" in printed
+        reason = f"{setting} in config.yml is {allowed_ips}. This"
+        if not allowed_ips:
+            reason = f"config.yml has no {setting}. ParallelCluster then allows 0.0.0.0/0, which"
+        assert f"Warning: {reason} is all or much of the internet. Anyone there can try to log in" in printed
+        assert "SSH_FROM" not in printed
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ def test_leftovers_are_listed_with_their_reason(project, key_pair, invoke):
     assert "pcluster-ubuntu-202611240000" in lines[0]
     assert "2 log groups /aws/lambda/pcluster-..." in lines[1]
     assert all("invoke down --all" in line for line in lines[3:5])
+    assert "($ billed until you delete it)" in lines[4]
     assert "uqle.env" in lines[5]
 
 

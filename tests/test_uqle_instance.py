@@ -195,7 +195,9 @@ def test_invalid_settings_are_named(changed, named):
 
 
 def test_mistyped_instance_type_names_the_setting(project):
-    with pytest.raises(ClusterError, match=r"uqle\.instance_type is 't3\.lrage', which EC2 does not have in eu-"):
+    with pytest.raises(
+        ClusterError, match=r"uqle\.instance_type is 't3\.lrage', which EC2 does not have in eu-"
+    ):
         uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, "t3.lrage")
 
 

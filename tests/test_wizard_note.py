@@ -198,10 +198,18 @@ def test_unclaimed_vpcs_are_listed_with_age_nat_gateway_and_commands(ec2, cloudf
             tag,
             delete,
         ):
-            assert expected in printed, (task, printed)
+            assert printed.count(expected) == 1, (task, printed)
     assert ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"]
     run_aws(delete)
     assert "ParallelClusterVPC-20261124000000" not in invoke("status").printed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [(60, "less than an hour"), (3700, "1 hour"), (7300, "2 hours"), (3 * 86400 + 60, "3 days")],
+)
+def test_age_of_a_vpc_is_in_plain_words(seconds, age):
+    assert network.format_age(started(-seconds)).endswith(f" UTC, {age} ago")
 
 
 def run_aws(command):

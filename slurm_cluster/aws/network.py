@@ -134,17 +134,19 @@ def describe_unclaimed_vpcs(vpcs: list[UnclaimedVpc], cluster: str, region: str)
     """Return lines that list unclaimed VPCs, with the commands to claim or delete each."""
     if not vpcs:
         return []
-    lines = [f"In {region}, left by an interrupted `invoke configure` or created by somebody else:"]
+    lines = [
+        f"No cluster has claimed these VPCs in {region}. "
+        "An interrupted `invoke configure` left them, or somebody else created them."
+    ]
     for vpc in vpcs:
         gateways = ", ".join(vpc.nat_gateways)
         billed = f", with {gateways} ($ billed until you delete it)" if gateways else ""
         tag = f"--tags Key={clients.TAG},Value={cluster}"
         lines += [
             f"  {vpc.id} {vpc.name or 'without a name'}, {format_age(vpc.name)}{billed}",
-            f"    To claim it for {cluster} (then `invoke delete-network` deletes it).",
-            "    An administrator may have to run this:",
+            f"    To claim it for {cluster} (an administrator may have to):",
             f"      aws ec2 create-tags --region {region} --resources {vpc.id} {tag}",
-            "    To delete it:",
+            "    Then `invoke delete-network` deletes it. To delete it without claiming it:",
             f"      {format_deletion_command(vpc, region)}",
         ]
     return lines
@@ -167,7 +169,12 @@ def format_age(vpc_name: str) -> str:
     except ValueError:
         return "age unknown"
     hours = int((datetime.now(timezone.utc) - start).total_seconds() // 3600)
-    age = f"{hours // 24} days" if hours >= 48 else f"{hours} hours"
+    if hours < 1:
+        age = "less than an hour"
+    elif hours < 48:
+        age = "1 hour" if hours == 1 else f"{hours} hours"
+    else:
+        age = f"{hours // 24} days"
     return f"created {start:%Y-%m-%d %H:%M} UTC, {age} ago"
 
 
@@ -218,7 +225,8 @@ def find_network(
             vpcs = [vpc["VpcId"]]
     if len(vpcs) > 1:
         raise ClusterError(
-            f"{', '.join(vpcs)} all have the tag {clients.TAG}={cluster}. Remove it from the wrong ones."
+            f"Several VPCs have the tag {clients.TAG}={cluster}: {', '.join(vpcs)}. "
+            "Remove the tag from all but the cluster's own."
         )
     return Network(vpcs[0], find_wizard_stacks(cloudformation, vpcs[0])) if vpcs else None
 

@@ -132,8 +132,8 @@ def find_instance(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:
     if len(machines) > 1:
         ids = ", ".join(sorted(machine["InstanceId"] for machine in machines))
         raise ClusterError(
-            f"{ids} all have the tag {clients.TAG}={cluster}. Terminate all but one, "
-            "or all with `invoke disconnect-uqle`."
+            f"Several machines have the tag {clients.TAG}={cluster}: {ids}. Terminate all but one of them. "
+            "`invoke disconnect-uqle` terminates every one."
         )
     return machines[0] if machines else None
 

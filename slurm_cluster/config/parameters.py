@@ -84,6 +84,7 @@ RULES = {
     "COMPUTE_TYPE": INSTANCE_TYPE,
     "MAX_NODES": Rule('a whole number in quotes, from "1" to "9999", or empty', r"([1-9]\d{0,3})?"),
 }
+ALLOWED_IPS = "HeadNode / Ssh / AllowedIps"  # of config.yml
 WIDE_WARNING = (
     "is all or much of the internet. "
     "Anyone there can try to log in by SSH to the head node and the UQLE machine. "
@@ -284,9 +285,17 @@ def is_wide_range(source: str) -> bool:
         return False
 
 
-def format_wide_warning(source: str) -> str:
+def format_wide_warning(source: str, setting: str = "SSH_FROM") -> str:
     """Return the warning about a source that is all or much of the internet."""
-    return f"SSH_FROM, {source}, {WIDE_WARNING}"
+    return f"{setting} is {source}. This {WIDE_WARNING}"
+
+
+def format_wide_default(path: Path) -> str:
+    """Return the warning about a config.yml that does not say who may use SSH: then pcluster allows anyone.
+
+    https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Ssh-AllowedIps
+    """
+    return f"{path} has no {ALLOWED_IPS}. ParallelCluster then allows 0.0.0.0/0, which {WIDE_WARNING}"
 
 
 def is_literal_key(value: str) -> bool:

@@ -85,9 +85,7 @@ def verify(p: Project, url: str, user: str, seconds: str) -> None:
         return
     key = p.read_jwt_key()
     if url:
-        echo_lines(
-            smoke_job.run_smoke_job(url, key, user, p.shared_dir, seconds=limit), WAITING_FOR, p.quiet
-        )
+        echo_lines(smoke_job.run_smoke_job(url, key, user, p.shared_dir, seconds=limit), WAITING_FOR, p.quiet)
         return
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
     host = stack.get_output(cluster, "HeadNodePrivateDnsName")

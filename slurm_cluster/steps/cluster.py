@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import holders, retained, stack
-from slurm_cluster.config import cluster_config
+from slurm_cluster.config import cluster_config, parameters
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
 from slurm_cluster.steps import configuration, pcluster, preflight
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 DELETABLE_PHASES = ("creating", "complete", "half-updated", "failed", "deleting")
-# https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Ssh-AllowedIps
-ANYBODY = "0.0.0.0/0"  # pcluster's default
 
 
 def build_configuration_command(p: Project, action: str, *more: str) -> str:
@@ -28,10 +26,20 @@ def build_configuration_command(p: Project, action: str, *more: str) -> str:
 def check_configuration(p: Project) -> None:
     """Refuse a config.yml whose nodes would not boot, and warn of what will not work with it."""
     config = cluster_config.load(p.config_file)
-    configuration.warn_of_wide_range(p, config.ssh_from or ANYBODY)
+    warn_of_wide_source(p, config.ssh_from)
     preflight.check_configuration(config, p.config_file, p.cluster, p.region, p.s3)
     for warning in preflight.list_warnings(p, config):
         p.warn(warning)
+
+
+def warn_of_wide_source(p: Project, ssh_from: str) -> None:
+    """Warn if config.yml lets all or much of the internet use SSH. Name SSH_FROM if it is the cause."""
+    if not ssh_from:
+        p.warn(parameters.format_wide_default(p.config_file))
+    elif ssh_from == p.filled_values.get("SSH_FROM"):
+        configuration.warn_of_wide_range(p, ssh_from)
+    elif parameters.is_wide_range(ssh_from):
+        p.warn(parameters.format_wide_warning(ssh_from, f"{parameters.ALLOWED_IPS} in {p.config_file}"))
 
 
 def create_cluster(p: Project) -> None:

@@ -104,7 +104,7 @@ def down(p: Project, everything: bool, yes: bool) -> None:
     cluster.delete_cluster(p, yes=True)
     in_use = ""
     try:
-        vpc.delete_network(p)
+        vpc.delete_network(p, list_unclaimed=False)  # the list of what is left has them
     except NetworkInUseError as error:  # another cluster may be in it: delete what belongs to this one alone
         in_use = str(error)
     if everything and not p.skip_for_dry_run("delete the boot scripts, the secret and its policy"):

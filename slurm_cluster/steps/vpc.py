@@ -140,8 +140,12 @@ def run_wizard(p: Project, command: str) -> None:
     raise ClusterError("\n".join(lines), status=status)
 
 
-def delete_network(p: Project) -> None:
+def delete_network(p: Project, list_unclaimed: bool = True) -> None:
     """Delete the network that the wizard created for the cluster.
+
+    Args:
+        p: the project.
+        list_unclaimed: if there is none, whether to print the VPCs that no cluster has claimed.
 
     Raises:
         NetworkInUseError: something else is in it.
@@ -155,7 +159,8 @@ def delete_network(p: Project) -> None:
     found = network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
     if not found:
         echo(network.explain_no_network(p.ec2, p.cluster, p.public_subnet))
-        list_unclaimed_vpcs(p)
+        if list_unclaimed:
+            list_unclaimed_vpcs(p)
         return
     network.refuse_network_in_use(p.ec2, p.cloudformation, p.efs, p.cluster, found)
     network.claim_vpc(p.ec2, found.vpc, p.cluster)  # so that the next run finds it, if this one is stopped

@@ -155,9 +155,9 @@ def refuse_unproven_vpcs(
     """
     if vpcs:
         lines = [
-            "An earlier `invoke configure` was interrupted. It may have created one of these VPCs.",
+            "An earlier `invoke configure` was interrupted, and may have created a VPC.",
             *network.describe_unclaimed_vpcs(vpcs, cluster, region),
-            "Claim or delete the one that is yours.",
-            f"If none is yours, remove {get_note_path(temp_config_file)}. Then run this again.",
+            "Claim or delete the VPC that is yours, then run this again.",
+            f"If none is yours, remove {get_note_path(temp_config_file)}, then run this again.",
         ]
         raise ClusterError("\n".join(lines))

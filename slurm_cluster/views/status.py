@@ -128,7 +128,7 @@ def list_leftovers(p: Project) -> list[str]:
         f"{script_count} boot scripts in {p.bucket}: `invoke down --all` deletes them"
         if script_count
         else "",
-        f"secret {p.secret}: billed; `invoke down --all` deletes it" if secret else "",
+        f"secret {p.secret} ($ billed until you delete it): `invoke down --all` deletes it" if secret else "",
         handover if files.exists(p.handover_file) else "",
     ]
     return [
