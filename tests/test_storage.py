@@ -187,7 +187,7 @@ def test_policy_that_demands_tls_is_refused(make, existing, project, ec2):
     policy = json.dumps({"Statement": [ALLOW_MOUNT, DENY_WITHOUT_TLS]})
     client("efs", REGION).put_file_system_policy(FileSystemId=existing["id"], Policy=policy)
     make(existing_entry(existing))
-    with pytest.raises(ClusterError, match=f"The policy of {existing['id']} demands TLS"):
+    with pytest.raises(ClusterError, match=f"The policy of {existing['id']} requires TLS"):
         plan_launch(project)
 
 

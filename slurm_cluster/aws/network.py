@@ -290,7 +290,7 @@ def refuse_network_in_use(
             raise ClusterError(stack.explain_status("network", name, status, ec2.meta.region_name))
     found = find_holders(ec2, cloudformation, efs, cluster, network)
     if found:
-        first = f"The network {network.vpc} was kept. The wizard did not create these, and they are in it:"
+        first = f"Kept the network {network.vpc}. The wizard did not create these, and they are in it:"
         lines = [
             first,
             *holders.format_holders(found),

@@ -393,7 +393,7 @@ def list_differences(
         f"its {name} is {is_now}, not {wanted}" for name, is_now, wanted in compared if is_now != wanted
     ]
     if read_user_data(ec2, instance["InstanceId"]) != user_data:
-        differences.append("its boot script or its mount point is another one")
+        differences.append("its boot script or its mount point is different")
     return differences
 
 

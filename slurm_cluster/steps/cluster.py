@@ -151,5 +151,5 @@ def explain_failed_deletion(p: Project, stack_id: str) -> str:
     lines = [f"The cluster {p.cluster} was not deleted.", *(f"  {reason}" for reason in reasons)]
     found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster)
     if found:
-        lines += [f"These use security groups of {p.cluster}:", *holders.format_holders(found)]
+        lines += [f"These resources use security groups of {p.cluster}:", *holders.format_holders(found)]
     return "\n".join([*lines, "Remove the cause, then run this again."])

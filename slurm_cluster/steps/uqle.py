@@ -205,7 +205,7 @@ def disconnect_uqle(p: Project, yes: bool) -> None:
     others = uqle_instance.list_other_members(p.ec2, p.cluster, group)
     if others and security_groups.has_self_rule(p.ec2, group):
         echo_lines(uqle_instance.describe_other_members(others, group, p.cluster, p.region))
-        echo(f"{group} keeps its rule, because they may need it.")
+        echo(f"Kept the rule of {group} between its members, because these machines may need it.")
     elif security_groups.remove_self_rule(p.ec2, group):
         echo(f"{group} no longer allows traffic between its members.")
 
