@@ -20,8 +20,8 @@ YES = "do not ask (default: ask)"
 # --- Requirements -------------------------------------------------------------------------------------------
 
 
-@task(klass=Step, next_step="invoke configure", read_only=True)
-def check(c: Context) -> None:
+@task(klass=Step, read_only=True)
+def check(c: Context) -> str:
     """Check everything that the steps need.
 
     Changes: nothing
@@ -31,7 +31,7 @@ def check(c: Context) -> None:
     """
     from slurm_cluster.steps import requirements
 
-    requirements.check(get_project(c))
+    return requirements.check(get_project(c))
 
 
 @task(
@@ -142,8 +142,8 @@ def render(c: Context) -> None:
 # --- Creating the cluster -----------------------------------------------------------------------------------
 
 
-@task(klass=LongStep, next_step="invoke connect-uqle (without UQLE: invoke verify)")
-def create_cluster(c: Context) -> None:
+@task(klass=LongStep)
+def create_cluster(c: Context) -> str:
     """Create the cluster of config.yml, in about 15 minutes.
 
     Changes: the cluster's stack: head node, file system, groups, roles
@@ -153,7 +153,7 @@ def create_cluster(c: Context) -> None:
     """
     from slurm_cluster.steps import cluster
 
-    cluster.create_cluster(get_project(c))
+    return cluster.create_cluster(get_project(c))
 
 
 @task(
@@ -231,10 +231,9 @@ def connect_uqle(c: Context, no_shared: bool = False, allow_other_members: bool 
 
 @task(
     klass=Step,
-    next_step="invoke verify",
     help={"with-key": "write the JWT key to the file too; it is never shown (default: no)"},
 )
-def handover(c: Context, with_key: bool = False) -> None:
+def handover(c: Context, with_key: bool = False) -> str:
     """Show the four values that UQLE needs, and write them to uqle.env.
 
     Changes: that file, mode 0600
@@ -244,7 +243,7 @@ def handover(c: Context, with_key: bool = False) -> None:
     """
     from slurm_cluster.steps import uqle
 
-    uqle.handover(get_project(c), with_key)
+    return uqle.handover(get_project(c), with_key)
 
 
 @task(
@@ -371,7 +370,7 @@ def picture(c: Context, file: str = "picture.html") -> None:
 def pause(c: Context) -> None:
     """Stop the compute fleet and the UQLE machine; all data stays.
 
-    Changes: fleet and machine are stopped; jobs end with their nodes
+    Changes: both are stopped, and running jobs end with their nodes
     Costs:   what cannot be stopped is still billed, and is listed
     Undo:    invoke resume
     Example: invoke pause
@@ -385,7 +384,7 @@ def pause(c: Context) -> None:
 def resume(c: Context) -> None:
     """Start the compute fleet and the UQLE machine again.
 
-    Changes: fleet and machine run; the machine gets another address
+    Changes: both run; the machine gets another address
     Costs:   the machine, and nodes when there are jobs
     Undo:    invoke pause
     Example: invoke resume
@@ -415,8 +414,8 @@ def rotate_jwt_key(c: Context) -> None:
 # --- Teardown -----------------------------------------------------------------------------------------------
 
 
-@task(klass=LongStep, next_step="invoke delete-cluster", help={"yes": YES})
-def disconnect_uqle(c: Context, yes: bool = False) -> None:
+@task(klass=LongStep, help={"yes": YES})
+def disconnect_uqle(c: Context, yes: bool = False) -> str:
     """Terminate the UQLE machine, and remove the group's rule.
 
     Changes: deletes the instance and its disk for good
@@ -426,7 +425,7 @@ def disconnect_uqle(c: Context, yes: bool = False) -> None:
     """
     from slurm_cluster.steps import uqle
 
-    uqle.disconnect_uqle(get_project(c), yes)
+    return uqle.disconnect_uqle(get_project(c), yes)
 
 
 @task(klass=LongStep, next_step="invoke delete-network", help={"yes": YES})

@@ -15,7 +15,11 @@ PCLUSTER_VERSION = version("aws-parallelcluster")
 UBUNTU_IMAGE = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-1"
 UBUNTU_ARM_IMAGE = UBUNTU_IMAGE.replace("amd64", "arm64")
 IMAGE_OWNERS = {  # the name of each image, and the account that publishes it
-    f"aws-parallelcluster-{PCLUSTER_VERSION}-ubuntu-2404-lts-hvm-x86_64-1": "247102896272",
+    **{
+        f"aws-parallelcluster-{PCLUSTER_VERSION}-{system}-hvm-{architecture}-1": "247102896272"
+        for system in ("amzn2023", "ubuntu-2204-lts", "ubuntu-2404-lts")
+        for architecture in ("x86_64", "arm64")
+    },
     UBUNTU_IMAGE: "099720109477",
     UBUNTU_ARM_IMAGE: "099720109477",
 }

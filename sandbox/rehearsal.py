@@ -4,6 +4,7 @@ Each step is an `invoke` process in an empty folder, as a user would run it. The
 from the emulated account, not from the output of the step.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sandbox import Inventory, Resource, emulated_aws, list_resources
+from sandbox.api_calls import client
 from sandbox.environment import DEFAULT_REGION
 
 ROOT = Path(__file__).parent.parent
@@ -55,6 +57,7 @@ STEPS = [
     Step("handover", writes="uqle.env"),
     Step("status"),
 ]
+FILE_SYSTEM = "FILE_SYSTEM"  # the parameter of a template that takes an existing file system
 TEARDOWN = Step("down --yes --all")
 LEFT_ON_PURPOSE = {
     "key pair": "free; ~/.ssh has the only copy of its private key",
@@ -103,12 +106,21 @@ def main(template: str = "") -> int:
     with emulated_aws(), tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
         if template:
             shutil.copyfile(template, Path(folder) / "config.template.yml")
+        takes_file_system = bool(template) and FILE_SYSTEM in Path(template).read_text()
         initial = inventory = list_resources(DEFAULT_REGION)
         for step in STEPS:
+            if takes_file_system and step.task == "render":
+                create_file_system(Path(folder) / "config-parameters.json")
+                inventory = list_resources(DEFAULT_REGION)
+            if takes_file_system and step.task == "create-cluster":
+                step = step._replace(creates=step.creates - {"file system"})
             result, inventory = run_step(step, Path(folder), inventory)
             results.append(result)
             if result.error:
                 break
+        if takes_file_system:
+            delete_file_systems()
+            inventory = list_resources(DEFAULT_REGION)
         result, inventory = run_step(TEARDOWN, Path(folder), inventory)
         results.append(result)
     left = inventory - initial
@@ -125,6 +137,41 @@ def main(template: str = "") -> int:
         return 1
     print(f"\nAll steps succeeded in {time.monotonic() - start:.0f} s. Nothing is left that costs money.")
     return 0
+
+
+def create_file_system(parameter_file: Path) -> None:
+    """Create the file system that a template takes: one that its owner had before, in the cluster's zone.
+
+    Args:
+        parameter_file: config-parameters.json, which gets its id.
+
+    """
+    ec2, efs = client("ec2", DEFAULT_REGION), client("efs", DEFAULT_REGION)
+    parameters = json.loads(parameter_file.read_text())
+    [subnet] = ec2.describe_subnets(SubnetIds=[parameters["PRIVATE_SUBNET"]])["Subnets"]
+    [vpc] = ec2.describe_vpcs(VpcIds=[subnet["VpcId"]])["Vpcs"]
+    group = ec2.create_security_group(GroupName="nfs", Description="NFS", VpcId=vpc["VpcId"])["GroupId"]
+    nfs = {"IpProtocol": "tcp", "FromPort": 2049, "ToPort": 2049, "IpRanges": [{"CidrIp": vpc["CidrBlock"]}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[nfs])
+    file_system = efs.create_file_system(CreationToken="existing")["FileSystemId"]
+    efs.create_mount_target(FileSystemId=file_system, SubnetId=subnet["SubnetId"], SecurityGroups=[group])
+    parameter_file.write_text(json.dumps(parameters | {FILE_SYSTEM: file_system}, indent=2))
+    print(f"\n=== The owner of {file_system} writes {FILE_SYSTEM} into {parameter_file.name}", flush=True)
+
+
+def delete_file_systems() -> None:
+    """Take the owner's file system out of the network, which would be kept otherwise."""
+    ec2, efs = client("ec2", DEFAULT_REGION), client("efs", DEFAULT_REGION)
+    for file_system in efs.describe_file_systems(CreationToken="existing")["FileSystems"]:
+        file_system_id = file_system["FileSystemId"]
+        [target] = efs.describe_mount_targets(FileSystemId=file_system_id)["MountTargets"]
+        [group] = efs.describe_mount_target_security_groups(MountTargetId=target["MountTargetId"])[
+            "SecurityGroups"
+        ]
+        efs.delete_mount_target(MountTargetId=target["MountTargetId"])
+        efs.delete_file_system(FileSystemId=file_system_id)
+        ec2.delete_security_group(GroupId=group)
+        print(f"\n=== The owner of {file_system_id} takes it out of the network", flush=True)
 
 
 def run_step(step: Step, folder: Path, before: Inventory) -> tuple[StepResult, Inventory]:

@@ -20,6 +20,7 @@ from moto.core.common_models import CloudFormationModel
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.security_groups import SecurityGroup
 from moto.efs.models import FileSystem, MountTarget
+from moto.elbv2.models import FakeLoadBalancer, elbv2_backends
 from moto.logs.models import LogGroup, logs_backends
 
 from sandbox.api_calls import client, create_session
@@ -305,13 +306,18 @@ head_node_exit_status = 0  # the boot script's; no script runs, so tests set it
 
 def build_launch_arguments(self: StackResource, properties: dict[str, Any]) -> dict[str, Any]:
     """Return all that the launch template holds: moto's RunInstances ignores most of a template."""
-    template = properties["LaunchTemplate"]
-    versions = client("ec2", self.region).describe_launch_template_versions(
-        LaunchTemplateId=template["LaunchTemplateId"], Versions=[template["Version"]]
-    )
     tags = [{"ResourceType": "instance", "Tags": properties["Tags"]}]
-    data: dict[str, Any] = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    data = read_launch_template(self, properties["LaunchTemplate"])
     return data | {"MinCount": 1, "MaxCount": 1, "TagSpecifications": tags}
+
+
+def read_launch_template(self: StackResource, template: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a launch template."""
+    versions = client("ec2", self.region).describe_launch_template_versions(
+        LaunchTemplateId=template["LaunchTemplateId"], Versions=[str(template["Version"])]
+    )
+    data: dict[str, Any] = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    return data
 
 
 def terminate_instance(self: StackResource, *_: Any) -> None:
@@ -341,6 +347,56 @@ define_resource_type(
     "Instances.InstanceId",
     build_arguments=build_launch_arguments,
     delete=terminate_instance,
+)
+
+
+# --- Login nodes ---
+
+
+def create_load_balancer(
+    _: type,
+    /,
+    resource_name: str,
+    cloudformation_json: dict[str, Any],
+    account_id: str,
+    region_name: str,
+    **__: Any,
+) -> FakeLoadBalancer:
+    """Create a load balancer of login nodes; moto would ignore its type, and refuse its TCP listener then."""
+    properties = cloudformation_json["Properties"]
+    return elbv2_backends[account_id][region_name].create_load_balancer(
+        resource_name,
+        properties.get("SecurityGroups"),
+        properties["Subnets"],
+        scheme=properties["Scheme"],
+        loadbalancer_type=properties["Type"],
+    )
+
+
+FakeLoadBalancer.create_from_cloudformation_json = classmethod(create_load_balancer)
+
+
+def build_login_node_arguments(self: StackResource, properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that launch the machines of a group, whose launch template moto would ignore."""
+    data = read_launch_template(self, properties["LaunchTemplate"])
+    subnet = {"SubnetId": properties["VPCZoneIdentifier"][0]}
+    count = int(properties["DesiredCapacity"])
+    interfaces = [interface | subnet for interface in data["NetworkInterfaces"]]
+    return data | {"NetworkInterfaces": interfaces, "MinCount": count, "MaxCount": count}
+
+
+def terminate_login_nodes(self: StackResource, *_: Any) -> None:
+    """Terminate all machines of a pool."""
+    nodes = [instance["InstanceId"] for instance in self.attributes["Instances"]]
+    self.call("terminate_instances", InstanceIds=nodes)
+
+
+define_resource_type(
+    "AutoScaling::AutoScalingGroup",
+    "run_instances",
+    "ReservationId",
+    build_arguments=build_login_node_arguments,
+    delete=terminate_login_nodes,
 )
 
 

@@ -60,7 +60,8 @@ class Step(Task):  # type: ignore[type-arg]
 
     Args:
         args: invoke's own.
-        next_step: the command that usually follows, which a task prints when it has succeeded.
+        next_step: the command that follows, which a task prints when it has succeeded. A task that decides it
+            by what it found returns it instead.
         read_only: whether the task changes nothing. Then it only warns where others refuse: if the files in
             the current folder are for another region or cluster.
         kwargs: invoke's own.
@@ -79,8 +80,9 @@ class Step(Task):  # type: ignore[type-arg]
                 "read_only": self.read_only,
             }
             result = super().__call__(c, *args, **kwargs)
-            if self.next_step and not c.config.run.dry:
-                echo(f"Next: {self.next_step}")
+            next_step = result or self.next_step
+            if next_step and not c.config.run.dry:
+                echo(f"Next: {next_step}")
             return result
         except KeyboardInterrupt:
             raise Exit(fold(STOPPED, sys.stderr), code=130) from None

@@ -19,8 +19,7 @@ from slurm_cluster.errors import ClusterError
 
 MAX_BYTES = 1_000_000  # of a file that a user wrote
 MAX_VALUES = 100_000  # in a YAML file; a cluster's configuration has some hundred
-TOO_DEEP = "it is nested too deeply"
-TAB = "found character '\\t' that cannot start any token"  # PyYAML's words
+TAB, TOO_DEEP = "a tab instead of spaces", "it is nested too deeply"
 PREFIX, SUFFIX = ".slurm-cluster-", ".partial"  # of temporary files; no other program uses these names
 
 
@@ -34,15 +33,15 @@ def read_text(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would block
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ClusterError(f"{path} is not a regular file. Replace it with one, or remove it.")
+                raise ClusterError(
+                    f"{path} is not a regular file. Move it away, or put a file of text in its place."
+                )
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ClusterError(f"Cannot read {path}: {error.strerror}.") from error
     if len(content) > MAX_BYTES:
-        raise ClusterError(
-            f"{path} is larger than {MAX_BYTES // 10**6} MB, and was not read. "
-            "Check that it is the right file."
-        )
+        limit = f"{MAX_BYTES // 10**6} MB"
+        raise ClusterError(f"{path} is larger than {limit}, and was not read. Move it away, or shorten it.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -73,7 +72,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return parse_yaml(read_text(path))
     except yaml.YAMLError as error:
-        raise ClusterError(f"{path} is not YAML: {describe_yaml_error(error)}.") from error
+        raise ClusterError(f"{path} is not YAML: {describe_yaml_error(error)}. Correct the file.") from error
 
 
 def read_json(path: Path) -> Any:
@@ -151,17 +150,17 @@ def count_values(node: yaml.Node, counts: dict[yaml.Node, int | None]) -> int:
     return count
 
 
-def get_problem(error: yaml.MarkedYAMLError) -> str:
-    """Return what is wrong in a YAML file, without the place."""
+def describe_yaml_problem(error: yaml.MarkedYAMLError) -> str:
+    """Return what is wrong at a place in a YAML file."""
     problem = " ".join(str(error.problem).split())
-    return "it has a tab where spaces are needed" if problem == TAB else problem
+    return TAB if problem.startswith(r"found character '\t'") else problem
 
 
 def describe_yaml_error(error: yaml.YAMLError) -> str:
     """Return what is wrong in a YAML file and where, without quoting the file: the line may hold a key."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
-        return f"{get_problem(error)}, line {mark.line + 1} column {mark.column + 1}"
+        return f"{describe_yaml_problem(error)}, line {mark.line + 1} column {mark.column + 1}"
     if isinstance(error, yaml.reader.ReaderError):
         return f"the character at {error.position + 1} is not allowed"
     return str(error)

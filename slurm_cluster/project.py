@@ -18,6 +18,7 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo
 
 if TYPE_CHECKING:
+    from botocore.client import BaseClient
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_ec2 import EC2Client
@@ -90,6 +91,7 @@ class Project:
     dynamodb: DynamoDBClient = client_property("dynamodb")
     ec2: EC2Client = client_property("ec2")
     efs: EFSClient = client_property("efs")
+    fsx: BaseClient = client_property("fsx")
     iam: IAMClient = client_property("iam")
     logs: CloudWatchLogsClient = client_property("logs")
     s3: S3Client = client_property("s3")
@@ -154,14 +156,13 @@ class Project:
 
         regions.refuse_unreadable_profile(os.environ)
         in_files = regions.read_file_region(self.parameter_file, self.temp_config)
-        found = regions.list_regions(in_files, os.environ)
-        regions.refuse_unknown_region(found, clients.list_region_names())
+        region = regions.resolve_region(in_files, os.environ, clients.list_region_names())
         conflict = regions.describe_conflict(in_files, os.environ, self.task)
         if conflict and not self.read_only:
             raise ClusterError(conflict)
         if conflict:
             self.warn(conflict)
-        return next(iter(found.values()))
+        return region
 
     @property
     def template(self) -> Path:
@@ -223,7 +224,7 @@ class Project:
         if parameters.validate_value("SSH_KEY_PAIR", name) or "/" in str(name):
             raise ClusterError(
                 f"The key pair's name is {parameters.shorten(name)}. "
-                "It must be a name that EC2 and the file of the private key can have. Choose another one."
+                "EC2, or the name of its file, does not allow that: choose another."
             )
         return str(name)
 

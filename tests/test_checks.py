@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sandbox.public_images import get_image_id
 from slurm_cluster.config import parameters
 from slurm_cluster.project import Project
 from slurm_cluster.views import checks
@@ -115,7 +116,32 @@ def test_sizes_that_cannot_be_read_fail_with_the_file(key_pair, file, content):
 def test_system_without_apt_fails_in_the_template_and_in_config_yml(project, tmp_path):
     other = tmp_path / "config.template.yml"
     other.write_text((ROOT / "config.template.yml").read_text().replace("ubuntu2404", "rocky9"))
-    [fault] = checks.check_boot_scripts(project, other)
+    [fault] = checks.check_boot_scripts(checks.read_configs(project, other))
     assert (fault.name, fault.result) == ("boot scripts", "FAIL")
     assert "rocky9" in fault.detail
-    assert list(checks.check_boot_scripts(project, ROOT / "config.template.yml")) == []
+    assert list(checks.check_boot_scripts(checks.read_configs(project, TEMPLATE))) == []
+
+
+def test_images_are_those_of_the_configuration(key_pair, ec2):
+    """Of the system and the processor of the head node, or the one that the file names."""
+    config = render_configuration(HEAD_NODE_TYPE="t4g.xlarge", COMPUTE_TYPE="c7g.large")
+    config["Image"]["Os"] = "ubuntu2204"
+    Path("config.yml").write_text(yaml.safe_dump(config))
+    name = "aws-parallelcluster-3.16.1-ubuntu-2204-lts-hvm-arm64-1"
+    assert get_image_id("eu-west-2", name) in results()[0]["images"].detail
+    config["Image"]["Os"] = "rocky9"
+    Path("config.yml").write_text(yaml.safe_dump(config))
+    image = results()[0]["images"]
+    assert image.result == "FAIL"
+    assert "aws-parallelcluster-3.16.1-rocky9-hvm-arm64" in image.detail
+    config["Image"]["CustomAmi"] = "ami-0123456789abcdef0"
+    Path("config.yml").write_text(yaml.safe_dump(config))
+    assert "nodes ami-0123456789abcdef0, UQLE" in results()[0]["images"].detail
+
+
+def test_configuration_without_rest_api_is_warned_of(key_pair):
+    config = render_configuration()
+    del config["HeadNode"]["CustomActions"]
+    Path("config.yml").write_text(yaml.safe_dump(config))
+    warning = results()[0]["configuration"]
+    assert (warning.result, warning.detail[:11]) == ("WARN", "No REST API")

@@ -9,10 +9,11 @@ import jwt
 import pytest
 
 from sandbox.rehearsal import INVOKE
+from slurm_cluster import cli
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
-from slurm_cluster.steps import clients
-from tests.support import SETTINGS, ssh_stand_in
+from slurm_cluster.steps import access, clients
+from tests.support import SETTINGS, in_process, ssh_stand_in
 from tests.support.slurmrestd import KEY, Slurmrestd, run_server
 from tests.support.terminal import CTRL_C, Terminal
 
@@ -58,6 +59,15 @@ def test_token_is_not_shown_on_a_terminal(p, monkeypatch, capsys):
 def test_lifetime_is_1_to_720_hours(p, hours):
     with pytest.raises(ClusterError, match="^--hours is .* and must be a whole number from 1 to 720"):
         clients.create_token(p, "slurm", hours, "")
+
+
+def test_no_flag_is_a_number_for_invoke(p):
+    """It would end in a traceback for any other text. The steps parse numbers themselves."""
+    steps = [step for step in vars(in_process.TASKS).values() if isinstance(step, cli.Step)]
+    kinds = {argument.kind for step in steps for argument in step.get_arguments()}
+    assert kinds == {str, bool}
+    with pytest.raises(ClusterError, match='^--seconds is "abc", and must be a whole number from 1 to 86400'):
+        access.verify(p, "", "slurm", "abc")
 
 
 def test_dry_run_reads_no_key(monkeypatch, capsys):

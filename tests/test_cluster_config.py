@@ -23,6 +23,7 @@ def test_rendered_template_is_parsed():
         ["s3://bucket/one/*"],
         policies=[GOOD_PARAMETERS["SLURM_JWT_POLICY"]],
         subnets=[GOOD_PARAMETERS["PUBLIC_SUBNET"]],
+        ssh_from=GOOD_PARAMETERS["SSH_FROM"],
     )
     assert config.queues == [
         cluster_config.NodeConfig(
@@ -66,7 +67,7 @@ def test_instance_lists_and_script_sequences_are_parsed():
 )
 def test_missing_or_mistyped_values_are_empty(tree):
     head_node = cluster_config.NodeConfig("the head node", [], [])
-    assert cluster_config.parse(tree) == cluster_config.ClusterConfig("", "", "", head_node, [])
+    assert cluster_config.parse(tree) == cluster_config.ClusterConfig("", "", head_node, [])
 
 
 @pytest.mark.parametrize("settings", [7, "Database", ["Database"], None])

@@ -138,5 +138,6 @@ def test_value_that_yaml_reads_differently_is_refused(value):
 
 def test_dangerous_values_are_warned_of():
     assert template.list_warnings(GOOD_PARAMETERS) == []
+    assert template.list_warnings({}) == []  # of a template without parameters
     assert len(template.list_warnings(GOOD_PARAMETERS | {"SSH_FROM": "0.0.0.0/0"} | LITERAL)) == 2
     assert LITERAL["SLURM_JWT_KEY"] not in str(template.list_warnings(GOOD_PARAMETERS | LITERAL))

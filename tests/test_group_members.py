@@ -32,11 +32,14 @@ def test_machine_made_by_hand_is_named_and_nothing_is_launched_beside_it(by_hand
     assert tag_command(by_hand) in refused.stderr
     assert "run `invoke connect-uqle --allow-other-members`" in refused.stderr
     assert tag_command(by_hand) in get_output(invoke("status"))
-    assert tag_command(by_hand) in get_output(invoke("handover"))
+    handover = get_output(invoke("handover"))
+    assert tag_command(by_hand) in handover
+    assert handover.endswith("The cluster has no UQLE machine yet.\nNext: invoke status\n")
     disconnected = get_output(invoke("disconnect-uqle"))
+    assert disconnected.endswith("Next: invoke status\n")  # delete-cluster would refuse
     assert tag_command(by_hand) in disconnected
     assert "There is no UQLE machine of pcluster-ubuntu in eu-west-2." in disconnected
-    assert f"Kept the rule of {cluster['group']}" in disconnected
+    assert f"{cluster['group']} keeps its rule" in disconnected
     assert security_groups.has_self_rule(ec2, cluster["group"])
 
 
@@ -54,6 +57,10 @@ def test_several_tagged_machines_are_terminated_only_after_a_confirmation(by_han
         printed = invoke(task).printed
         assert by_hand in printed
         assert launched in printed
+    status = get_output(invoke("status"))
+    assert status.count("$ UQLE machine") == 2
+    assert "all have the tag slurm-cluster=pcluster-ubuntu. Terminate all but one" in " ".join(status.split())
+    assert status.endswith("Next: invoke disconnect-uqle\n")
     assert "There is no terminal to ask in: pass --yes." in invoke("disconnect-uqle").stderr
     terminated = get_output(invoke("disconnect-uqle", "--yes"))
     assert by_hand in terminated
@@ -72,8 +79,11 @@ def test_machine_in_the_wrong_group_is_shown_its_command(cluster, network, ec2, 
     ec2.modify_instance_attribute(InstanceId=machine, Groups=[other])
     command = f"modify-instance-attribute --region eu-west-2 --instance-id {machine} --groups {other} {cluster['group']}"
     for task in "status", "connect-uqle", "handover":
-        printed = get_output(invoke(task))
-        assert command in printed
-        assert "disconnect-uqle connect-uqle" not in printed  # which is for another fault
-    ec2.modify_instance_attribute(InstanceId=machine, Groups=[other, cluster["group"]])
-    assert "It differs" not in get_output(invoke("connect-uqle"))
+        assert command in get_output(invoke(task))
+    assert "disconnect-uqle" not in invoke("connect-uqle", INVOKE_UQLE_VOLUME_GIB="40").printed
+    ec2.modify_instance_attribute(
+        InstanceId=machine, Groups=[other, cluster["group"]]
+    )  # as that command does
+    connected = get_output(invoke("connect-uqle"))
+    assert "is not in the head node's group" not in connected
+    assert "differs" not in connected

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from slurm_cluster.steps import uqle_env
+from tests.support.in_process import run_task
 
 
 def test_file_holds_the_key_for_its_owner_only():
@@ -39,5 +40,6 @@ def test_summary_lists_the_values_and_the_copy_command():
     assert lines[-1].endswith("/.ssh/one.pem uqle.env ubuntu@203.0.113.9:")
 
 
-def test_summary_without_machine_names_the_next_step():
-    assert "invoke connect-uqle" in uqle_env.format_summary(Path("u"), "h", "/s", "s", True, "one", None)[-1]
+def test_without_a_machine_the_next_step_is_to_connect_one(cluster, project):
+    printed, _ = run_task("handover")
+    assert printed.endswith("The cluster has no UQLE machine yet.\nNext: invoke connect-uqle\n")

@@ -155,7 +155,7 @@ def test_views_show_only_fields_of_the_console(connected, project):
     state = cluster_state.load_state(project)
     shown = picture.list_network_fields(state) + picture.list_file_system_fields(state)
     assert [field.label for field in shown] == WIZARD_FIELDS
-    missing = state._replace(uqle_instance={}, user_data="")
+    missing = state._replace(uqle_instances=[], user_data="")
     shown = picture.list_network_fields(missing) + picture.list_file_system_fields(missing)
     assert [field.label for field in shown] == WIZARD_FIELDS
 
@@ -224,7 +224,7 @@ def test_rule_for_the_networks_range_admits_its_machines(cluster, project, ec2):
 def test_stopped_machine_shows_why_it_has_no_address(connected, project, ec2, monkeypatch):
     found = {**uqle_instance.find_instance(ec2, "pcluster-ubuntu"), "State": {"Name": "stopped"}}
     del found["PublicIpAddress"]
-    monkeypatch.setattr(uqle_instance, "find_instance", lambda *_: found)
+    monkeypatch.setattr(uqle_instance, "list_live_instances", lambda *_: [found])
     assert row(read(project), "Auto-assign public IP") == ["No address while the instance is stopped"]
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sandbox import small_cluster
 from slurm_cluster.aws import script_bucket
 from slurm_cluster.config import boot_checks, cluster_config
 from slurm_cluster.errors import ClusterError
@@ -149,3 +150,54 @@ def test_storage_and_private_subnet_are_warned_of(project, network):
     assert storage.startswith("/shared of pcluster-ubuntu is on Ebs. A UQLE machine can only mount EFS.")
     FILE.write_text(yaml.safe_dump(render_configuration(PUBLIC_SUBNET=network["public"])))
     assert preflight.list_warnings(project, cluster_config.load(FILE)) == []
+
+
+def test_login_pool_that_everybody_reaches_is_warned_of():
+    tree = make_login_pool(make_boot_script_config())
+    assert boot_checks.list_warnings(cluster_config.parse(tree)) == []  # as the head node
+    tree["LoginNodes"]["Pools"][0]["Ssh"] = {"AllowedIps": "0.0.0.0/0"}
+    [warning] = boot_checks.list_warnings(cluster_config.parse(tree))
+    assert warning.startswith("login pool login: AllowedIps, 0.0.0.0/0, is all or much of the internet.")
+
+
+def test_own_groups_make_the_storage_unimportant(project, network):
+    tree = render_configuration(PUBLIC_SUBNET=network["public"]) | {"SharedStorage": []}
+    FILE.write_text(yaml.safe_dump(tree))
+    [storage] = preflight.list_warnings(project, cluster_config.load(FILE))
+    assert storage.endswith("A UQLE machine is connected only by `invoke connect-uqle --no-shared`.")
+    tree["HeadNode"]["Networking"]["SecurityGroups"] = ["sg-0123456789abcdef0"]
+    FILE.write_text(yaml.safe_dump(tree))
+    [own_groups] = preflight.list_warnings(project, cluster_config.load(FILE))
+    assert "SecurityGroups of its own" in own_groups
+
+
+@pytest.mark.parametrize("scheduler", ["awsbatch", "plugin"])
+def test_boot_scripts_need_slurm(scheduler):
+    tree = make_boot_script_config()
+    tree["Scheduling"]["Scheduler"] = scheduler
+    [fault] = list_faults(tree)
+    assert f'Scheduling / Scheduler is "{scheduler}". The boot scripts need Slurm' in fault
+    del tree["HeadNode"]["CustomActions"]
+    assert list_faults(tree) == []  # no boot script fails
+    [warning] = boot_checks.list_warnings(cluster_config.parse(tree))
+    assert f'one: Scheduling / Scheduler is "{scheduler}", not slurm.' in warning
+
+
+def test_cluster_without_rest_api_is_warned_of():
+    tree = make_boot_script_config()
+    del tree["HeadNode"]["CustomActions"]["OnNodeConfigured"]
+    [scripts] = boot_checks.list_warnings(cluster_config.parse(tree))
+    assert scripts.startswith("No REST API on port 8082")
+    assert "the head node does not run both boot scripts. " in scripts
+    tree = make_boot_script_config()
+    settings = tree["Scheduling"]["SlurmSettings"]
+    settings["CustomSlurmSettings"] = [{"authalttypes": "auth/jwt"}]
+    assert boot_checks.list_warnings(cluster_config.parse(tree)) == []
+    del settings["CustomSlurmSettings"]
+    [tokens] = boot_checks.list_warnings(cluster_config.parse(tree))
+    assert "one: CustomSlurmSettings has no AuthAltTypes: auth/jwt. `invoke render`" in tokens
+    settings["CustomSlurmSettingsIncludeFile"] = "s3://bucket/slurm.conf"  # which may have it
+    assert boot_checks.list_warnings(cluster_config.parse(tree)) == []
+    assert boot_checks.list_warnings(cluster_config.parse(render_configuration())) == []  # copies
+    [both] = boot_checks.list_warnings(cluster_config.parse(yaml.safe_load(small_cluster.CONFIG)))
+    assert "both boot scripts, and CustomSlurmSettings has no" in both

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from slurm_cluster import cli
-from slurm_cluster.aws import jwt_secret, permissions, script_bucket, uqle_instance
+from slurm_cluster.aws import clients, jwt_secret, permissions, script_bucket, uqle_instance
 from slurm_cluster.config import regions
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.project import Project
-from tests.support import ROOT, SETTINGS, in_process
+from tests.support import ROOT, in_process
 from tests.support.task_runner import get_output
 from tests.support.valid_files import GOOD_TEMP_CONFIG
 
@@ -23,8 +22,8 @@ def no_region(monkeypatch):
 
 
 def resolved():
-    found = regions.list_regions(regions.read_file_region(PARAMETERS, TEMP_CONFIG), os.environ)
-    return next(iter(found.values()))
+    in_files = regions.read_file_region(PARAMETERS, TEMP_CONFIG)
+    return regions.resolve_region(in_files, os.environ, clients.list_region_names())
 
 
 def test_files_win_over_environment_and_environment_over_profile(monkeypatch, tmp_path):
@@ -179,29 +178,23 @@ def test_unknown_region_is_refused(account, invoke):
         TEMP_CONFIG.write_text(files) if files else None
         for variable in regions.VARIABLES:
             printed = get_output(invoke("status", **{variable: "eu-wst-2"}), 1)
-            refusal = f"The region in {variable} is eu-wst-2. AWS has no such region. Did you mean eu-west-2?"
-            assert refusal in printed
+            assert f"{variable} is eu-wst-2. boto3 knows no such region. Did you mean eu-west-2?" in printed
     TEMP_CONFIG.write_text(GOOD_TEMP_CONFIG.replace("eu-west-2", "eu-west-9"))
-    assert "The region in temp-config.yml is eu-west-9. AWS has no such region" in get_output(
-        invoke("status"), 1
-    )
+    assert "The region in temp-config.yml is eu-west-9." in get_output(invoke("status"), 1)
 
 
-def test_unknown_region_of_a_profile_names_the_profile(monkeypatch, tmp_path):
-    (tmp_path / "config").write_text("[default]\nregion = eu-wst-2\n[profile london]\nregion = eu-wst-1\n")
+def test_unknown_region_of_the_profile_is_named(monkeypatch, tmp_path):
+    (tmp_path / "config").write_text("[default]\nregion = eu-wst-2\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    with pytest.raises(ClusterError, match="The region in the AWS profile default is eu-wst-2"):
-        _ = Project(SETTINGS).region
-    monkeypatch.setenv("AWS_PROFILE", "london")
-    with pytest.raises(ClusterError, match="The region in the AWS profile london is eu-wst-1"):
-        _ = Project(SETTINGS).region
+    with pytest.raises(ClusterError, match=r"The region of the AWS profile is eu-wst-2\."):
+        resolved()
 
 
-@pytest.mark.parametrize("ignored", ["eu-wst-2", "not a region"])
-def test_variable_that_does_not_count_may_be_wrong(ignored, monkeypatch):
+@pytest.mark.parametrize("unused", ["london", "eu-wst-2", "cn-north-1"])
+def test_only_the_variable_that_counts_must_be_valid(monkeypatch, unused):
     monkeypatch.setenv("AWS_REGION", "eu-west-2")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", ignored)
-    assert Project(SETTINGS).region == "eu-west-2"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", unused)
+    assert resolved() == "eu-west-2"
 
 
 def test_read_only_tasks_are_those_that_change_nothing():

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import termios
+from unittest import mock
 
 import pytest
 import yaml
@@ -14,6 +15,8 @@ from sandbox import small_cluster
 from sandbox.rehearsal import INVOKE
 from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import retained, stack
+from slurm_cluster.views import status
+from slurm_cluster.views.resources import list_resources
 
 
 class AsJson(yaml.SafeLoader):
@@ -108,7 +111,7 @@ def test_kept_file_system_is_listed_with_its_commands(kept, cloudformation, ec2,
     assert "$ kept storage" in invoke("status").stdout
 
 
-def test_kept_volume_is_listed(ec2, efs, cloudformation, cluster):
+def test_kept_volume_is_listed(project, ec2, efs, cloudformation, cluster):
     tags = [{"Key": "parallelcluster:cluster-name", "Value": "pcluster-ubuntu"}]
     volume = ec2.create_volume(
         AvailabilityZone="eu-west-2a",
@@ -116,10 +119,41 @@ def test_kept_volume_is_listed(ec2, efs, cloudformation, cluster):
         TagSpecifications=[{"ResourceType": "volume", "Tags": tags}],
     )["VolumeId"]
     ec2.create_volume(AvailabilityZone="eu-west-2a", Size=5)
-    [found] = retained.find_retained(cloudformation, ec2, efs, "pcluster-ubuntu")
+    [found] = retained.find_retained(cloudformation, ec2, efs, project.fsx, "pcluster-ubuntu")
     assert found[:3] == ("volume", volume, "100 GiB")
     assert found.commands == [f"aws ec2 delete-volume --region eu-west-2 --volume-id {volume}"]
-    assert retained.find_retained(cloudformation, ec2, efs, "second") == []
+    assert retained.find_retained(cloudformation, ec2, efs, project.fsx, "second") == []
+
+
+@pytest.mark.parametrize("kind", ["LUSTRE", "OPENZFS", "ONTAP"])
+def test_kept_fsx_file_system_is_listed(project, network, ec2, efs, cloudformation, kind):
+    fsx = project.fsx
+    made = {"FileSystemType": kind, "StorageCapacity": 1200, "SubnetIds": [network["private"]]}
+    tags = [{"Key": "parallelcluster:cluster-name", "Value": "pcluster-ubuntu"}]
+    identifier = fsx.create_file_system(**made, Tags=tags)["FileSystem"]["FileSystemId"]
+    fsx.create_file_system(**made)  # somebody else's
+    [found] = retained.find_retained(cloudformation, ec2, efs, fsx, "pcluster-ubuntu")
+    assert found[:3] == (f"FSx {kind.capitalize()} file system", identifier, "1200 GiB")
+    delete = f"aws fsx delete-file-system --region eu-west-2 --file-system-id {identifier}"
+    assert found.commands == [delete]
+    assert f"  {delete}" in status.list_retained(project)
+    [row] = [row for row in list_resources(project) if row.name == "kept storage"]
+    assert (row.id, row.billed) == (identifier, "stored data")
+
+
+def test_fsx_of_a_running_cluster_is_not_listed(project, cluster, ec2, efs, cloudformation, monkeypatch):
+    tags = [{"Key": "parallelcluster:cluster-name", "Value": "pcluster-ubuntu"}]
+    made = {"FileSystemType": "LUSTRE", "StorageCapacity": 1200, "SubnetIds": [], "Tags": tags}
+    identifier = project.fsx.create_file_system(**made)["FileSystem"]["FileSystemId"]
+    listed = [*stack.list_resources(cloudformation, "pcluster-ubuntu"), {"PhysicalResourceId": identifier}]
+    monkeypatch.setattr(stack, "list_resources", lambda *_: listed)
+    assert retained.find_retained(cloudformation, ec2, efs, project.fsx, "pcluster-ubuntu") == []
+
+
+def test_credentials_that_may_not_list_fsx_are_no_error(project):
+    denied = ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeFileSystems")
+    with mock.patch.object(retained.clients, "list_all", side_effect=denied):
+        assert retained.list_fsx(project.fsx) == []
 
 
 def test_own_file_system_in_the_network_is_somebody_elses(network, ec2, efs, invoke):

@@ -10,12 +10,12 @@ import pytest
 from moto.cloudformation.models import cloudformation_backends
 
 from sandbox.small_cluster import make_cluster
-from slurm_cluster.aws import stack
+from slurm_cluster.aws import stack, stack_status
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
 from slurm_cluster.project import Project
 from slurm_cluster.steps import cluster as cluster_steps
-from slurm_cluster.steps import preflight, vpc
+from slurm_cluster.steps import everything, pause, preflight, vpc
 from slurm_cluster.views.next_step import explain_statuses, get_next_step
 from slurm_cluster.views.resources import list_resources
 from tests.support import REGION, SETTINGS
@@ -139,13 +139,13 @@ FAILED = {"CREATE_FAILED", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILE
 
 def find_step(tasks, stack_name, name):
     """Return the step that a status calls for."""
-    return stack.find_next_command(tasks, stack_name, name, REGION)
+    return stack_status.find_next_command(tasks, stack_name, name, REGION)
 
 
 @pytest.mark.parametrize("name", STATUSES)
 def test_status_of_a_cluster_has_its_sentence_and_its_step(name):
-    step = find_step(stack.CLUSTER_TASKS, CLUSTER, name)
-    sentence = stack.explain_status("cluster", CLUSTER, name, REGION)
+    step = find_step(stack_status.CLUSTER_TASKS, CLUSTER, name)
+    sentence = stack_status.explain_status("cluster", CLUSTER, name, REGION)
     assert sentence.startswith(f"The cluster {CLUSTER} is {name}: ")
     if name.removesuffix("_COMPLETE") in COMPLETE:
         assert step == ""
@@ -165,8 +165,8 @@ def test_status_of_a_cluster_has_its_sentence_and_its_step(name):
 
 @pytest.mark.parametrize("name", STATUSES)
 def test_status_of_a_network_has_its_sentence_and_its_step(name):
-    step = find_step(stack.NETWORK_TASKS, NETWORK_STACK, name)
-    sentence = stack.explain_status("network", NETWORK_STACK, name, REGION)
+    step = find_step(stack_status.NETWORK_TASKS, NETWORK_STACK, name)
+    sentence = stack_status.explain_status("network", NETWORK_STACK, name, REGION)
     if name in ("UPDATE_FAILED", "UPDATE_ROLLBACK_FAILED"):
         assert step.startswith("aws cloudformation ")
         assert "invoke delete-network" in sentence
@@ -182,27 +182,29 @@ def test_status_of_a_network_has_its_sentence_and_its_step(name):
 
 def list_examples(tasks):
     """Return one status for each phase and step: the tasks decide by these, and not by the status."""
-    return list({(stack.get_phase(name), find_step(tasks, "", name)): name for name in STATUSES}.values())
+    return list(
+        {(stack_status.get_phase(name), find_step(tasks, "", name)): name for name in STATUSES}.values()
+    )
 
 
 def test_cluster_in_any_phase_is_led_on(states, network):
-    for name in list_examples(stack.CLUSTER_TASKS):
+    for name in list_examples(stack_status.CLUSTER_TASKS):
         if stack.find_stack(states.cloudformation, CLUSTER) is None:
             make_cluster(CLUSTER, network, states.cloudformation)
         states.set_status(CLUSTER, name)
-        step = find_step(stack.CLUSTER_TASKS, CLUSTER, name)
-        assert states.follow()[0] == (step or COMPLETE_STEPS.get(stack.get_phase(name), "")), name
+        step = find_step(stack_status.CLUSTER_TASKS, CLUSTER, name)
+        assert states.follow()[0] == (step or COMPLETE_STEPS.get(stack_status.get_phase(name), "")), name
 
 
 def test_network_in_any_phase_is_led_on(states, ec2):
     states.cloudformation.delete_stack(StackName=CLUSTER)
-    for name in list_examples(stack.NETWORK_TASKS):
+    for name in list_examples(stack_status.NETWORK_TASKS):
         if stack.find_stack(states.cloudformation, NETWORK_STACK) is None:
             prepare_network(ec2, states.cloudformation)
         states.set_status(NETWORK_STACK, name)
-        step = find_step(stack.NETWORK_TASKS, NETWORK_STACK, name)
+        step = find_step(stack_status.NETWORK_TASKS, NETWORK_STACK, name)
         steps = states.follow()
-        assert steps[0] == (step or COMPLETE_STEPS.get(stack.get_phase(name), "")), name
+        assert steps[0] == (step or COMPLETE_STEPS.get(stack_status.get_phase(name), "")), name
         if step == "invoke delete-network":
             assert steps[1] == "invoke configure", name
 
@@ -211,19 +213,42 @@ def test_tasks_say_what_status_says(states):
     """A task that needs another status refuses with the sentence of `status`."""
     for name in STATUSES:
         states.set_status(CLUSTER, name)
-        sentence = re.escape(stack.explain_status("cluster", CLUSTER, name, REGION))
-        if stack.get_phase(name) == "complete":
+        sentence = re.escape(stack_status.explain_status("cluster", CLUSTER, name, REGION))
+        if stack_status.get_phase(name) == "complete":
             assert stack.require_cluster(states.cloudformation, CLUSTER)
         else:
             with pytest.raises(ClusterError, match=sentence):
                 stack.require_cluster(states.cloudformation, CLUSTER)
-        if stack.get_phase(name) not in cluster_steps.DELETABLE_PHASES:
+        if stack_status.get_phase(name) not in cluster_steps.DELETABLE_PHASES:
             with pytest.raises(ClusterError, match=sentence):
                 cluster_steps.delete_cluster(states.p, yes=True)
 
 
 def test_every_status_of_botocore_is_known():
-    assert set(stack.STATUSES) == set(STATUSES)
+    assert set(stack_status.STATUSES) == set(STATUSES)
+
+
+def test_status_that_is_not_known_is_named_and_nothing_is_changed(states):
+    """A status of the future, of a cluster and of its network."""
+    states.set_status(CLUSTER, "FUTURE_STATUS")
+    states.set_status(NETWORK_STACK, "FUTURE_STATUS")
+    before = states.read_statuses()
+    for change in (
+        lambda: cluster_steps.create_cluster(states.p),
+        lambda: cluster_steps.update_cluster(states.p, "", yes=True),
+        lambda: cluster_steps.delete_cluster(states.p, yes=True),
+        lambda: pause.pause(states.p),
+        lambda: everything.down(states.p, everything=True, yes=True),
+        lambda: vpc.configure(states.p, "", ""),
+    ):
+        with pytest.raises(ClusterError, match="is FUTURE_STATUS: a status that these tasks do not know"):
+            change()
+    states.cloudformation.delete_stack(StackName=CLUSTER)
+    with pytest.raises(ClusterError, match=f"The network {NETWORK_STACK} is FUTURE_STATUS"):
+        vpc.delete_network(states.p)
+    before.pop(CLUSTER)
+    assert states.read_statuses() == before
+    assert states.get_step() == ""
 
 
 def test_failed_cluster_that_is_held_names_the_holder_first(states, ec2, network):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.small_cluster import make_cluster
+from sandbox.small_cluster import TEMPLATE, make_cluster
 from slurm_cluster.aws import fleet, uqle_instance
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.views import cluster_state, status
@@ -39,6 +39,63 @@ def test_each_resource_is_listed_with_what_is_billed(project, cluster, network):
     assert parts["file system"].id.startswith("fs-")
     assert parts["mount target"].details["zone"] == "eu-west-2a"
     assert not any(parts[name].id for name in ("boot scripts", "JWT key", "group's rule", "UQLE machine"))
+
+
+# A login pool as in the nested stack that pcluster makes for it.
+LOGIN_POOL = """
+  LoginTemplate:
+    Type: AWS::EC2::LaunchTemplate
+    Properties:
+      LaunchTemplateData:
+        ImageId: !Ref ImageId
+        InstanceType: t3.large
+        BlockDeviceMappings: [{DeviceName: /dev/xvdba, VirtualName: ephemeral0}]
+        NetworkInterfaces: [{DeviceIndex: 0, Groups: [!Ref HeadNodeSecurityGroup]}]
+        TagSpecifications:
+          - ResourceType: instance
+            Tags:
+              - {Key: "parallelcluster:cluster-name", Value: !Ref ClusterName}
+              - {Key: "parallelcluster:node-type", Value: LoginNode}
+  LoginPool:
+    Type: AWS::AutoScaling::AutoScalingGroup
+    Properties:
+      AutoScalingGroupName: pool
+      LaunchTemplate: {LaunchTemplateId: !Ref LoginTemplate, Version: !GetAtt LoginTemplate.LatestVersionNumber}
+      MinSize: "2"
+      MaxSize: "2"
+      DesiredCapacity: "2"
+      TargetGroupARNs: [!Ref TargetGroup]
+      VPCZoneIdentifier: [!Ref SubnetId]
+  TargetGroup:
+    Type: AWS::ElasticLoadBalancingV2::TargetGroup
+    Properties: {Port: 22, Protocol: TCP, HealthCheckProtocol: TCP, TargetType: instance, VpcId: !Ref VpcId}
+  LoadBalancer:
+    Type: AWS::ElasticLoadBalancingV2::LoadBalancer
+    Properties: {Scheme: internet-facing, Type: network, Subnets: [!Ref SubnetId]}
+  Listener:
+    Type: AWS::ElasticLoadBalancingV2::Listener
+    Properties:
+      LoadBalancerArn: !Ref LoadBalancer
+      Port: 22
+      Protocol: TCP
+      DefaultActions: [{Type: forward, TargetGroupArn: !Ref TargetGroup}]
+Outputs:"""
+
+
+def test_login_nodes_are_not_compute_nodes_and_are_billed_while_paused(project, network, ec2, cloudformation):
+    template = TEMPLATE.replace("\nOutputs:", LOGIN_POOL)
+    make_cluster("pcluster-ubuntu", network, cloudformation, template)
+    parts = found(project)
+    assert parts["cluster"].details == {"status": "CREATE_COMPLETE"}
+    assert (parts["login nodes"].id, parts["login nodes"].billed) == (
+        "2 nodes",
+        "instances, disks, load balancer",
+    )
+    assert parts["compute fleet"].details == {"nodes": "0 nodes"}
+    assert "the head node, the login nodes," in " ".join(status.list_paused_costs(project))
+    cloudformation.delete_stack(StackName="pcluster-ubuntu")
+    states = ec2.describe_instances()["Reservations"]
+    assert {node["State"]["Name"] for found in states for node in found["Instances"]} == {"terminated"}
 
 
 def test_next_step_is_the_first_missing_one(network, project, cloudformation, invoke):
@@ -141,7 +198,7 @@ def test_leftovers_are_listed_with_their_reason(project, key_pair, invoke):
     assert "pcluster-ubuntu-202611240000" in lines[0]
     assert "2 log groups /aws/lambda/pcluster-..." in lines[1]
     assert all("invoke down --all" in line for line in lines[3:5])
-    assert "($ billed until you delete it)" in lines[4]
+    assert "pcluster-ubuntu-eu-west-2-slurm-jwt-key ($ billed until you delete it): " in lines[4]
     assert "uqle.env" in lines[5]
 
 

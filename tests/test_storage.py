@@ -113,10 +113,11 @@ def test_other_storage_is_refused_before_anything_changes_and_no_shared_connects
     [group] = ec2.describe_security_groups(GroupIds=[cluster["group"]])["SecurityGroups"]
     assert group["IpPermissions"] == []
     status = get_output(invoke("status"))
-    row = f"{'vol-1' if kind == 'Ebs' else 'fs-1'}, {kind}, /shared, a UQLE machine cannot mount it\n"
-    assert row in status
-    assert f"\n/shared of pcluster-ubuntu is on {kind}. A UQLE machine can only mount EFS.\n" in status
+    assert f"{'vol-1' if kind == 'Ebs' else 'fs-1'}, {kind}, /shared" in status
     assert "not connected (optional): invoke connect-uqle --no-shared" in status
+    assert f"\n/shared of pcluster-ubuntu is on {kind}. A UQLE machine can only mount EFS.\n" in status
+    created = get_output(invoke("create-cluster"))  # exists already
+    assert created.endswith("Next: invoke connect-uqle --no-shared (without UQLE: invoke verify)\n")
     assert get_output(invoke("picture"))
     get_output(invoke("connect-uqle", "--no-shared"))
     user_data = uqle_instance.read_user_data(
@@ -131,9 +132,13 @@ def test_other_storage_is_refused_before_anything_changes_and_no_shared_connects
 def test_cluster_without_shared_storage_is_shown(make, invoke):
     make({**EBS, "MountDir": "/data"})
     assert "has no shared storage at /shared" in invoke("connect-uqle").stderr
-    status = get_output(invoke("status"))
-    assert "file system      none at the shared directory\n" in status
-    assert "\nThe cluster pcluster-ubuntu has no shared storage at /shared. " in status
+    assert "none at the shared directory" in get_output(invoke("status"))
+
+
+def test_file_system_that_the_stack_does_not_name_is_not_left_out_silently(make, project):
+    make(SHARED, SharedStorageType="Efs")  # the only id is that of pcluster's own
+    with pytest.raises(ClusterError, match="do not name the file system at /shared"):
+        plan_launch(project)
 
 
 def test_shared_directory_is_a_setting(make, project, invoke):
@@ -187,7 +192,7 @@ def test_policy_that_demands_tls_is_refused(make, existing, project, ec2):
     policy = json.dumps({"Statement": [ALLOW_MOUNT, DENY_WITHOUT_TLS]})
     client("efs", REGION).put_file_system_policy(FileSystemId=existing["id"], Policy=policy)
     make(existing_entry(existing))
-    with pytest.raises(ClusterError, match=f"The policy of {existing['id']} requires TLS"):
+    with pytest.raises(ClusterError, match=f"The policy of {existing['id']} demands TLS"):
         plan_launch(project)
 
 
@@ -239,9 +244,7 @@ def test_unreadable_configuration_is_reported(cluster, cloudformation, invoke, p
     s3 = client("s3", REGION)
     for version in s3.list_object_versions(Bucket=small_cluster.BUCKET)["Versions"]:
         s3.delete_object(Bucket=small_cluster.BUCKET, Key=version["Key"], VersionId=version["VersionId"])
-    status = get_output(invoke("status"))
-    assert "file system      UNKNOWN\n" in status
-    assert "\nThe configuration of pcluster-ubuntu cannot be read from s3://" in status
+    assert "file system      UNKNOWN: The configuration of pcluster-ubuntu" in get_output(invoke("status"))
     with pytest.raises(ClusterError, match="cannot be read from s3://"):
         plan_launch(project)
 
@@ -254,6 +257,7 @@ def test_own_security_groups_are_shown_and_not_connected(network, cloudformation
     assert "its head node has SecurityGroups of its own" in invoke("connect-uqle").stderr
     printed = get_output(invoke("status"))
     assert f"own groups       {own}" in printed
+    assert get_output(invoke("create-cluster")).endswith("Next: invoke verify\n")  # exists already
     assert "UQLE machine     not possible: the head node has groups of your own" in printed
     assert "create-cluster" not in printed
     get_output(invoke("picture"))

@@ -138,7 +138,7 @@ def test_differences_from_the_settings_are_listed(ec2, place, settings, image):
     )
     assert uqle_instance.list_differences(ec2, instance, place, changed, other) == [
         "its type is t3.large, not m6i.large",
-        "its boot script or its mount point is different",
+        "its boot script or its mount point is another one",
     ]
 
 
@@ -194,11 +194,12 @@ def test_invalid_settings_are_named(changed, named):
         uqle_instance.validate_settings(**settings)
 
 
-def test_mistyped_instance_type_names_the_setting(project):
+def test_mistyped_instance_type_is_named_with_its_region_and_setting(project):
     with pytest.raises(
-        ClusterError, match=r"uqle\.instance_type is 't3\.lrage', which EC2 does not have in eu-"
-    ):
-        uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, "t3.lrage")
+        ClusterError, match="uqle.instance_type is t3.larg, which eu-west-2 does not have"
+    ) as error:
+        uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, "t3.larg")
+    assert str(error.value).endswith("Correct it in invoke.yaml, or in INVOKE_UQLE_INSTANCE_TYPE.")
 
 
 def test_image_fits_the_processor_of_the_instance_type(project):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import clients, holders, stack
+from slurm_cluster.aws import clients, holders, stack, stack_status
 from slurm_cluster.errors import ClusterError, NetworkInUseError
 from slurm_cluster.output import Progress
 
@@ -36,22 +35,6 @@ class Network(NamedTuple):
     stacks: dict[str, str]
 
 
-class UnclaimedVpc(NamedTuple):
-    """A VPC of a wizard that nothing proves to be a cluster's.
-
-    Args:
-        id: the VPC's id.
-        name: its Name tag, or empty.
-        stacks: the names of the wizard's stacks in it.
-        nat_gateways: the ids of its NAT gateways, which are billed.
-    """
-
-    id: str
-    name: str
-    stacks: list[str]
-    nat_gateways: list[str]
-
-
 def filter_vpc(*vpcs: str) -> list[FilterTypeDef]:
     """Return the filter for resources in VPCs."""
     return [{"Name": "vpc-id", "Values": list(vpcs)}]
@@ -78,104 +61,10 @@ def claim_vpc(ec2: EC2Client, vpc: str, cluster: str) -> None:
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": clients.TAG, "Value": cluster}])
 
 
-# --- Networks that no cluster claims ------------------------------------------------------------------------
-
-
-def find_unclaimed_vpcs(
-    ec2: EC2Client,
-    cloudformation: CloudFormationClient,
-    own_vpc: str = "",
-    before: Collection[str] | None = None,
-) -> list[UnclaimedVpc]:
-    """Find the VPCs of wizards that nothing proves to be a cluster's: they have no tag and no node.
-
-    An interrupted wizard may have left them, or they are another person's. They are listed, never claimed.
-
-    Args:
-        ec2: a client of EC2.
-        cloudformation: a client of CloudFormation.
-        own_vpc: the id of the cluster's own VPC, which is left out.
-        before: the ids of the VPCs that existed when an interrupted wizard started. Only newer ones are
-            listed then, also without a name: the wizard names its VPC in a second call.
-    """
-    names = {
-        vpc["VpcId"]: clients.get_tag(vpc)
-        for vpc in list_vpcs(ec2)
-        if vpc["VpcId"] not in (own_vpc, *(before or ()))
-        and not clients.get_tag(vpc, clients.TAG)
-        and not vpc.get("IsDefault")
-    }
-    found = [
-        vpc for vpc, name in names.items() if name.startswith(VPC_PREFIX) or (before is not None and not name)
-    ]
-    if not found:
-        return []
-    nodes = clients.list_instances(
-        ec2,
-        *filter_vpc(*found),
-        {"Name": "tag-key", "Values": [clients.PCLUSTER_TAG]},
-        {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
-    )
-    vpcs_with_nodes = {node["VpcId"] for node in nodes}
-    return [
-        UnclaimedVpc(vpc, names[vpc], [*find_wizard_stacks(cloudformation, vpc)], list_nat_gateways(ec2, vpc))
-        for vpc in found
-        if vpc not in vpcs_with_nodes
-    ]
-
-
 def list_nat_gateways(ec2: EC2Client, vpc: str) -> list[str]:
     """Return the ids of a VPC's NAT gateways that are billed."""
     gateways = clients.list_all(ec2, "describe_nat_gateways", Filters=filter_vpc(vpc))
     return [gateway["NatGatewayId"] for gateway in gateways if gateway["State"] in ("pending", "available")]
-
-
-def describe_unclaimed_vpcs(vpcs: list[UnclaimedVpc], cluster: str, region: str) -> list[str]:
-    """Return lines that list unclaimed VPCs, with the commands to claim or delete each."""
-    if not vpcs:
-        return []
-    lines = [
-        f"No cluster has claimed these VPCs in {region}. "
-        "An interrupted `invoke configure` left them, or somebody else created them."
-    ]
-    for vpc in vpcs:
-        gateways = ", ".join(vpc.nat_gateways)
-        billed = f", with {gateways} ($ billed until you delete it)" if gateways else ""
-        tag = f"--tags Key={clients.TAG},Value={cluster}"
-        lines += [
-            f"  {vpc.id} {vpc.name or 'without a name'}, {format_age(vpc.name)}{billed}",
-            f"    To claim it for {cluster} (an administrator may have to):",
-            f"      aws ec2 create-tags --region {region} --resources {vpc.id} {tag}",
-            "    Then `invoke delete-network` deletes it. To delete it without claiming it:",
-            f"      {format_deletion_command(vpc, region)}",
-        ]
-    return lines
-
-
-def format_deletion_command(vpc: UnclaimedVpc, region: str) -> str:
-    """Return the shell command that deletes the wizard's stacks in a VPC, then the VPC."""
-    commands = [
-        f"aws cloudformation {action} --region {region} --stack-name {name}"
-        for name in vpc.stacks
-        for action in ("delete-stack", "wait stack-delete-complete")
-    ]
-    return " && ".join([*commands, f"aws ec2 delete-vpc --region {region} --vpc-id {vpc.id}"])
-
-
-def format_age(vpc_name: str) -> str:
-    """Return when a VPC was created, by the time in its name; EC2 does not record it."""
-    try:
-        start = datetime.strptime(vpc_name.removeprefix(VPC_PREFIX), TIMESTAMP).replace(tzinfo=timezone.utc)
-    except ValueError:
-        return "age unknown"
-    hours = int((datetime.now(timezone.utc) - start).total_seconds() // 3600)
-    if hours < 1:
-        age = "less than an hour"
-    elif hours < 48:
-        age = "1 hour" if hours == 1 else f"{hours} hours"
-    else:
-        age = f"{hours // 24} days"
-    return f"created {start:%Y-%m-%d %H:%M} UTC, {age} ago"
 
 
 # --- The cluster's network ----------------------------------------------------------------------------------
@@ -225,8 +114,7 @@ def find_network(
             vpcs = [vpc["VpcId"]]
     if len(vpcs) > 1:
         raise ClusterError(
-            f"Several VPCs have the tag {clients.TAG}={cluster}: {', '.join(vpcs)}. "
-            "Remove the tag from all but the cluster's own."
+            f"{', '.join(vpcs)} all have the tag {clients.TAG}={cluster}. Remove it from the wrong ones."
         )
     return Network(vpcs[0], find_wizard_stacks(cloudformation, vpcs[0])) if vpcs else None
 
@@ -238,8 +126,8 @@ def refuse_incomplete(network: Network | None, region: str) -> None:
         ClusterError: it is not; the message says what to do.
     """
     for name, status in network.stacks.items() if network else ():
-        if stack.get_phase(status) not in ("complete", "half-updated"):
-            raise ClusterError(stack.explain_status("network", name, status, region))
+        if stack_status.get_phase(status) not in ("complete", "half-updated"):
+            raise ClusterError(stack_status.explain_status("network", name, status, region))
 
 
 def explain_no_network(ec2: EC2Client, cluster: str, subnet: str | None) -> str:
@@ -286,11 +174,11 @@ def refuse_network_in_use(
             f"The cluster {cluster} is in the network {network.vpc}. Run `invoke delete-cluster` first."
         )
     for name, status in network.stacks.items():
-        if stack.get_phase(status) in ("updating", "importing"):
-            raise ClusterError(stack.explain_status("network", name, status, ec2.meta.region_name))
+        if stack_status.get_phase(status) in ("updating", "importing", "unknown"):
+            raise ClusterError(stack_status.explain_status("network", name, status, ec2.meta.region_name))
     found = find_holders(ec2, cloudformation, efs, cluster, network)
     if found:
-        first = f"Kept the network {network.vpc}. The wizard did not create these, and they are in it:"
+        first = f"The network {network.vpc} was kept. The wizard did not create these, and they are in it:"
         lines = [
             first,
             *holders.format_holders(found),

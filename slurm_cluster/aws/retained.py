@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from slurm_cluster.aws import clients, holders, stack
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from botocore.client import BaseClient
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_cloudformation.type_defs import StackTypeDef
     from types_boto3_ec2 import EC2Client
@@ -62,7 +65,7 @@ class Retained(NamedTuple):
     """Storage that outlived its cluster, and is billed.
 
     Args:
-        kind: `file system` or `volume`.
+        kind: `file system`, `volume` or, for example, `FSx Lustre file system`.
         id: its id.
         size: its size in words.
         vpcs: the ids of the networks that cannot be deleted before its mount targets.
@@ -77,7 +80,7 @@ class Retained(NamedTuple):
 
 
 def find_retained(
-    cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient, cluster: str
+    cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient, fsx: BaseClient, cluster: str
 ) -> list[Retained]:
     """Return the file systems and volumes that pcluster created for a cluster and that its stack has no more.
 
@@ -85,6 +88,7 @@ def find_retained(
         cloudformation: a client of CloudFormation.
         ec2: a client of EC2.
         efs: a client of EFS.
+        fsx: a client of FSx.
         cluster: the cluster's name, which is a tag of all that pcluster creates.
     """
     region = ec2.meta.region_name
@@ -95,7 +99,12 @@ def find_retained(
         for file_system in clients.list_all(efs, "describe_file_systems")
         if clients.get_tag(file_system, clients.PCLUSTER_TAG) == cluster
     ]
-    if not volumes and not file_systems:
+    of_fsx = [
+        file_system
+        for file_system in list_fsx(fsx)
+        if clients.get_tag(file_system, clients.PCLUSTER_TAG) == cluster
+    ]
+    if not volumes and not file_systems and not of_fsx:
         return []
     exists = stack.find_stack(cloudformation, cluster)
     resources = stack.list_resources(cloudformation, cluster) if exists else []
@@ -104,6 +113,11 @@ def find_retained(
         *(
             describe_file_system(ec2, efs, file_system)
             for file_system in file_systems
+            if file_system["FileSystemId"] not in own_ids
+        ),
+        *(
+            describe_fsx(file_system, region)
+            for file_system in of_fsx
             if file_system["FileSystemId"] not in own_ids
         ),
         *(
@@ -149,6 +163,25 @@ def describe_file_system(
             ),
             f"aws efs delete-file-system --region {region} --file-system-id {file_system_id}",
         ],
+    )
+
+
+def list_fsx(fsx: BaseClient) -> list[Any]:
+    """Return all file systems of FSx; none without the permission, which `invoke check` reports."""
+    with clients.ignore_errors("AccessDeniedException"):
+        return clients.list_all(fsx, "describe_file_systems")
+    return []
+
+
+def describe_fsx(file_system: Mapping[str, Any], region: str) -> Retained:
+    """Return a file system of FSx that was kept, with the command that deletes it."""
+    file_system_id = file_system["FileSystemId"]
+    return Retained(
+        f"FSx {file_system['FileSystemType'].capitalize()} file system",
+        file_system_id,
+        f"{file_system['StorageCapacity']} GiB",
+        [file_system["VpcId"]] if file_system.get("VpcId") else [],
+        [f"aws fsx delete-file-system --region {region} --file-system-id {file_system_id}"],
     )
 
 

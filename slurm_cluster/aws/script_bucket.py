@@ -52,6 +52,11 @@ def is_script_bucket(bucket: str) -> bool:
     return bucket.startswith(BUCKET_PREFIX)
 
 
+def get_region(bucket: str) -> str:
+    """Return the region in the name of a bucket of `upload-bootstrap`."""
+    return bucket.removeprefix(BUCKET_PREFIX).partition("-")[2]
+
+
 def get_script_uris(folder: Path, bucket: str, cluster: str) -> dict[str, str]:
     """Return the URI of each script, by the names of the template.
 
@@ -161,8 +166,7 @@ def bucket_exists(s3: S3Client, bucket: str, account: str) -> bool:
             return False
         if error_code(error) in ("403", "AccessDenied"):
             raise ClusterError(
-                f"The bucket {bucket} belongs to another account, or your credentials may not read it. "
-                "Ask the account's administrator for access to it."
+                f"The bucket {bucket} belongs to another account, or your credentials may not read it."
             ) from error
         raise
     return True

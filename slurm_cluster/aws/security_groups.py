@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     )
 
 
+NODE_TYPE_TAG = "parallelcluster:node-type"  # HeadNode, Compute or LoginNode
+
+
 def get_head_node_group_id(cloudformation: CloudFormationClient, cluster: str) -> str:
     """Return the id of the head node's group, by its logical id in the stack.
 
@@ -106,3 +109,8 @@ def remove_self_rule(ec2: EC2Client, group: str) -> bool:
 def list_cluster_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
     """Return the cluster's nodes, by the tag that pcluster gives them and deletes them by."""
     return clients.list_instances(ec2, clients.pcluster_filter(cluster))
+
+
+def is_login_node(node: InstanceTypeDef) -> bool:
+    """Return whether a node of a cluster belongs to a login pool."""
+    return clients.get_tag(node, NODE_TYPE_TAG) == "LoginNode"

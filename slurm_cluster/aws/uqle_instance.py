@@ -13,7 +13,7 @@ import chevron
 from botocore.exceptions import ClientError
 
 from slurm_cluster import files
-from slurm_cluster.aws import clients
+from slurm_cluster.aws import clients, instance_types
 from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
@@ -37,6 +37,7 @@ SYSTEM_FOLDERS = {
     )
 }
 PARENT_FOLDERS = {"/home", "/home/ubuntu", "/media", "/mnt", "/opt", "/srv"}
+CORRECT_TYPE = "Correct it in invoke.yaml, or in INVOKE_UQLE_INSTANCE_TYPE."
 ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
 # A tag of the head node's group: the client token of the last launch that has ended.
 USED_TOKEN_TAG = f"{clients.TAG}:spent-client-token"
@@ -98,7 +99,8 @@ def validate_settings(
     """
     if not re.fullmatch(r"[a-z0-9-]{1,30}\.[a-z0-9-]{1,30}", instance_type):
         raise ClusterError(
-            f"uqle.instance_type is {instance_type!r}. It must be an EC2 instance type, such as t3.large."
+            f"uqle.instance_type is {instance_type!r}. It must be an EC2 instance type, such as t3.large. "
+            f"{CORRECT_TYPE}"
         )
     if not (re.fullmatch(r"[0-9]{1,5}", str(volume_gib)) and 8 <= int(volume_gib) <= 16384):
         raise ClusterError(f"uqle.volume_gib is {volume_gib!r}. It must be a number of GiB from 8 to 16384.")
@@ -126,16 +128,26 @@ def find_instance(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:
     Raises:
         ClusterError: there are several.
     """
-    machines = [
-        machine for machine in list_tagged_instances(ec2, cluster) if machine["State"]["Name"] in LIVE_STATES
-    ]
+    machines = list_live_instances(ec2, cluster)
     if len(machines) > 1:
-        ids = ", ".join(sorted(machine["InstanceId"] for machine in machines))
-        raise ClusterError(
-            f"Several machines have the tag {clients.TAG}={cluster}: {ids}. Terminate all but one of them. "
-            "`invoke disconnect-uqle` terminates every one."
-        )
+        raise ClusterError(explain_several(machines, cluster))
     return machines[0] if machines else None
+
+
+def explain_several(machines: list[InstanceTypeDef], cluster: str) -> str:
+    """Return what to do about several UQLE machines of one cluster."""
+    ids = ", ".join(machine["InstanceId"] for machine in machines)
+    return (
+        f"{ids} all have the tag {clients.TAG}={cluster}. Terminate all but one, "
+        "or all with `invoke disconnect-uqle`."
+    )
+
+
+def list_live_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
+    """Return the instances with the cluster's tag that are not terminated or about to be, by their ids."""
+    machines = list_tagged_instances(ec2, cluster)
+    live = [machine for machine in machines if machine["State"]["Name"] in LIVE_STATES]
+    return sorted(live, key=lambda machine: machine["InstanceId"])
 
 
 def require_instance(ec2: EC2Client, cluster: str, region: str) -> InstanceTypeDef:
@@ -161,70 +173,6 @@ def list_remaining_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeD
     """Return the instances with the cluster's tag that are not terminated."""
     machines = list_tagged_instances(ec2, cluster)
     return [machine for machine in machines if machine["State"]["Name"] != "terminated"]
-
-
-def list_other_members(ec2: EC2Client, cluster: str, group: str) -> list[InstanceTypeDef]:
-    """Return the machines in the head node's group that are neither the cluster's nor its UQLE machine.
-
-    Args:
-        ec2: a client of EC2.
-        cluster: the cluster's name.
-        group: the id of the head node's group.
-    """
-    members = clients.list_instances(
-        ec2,
-        {"Name": "instance.group-id", "Values": [group]},
-        {"Name": "instance-state-name", "Values": LIVE_STATES},
-    )
-    own_tags = [(clients.TAG, cluster), (clients.PCLUSTER_TAG, cluster)]
-    return [
-        member
-        for member in members
-        if not any((tag["Key"], tag["Value"]) in own_tags for tag in member.get("Tags", []))
-    ]
-
-
-def describe_other_members(
-    members: list[InstanceTypeDef], group: str, cluster: str, region: str
-) -> list[str]:
-    """Return the lines that name other machines in the head node's group, and how to tag a UQLE machine."""
-    lines = []
-    for member in members:
-        lines += [
-            f"{member['InstanceId']} is in the head node's group {group}, and has no tag of {cluster}.",
-            "If it is your UQLE machine, tag it (an administrator may have to):",
-            f"  {format_tag_command(member, cluster, region)}",
-        ]
-    return lines
-
-
-def format_tag_command(machine: InstanceTypeDef, cluster: str, region: str) -> str:
-    """Return the command that makes a machine the UQLE machine of a cluster."""
-    tag = f"--resources {machine['InstanceId']} --tags Key={clients.TAG},Value={cluster}"
-    return f"aws ec2 create-tags --region {region} {tag}"
-
-
-def explain_members(
-    machine: InstanceTypeDef | None, others: list[InstanceTypeDef], group: str, cluster: str, region: str
-) -> list[str]:
-    """Return the lines about other machines in the head node's group, and a UQLE machine outside of it."""
-    return [
-        *describe_other_members(others, group, cluster, region),
-        *(explain_wrong_groups(machine, group, region) if machine else []),
-    ]
-
-
-def explain_wrong_groups(machine: InstanceTypeDef, group: str, region: str) -> list[str]:
-    """Return the lines that say how a UQLE machine gets into the head node's group; none if it is in it."""
-    groups = [member["GroupId"] for member in machine.get("SecurityGroups", [])]
-    if group in groups:
-        return []
-    instance_id = machine["InstanceId"]
-    command = f"--instance-id {instance_id} --groups {' '.join([*groups, group])}"
-    return [
-        f"The UQLE machine {instance_id} is not in the head node's group {group}. Add it:",
-        f"  aws ec2 modify-instance-attribute --region {region} {command}",
-    ]
 
 
 def describe_instances(ec2: EC2Client, instance_ids: list[str]) -> list[InstanceTypeDef]:
@@ -262,18 +210,14 @@ def get_ubuntu_image_id(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> s
     Canonical publishes it as a parameter.
 
     Raises:
-        ClusterError: EC2 has no such type in the region.
+        ClusterError: the region has no such type.
     """
-    try:
-        [described] = ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]  # type: ignore[list-item]
-    except ClientError as error:
-        if error_code(error) != "InvalidInstanceType":
-            raise
+    architectures = instance_types.list_architectures(ec2, instance_type)
+    if not architectures:
+        region = ec2.meta.region_name
         raise ClusterError(
-            f"uqle.instance_type is {instance_type!r}, which EC2 does not have in {ec2.meta.region_name}. "
-            "Correct it in invoke.yaml or INVOKE_UQLE_INSTANCE_TYPE."
-        ) from error
-    architectures = described["ProcessorInfo"]["SupportedArchitectures"]
+            f"uqle.instance_type is {instance_type}, which {region} does not have. {CORRECT_TYPE}"
+        )
     parameter = IMAGE_PARAMETER.format("arm64" if "arm64" in architectures else "amd64")
     return ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
 
@@ -393,7 +337,7 @@ def list_differences(
         f"its {name} is {is_now}, not {wanted}" for name, is_now, wanted in compared if is_now != wanted
     ]
     if read_user_data(ec2, instance["InstanceId"]) != user_data:
-        differences.append("its boot script or its mount point is different")
+        differences.append("its boot script or its mount point is another one")
     return differences
 
 

@@ -6,7 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from slurm_cluster.config.parameters import sanitize, shorten
+from slurm_cluster.config.parameters import is_wide_range, sanitize, shorten
 from slurm_cluster.config.template import PLACEHOLDER
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ def list_faults(config: ClusterConfig) -> list[str]:
     if runs_boot_scripts(config.nodes) and not config.os.startswith("ubuntu"):
         faults.append(
             f"Image / Os is {shorten(config.os)}. The boot scripts need apt: choose ubuntu2404 or ubuntu2204"
+        )
+    if runs_boot_scripts([config.head_node]) and config.scheduler not in ("", "slurm"):
+        faults.append(
+            f"Scheduling / Scheduler is {shorten(config.scheduler)}. "
+            "The boot scripts need Slurm: choose slurm"
         )
     if runs_boot_scripts([config.head_node]) and config.accounting:
         faults.append(
@@ -57,15 +62,45 @@ def list_unreadable_scripts(node: NodeConfig) -> list[str]:
 def list_warnings(config: ClusterConfig) -> list[str]:
     """Return a sentence for each property that works, but takes something away."""
     warnings = []
+    gaps = list_rest_api_gaps(config)
+    if gaps:
+        warnings.append(
+            f"No REST API on port 8082, unless your own scripts start one: {', and '.join(gaps)}. "
+            "`invoke render` with the repository's config.template.yml adds it."
+        )
     if runs_boot_scripts([config.head_node]):
         warnings += [
             f"{queue.name} does not run the boot scripts. Its nodes have no Podman."
             for queue in config.queues
             if not runs_boot_scripts([queue])
         ]
+    warnings += [
+        f"{pool.name}: AllowedIps, {pool.ssh_from}, is all or much of the internet. "
+        "Anyone there can try to log in by SSH to its nodes."
+        for pool in config.login_pools
+        if pool.ssh_from and is_wide_range(pool.ssh_from)
+    ]
     if config.head_node.own_groups:
         warnings.append(
             "The head node has SecurityGroups of its own. `invoke connect-uqle` works only with the group "
             "that pcluster creates: use AdditionalSecurityGroups instead."
         )
     return warnings
+
+
+def list_rest_api_gaps(config: ClusterConfig) -> list[str]:
+    """Return what the configuration lacks for the REST API that the boot scripts set up.
+
+    Two scripts with other names, or with names that the template has no value for yet, may be copies of them.
+    """
+    scripts = config.head_node.scripts
+    found = [match for script in scripts for match in [BOOT_SCRIPT.search(script)] if match]
+    names = {match[1] for match in found if match[1]}
+    gaps = []
+    if not (names >= {"start", "configured"} if names else len(scripts) > 1):
+        gaps.append("the head node does not run both boot scripts")
+    if config.scheduler not in ("", "slurm"):
+        gaps = [f"Scheduling / Scheduler is {shorten(config.scheduler)}, not slurm"]
+    elif not config.accepts_tokens:
+        gaps.append("CustomSlurmSettings has no AuthAltTypes: auth/jwt")
+    return gaps

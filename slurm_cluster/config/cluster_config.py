@@ -27,6 +27,8 @@ class NodeConfig:
         own_groups: security groups that replace the ones that pcluster creates.
         additional_groups: security groups besides those.
         subnets: the ids of their subnets.
+        ssh_from: the address range that may use SSH. Without one, pcluster lets everybody reach the head
+            node, and gives a login pool the head node's range.
     """
 
     name: str
@@ -36,6 +38,7 @@ class NodeConfig:
     own_groups: list[str] = field(default_factory=list)
     additional_groups: list[str] = field(default_factory=list)
     subnets: list[str] = field(default_factory=list)
+    ssh_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,25 +93,29 @@ class ClusterConfig:
     Args:
         region: the name of the region.
         os: the operating system, such as ubuntu2404.
-        ssh_from: the address range that may use SSH; without one, pcluster lets everybody.
         head_node: the head node.
         queues: the queues, in the order of the file.
         login_pools: the pools of login nodes, in the order of the file.
         storage: the shared storage, in the order of the file.
         has_internal_efs: whether pcluster keeps its own files on an EFS file system, which it creates.
         accounting: the section that sets up accounting, Database or ExternalSlurmdbd; empty for none.
+        scheduler: slurm or awsbatch.
+        custom_ami: the image of the nodes, if it is not one of ParallelCluster's.
+        accepts_tokens: whether Slurm's custom settings have AuthAltTypes, or are in a file that may have it.
         groups: the head node, the compute resources and the login pools.
     """
 
     region: str
     os: str
-    ssh_from: str
     head_node: NodeConfig
     queues: list[NodeConfig]
     login_pools: list[NodeConfig] = field(default_factory=list)
     storage: list[StorageConfig] = field(default_factory=list)
     has_internal_efs: bool = False
     accounting: str = ""
+    scheduler: str = ""
+    custom_ami: str = ""
+    accepts_tokens: bool = False
     groups: list[InstanceGroup] = field(default_factory=list)
 
     @property
@@ -142,15 +149,33 @@ def parse(tree: object) -> ClusterConfig:
     return ClusterConfig(
         region=get_text(tree, "Region"),
         os=get_text(tree, "Image", "Os"),
-        ssh_from=get_text(tree, "HeadNode", "Ssh", "AllowedIps"),
         head_node=parse_node("the head node", find_value(tree, "HeadNode")),
         queues=parse_nodes("queue", list_mappings(tree, "Scheduling", "SlurmQueues")),
         login_pools=parse_nodes("login pool", list_mappings(tree, "LoginNodes", "Pools")),
         storage=[parse_storage(entry) for entry in list_mappings(tree, "SharedStorage")],
         has_internal_efs=get_text(tree, "HeadNode", "SharedStorageType").lower() == "efs",
         accounting=next((name for name in ("Database", "ExternalSlurmdbd") if name in slurm), ""),
+        scheduler=get_text(tree, "Scheduling", "Scheduler"),
+        custom_ami=get_text(tree, "HeadNode", "Image", "CustomAmi") or get_text(tree, "Image", "CustomAmi"),
+        accepts_tokens=accepts_tokens(slurm),
         groups=parse_groups(tree),
     )
+
+
+def accepts_tokens(slurm_settings: object) -> bool:
+    """Return whether the custom settings have AuthAltTypes, or are in a file that may have it.
+
+    https://docs.aws.amazon.com/parallelcluster/latest/ug/slurm-configuration-settings-v3.html
+    """
+    if get_text(slurm_settings, "CustomSlurmSettingsIncludeFile"):
+        return True
+    values = [
+        value
+        for setting in list_mappings(slurm_settings, "CustomSlurmSettings")
+        for name, value in setting.items()
+        if str(name).lower() == "authalttypes"  # Slurm ignores the case
+    ]
+    return "auth/jwt" in str(values)
 
 
 def parse_groups(tree: object) -> list[InstanceGroup]:
@@ -204,6 +229,7 @@ def parse_node(name: str, tree: object) -> NodeConfig:
         own_groups=list_plain_texts(networking, "SecurityGroups"),
         additional_groups=list_plain_texts(networking, "AdditionalSecurityGroups"),
         subnets=list_subnets(tree),
+        ssh_from=get_text(tree, "Ssh", "AllowedIps"),
     )
 
 

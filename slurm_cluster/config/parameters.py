@@ -31,6 +31,7 @@ KEY_ARN = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,
 # ParallelCluster has the same limit for its own accounting:
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/Scheduling-v3.html
 CLUSTER_NAME = r"[a-zA-Z][a-zA-Z0-9-]{0,39}"
+ONE_OBJECT = "must hold one JSON object, as config-parameters.example.json does"
 WIDE_PREFIX = 8  # bits; a network with a shorter prefix is much of the internet
 KEY_PARAMETER = "SLURM_JWT_KEY"
 SIZES = "HEAD_NODE_TYPE", "COMPUTE_TYPE", "MAX_NODES"  # the template has defaults for them
@@ -84,12 +85,13 @@ RULES = {
     "COMPUTE_TYPE": INSTANCE_TYPE,
     "MAX_NODES": Rule('a whole number in quotes, from "1" to "9999", or empty', r"([1-9]\d{0,3})?"),
 }
-ALLOWED_IPS = "HeadNode / Ssh / AllowedIps"  # of config.yml
-WIDE_WARNING = (
-    "is all or much of the internet. "
+ANYONE_WARNING = (
     "Anyone there can try to log in by SSH to the head node and the UQLE machine. "
     "Use your own address, such as 203.0.113.7/32."
 )
+WIDE_WARNING = f"is all or much of the internet. {ANYONE_WARNING}"
+# https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Ssh-AllowedIps
+OPEN_TO_ALL = f"Its default is 0.0.0.0/0, all of the internet. {ANYONE_WARNING}"
 LITERAL_KEY_WARNING = (
     "config.yml, and ParallelCluster's bucket and logs, then contain it. "
     "`invoke create-jwt-key` stores a key in Secrets Manager instead."
@@ -122,35 +124,29 @@ def read_parameters(path: Path) -> dict[str, Any]:
         raise ClusterError(
             f"{path} is not JSON, line {error.lineno} column {error.colno}: {error.msg}."
         ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = explain_unreadable(error)
+    except RecursionError as error:
+        raise ClusterError(f"{path} is nested too deeply. It {ONE_OBJECT}.") from error
+    except yaml.YAMLError as error:
+        reason = files.describe_yaml_error(error)
         if files.TOO_DEEP in reason:
-            raise ClusterError(
-                f"{path} is nested too deeply. "
-                "It must hold one JSON object of texts, as config-parameters.example.json does."
-            ) from error
+            raise ClusterError(f"{path} is nested too deeply. It {ONE_OBJECT}.") from error
+        hint = "Replace the tab." if files.TAB in reason else "Use plain characters instead of escapes."
         raise ClusterError(
-            f"`chevron` reads {path} as YAML, and cannot read it: {reason}. "
-            "Write each value as plain text in quotes, and use spaces instead of tabs."
+            f"`chevron` cannot read {path}, because it reads JSON as YAML ({reason}). {hint}"
+        ) from error
+    except ValueError as error:
+        raise ClusterError(
+            f"{path} has a number that is too long, or half of an escaped character. "
+            "Write the values as plain text."
         ) from error
     if not isinstance(values, dict):
-        raise ClusterError(f"{path} must hold one JSON object, as config-parameters.example.json does.")
+        raise ClusterError(f"{path} {ONE_OBJECT}.")
     if values != yaml_values:
         raise ClusterError(
             f"`chevron` reads other values from {path}, because it reads JSON as YAML. "
             "Write the values as plain text."
         )
     return values
-
-
-def explain_unreadable(error: Exception) -> str:
-    """Return why a parameter file cannot be read, from an error of PyYAML or of Python's `json`."""
-    if isinstance(error, yaml.YAMLError):
-        return files.describe_yaml_error(error)
-    if isinstance(error, RecursionError):
-        return files.TOO_DEEP
-    is_escape = isinstance(error, UnicodeError)
-    return "an escape stands for no character" if is_escape else "a number is too long"
 
 
 def build_object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -285,17 +281,9 @@ def is_wide_range(source: str) -> bool:
         return False
 
 
-def format_wide_warning(source: str, setting: str = "SSH_FROM") -> str:
+def format_wide_warning(source: str) -> str:
     """Return the warning about a source that is all or much of the internet."""
-    return f"{setting} is {source}. This {WIDE_WARNING}"
-
-
-def format_wide_default(path: Path) -> str:
-    """Return the warning about a config.yml that does not say who may use SSH: then pcluster allows anyone.
-
-    https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Ssh-AllowedIps
-    """
-    return f"{path} has no {ALLOWED_IPS}. ParallelCluster then allows 0.0.0.0/0, which {WIDE_WARNING}"
+    return f"SSH_FROM, {source}, {WIDE_WARNING}"
 
 
 def is_literal_key(value: str) -> bool:

@@ -54,25 +54,32 @@ def read_file_region(parameter_file: Path, temp_config_file: Path) -> FileRegion
     return FileRegion(validate_region(filled or configured, f"The region in {file}"), file)
 
 
-def list_regions(in_files: FileRegion, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the regions that are set, by what sets them: the first one is the cluster's.
-
-    These are the region in the files and that of the environment; without both, that of the AWS profile.
-    AWS_DEFAULT_REGION does not count beside AWS_REGION.
+def resolve_region(in_files: FileRegion, environment: Mapping[str, str], known: Collection[str]) -> str:
+    """Return the region in the files, else in the environment, else in the AWS profile.
 
     Args:
         in_files: the region in the files.
-        environment: the variables of the process.
+        environment: the variables of the process. AWS_REGION comes before AWS_DEFAULT_REGION.
+        known: the names of all regions that AWS has.
 
     Raises:
-        ClusterError: no region is set, a name is invalid, or the AWS profile cannot be read.
+        ClusterError: no region is set, AWS does not have it, or the AWS profile cannot be read.
     """
     variable = next((name for name in VARIABLES if environment.get(name)), "")
-    regions = {str(in_files.file): in_files.name, variable: environment.get(variable, "")}
-    regions = {source: name for source, name in regions.items() if name} or read_profile_region()
+    regions: dict[str, str | None] = {}  # by where each is set
+    if in_files.name:
+        regions[f"The region in {in_files.file}"] = in_files.name
+    if variable:
+        regions[variable] = environment[variable]
     if not regions:
+        regions["The region of the AWS profile"] = read_profile_region()
+    for source, region in regions.items():
+        if region:
+            refuse_unknown_region(validate_region(region, source), source, known)
+    region = next(iter(regions.values()))
+    if not region:
         raise ClusterError("No AWS region is set. Run `aws configure`, or set AWS_REGION to one.")
-    return {source: validate_region(name, f"The region in {source}") for source, name in regions.items()}
+    return region
 
 
 def validate_region(region: object, subject: str) -> str:
@@ -86,25 +93,25 @@ def validate_region(region: object, subject: str) -> str:
             f"{subject} is {parameters.shorten(region)}, and must be a name such as eu-west-2."
         )
     if region.startswith("cn-"):  # its partition has other service names, and none of this was tried there
-        raise ClusterError(f"{subject} is {region}. Regions in China are not supported: choose another one.")
+        raise ClusterError(f"The region is {region}. Regions in China are not supported: choose another one.")
     return region
 
 
-def refuse_unknown_region(regions: Mapping[str, str], known: Collection[str]) -> None:
-    """Refuse the name of a region that AWS does not have, as far as boto3 knows.
+def refuse_unknown_region(region: str, source: str, known: Collection[str]) -> None:
+    """Refuse the name of a region that AWS does not have.
 
     Args:
-        regions: the names of regions, by what sets them.
-        known: the names of all regions.
+        region: the name.
+        source: where it is set, to begin the message.
+        known: the names of all regions that AWS has.
 
     Raises:
-        ClusterError: it names what sets the region, and the most similar one that AWS has.
+        ClusterError: it names the most similar one that AWS has.
     """
-    for source, name in regions.items():
-        if name not in known:
-            similar = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {similar[0]}?" if similar else "Choose another one."
-            raise ClusterError(f"The region in {source} is {name}. AWS has no such region. {hint}")
+    if region not in known:
+        similar = difflib.get_close_matches(region, known, n=1)
+        hint = f" Did you mean {similar[0]}?" if similar else ""
+        raise ClusterError(f"{source} is {region}. boto3 knows no such region.{hint}")
 
 
 def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task: str) -> str:
@@ -129,8 +136,8 @@ def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task
     )
 
 
-def read_profile_region() -> dict[str, str]:
-    """Return the region of the AWS profile, by the profile; nothing if it has none.
+def read_profile_region() -> str | None:
+    """Return the region in the AWS profile.
 
     Raises:
         ClusterError: there is no such profile, or its file cannot be read.
@@ -139,13 +146,11 @@ def read_profile_region() -> dict[str, str]:
     from botocore.exceptions import ProfileNotFound
 
     try:
-        session = boto3.Session()
-        region = session.region_name
+        return boto3.Session().region_name
     except ProfileNotFound as error:
         raise ClusterError(
             f"{error}. Correct AWS_PROFILE, or add the profile with `aws configure`."
         ) from error
-    return {f"the AWS profile {session.profile_name}": region} if region else {}
 
 
 def refuse_unreadable_profile(environment: Mapping[str, str]) -> None:

@@ -117,13 +117,12 @@ def refuse_unknown(unknown: list[str], path: Path | None = None) -> None:
     """Refuse names that are not settings.
 
     Raises:
-        ClusterError: it lists them, and the settings.
+        ClusterError: it lists them, one in a line, and the settings.
     """
     if unknown:
         place = f" in {path}" if path else ""
         faults = [f"{name}{place} is not a setting." for name in unknown]
-        known = f"The settings are {', '.join(SETTING_NAMES)}."
-        raise ClusterError(("\n" if len(faults) > 1 else " ").join([*faults, known]))
+        raise ClusterError("\n".join([*faults, f"The settings are {', '.join(SETTING_NAMES)}."]))
 
 
 def get_setting(settings: Mapping[str, Any], *path: str) -> str:
@@ -158,8 +157,8 @@ def get_file_paths(settings: Mapping[str, Any]) -> Files:
     for (name, path), (other_name, other) in itertools.combinations(paths._asdict().items(), 2):
         if path.absolute() == other.absolute():
             raise ClusterError(
-                f"The settings {name} and {other_name} both name the file {other}. "
-                "Choose a file of its own for each."
+                f"The settings {name} and {other_name} name the same file, {other}. "
+                "Choose two different files."
             )
     return paths
 

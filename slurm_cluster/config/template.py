@@ -146,7 +146,7 @@ def render_to_yaml(template_file: Path, values: Mapping[str, str]) -> Any:
         return files.parse_yaml(chevron.render(template, values))
     except yaml.MarkedYAMLError as error:
         line = find_error_line(template, values, error)
-        fault = f"line {line}: {files.get_problem(error)}"
+        fault = f"line {line}: {files.describe_yaml_problem(error)}"
         raise ClusterError(f"{template_file}: {fault}. Correct the template.") from error
     except yaml.YAMLError as error:
         fault = files.describe_yaml_error(error)
@@ -236,11 +236,11 @@ def list_warnings(values: Mapping[str, str]) -> list[str]:
     """Return a warning for each value that is valid but dangerous.
 
     Args:
-        values: validated parameters.
+        values: validated parameters; a template need not have all of them.
     """
-    warnings = []
-    if parameters.is_wide_range(values["SSH_FROM"]):
-        warnings.append(parameters.format_wide_warning(values["SSH_FROM"]))
-    if parameters.is_literal_key(values["SLURM_JWT_KEY"]):
+    warnings, ssh_from, key = [], values.get("SSH_FROM", ""), values.get(parameters.KEY_PARAMETER, "")
+    if ssh_from and parameters.is_wide_range(ssh_from):
+        warnings.append(parameters.format_wide_warning(ssh_from))
+    if key and parameters.is_literal_key(key):
         warnings.append(f"SLURM_JWT_KEY is the key itself: {parameters.LITERAL_KEY_WARNING}")
     return warnings

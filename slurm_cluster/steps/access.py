@@ -62,9 +62,11 @@ def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
     node = head_node.require_head_node(p.ec2, cluster)
     address = head_node.get_address(node)
     if not node.get("PublicIpAddress"):
-        echo(explain_private_address("head node", address))
-        if p.task == "verify":
-            echo(f"There you can also run `invoke verify --url http://{address}:{REST_PORT}`, without SSH.")
+        command = f"verify --url http://{address}:{REST_PORT}" if p.task == "verify" else p.task
+        echo(
+            f"The head node has no public address. {address} is reached from inside the VPC, or by VPN. "
+            f"Run `invoke {command}` there."
+        )
     return f"ubuntu@{address}"
 
 
@@ -75,17 +77,19 @@ def verify(p: Project, url: str, user: str, seconds: str) -> None:
         p: the project.
         url: the URL of slurmrestd; empty to open an SSH tunnel.
         user: the user who runs the job.
-        seconds: how long the job may take, with the boot of its node, as the user wrote it.
+        seconds: how long the job may take, with the boot of its node.
 
     Raises:
-        ClusterError: `seconds` is not a number, or a link of the chain is broken; it names the first one.
+        ClusterError: a link of the chain is broken, and it names the first one; or `seconds` is no number.
     """
-    limit = parse_number("--seconds", seconds, MAX_SECONDS)
+    timeout = parse_number("--seconds", seconds, MAX_SECONDS)
     if p.skip_for_dry_run(f"run a job of user {user} through the REST API of {p.cluster}"):
         return
     key = p.read_jwt_key()
     if url:
-        echo_lines(smoke_job.run_smoke_job(url, key, user, p.shared_dir, seconds=limit), WAITING_FOR, p.quiet)
+        echo_lines(
+            smoke_job.run_smoke_job(url, key, user, p.shared_dir, seconds=timeout), WAITING_FOR, p.quiet
+        )
         return
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
     host = stack.get_output(cluster, "HeadNodePrivateDnsName")
@@ -98,7 +102,7 @@ def verify(p: Project, url: str, user: str, seconds: str) -> None:
 
     with ssh_client.open_tunnel(jump_host.login, identity_file, host) as tunnel_url:
         lines = smoke_job.run_smoke_job(
-            tunnel_url, key, user, p.shared_dir, seconds=limit, read_output=read_output
+            tunnel_url, key, user, p.shared_dir, seconds=timeout, read_output=read_output
         )
         echo_lines(lines, WAITING_FOR, p.quiet)
 
@@ -156,13 +160,5 @@ def find_uqle_address(p: Project) -> str:
         raise ClusterError(f"The UQLE machine {machine['InstanceId']} is {state}. Run `invoke resume` first.")
     address = head_node.get_address(machine)
     if not machine.get("PublicIpAddress"):
-        echo(explain_private_address("UQLE machine", address))
+        echo(f"The UQLE machine has no public address. {address} is reached from inside the VPC, or by VPN.")
     return address
-
-
-def explain_private_address(machine: str, address: str) -> str:
-    """Return how to reach a machine that has no public address."""
-    return (
-        f"The {machine} has no public address, only {address}. "
-        "Run this on a machine inside the VPC, or connect to the VPC by VPN first."
-    )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import holders, retained, stack
+from slurm_cluster.aws import head_node, holders, retained, stack, stack_status
 from slurm_cluster.config import cluster_config, parameters
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
 from slurm_cluster.steps import configuration, pcluster, preflight
 from slurm_cluster.steps.render import render_ssh_source
+from slurm_cluster.views import cluster_state, storage
 
 if TYPE_CHECKING:
+    from types_boto3_cloudformation.type_defs import StackTypeDef
+
     from slurm_cluster.project import Project
 
+VERIFY = "invoke verify"
 DELETABLE_PHASES = ("creating", "complete", "half-updated", "failed", "deleting")
 
 
@@ -26,38 +30,36 @@ def build_configuration_command(p: Project, action: str, *more: str) -> str:
 def check_configuration(p: Project) -> None:
     """Refuse a config.yml whose nodes would not boot, and warn of what will not work with it."""
     config = cluster_config.load(p.config_file)
-    warn_of_wide_source(p, config.ssh_from)
+    if config.head_node.ssh_from:
+        configuration.warn_of_wide_range(p, config.head_node.ssh_from)
+    elif not config.head_node.own_groups:
+        p.warn(f"{p.config_file} has no HeadNode / Ssh / AllowedIps. {parameters.OPEN_TO_ALL}")
     preflight.check_configuration(config, p.config_file, p.cluster, p.region, p.s3)
     for warning in preflight.list_warnings(p, config):
         p.warn(warning)
 
 
-def warn_of_wide_source(p: Project, ssh_from: str) -> None:
-    """Warn if config.yml lets all or much of the internet use SSH. Name SSH_FROM if it is the cause."""
-    if not ssh_from:
-        p.warn(parameters.format_wide_default(p.config_file))
-    elif ssh_from == p.filled_values.get("SSH_FROM"):
-        configuration.warn_of_wide_range(p, ssh_from)
-    elif parameters.is_wide_range(ssh_from):
-        p.warn(parameters.format_wide_warning(ssh_from, f"{parameters.ALLOWED_IPS} in {p.config_file}"))
-
-
-def create_cluster(p: Project) -> None:
+def create_cluster(p: Project) -> str:
     """Create the cluster of config.yml, or watch a creation that is in progress.
 
+    Returns:
+        The next step.
+
     Raises:
-        ClusterError: config.yml is refused, or the creation failed. The message has the reason.
+        ClusterError: config.yml is refused, the creation failed, or the cluster exists without its head node.
+            The message has the reason.
     """
     dry_run = build_configuration_command(p, "create-cluster", "--dryrun", "true")
     create = build_configuration_command(p, "create-cluster")
     if p.dry_run:
         p.run(dry_run)
         p.run(create)
-        return
+        return ""
     found = stack.find_stack_in_phase(p.cloudformation, p.cluster, "complete", "creating")
-    if found and stack.get_phase(found["StackStatus"]) == "complete":
+    if found and stack_status.get_phase(found["StackStatus"]) == "complete":
+        head_node.require_head_node(p.ec2, found, may_be_stopped=True)
         echo(f"The cluster {p.cluster} exists already: {found['StackStatus']}.")
-        return
+        return get_next_step(p, found)
     if not found:
         check_configuration(p)
         result = p.run(dry_run, hide=True)
@@ -68,6 +70,18 @@ def create_cluster(p: Project) -> None:
         reason = stack.explain_failed_creation(p.cloudformation, p.logs, p.cluster, found["StackId"])
         raise ClusterError(reason)
     echo(f"Created the cluster {p.cluster}.")
+    return get_next_step(p, found)
+
+
+def get_next_step(p: Project, cluster: StackTypeDef) -> str:
+    """Return the step after the creation: to connect a UQLE machine as far as the cluster's shape allows."""
+    config, fault = cluster_state.load_config(p.s3, cluster)
+    if config.head_node.own_groups:
+        return VERIFY
+    shared = storage.find_shared(storage.list_storage(config, cluster), p.shared_dir)
+    obstacle = storage.explain_mount_obstacle(p, shared, loaded=None, rules=[], subnet=None, group="")
+    flag = " --no-shared" if obstacle and not fault else ""
+    return f"invoke connect-uqle{flag} (without UQLE: {VERIFY})"
 
 
 def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
@@ -80,7 +94,8 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
         yes: do not ask.
 
     Raises:
-        ClusterError: config.yml is refused, or the update failed and was rolled back.
+        ClusterError: config.yml is refused, the head node is not running, or the update failed and was
+            rolled back.
     """
     command = build_configuration_command(p, "update-cluster")
     if p.dry_run:
@@ -90,9 +105,10 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
         return
     ssh_from = configuration.confirm_ssh_from(p, ssh_from, yes)
     found = stack.find_stack(p.cloudformation, p.cluster)
-    if found and stack.get_phase(found["StackStatus"]) == "updating":  # an earlier run was stopped
+    if found and stack_status.get_phase(found["StackStatus"]) == "updating":  # an earlier run was stopped
         show_progress(stack.watch_stack(p.cloudformation, found["StackId"]))
     found = stack.require_cluster(p.cloudformation, p.cluster)
+    head_node.require_head_node(p.ec2, found)  # it applies the update; without it, AWS would wait in vain
     if ssh_from:
         render_ssh_source(p, ssh_from)
     check_configuration(p)
@@ -128,7 +144,7 @@ def delete_cluster(p: Project, yes: bool) -> None:
     if not found:
         echo(f"There is no cluster {p.cluster} in {p.region}.")
         return
-    if stack.get_phase(found["StackStatus"]) != "deleting":
+    if stack_status.get_phase(found["StackStatus"]) != "deleting":
         holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster)
     last_event = ""
     if found["StackStatus"] != "DELETE_IN_PROGRESS":
@@ -151,5 +167,5 @@ def explain_failed_deletion(p: Project, stack_id: str) -> str:
     lines = [f"The cluster {p.cluster} was not deleted.", *(f"  {reason}" for reason in reasons)]
     found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster)
     if found:
-        lines += [f"These resources use security groups of {p.cluster}:", *holders.format_holders(found)]
+        lines += [f"These use security groups of {p.cluster}:", *holders.format_holders(found)]
     return "\n".join([*lines, "Remove the cause, then run this again."])

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import holders, jwt_secret, network, retained, script_bucket, stack, uqle_instance
+from slurm_cluster.aws import (
+    holders,
+    jwt_secret,
+    network,
+    retained,
+    script_bucket,
+    stack,
+    stack_status,
+    uqle_instance,
+)
+from slurm_cluster.config import wizard_note
 from slurm_cluster.errors import ClusterError, NetworkInUseError
 from slurm_cluster.output import confirm, echo, echo_lines
-from slurm_cluster.steps import cluster, configuration, render, requirements, uqle, vpc, wizard_note
+from slurm_cluster.steps import cluster, configuration, render, requirements, uqle, vpc
 from slurm_cluster.views import status
 
 if TYPE_CHECKING:
@@ -29,6 +39,8 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
     """
     if not p.dry_run:
         vpc.refuse_network_of_another(p)
+        if with_uqle:
+            uqle.check_settings(p)
         ssh_from = configuration.resolve_ssh_from(p, ssh_from)
         source = p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
         confirm(
@@ -65,13 +77,13 @@ def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, y
     """
     parts: dict[str, object] = {
         "the UQLE machine": uqle_instance.list_remaining_instances(p.ec2, p.cluster),
-        "the cluster": found,
-        "the network": network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
+        f"the cluster {p.cluster}": found,
+        "its network": network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
         or wizard_note.read_note(p.temp_config).cluster,  # an interrupted wizard may have left one
     }
     if everything:
-        parts["the boot scripts"] = script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account)
-        parts["the JWT key"] = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
+        parts["its boot scripts"] = script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account)
+        parts["its JWT key"] = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
     existing = [name for name, part in parts.items() if part]
     if not existing:
         echo(
@@ -80,7 +92,7 @@ def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, y
         )
         return
     consequence = retained.describe_deletion(p.cloudformation, p.efs, found)
-    question = f"Delete these of {p.cluster} in {p.region}: {', '.join(existing)}? {consequence}".rstrip()
+    question = f"In {p.region}, delete {', '.join(existing)}? {consequence}".rstrip()
     confirm(question, yes, name=p.cluster)
 
 
@@ -97,14 +109,14 @@ def down(p: Project, everything: bool, yes: bool) -> None:
     """
     if not p.dry_run:
         found = stack.find_stack_in_phase(p.cloudformation, p.cluster, *cluster.DELETABLE_PHASES)
-        if found and stack.get_phase(found["StackStatus"]) != "deleting":
+        if found and stack_status.get_phase(found["StackStatus"]) != "deleting":
             holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster, with_uqle=False)
         confirm_deletion(p, found, everything, yes)
     uqle.disconnect_uqle(p, yes)
     cluster.delete_cluster(p, yes=True)
     in_use = ""
     try:
-        vpc.delete_network(p, list_unclaimed=False)  # the list of what is left has them
+        vpc.delete_own_network(p)  # the leftovers below list unclaimed VPCs
     except NetworkInUseError as error:  # another cluster may be in it: delete what belongs to this one alone
         in_use = str(error)
     if everything and not p.skip_for_dry_run("delete the boot scripts, the secret and its policy"):

@@ -115,7 +115,10 @@ def describe_subnet(ec2: EC2Client, flag: str, identifier: str) -> SubnetTypeDef
         ClusterError: its flag is missing, or there is no such subnet.
     """
     if not identifier:
-        raise ClusterError(f"Pass {flag} too: the head node and the compute nodes each need their subnet.")
+        raise ClusterError(
+            f"Pass {flag} too. "
+            "An existing network needs a subnet for the head node and one for the compute nodes."
+        )
     subnets = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": [identifier]}])["Subnets"]
     if not subnets:
         region = ec2.meta.region_name

@@ -75,6 +75,6 @@ def list_warnings(p: Project, config: ClusterConfig) -> list[str]:
         )
     shared = storage.find_shared(storage.list_storage(config), p.shared_dir)
     obstacle = storage.find_mount_obstacle(p, shared, subnet, group="")
-    if obstacle:
-        warnings.append(f"{obstacle} `invoke connect-uqle` will refuse to mount it.")
+    if obstacle and not config.head_node.own_groups:  # with which nothing can be connected
+        warnings.append(f"{obstacle} A UQLE machine is connected only by `invoke connect-uqle --no-shared`.")
     return warnings

@@ -41,7 +41,7 @@ def render_ssh_source(p: Project, ssh_from: str) -> None:
     """
     values = parameters.read_parameters(p.parameter_file)
     actual = files.read_text(p.config_file)
-    used = cluster_config.load(p.config_file).ssh_from
+    used = cluster_config.load(p.config_file).head_node.ssh_from
     if parameters.validate_value("SSH_FROM", used):
         used = ssh_from
     expected = template.render_template(p.template, {**values, "SSH_FROM": used}, p.parameter_file)

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 
-def check(p: Project) -> None:
+def check(p: Project) -> str:
     """Check everything that the steps need, and print the results.
+
+    Returns:
+        The next step.
 
     Raises:
         ClusterError: a check failed.
@@ -26,6 +29,7 @@ def check(p: Project) -> None:
         failed |= result.result == "FAIL"
     if failed:
         raise ClusterError("Fix what failed, then run this again.")
+    return "invoke status" if p.network else "invoke configure"
 
 
 def create_key_pair(p: Project, public_key: str) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import clients, head_node, key_pair, security_groups, stack, uqle_instance
+from slurm_cluster.aws import (
+    clients,
+    group_members,
+    head_node,
+    key_pair,
+    security_groups,
+    stack,
+    uqle_instance,
+)
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
 from slurm_cluster.steps import existing_network, uqle_env
@@ -16,6 +24,9 @@ if TYPE_CHECKING:
 
     from slurm_cluster.aws.uqle_instance import LaunchTarget
     from slurm_cluster.project import Project
+
+
+STATUS = "invoke status"  # where the next step depends on more than the task has read
 
 
 class LaunchPlan(NamedTuple):
@@ -58,9 +69,9 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
         raise ClusterError(f"{target.mount_obstacle}\n{hint}")
     if not existing and pair is None:
         key_pair.require_key_pair(ec2, settings.key_pair)
-    others = uqle_instance.list_other_members(ec2, p.cluster, target.group)
+    others = group_members.list_other_members(ec2, p.cluster, target.group)
     if others and not existing and not allow_others:
-        warnings = uqle_instance.describe_other_members(others, target.group, p.cluster, p.region)
+        warnings = group_members.describe_other_members(others, target.group, p.cluster, p.region)
         command = "invoke connect-uqle --allow-other-members"
         advice = f"Nothing was changed. To launch another machine beside it, run `{command}`."
         raise ClusterError("\n".join([*warnings, advice]))
@@ -107,11 +118,17 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
     )
 
 
+def check_settings(p: Project) -> None:
+    """Refuse settings of the UQLE machine that its launch would refuse, before a cluster is paid for."""
+    uqle_instance.get_ubuntu_image_id(p.ec2, p.ssm, p.get_uqle_settings().instance_type)
+
+
 def allow_head_node_group(p: Project) -> None:
     """Add the rule that lets the members of the head node's group reach each other."""
     if p.skip_for_dry_run(f"let the members of {p.cluster}'s head node group reach each other"):
         return
-    stack.require_cluster(p.cloudformation, p.cluster)
+    cluster = stack.require_cluster(p.cloudformation, p.cluster)
+    head_node.require_head_node(p.ec2, cluster, may_be_stopped=True)
     add_group_rule(p, security_groups.get_head_node_group_id(p.cloudformation, p.cluster))
 
 
@@ -143,8 +160,8 @@ def launch(p: Project, plan: LaunchPlan) -> None:
     if plan.existing:
         instance_id, state = plan.existing["InstanceId"], plan.existing["State"]["Name"]
         echo(f"The UQLE machine {instance_id} exists already and is {state}.")
-        wrong_groups = uqle_instance.explain_wrong_groups(plan.existing, plan.target.group, p.region)
-        if wrong_groups:  # which can be corrected: a machine that differs has to be replaced
+        wrong_groups = group_members.explain_wrong_groups(plan.existing, plan.target.group, p.region)
+        if wrong_groups:
             echo_lines(wrong_groups)
             return
         differences = uqle_instance.list_differences(p.ec2, plan.existing, plan.target, settings, user_data)
@@ -178,47 +195,54 @@ def connect_uqle(p: Project, with_share: bool = True, allow_others: bool = False
     launch(p, plan)
 
 
-def disconnect_uqle(p: Project, yes: bool) -> None:
+def disconnect_uqle(p: Project, yes: bool) -> str:
     """Terminate the UQLE machine, then remove the group's rule, unless another machine needs it.
 
     Args:
         p: the project.
         yes: do not ask before several machines are terminated.
 
+    Returns:
+        The next step.
+
     Raises:
         ClusterError: several machines have the cluster's tag, and the user did not confirm.
     """
     action = f"terminate the UQLE machine of {p.cluster}, and remove the rule of the head node's group"
     if p.skip_for_dry_run(action):
-        return
+        return ""
     group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
     machines = uqle_instance.list_remaining_instances(p.ec2, p.cluster)
     if len(machines) > 1:
         names = ", ".join(machine["InstanceId"] for machine in machines)
-        confirm(f"Several machines have the tag of {p.cluster}: {names}. Terminate all these machines?", yes)
+        confirm(f"{names} all have the tag of {p.cluster}. Terminate all of them?", yes)
     terminated = uqle_instance.terminate_instances(p.ec2, machines, group)
     show_progress(uqle_instance.watch_instances(p.ec2, terminated, "terminated"), p.quiet)
     missing = f"There is no UQLE machine of {p.cluster} in {p.region}."
     echo(f"Terminated {', '.join(terminated)}." if terminated else missing)
     if not group:
-        return
-    others = uqle_instance.list_other_members(p.ec2, p.cluster, group)
+        return STATUS
+    others = group_members.list_other_members(p.ec2, p.cluster, group)
     if others and security_groups.has_self_rule(p.ec2, group):
-        echo_lines(uqle_instance.describe_other_members(others, group, p.cluster, p.region))
-        echo(f"Kept the rule of {group} between its members, because these machines may need it.")
+        echo_lines(group_members.describe_other_members(others, group, p.cluster, p.region))
+        echo(f"{group} keeps its rule, because they may need it.")
     elif security_groups.remove_self_rule(p.ec2, group):
         echo(f"{group} no longer allows traffic between its members.")
+    return STATUS if others else "invoke delete-cluster"
 
 
-def handover(p: Project, with_key: bool) -> None:
+def handover(p: Project, with_key: bool) -> str:
     """Print what UQLE needs, and write it to uqle.env.
 
     Args:
         p: the project.
         with_key: write the JWT key to the file too.
+
+    Returns:
+        The next step.
     """
     if p.skip_for_dry_run(f"write {p.handover_file} for the UQLE machine"):
-        return
+        return ""
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
     head_node.require_head_node(p.ec2, cluster, may_be_stopped=True)
     host = stack.get_output(cluster, "HeadNodePrivateDnsName")
@@ -232,9 +256,14 @@ def handover(p: Project, with_key: bool) -> None:
         uqle_env.format_summary(p.handover_file, host, mount_point, source, with_key, p.key_pair, machine)
     )
     group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
+    others = group_members.list_other_members(p.ec2, p.cluster, group) if group else []
     if group:
-        others = uqle_instance.list_other_members(p.ec2, p.cluster, group)
-        echo_lines(uqle_instance.explain_members(machine, others, group, p.cluster, p.region))
+        machines = [machine] if machine else []
+        echo_lines(group_members.explain_members(machines, others, group, p.cluster, p.region))
+    if machine:
+        return "invoke verify"
+    echo("The cluster has no UQLE machine yet.")
+    return STATUS if others else "invoke connect-uqle"
 
 
 def find_mount_point(p: Project, cluster: StackTypeDef, machine: InstanceTypeDef | None) -> str:

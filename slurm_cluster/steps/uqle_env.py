@@ -91,7 +91,7 @@ def format_summary(
         f"Wrote {path}, {'with' if with_key else 'without'} the key.",
     ]
     if machine is None:
-        return [*lines, "The cluster has no UQLE machine yet. Run `invoke connect-uqle` to launch it."]
+        return lines
     private_key, target = str(get_private_key_path(key_pair)), f"ubuntu@{get_address(machine)}:"
     command = shlex.join(["scp", "-i", private_key, str(path), target])
     where = "" if machine.get("PublicIpAddress") else " from inside the VPC, or by VPN,"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster import errors, files, output
-from slurm_cluster.aws import holders, key_pair, network, stack
+from slurm_cluster.aws import holders, key_pair, network, stack, unclaimed_vpcs
 from slurm_cluster.aws.clients import TAG, get_tag
-from slurm_cluster.config import parameters, temp_config
+from slurm_cluster.config import parameters, temp_config, wizard_note
 from slurm_cluster.errors import ClusterError, CommandError
 from slurm_cluster.output import echo, echo_lines
-from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_note
-from slurm_cluster.views import sizes
+from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_vpc
+from slurm_cluster.views import next_step, sizes
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -40,7 +40,7 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     refuse_network_of_another(p)
     ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK):
-        wizard_note.claim_proven_vpc(ec2, cloudformation, p.temp_config)
+        wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
         network.refuse_incomplete(
             network.find_network(ec2, cloudformation, p.cluster, p.wizard_subnet), p.region
         )
@@ -89,15 +89,15 @@ def check_ready(p: Project) -> None:
     """
     key_pair.require_key_pair(p.ec2, p.key_pair)
     network.refuse_second_network(p.ec2, p.cluster)
-    unproven = wizard_note.find_unproven_vpcs(p.ec2, p.cloudformation, p.temp_config)
-    wizard_note.refuse_unproven_vpcs(unproven, p.temp_config, p.cluster, p.region)
+    unproven = next_step.find_unproven_vpcs(p)
+    wizard_vpc.refuse_unproven_vpcs(unproven, p.temp_config, p.cluster, p.region)
     list_unclaimed_vpcs(p)
 
 
 def list_unclaimed_vpcs(p: Project) -> None:
     """Print the VPCs of wizards that no cluster claims, with the commands to claim or delete them."""
-    vpcs = network.find_unclaimed_vpcs(p.ec2, p.cloudformation)
-    echo_lines(network.describe_unclaimed_vpcs(vpcs, p.cluster, p.region))
+    vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation)
+    echo_lines(unclaimed_vpcs.describe_unclaimed_vpcs(vpcs, p.cluster, p.region))
 
 
 def run_wizard(p: Project, command: str) -> None:
@@ -112,7 +112,7 @@ def run_wizard(p: Project, command: str) -> None:
         p.cloudformation, lambda stack_id: wizard_note.record_stack(p.temp_config, stack_id), p.quiet
     )
     reason, status = "", 1
-    with wizard_note.track_vpc(p.ec2, p.cloudformation, p.temp_config, p.cluster) as claimed:
+    with wizard_vpc.track_vpc(p.ec2, p.cloudformation, p.temp_config, p.cluster) as claimed:
         try:
             result = p.run(
                 command,
@@ -135,33 +135,36 @@ def run_wizard(p: Project, command: str) -> None:
     if claimed:
         lines.append(f"It left {claimed[0]}: `invoke delete-network` deletes it.")
     else:
-        unproven = wizard_note.find_unproven_vpcs(p.ec2, p.cloudformation, p.temp_config)
-        lines += network.describe_unclaimed_vpcs(unproven, p.cluster, p.region)
+        unproven = next_step.find_unproven_vpcs(p)
+        lines += unclaimed_vpcs.describe_unclaimed_vpcs(unproven, p.cluster, p.region)
     raise ClusterError("\n".join(lines), status=status)
 
 
-def delete_network(p: Project, list_unclaimed: bool = True) -> None:
+def delete_network(p: Project) -> None:
+    """Delete the network that the wizard created for the cluster. If there is none, list unclaimed VPCs."""
+    if not delete_own_network(p):
+        list_unclaimed_vpcs(p)
+
+
+def delete_own_network(p: Project) -> bool:
     """Delete the network that the wizard created for the cluster.
 
-    Args:
-        p: the project.
-        list_unclaimed: if there is none, whether to print the VPCs that no cluster has claimed.
+    Returns:
+        Whether there was one; True in a dry run.
 
     Raises:
         NetworkInUseError: something else is in it.
         ClusterError: the cluster is in it, or a stack was not deleted.
     """
     if p.skip_for_dry_run(f"delete the network of {p.cluster}"):
-        return
+        return True
     ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK):
-        wizard_note.claim_proven_vpc(ec2, cloudformation, p.temp_config)
+        wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
     found = network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
     if not found:
         echo(network.explain_no_network(p.ec2, p.cluster, p.public_subnet))
-        if list_unclaimed:
-            list_unclaimed_vpcs(p)
-        return
+        return False
     network.refuse_network_in_use(p.ec2, p.cloudformation, p.efs, p.cluster, found)
     network.claim_vpc(p.ec2, found.vpc, p.cluster)  # so that the next run finds it, if this one is stopped
     for name in found.stacks:
@@ -171,6 +174,7 @@ def delete_network(p: Project, list_unclaimed: bool = True) -> None:
     forget_subnets(p)  # before the VPC is deleted: if this run is stopped then, the next one still finds it
     network.delete_vpc(p.ec2, found.vpc)
     echo(f"Deleted the network {found.vpc}.")
+    return True
 
 
 def explain_failed_deletion(p: Project, name: str, found: network.Network) -> str:
@@ -180,7 +184,7 @@ def explain_failed_deletion(p: Project, name: str, found: network.Network) -> st
     lines = [f"The stack {name} of the network was not deleted.", *(f"  {reason}" for reason in reasons)]
     others = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster, found)
     if others:
-        lines += [f"These resources are in {found.vpc}:", *holders.format_holders(others)]
+        lines += [f"These are in {found.vpc}:", *holders.format_holders(others)]
     return "\n".join([*lines, "Remove the cause, then run this again."])
 
 

@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from slurm_cluster.aws import clients, network, stack, uqle_instance
+from slurm_cluster.aws import clients, network, script_bucket, stack, uqle_instance
 from slurm_cluster.aws.file_system import format_gib
 from slurm_cluster.errors import format_error
 from slurm_cluster.output import get_width
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_ec2 import EC2Client
     from types_boto3_efs import EFSClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_secretsmanager import SecretsManagerClient
 
     from slurm_cluster.project import Project
 
 NAME_WIDTH = 20  # columns
+SERVICES = ("cloudformation", "ec2", "efs", "secretsmanager")
 UNKNOWN = "UNKNOWN"
 
 
@@ -31,10 +36,10 @@ class Finding(NamedTuple):
 
     Args:
         region: its region.
-        kind: what it is; UNKNOWN if the region could not be read.
+        kind: what it is; UNKNOWN if something in the region could not be read.
         id: its id, or the cluster's name.
         cluster: the cluster that it belongs to.
-        detail: its state or size; why a region could not be read.
+        detail: its state or size; why something could not be read.
         is_billed: whether it is billed until it is deleted.
     """
 
@@ -51,25 +56,47 @@ def find_in_all_regions(p: Project) -> tuple[list[str], list[Finding]]:
     regions = sorted(region["RegionName"] for region in p.ec2.describe_regions()["Regions"])
     calls = []
     for region in regions:  # clients are made before the threads start: a boto3 session is not thread-safe
-        services = [clients.make_client(service, region) for service in ("cloudformation", "ec2", "efs")]
+        services = [clients.make_client(service, region) for service in SERVICES]
         calls.append(functools.partial(find_in_region, region, *services))
+    calls.append(functools.partial(collect, p.region, functools.partial(find_buckets, p.s3)))
     return regions, [finding for findings in clients.run_concurrently(*calls) for finding in findings]
 
 
 def find_in_region(
-    region: str, cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient
+    region: str,
+    cloudformation: CloudFormationClient,
+    ec2: EC2Client,
+    efs: EFSClient,
+    secretsmanager: SecretsManagerClient,
 ) -> list[Finding]:
-    """Return the clusters, UQLE machines, networks and retained file systems of one region."""
+    """Return the clusters, UQLE machines, networks, retained file systems and secrets of one region."""
+    return collect(
+        region,
+        lambda: find_clusters(region, cloudformation, efs),
+        lambda: find_machines(region, ec2),
+        lambda: find_networks(region, ec2),
+        lambda: find_secrets(region, secretsmanager),
+    )
+
+
+def collect(region: str, *calls: Callable[[], list[Finding]]) -> list[Finding]:
+    """Return what calls find, up to the first one that fails; for that one, why it is not known."""
+    findings: list[Finding] = []
     try:
-        clusters = stack.list_clusters(cloudformation)
-        return [
-            *(Finding(region, "cluster", name, name) for name in clusters),
-            *find_machines(region, ec2),
-            *find_networks(region, ec2),
-            *find_retained_file_systems(region, efs, clusters),
-        ]
+        for call in calls:
+            findings += call()
     except (BotoCoreError, ClientError) as error:
-        return [Finding(region, UNKNOWN, detail=format_error(error), is_billed=False)]
+        findings.append(Finding(region, UNKNOWN, detail=format_error(error), is_billed=False))
+    return findings
+
+
+def find_clusters(region: str, cloudformation: CloudFormationClient, efs: EFSClient) -> list[Finding]:
+    """Return the clusters of a region, and the file systems of deleted ones."""
+    clusters = stack.list_clusters(cloudformation)
+    return [
+        *(Finding(region, "cluster", name, name) for name in clusters),
+        *find_retained_file_systems(region, efs, clusters),
+    ]
 
 
 def find_machines(region: str, ec2: EC2Client) -> list[Finding]:
@@ -109,6 +136,22 @@ def find_retained_file_systems(region: str, efs: EFSClient, clusters: list[str])
     ]
 
 
+def find_secrets(region: str, secretsmanager: SecretsManagerClient) -> list[Finding]:
+    """Return the secrets of a region that hold JWT keys, without those that are scheduled for deletion."""
+    has_tag = [{"Key": "tag-key", "Values": [clients.TAG]}]
+    secrets = clients.list_all(secretsmanager, "list_secrets", Filters=has_tag)
+    return [Finding(region, "JWT key", secret["Name"], get_cluster(secret)) for secret in secrets]
+
+
+def find_buckets(s3: S3Client) -> list[Finding]:
+    """Return the buckets with boot scripts of all regions. S3 lists them without asking each region."""
+    return [
+        Finding(script_bucket.get_region(bucket["Name"]), "boot scripts", bucket["Name"], is_billed=False)
+        for bucket in s3.list_buckets()["Buckets"]
+        if script_bucket.is_script_bucket(bucket["Name"])
+    ]
+
+
 def get_cluster(resource: Any) -> str:
     """Return the cluster that a resource belongs to, by its tags; empty if there is none."""
     return clients.get_tag(resource, clients.TAG) or clients.get_tag(resource, clients.PCLUSTER_TAG)
@@ -118,7 +161,7 @@ def format_all_regions(p: Project) -> list[str]:
     """Return the lines that `invoke status --all-regions` prints, folded to the terminal's width."""
     regions, findings = find_in_all_regions(p)
     lines = [f"All {len(regions)} regions that are enabled for the account"]
-    for region in dict.fromkeys(finding.region for finding in findings):
+    for region in sorted({finding.region for finding in findings}):
         rows = [format_row(finding) for finding in findings if finding.region == region]
         lines += ["", region, *itertools.chain(*rows)]
     if not findings:
@@ -134,7 +177,7 @@ def format_all_regions(p: Project) -> list[str]:
 
 def format_row(finding: Finding) -> list[str]:
     """Return the lines of a row: the first one starts with $ if it is billed."""
-    owner = f"of {finding.cluster}" if finding.cluster != finding.id else ""
+    owner = f"of {finding.cluster}" if finding.cluster not in ("", finding.id) else ""
     text = ", ".join(filter(None, [finding.id, owner, finding.detail]))
     prefix = f"{'$' if finding.is_billed else ' '} {finding.kind:{NAME_WIDTH}}  "
     return textwrap.wrap(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
     from types_boto3_ssm import SSMClient
     from types_boto3_sts import STSClient
 
+    from slurm_cluster.config.cluster_config import ClusterConfig
     from slurm_cluster.project import Project
 
+# In the names of images. https://docs.aws.amazon.com/parallelcluster/latest/ug/Image-section.html
+IMAGE_NAMES = {
+    "alinux2023": "amzn2023",
+    "ubuntu2204": "ubuntu-2204-lts",
+    "ubuntu2404": "ubuntu-2404-lts",
+}
 MAX_ACTIONS = 5  # missing actions that a check names
 
 
@@ -96,42 +104,64 @@ def check_key_pair(ec2: EC2Client, name: str) -> str:
     return f"{name}, ed25519, private key in {path}"
 
 
-def find_images(ec2: EC2Client, ssm: SSMClient, instance_type: str) -> str:
-    """Check that the region has the images of the cluster's nodes and of the UQLE machine."""
-    name = f"aws-parallelcluster-{version('aws-parallelcluster')}-ubuntu-2404-lts-hvm-x86_64*"
+def find_images(ec2: EC2Client, ssm: SSMClient, config: ClusterConfig, uqle_type: str) -> str:
+    """Check that the region has the images of the cluster's head node and of the UQLE machine."""
+    node_image = config.custom_ami or find_official_image(ec2, config)
+    return f"nodes {node_image}, UQLE machine {uqle_instance.get_ubuntu_image_id(ec2, ssm, uqle_type)}"
+
+
+def find_official_image(ec2: EC2Client, config: ClusterConfig) -> str:
+    """Return the id of ParallelCluster's image for the system and the processor of the head node.
+
+    Raises:
+        ClusterError: the region has none.
+    """
+    types = [
+        name for group in config.groups if group.name == "the head node" for name in group.instance_types
+    ]
+    architecture = (
+        "arm64" if types and "arm64" in instance_types.list_architectures(ec2, types[0]) else "x86_64"
+    )
+    system = IMAGE_NAMES.get(config.os, config.os)
+    name = f"aws-parallelcluster-{version('aws-parallelcluster')}-{system}-hvm-{architecture}*"
     images = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": [name]}])["Images"]
     if not images:
-        raise ClusterError(f"This region has no image {name}. Choose a region that ParallelCluster supports.")
-    uqle_image = uqle_instance.get_ubuntu_image_id(ec2, ssm, instance_type)
-    return f"nodes {images[0]['ImageId']}, UQLE machine {uqle_image}"
+        raise ClusterError(
+            f"This region has no image {parameters.sanitize(name)}. "
+            "Choose a region and a system that ParallelCluster supports, or set Image / CustomAmi."
+        )
+    return images[0]["ImageId"]
 
 
-def check_boot_scripts(project: Project, template: Path) -> Iterator[Check]:
-    """Report if the boot scripts cannot work on the nodes of the template, or of config.yml."""
-    try:
-        configs = {template: parse_template(template, project.parameter_file, project.filled_values)}
-        if files.exists(project.config_file):
-            configs[project.config_file] = cluster_config.load(project.config_file)
-    except ClusterError:  # the check of the sizes reports it
-        return
+def read_configs(project: Project, template: Path) -> dict[Path, ClusterConfig]:
+    """Return the clusters of the template and, if it exists, of config.yml, by their files.
+
+    Raises:
+        ClusterError: a file cannot be read.
+    """
+    configs = {template: parse_template(template, project.parameter_file, project.filled_values)}
+    if files.exists(project.config_file):
+        configs[project.config_file] = cluster_config.load(project.config_file)
+    return configs
+
+
+def check_boot_scripts(configs: Mapping[Path, ClusterConfig]) -> Iterator[Check]:
+    """Report if the boot scripts cannot work on the nodes of a cluster."""
     for path, config in configs.items():
         faults = boot_checks.list_faults(config)
         if faults:
             yield Check("boot scripts", "FAIL", parameters.format_faults(path, faults))
 
 
-def check_sizes(project: Project, template: Path) -> Iterator[Check]:
+def check_sizes(project: Project, config: ClusterConfig, source: str) -> Iterator[Check]:
     """Compare what the cluster needs at its maximum counts with what the region and the account have.
 
     Args:
         project: the project.
-        template: config.template.yml, which counts until there is a config.yml.
+        config: the cluster.
+        source: the name of its file.
     """
-    try:
-        groups, source = sizes.read_groups(project, template)
-    except ClusterError as error:
-        yield Check("sizes", "FAIL", str(error))
-        return
+    groups = sizes.list_groups(config)
     yield Check("sizes", "PASS", f"at most {sizes.describe_groups(groups)}, from {source}")
     head_node_subnets = next((group.subnets for group in groups if group.name == "the head node"), [])
     uqle_type = project.get_uqle_settings().instance_type
@@ -192,11 +222,18 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
     if credentials.result == "FAIL":
         return
     ec2 = project.ec2
-    yield from check_boot_scripts(project, template)
+    try:
+        configs = read_configs(project, template)
+    except ClusterError as error:
+        configs = {}
+        yield Check("sizes", "FAIL", str(error))
+    yield from check_boot_scripts(configs)
     yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
     uqle_type = project.get_uqle_settings().instance_type
-    yield attempt_check("images", lambda: find_images(ec2, project.ssm, uqle_type))
-    yield from check_sizes(project, template)
+    for path, config in list(configs.items())[-1:]:  # config.yml, or the template as long as there is none
+        yield from (Check("configuration", "WARN", text) for text in boot_checks.list_warnings(config))
+        yield attempt_check("images", partial(find_images, ec2, project.ssm, config, uqle_type))
+        yield from check_sizes(project, config, path.name)
     yield from check_permissions(project)
 
 

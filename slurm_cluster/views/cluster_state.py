@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import clients, file_system, network, security_groups, stack, uqle_instance
+from slurm_cluster.aws import (
+    clients,
+    file_system,
+    group_members,
+    network,
+    security_groups,
+    stack,
+    uqle_instance,
+)
 from slurm_cluster.aws.clients import get_tag
 from slurm_cluster.aws.file_system import MountTarget
 from slurm_cluster.config import cluster_config
@@ -46,8 +54,9 @@ class ClusterState(NamedTuple):
         rules: the rules of all security groups in the VPC.
         head_node: the instance of the head node, unless it is terminated.
         head_node_id: the id of the head node, terminated or not.
+        login_nodes: the instances of its login pools.
         compute_nodes: the other instances of the cluster.
-        uqle_instance: the UQLE machine.
+        uqle_instances: the machines with the cluster's tag: one, unless a mistake was made.
         other_members: other machines in the head node's group.
         has_elastic_ip: whether the UQLE machine's public address is an Elastic IP.
         user_data: the UQLE machine's user data.
@@ -72,8 +81,9 @@ class ClusterState(NamedTuple):
     rules: list[SecurityGroupRuleTypeDef]
     head_node: InstanceTypeDef
     head_node_id: str
+    login_nodes: list[InstanceTypeDef]
     compute_nodes: list[InstanceTypeDef]
-    uqle_instance: InstanceTypeDef
+    uqle_instances: list[InstanceTypeDef]
     other_members: list[InstanceTypeDef]
     has_elastic_ip: bool
     user_data: str
@@ -84,23 +94,30 @@ class ClusterState(NamedTuple):
     file_system: FileSystemDescriptionTypeDef | None
     mount_targets: list[MountTarget]
 
+    @property
+    def uqle_instance(self) -> InstanceTypeDef:
+        """The UQLE machine."""
+        return self.uqle_instances[0] if self.uqle_instances else {}
+
 
 def load_state(p: Project) -> ClusterState:
     """Read the state of the project's cluster from AWS."""
     ec2, cloudformation, efs, s3 = p.ec2, p.cloudformation, p.efs, p.s3
-    cluster_stack, head_node_group, compute_group, nodes, uqle, own_network, configured_vpc = (
+    cluster_stack, head_node_group, compute_group, nodes, machines, own_network, configured_vpc = (
         clients.run_concurrently(
             lambda: stack.find_stack(cloudformation, p.cluster) or {},
             lambda: stack.find_resource_id(cloudformation, p.cluster, "HeadNodeSecurityGroup") or "",
             lambda: stack.find_resource_id(cloudformation, p.cluster, "ComputeSecurityGroup") or "",
             lambda: security_groups.list_cluster_instances(ec2, p.cluster),
-            lambda: uqle_instance.find_instance(ec2, p.cluster) or {},
+            lambda: uqle_instance.list_live_instances(ec2, p.cluster),
             lambda: network.find_network(ec2, cloudformation, p.cluster, p.wizard_subnet),
             lambda: network.find_vpc_of_subnet(ec2, p.public_subnet) if p.public_subnet else None,
         )
     )
+    uqle: InstanceTypeDef = machines[0] if machines else {}
     live_nodes = [node for node in nodes if node["State"]["Name"] in uqle_instance.LIVE_STATES]
-    head_nodes = [node for node in live_nodes if get_tag(node, "parallelcluster:node-type") == "HeadNode"]
+    head_nodes = [node for node in live_nodes if get_tag(node, security_groups.NODE_TYPE_TAG) == "HeadNode"]
+    login_nodes = [node for node in live_nodes if security_groups.is_login_node(node)]
     head_node: InstanceTypeDef = head_nodes[0] if head_nodes else {}
     own_vpc_id = own_network.vpc if own_network else ""
     vpc_id = head_node.get("VpcId") or own_vpc_id or (configured_vpc or {}).get("VpcId", "")
@@ -125,7 +142,7 @@ def load_state(p: Project) -> ClusterState:
     efs_id = storage.get_efs_id(shared)
     rules, others, loaded = clients.run_concurrently(
         lambda: security_groups.list_group_rules(ec2, list(group_names)),
-        lambda: uqle_instance.list_other_members(ec2, p.cluster, head_node_group) if head_node_group else [],
+        lambda: group_members.list_other_members(ec2, p.cluster, head_node_group) if head_node_group else [],
         lambda: file_system.load_file_system(efs, efs_id) if efs_id else None,
     )
     mount_obstacle = ""
@@ -145,8 +162,9 @@ def load_state(p: Project) -> ClusterState:
         rules=rules,
         head_node=head_node,
         head_node_id=stack.find_output(cluster_stack, "HeadNodeInstanceID"),
-        compute_nodes=[node for node in live_nodes if node is not head_node],
-        uqle_instance=uqle,
+        login_nodes=login_nodes,
+        compute_nodes=[node for node in live_nodes if node is not head_node and node not in login_nodes],
+        uqle_instances=machines,
         other_members=others,
         has_elastic_ip=bool(elastic_ips),
         user_data=user_data,

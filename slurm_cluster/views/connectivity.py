@@ -22,6 +22,7 @@ CREATE_INSTANCE = "invoke create-instance"
 CONNECT_WITHOUT_SHARE = "invoke connect-uqle --no-shared"
 ALLOW_GROUP = "invoke allow-head-node-group"
 UPDATE_CLUSTER = "invoke update-cluster"
+DISCONNECT = "invoke disconnect-uqle"
 RECONNECT = "invoke disconnect-uqle connect-uqle"
 RESTORE_RULE = "pcluster created this rule with the cluster. Restore it."
 ANY_SOURCE = ("0.0.0.0/0", "::/0")

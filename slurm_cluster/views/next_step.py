@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import holders, network, stack
+from slurm_cluster.aws import holders, network, stack_status, unclaimed_vpcs
+from slurm_cluster.config import wizard_note
 from slurm_cluster.output import get_width
 from slurm_cluster.views import connectivity
 from slurm_cluster.views.resources import EXISTING_NETWORK
@@ -42,6 +43,8 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
         if not p.parameter_file.exists():
             return "invoke fill-parameters --ssh-from <your address>/32"
         return connectivity.CREATE_CLUSTER if p.config_file.exists() else "invoke render"
+    if missing and missing.name == "VPC" and find_unproven_vpcs(p):
+        return f"claim or delete the VPC above that is yours, then {missing.command}"
     if missing:
         return missing.command
     if states["compute fleet"] == "STOPPED" or states["UQLE machine"] == "stopped":
@@ -64,18 +67,20 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
     """
     statuses = {resource.name: resource.details.get("status", "") for resource in resources}
     cluster = statuses["cluster"]
-    if stack.get_phase(cluster) not in ("", "complete"):
-        command = stack.find_next_command(stack.CLUSTER_TASKS, p.cluster, cluster, p.region)
+    if stack_status.get_phase(cluster) not in ("", "complete"):
+        command = stack_status.find_next_command(stack_status.CLUSTER_TASKS, p.cluster, cluster, p.region)
         if command == "invoke update-cluster" and not p.config_file.exists():
             return ""  # AWS ends it; the task would go on with config.yml
-        return find_deletion_step(p, command) if stack.get_phase(cluster) == "failed" else command
+        return find_deletion_step(p, command) if stack_status.get_phase(cluster) == "failed" else command
     if cluster:
         return None
     network_stack = next((resource for resource in resources if resource.name == "network stack"), None)
     command = DELETE_NETWORK
     if network_stack:
         status = network_stack.details["status"]
-        command = stack.find_next_command(stack.NETWORK_TASKS, network_stack.id, status, p.region)
+        command = stack_status.find_next_command(
+            stack_status.NETWORK_TASKS, network_stack.id, status, p.region
+        )
     elif not has_unnamed_network(p, resources):
         return None
     if command == DELETE_NETWORK:
@@ -83,6 +88,14 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
         found = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster, own) if own else []
         return found[0].commands[0] if found else command
     return command
+
+
+def find_unproven_vpcs(p: Project) -> list[unclaimed_vpcs.UnclaimedVpc]:
+    """Find the VPCs that an interrupted wizard may have created; none if no wizard was interrupted."""
+    note = wizard_note.read_note(p.temp_config)
+    return (
+        unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, before=note.vpcs) if note.cluster else []
+    )
 
 
 def find_deletion_step(p: Project, command: str) -> str:
@@ -100,13 +113,13 @@ def has_unnamed_network(p: Project, resources: list[Resource]) -> bool:
 def explain_statuses(p: Project, resources: list[Resource]) -> list[str]:
     """Return the lines that explain a cluster, or a network, whose stack is not complete."""
     sentences = [
-        stack.explain_status(
+        stack_status.explain_status(
             "cluster" if resource.name == "cluster" else "network", resource.id, status, p.region
         )
         for resource in resources
         if resource.name in ("cluster", "network stack")
         for status in [resource.details.get("status", "")]
-        if stack.get_phase(status) not in ("", "complete")
+        if stack_status.get_phase(status) not in ("", "complete")
     ]
     return [
         line

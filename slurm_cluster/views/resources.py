@@ -8,13 +8,14 @@ from slurm_cluster.aws import (
     clients,
     file_system,
     fleet,
+    group_members,
     head_node,
     jwt_secret,
     key_pair,
     retained,
     script_bucket,
     security_groups,
-    stack,
+    stack_status,
     uqle_instance,
 )
 from slurm_cluster.views import cluster_state, connectivity
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
     from slurm_cluster.views.cluster_state import ClusterState
 
-CLIENTS = "ec2", "cloudformation", "efs", "s3", "secretsmanager", "dynamodb", "sts"
+CLIENTS = "ec2", "cloudformation", "efs", "fsx", "s3", "secretsmanager", "dynamodb", "sts"
 EXISTING_NETWORK = "existing network"
 # The rows of a UQLE machine, and what they say as long as none is connected.
 OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
@@ -73,7 +74,7 @@ def list_resources(p: Project) -> list[Resource]:
         lambda: script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account),
         lambda: jwt_secret.find_secret_arn(p.secretsmanager, p.custom_secret_arn or p.secret),
         lambda: fleet.get_fleet_status(p.dynamodb, p.cluster),
-        lambda: retained.find_retained(p.cloudformation, p.ec2, p.efs, p.cluster),
+        lambda: retained.find_retained(p.cloudformation, p.ec2, p.efs, p.fsx, p.cluster),
     )
     has_private_key = key_pair.get_private_key_path(p.key_pair).exists()
     scripts, where = str(script_count or ""), f"in s3://{p.bucket}"
@@ -94,7 +95,7 @@ def list_resources(p: Project) -> list[Resource]:
         Resource("JWT key", key, {}, "secret" if secret else "", "invoke create-jwt-key"),
         *describe_cluster(p, s, fleet_status),
         *(describe_retained(storage) for storage in kept),
-        describe_uqle_instance(s),
+        *describe_uqle_instances(p, s),
     ]
     return mark_optional(resources)
 
@@ -125,12 +126,13 @@ def describe_network(s: ClusterState) -> list[Resource]:
             *(
                 Resource("network stack", name, {"status": status})
                 for name, status in s.network_stacks.items()
-                if stack.get_phase(status) != "complete"
+                if stack_status.get_phase(status) != "complete"
             ),
             *(describe_subnet(subnet) for subnet in s.subnets),
             *(describe_nat_gateway(gateway) for gateway in s.nat_gateways),
         ]
-    instances = [instance for instance in (s.head_node, s.uqle_instance, *s.compute_nodes) if instance]
+    nodes = [s.head_node, *s.login_nodes, *s.compute_nodes]
+    instances = [instance for instance in (*nodes, *s.uqle_instances) if instance]
     used_ids = {instance["SubnetId"] for instance in instances}
     return [
         Resource("VPC", vpc_id, {"block": s.vpc["CidrBlock"], "whose": EXISTING_NETWORK}),
@@ -171,9 +173,18 @@ def describe_cluster(p: Project, s: ClusterState, fleet_status: str) -> list[Res
             {"nodes": f"{len(s.compute_nodes)} nodes"},
             billed="instances, disks" if s.compute_nodes else "",
         ),
+        *describe_login_nodes(s),
         *describe_group(p, s),
         *describe_storage(s),
     ]
+
+
+def describe_login_nodes(s: ClusterState) -> list[Resource]:
+    """Return the row of the login nodes, if the cluster has some. `pause` does not stop them."""
+    if not s.login_nodes:
+        return []
+    billed = "instances, disks, load balancer"
+    return [Resource("login nodes", f"{len(s.login_nodes)} nodes", {}, billed)]
 
 
 def describe_group(p: Project, s: ClusterState) -> list[Resource]:
@@ -192,10 +203,10 @@ def describe_group(p: Project, s: ClusterState) -> list[Resource]:
         return [Resource("own groups", ", ".join(s.own_groups), {"SSH from": ssh})]
     repair, notes = "", list[str]()
     if s.head_node_group:
-        group, machine, others = s.head_node_group, s.uqle_instance or None, s.other_members
-        notes = uqle_instance.explain_members(machine, others, group, p.cluster, p.region)
-        if others and not machine:
-            repair = uqle_instance.format_tag_command(others[0], p.cluster, p.region)
+        group, others = s.head_node_group, s.other_members
+        notes = group_members.explain_members(s.uqle_instances, others, group, p.cluster, p.region)
+        if others and not s.uqle_instances:
+            repair = group_members.format_tag_command(others[0], p.cluster, p.region)
     self_rules = connectivity.list_self_rules(s)
     return [
         Resource(
@@ -224,29 +235,33 @@ def describe_storage(s: ClusterState) -> list[Resource]:
         if item is not s.shared and item.id
     ]
     if s.storage_fault:
-        return [Resource("file system", "", {}, absence="UNKNOWN", notes=(s.storage_fault,))]
-    notes = (s.mount_obstacle,) if s.mount_obstacle else ()
+        return [Resource("file system", "", {}, absence=f"UNKNOWN: {s.storage_fault}")]
     if s.shared is None:
-        row = Resource("file system", "", {}, absence="none at the shared directory", notes=notes)
-        return [row, *others]
-    if not s.shared.id:  # the stack has no outputs yet
-        return [Resource("file system", "", {}, command=connectivity.CREATE_CLUSTER), *others]
+        return [Resource("file system", "", {}, absence="none at the shared directory"), *others]
+    if not s.shared.id:  # as long as the stack is not complete
+        return [Resource("file system", "", {}, absence="not in the outputs of the stack"), *others]
     details = {"kind": s.shared.kind, "directory": s.shared.mount_dir}
     if s.file_system:
         details = {"size": file_system.format_gib(s.file_system)}
     elif s.shared.kind == "Efs":
         return [Resource("file system", "", {}, absence=f"{s.shared.id} does not exist any more"), *others]
-    if s.mount_obstacle:
-        details["obstacle"] = "a UQLE machine cannot mount it"
+    notes = (s.mount_obstacle,) if s.mount_obstacle else ()
+    if notes:
+        details["obstacle"] = "cannot be mounted by a UQLE machine"
     return [Resource("file system", s.shared.id, details, "stored data", notes=notes), *others]
 
 
-def describe_uqle_instance(s: ClusterState) -> Resource:
-    """Return the row of the UQLE machine, or why the cluster cannot have one."""
-    if s.own_groups and not s.uqle_instance:
-        return Resource("UQLE machine", "", {}, absence="not possible: the head node has groups of your own")
+def describe_uqle_instances(p: Project, s: ClusterState) -> list[Resource]:
+    """Return the row of the UQLE machine, or why the cluster cannot have one; a row for each of several."""
+    name = "UQLE machine"
+    if s.own_groups and not s.uqle_instances:
+        return [Resource(name, "", {}, absence="not possible: the head node has groups of your own")]
     command = connectivity.CONNECT_WITHOUT_SHARE if s.mount_obstacle else connectivity.CREATE_INSTANCE
-    return describe_instance("UQLE machine", s.uqle_instance, command)
+    rows = [describe_instance(name, machine, command) for machine in s.uqle_instances or [{}]]
+    if len(rows) > 1:
+        note = uqle_instance.explain_several(s.uqle_instances, p.cluster)
+        rows[0] = rows[0]._replace(repair=connectivity.DISCONNECT, notes=(note,))
+    return rows
 
 
 def describe_mount_target(target: MountTarget) -> Resource:

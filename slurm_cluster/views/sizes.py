@@ -6,9 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slurm_cluster import files
 from slurm_cluster.aws import clients, instance_types
-from slurm_cluster.config import cluster_config
 from slurm_cluster.config.template import PLACEHOLDER, parse_template
 from slurm_cluster.errors import ClusterError
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import SubnetTypeDef
 
     from slurm_cluster.aws.instance_types import TypeSize
-    from slurm_cluster.config.cluster_config import InstanceGroup
+    from slurm_cluster.config.cluster_config import ClusterConfig, InstanceGroup
     from slurm_cluster.project import Project
 
 WIZARD_ADDRESSES = 4091  # in the private subnet that the wizard creates, a /20
@@ -28,23 +26,16 @@ WIZARD_ADDRESSES = 4091  # in the private subnet that the wizard creates, a /20
 
 def read_template_groups(p: Project, template: Path) -> list[InstanceGroup]:
     """Return the groups of instances in the template, with the sizes in config-parameters.json."""
-    config = parse_template(template, p.parameter_file, p.filled_values)
+    return list_groups(parse_template(template, p.parameter_file, p.filled_values))
+
+
+def list_groups(config: ClusterConfig) -> list[InstanceGroup]:
+    """Return the groups of instances, without types and subnets that the template has no value for yet."""
     return [
         replace(group, subnets=[subnet for subnet in group.subnets if subnet != PLACEHOLDER])
         for group in config.groups
         if PLACEHOLDER not in group.instance_types
     ]
-
-
-def read_groups(p: Project, template: Path) -> tuple[list[InstanceGroup], str]:
-    """Return the groups of instances, and the name of the file: config.yml, or the template before it exists.
-
-    Raises:
-        ClusterError: the file cannot be read.
-    """
-    if files.exists(p.config_file):
-        return cluster_config.load(p.config_file).groups, p.config_file.name
-    return read_template_groups(p, template), template.name
 
 
 def list_types(groups: list[InstanceGroup]) -> list[str]:

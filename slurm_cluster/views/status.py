@@ -7,9 +7,19 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from slurm_cluster import files
-from slurm_cluster.aws import jwt_secret, key_pair, network, node_log, retained, script_bucket, stack
+from slurm_cluster.aws import (
+    jwt_secret,
+    key_pair,
+    network,
+    node_log,
+    retained,
+    script_bucket,
+    security_groups,
+    stack,
+    unclaimed_vpcs,
+)
 from slurm_cluster.output import get_width
-from slurm_cluster.views.next_step import explain_statuses, get_next_step
+from slurm_cluster.views.next_step import explain_statuses, find_unproven_vpcs, get_next_step
 from slurm_cluster.views.resources import Resource, list_resources
 
 if TYPE_CHECKING:
@@ -60,13 +70,14 @@ def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
 
 def list_unclaimed_networks(p: Project, own_vpc_id: str = "") -> list[str]:
     """Return the lines that list other VPCs, which an interrupted wizard may have left."""
-    vpcs = network.find_unclaimed_vpcs(p.ec2, p.cloudformation, own_vpc_id)
-    return network.describe_unclaimed_vpcs(vpcs, p.cluster, p.region)
+    vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, own_vpc_id)
+    vpcs += [vpc for vpc in find_unproven_vpcs(p) if vpc not in vpcs]
+    return unclaimed_vpcs.describe_unclaimed_vpcs(vpcs, p.cluster, p.region)
 
 
 def list_retained(p: Project) -> list[str]:
     """Return the lines that list storage that outlived its cluster, with the commands that delete it."""
-    found = retained.find_retained(p.cloudformation, p.ec2, p.efs, p.cluster)
+    found = retained.find_retained(p.cloudformation, p.ec2, p.efs, p.fsx, p.cluster)
     return [line for storage in found for line in retained.format_retained(storage)]
 
 
@@ -90,7 +101,6 @@ def format_json(p: Project) -> str:
             "details": resource.details,
             "costs": resource.billed,
             "make": resource.command,
-            "notes": resource.notes,
         }
         for resource in resources
     ]
@@ -103,9 +113,14 @@ def format_json(p: Project) -> str:
     return json.dumps(status, indent=2)
 
 
-def list_paused_costs() -> list[str]:
+def list_paused_costs(p: Project) -> list[str]:
     """Return the lines that list what is billed while the fleet and the UQLE machine are stopped."""
-    costs = "the NAT gateway, the head node, their public addresses, the disks, the file system, the secret"
+    nodes = security_groups.list_cluster_instances(p.ec2, p.cluster)
+    login_nodes = "the login nodes, " if any(security_groups.is_login_node(node) for node in nodes) else ""
+    costs = (
+        f"the NAT gateway, the head node, {login_nodes}their public addresses, the disks, the file system, "
+        "the secret"
+    )
     return textwrap.wrap(f"Still billed: {costs}. Run `invoke resume` to start again.", get_width())
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import yaml
-
 from slurm_cluster import files
 from slurm_cluster.aws import file_system, security_groups, stack
 from slurm_cluster.aws.deployed_config import read_deployed_config
 from slurm_cluster.config import cluster_config
-from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
@@ -48,16 +45,9 @@ def load_config(s3: S3Client, cluster: StackTypeDef) -> ClusterConfig:
         cluster: the cluster's stack.
 
     Raises:
-        ClusterError: pcluster's copy of it cannot be read, or is not YAML.
+        ClusterError: pcluster's copy of it cannot be read.
     """
-    text = read_deployed_config(s3, cluster)
-    try:
-        return cluster_config.parse(files.parse_yaml(text))
-    except yaml.YAMLError as error:
-        raise ClusterError(
-            f"pcluster's copy of the configuration of {cluster['StackName']} is not YAML: "
-            f"{files.describe_yaml_error(error)}. Run `invoke update-cluster` to write it again."
-        ) from error
+    return cluster_config.parse(files.parse_yaml(read_deployed_config(s3, cluster)))
 
 
 def list_storage(config: ClusterConfig, cluster: StackTypeDef | None = None) -> list[Storage]:
@@ -147,6 +137,8 @@ def explain_mount_obstacle(
             f"The nodes mount {shared.id} through the access point {shared.access_point}, which plain NFS "
             "cannot use. Share the file system without an access point."
         )
+    if group and not shared.id:
+        return f"The outputs of the stack {p.cluster} do not name the file system at {p.shared_dir}."
     if not shared.id or not subnet:
         return ""  # pcluster creates it, and lets the head node's group reach it
     if loaded is None:

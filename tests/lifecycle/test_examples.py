@@ -1,5 +1,6 @@
 """The templates in examples/ are accepted by pcluster, and differ from config.template.yml only in their subject."""
 
+import json
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -12,7 +13,8 @@ from sandbox import rehearsal
 from slurm_cluster.aws import instance_types
 from slurm_cluster.config import cluster_config, template
 from slurm_cluster.steps import pcluster
-from slurm_cluster.views import sizes
+from slurm_cluster.views import sizes, storage
+from slurm_cluster.views.storage import Storage
 from tests.support import REGION, ROOT
 from tests.support.valid_files import GOOD_PARAMETERS, render_configuration
 
@@ -35,6 +37,43 @@ def test_rehearsal_takes_a_template(monkeypatch, template, status):
     monkeypatch.setattr(rehearsal, "STEPS", [])
     assert rehearsal.main(str(ROOT / template)) == status
     assert taken == ([] if status else [EXAMPLES["gpu"].read_text()])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_rehearsal_has_a_file_system_for_a_template_that_takes_one(monkeypatch, name):
+    taken = []
+
+    def run_step(step, _folder, inventory):
+        taken.append(step)
+        return rehearsal.StepResult(step.task, 0, "", ""), inventory
+
+    monkeypatch.setattr(rehearsal, "emulated_aws", nullcontext)
+    monkeypatch.setattr(rehearsal, "list_resources", lambda _: set())
+    monkeypatch.setattr(rehearsal, "run_step", run_step)
+    monkeypatch.setattr(rehearsal, "create_file_system", lambda path: taken.append(path.name))
+    monkeypatch.setattr(rehearsal, "delete_file_systems", lambda: taken.append("deleted"))
+    assert rehearsal.main(str(EXAMPLES[name])) == 0
+    usual = [*rehearsal.STEPS, rehearsal.TEARDOWN]
+    if name != "existing-efs":
+        assert taken == usual
+        return
+    assert taken.pop(-2) == "deleted"
+    assert taken.pop([step.task for step in usual].index("render")) == "config-parameters.json"
+    assert [step.task for step in taken] == [step.task for step in usual]
+    [made] = [step.creates for step in taken if step.task == "create-cluster"]
+    assert "file system" not in made
+
+
+def test_file_system_of_the_rehearsal_can_be_mounted(project, ec2, network):
+    PARAMETERS.write_text(json.dumps({"PRIVATE_SUBNET": network["private"]}))
+    rehearsal.create_file_system(PARAMETERS)
+    shared = Storage(json.loads(PARAMETERS.read_text())["FILE_SYSTEM"], "Efs", "/shared")
+    [subnet] = ec2.describe_subnets(SubnetIds=[network["public"]])["Subnets"]
+    assert storage.find_mount_obstacle(project, shared, subnet, group="") == ""
+    rehearsal.delete_file_systems()
+    assert project.efs.describe_file_systems()["FileSystems"] == []
+    groups = ec2.describe_security_groups()["SecurityGroups"]
+    assert "nfs" not in {group["GroupName"] for group in groups}
 
 
 def render(name, **more):

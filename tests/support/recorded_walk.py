@@ -37,7 +37,7 @@ UP = [
     "create-cluster",
     "connect-uqle handover",
     "handover --with-key",
-    "status status --json picture",
+    "status status --json status --all-regions picture",
     "update-cluster",
 ]
 DOWN = ["pause resume", "down --yes --all"]

@@ -6,8 +6,15 @@ The host's kernel may lack NFS, so a stub of `mount.nfs4` mounts a folder. `test
 import pytest
 
 from slurm_cluster.aws import uqle_instance
-from tests.nodes.support.cluster import CLUSTER_NAME, REGION, get_root_file_system
-from tests.nodes.support.machine import NETWORK_PREFIX, Machine
+from slurm_cluster.steps import uqle_env
+from tests.nodes.support.cluster import (
+    CLUSTER_NAME,
+    DEBIAN_SUITES,
+    REGION,
+    REPOSITORY,
+    get_root_file_system,
+)
+from tests.nodes.support.machine import NETWORK_PREFIX, Machine, wait_until
 
 PLACE = uqle_instance.LaunchTarget(
     CLUSTER_NAME, REGION, "stack", "sg-1", "subnet-1", True, "fs-0123456789abcdef0"
@@ -37,6 +44,44 @@ cp /bin/busybox /tmp/image/bin
 for name in sh httpd wget sleep; do ln -sf busybox "/tmp/image/bin/$name"; done
 tar --create --directory /tmp/image . | docker import - test
 """
+# UQLE's repository is private. These services use Slurm and the shared files as its API and its runner do.
+UQLE_COMPOSE = """
+services:
+  api:
+    image: python
+    command: [python3, submit.py]
+    env_file: uqle.env
+    working_dir: /srv
+    volumes: ["/srv:/srv:ro"]
+  runner:
+    image: python
+    command: [python3, /srv/read.py]
+    volumes: ["/srv:/srv:ro", "/shared:/shared:ro"]
+networks:
+  default: {name: uqle_network, external: true}
+"""
+SUBMIT_JOB = """
+import os
+from slurm_cluster.slurm.rest_client import SlurmClient
+client = SlurmClient(os.environ["SLURM_URL"], os.environ["SLURM_JWT_KEY"], "slurm")
+list(client.discover_version())
+client.submit_job("uqle", "#!/bin/sh\\nhostname >/shared/uqle.new && mv /shared/uqle.new /shared/uqle.txt")
+"""
+READ_OUTPUT = """
+import time
+from pathlib import Path
+output = Path("/shared/uqle.txt")
+while not output.exists():
+    time.sleep(0.2)
+print("read", output.read_text(), flush=True)
+"""
+# There is no registry: the machine's own Python becomes an image.
+IMPORT_PYTHON = """
+set -o errexit -o pipefail
+cd /
+libraries=$(find usr/lib/x86_64-linux-gnu -maxdepth 2 -name '*.so*')
+tar --create bin etc/ssl lib lib64 usr/lib64 usr/bin/python3* usr/lib/python3* $libraries | docker import - python
+"""
 
 
 class DockerMachine(Machine):
@@ -51,7 +96,10 @@ class DockerMachine(Machine):
 
 
 @pytest.fixture
-def share(tmp_path):
+def share(request, tmp_path):
+    """The folder that the machine mounts: the cluster's, if the test has one."""
+    if "cluster" in request.fixturenames:
+        return request.getfixturevalue("cluster").head_node.get_path("/shared")
     return tmp_path
 
 
@@ -86,6 +134,35 @@ def test_run_compose_services_on_share(machine, share):
     machine.run("bash", "-c", f"cd /srv && mkdir -p /shared/data && {compose_up}")
     page, fetched_page = (share / "data/page").read_text(), (share / "data/fetched").read_text()
     assert page == fetched_page == "written by the server\n"
+
+
+@pytest.mark.parametrize("cluster", DEBIAN_SUITES[:1], indirect=True)
+def test_run_job_and_read_its_output_in_compose_services(machine, share, cluster, tmp_path):
+    """The services need only uqle.env and the shared folder."""
+    head_node, key = cluster.head_node, cluster.rest_api.key
+    uqle_env.write_uqle_env(tmp_path / "uqle.env", head_node.address, "/shared", key, "")
+    assert machine.run(USER_DATA, check=False).returncode == 0
+    machine.write_file("/srv/uqle.env", (tmp_path / "uqle.env").read_text(), mode=0o600)
+    files = {"compose.yml": UQLE_COMPOSE, "submit.py": SUBMIT_JOB, "read.py": READ_OUTPUT}
+    for path in REPOSITORY.glob("slurm_cluster/**/*.py"):
+        files[str(path.relative_to(REPOSITORY))] = path.read_text()
+    for name, text in files.items():
+        machine.write_file(f"/srv/{name}", text)
+    machine.run("bash", "-c", IMPORT_PYTHON)
+    machine.run("docker", "network", "create", "uqle_network")
+    compose = "docker-compose --file /srv/compose.yml"
+    machine.run("bash", "-c", f"{compose} up --detach")
+    logs = ""
+
+    def has_read_output():
+        nonlocal logs
+        logs = machine.run("bash", "-c", f"{compose} logs --no-log-prefix").stdout
+        assert "Traceback" not in logs, logs
+        return "read " in logs
+
+    wait_until(has_read_output, 60, "the job has written its file, and the runner has read it", pause=1)
+    assert f"read {cluster.compute_node.name}\n" in logs
+    assert (share / "uqle.txt").read_text() == f"{cluster.compute_node.name}\n"
 
 
 def test_report_missing_package(machine, share):

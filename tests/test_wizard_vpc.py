@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from slurm_cluster import files
-from slurm_cluster.aws import network
-from slurm_cluster.aws.network import find_unclaimed_vpcs
+from slurm_cluster.aws import network, unclaimed_vpcs
+from slurm_cluster.aws.unclaimed_vpcs import find_unclaimed_vpcs
+from slurm_cluster.config import wizard_note
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
 from slurm_cluster.steps import vpc as vpc_step
-from slurm_cluster.steps import wizard, wizard_note
+from slurm_cluster.steps import wizard, wizard_vpc
+from slurm_cluster.views import next_step, status
+from slurm_cluster.views.resources import list_resources
 from tests.support import SETTINGS
 from tests.support.prepared_account import prepare_network
 
@@ -56,7 +59,7 @@ TEMP_CONFIG, NOTE = Path("temp-config.yml"), Path("temp-config.yml.begun")
 
 def start(ec2, cloudformation):
     """Start a wizard for the cluster `one` that is killed: nothing of its end is run."""
-    wizard_note.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one").__enter__()
+    wizard_vpc.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one").__enter__()
 
 
 def lay_unclaimed(ec2, cloudformation, began=None):
@@ -73,7 +76,7 @@ def lay_unclaimed(ec2, cloudformation, began=None):
 
 def test_stopped_wizard_claims_the_vpc_of_its_stack(ec2, cloudformation):
     def stopped():
-        with wizard_note.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
+        with wizard_vpc.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
             vpc, stack_id = lay_unclaimed(ec2, cloudformation)
             named(ec2, started())
             claimed.append((vpc, made))
@@ -98,20 +101,23 @@ def test_run_after_a_kill_claims_the_vpc_of_the_stack(ec2, cloudformation):
     )
     assert network.list_cluster_vpcs(ec2, "one") == []
     assert (
-        wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+        wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
         == [vpc]
         == network.list_cluster_vpcs(ec2, "one")
     )
-    assert wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+    assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
 
 
 @pytest.mark.parametrize("name", [started, lambda: ""])
-def test_unproven_vpc_is_listed_and_never_claimed(name, ec2, cloudformation):
+def test_unproven_vpc_is_listed_and_never_claimed(name, ec2, cloudformation, project, key_pair):
     start(ec2, cloudformation)
     vpc = named(ec2, name())
-    assert wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+    assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
     assert network.list_cluster_vpcs(ec2, "one") == []
-    assert [found.id for found in wizard_note.find_unproven_vpcs(ec2, cloudformation, TEMP_CONFIG)] == [vpc]
+    assert [found.id for found in next_step.find_unproven_vpcs(project)] == [vpc]
+    step = next_step.get_next_step(project, list_resources(project))
+    assert step == "claim or delete the VPC above that is yours, then invoke configure"
+    assert any(vpc in line for line in status.list_unclaimed_networks(project))
     assert NOTE.exists()
 
 
@@ -119,7 +125,7 @@ def test_note_stays_until_the_user_tags_the_vpc(ec2, cloudformation):
     start(ec2, cloudformation)
     vpc = named(ec2, started())
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": "slurm-cluster", "Value": "one"}])
-    wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+    wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
     assert not NOTE.exists()
 
 
@@ -128,10 +134,10 @@ def test_empty_lookup_keeps_the_note_for_the_next_task(ec2, cloudformation, netw
     Path("other.yml").rename(TEMP_CONFIG)
     with monkeypatch.context() as patched:
         patched.setattr(network, "find_vpc_of_subnet", lambda *_: None)
-        assert wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+        assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
     assert NOTE.exists()
     assert (
-        wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+        wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
         == [network_of_nobody]
         == network.list_cluster_vpcs(ec2, "one")
     )
@@ -150,7 +156,7 @@ def start_before(ec2, cloudformation, vpc):
 def test_older_network_is_not_claimed(ec2, cloudformation, network_of_nobody):
     start(ec2, cloudformation)
     Path("other.yml").rename(TEMP_CONFIG)
-    assert wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+    assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
     assert network.list_cluster_vpcs(ec2, "one") == []
 
 
@@ -158,12 +164,12 @@ def test_vpc_with_another_clusters_tag_keeps_it(ec2, cloudformation, network_of_
     start_before(ec2, cloudformation, network_of_nobody)
     Path("other.yml").rename(TEMP_CONFIG)
     ec2.create_tags(Resources=[network_of_nobody], Tags=[{"Key": "slurm-cluster", "Value": "two"}])
-    wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+    wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
     assert network.list_cluster_vpcs(ec2, "two") == [network_of_nobody]
 
 
 def test_finished_wizard_claims_the_network_of_its_file_only(ec2, cloudformation):
-    with wizard_note.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
+    with wizard_vpc.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
         laid = prepare_network(ec2, cloudformation)
         ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
         named(ec2, started())
@@ -176,7 +182,7 @@ def test_broken_note_is_reported(ec2, cloudformation):
         with pytest.raises(
             ClusterError, match=r"temp-config.yml.begun is not a note of `invoke configure`. Remove it"
         ):
-            wizard_note.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+            wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
 
 
 def test_unclaimed_vpcs_are_listed_with_age_nat_gateway_and_commands(ec2, cloudformation, invoke, key_pair):
@@ -199,17 +205,18 @@ def test_unclaimed_vpcs_are_listed_with_age_nat_gateway_and_commands(ec2, cloudf
             delete,
         ):
             assert printed.count(expected) == 1, (task, printed)
+        assert (
+            "An interrupted `invoke configure`, or somebody else, created these networks in eu-west-2:"
+            in printed
+        )
     assert ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"]
     run_aws(delete)
     assert "ParallelClusterVPC-20261124000000" not in invoke("status").printed
 
 
-@pytest.mark.parametrize(
-    ("seconds", "age"),
-    [(60, "less than an hour"), (3700, "1 hour"), (7300, "2 hours"), (3 * 86400 + 60, "3 days")],
-)
-def test_age_of_a_vpc_is_in_plain_words(seconds, age):
-    assert network.format_age(started(-seconds)).endswith(f" UTC, {age} ago")
+def test_age_is_never_zero_hours():
+    assert unclaimed_vpcs.format_age(started(seconds=-60)).endswith("UTC, less than 2 hours ago")
+    assert unclaimed_vpcs.format_age(started(seconds=-3 * 3600)).endswith("UTC, 3 hours ago")
 
 
 def run_aws(command):

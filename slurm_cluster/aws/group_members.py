@@ -1,0 +1,75 @@
+"""The machines in the head node's group, and how a machine becomes the UQLE machine of a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurm_cluster.aws import clients, uqle_instance
+
+if TYPE_CHECKING:
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_ec2.type_defs import InstanceTypeDef
+
+
+def list_other_members(ec2: EC2Client, cluster: str, group: str) -> list[InstanceTypeDef]:
+    """Return the machines in the head node's group that are neither the cluster's nor its UQLE machine.
+
+    Args:
+        ec2: a client of EC2.
+        cluster: the cluster's name.
+        group: the id of the head node's group.
+    """
+    members = clients.list_instances(
+        ec2,
+        {"Name": "instance.group-id", "Values": [group]},
+        {"Name": "instance-state-name", "Values": uqle_instance.LIVE_STATES},
+    )
+    own_tags = [(clients.TAG, cluster), (clients.PCLUSTER_TAG, cluster)]
+    return [
+        member
+        for member in members
+        if not any((tag["Key"], tag["Value"]) in own_tags for tag in member.get("Tags", []))
+    ]
+
+
+def describe_other_members(
+    members: list[InstanceTypeDef], group: str, cluster: str, region: str
+) -> list[str]:
+    """Return the lines that name other machines in the head node's group, and how to tag a UQLE machine."""
+    lines = []
+    for member in members:
+        lines += [
+            f"{member['InstanceId']} is in the head node's group {group}, and has no tag of {cluster}.",
+            "If it is your UQLE machine, tag it (an administrator may have to):",
+            f"  {format_tag_command(member, cluster, region)}",
+        ]
+    return lines
+
+
+def format_tag_command(machine: InstanceTypeDef, cluster: str, region: str) -> str:
+    """Return the command that makes a machine the UQLE machine of a cluster."""
+    tag = f"--resources {machine['InstanceId']} --tags Key={clients.TAG},Value={cluster}"
+    return f"aws ec2 create-tags --region {region} {tag}"
+
+
+def explain_members(
+    machines: list[InstanceTypeDef], others: list[InstanceTypeDef], group: str, cluster: str, region: str
+) -> list[str]:
+    """Return the lines about other machines in the head node's group, and UQLE machines outside of it."""
+    return [
+        *describe_other_members(others, group, cluster, region),
+        *(line for machine in machines for line in explain_wrong_groups(machine, group, region)),
+    ]
+
+
+def explain_wrong_groups(machine: InstanceTypeDef, group: str, region: str) -> list[str]:
+    """Return the lines that say how a UQLE machine gets into the head node's group; none if it is in it."""
+    groups = [member["GroupId"] for member in machine.get("SecurityGroups", [])]
+    if group in groups:
+        return []
+    instance_id = machine["InstanceId"]
+    command = f"--instance-id {instance_id} --groups {' '.join([*groups, group])}"
+    return [
+        f"The UQLE machine {instance_id} is not in the head node's group {group}. Add it:",
+        f"  aws ec2 modify-instance-attribute --region {region} {command}",
+    ]

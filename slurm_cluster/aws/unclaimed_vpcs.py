@@ -1,0 +1,122 @@
+"""VPCs that an interrupted wizard may have left, and that nothing proves to be a cluster's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, NamedTuple
+
+from slurm_cluster.aws import clients, network
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_ec2 import EC2Client
+
+
+class UnclaimedVpc(NamedTuple):
+    """A VPC of a wizard that nothing proves to be a cluster's.
+
+    Args:
+        id: the VPC's id.
+        name: its Name tag, or empty.
+        stacks: the names of the wizard's stacks in it.
+        nat_gateways: the ids of its NAT gateways, which are billed.
+    """
+
+    id: str
+    name: str
+    stacks: list[str]
+    nat_gateways: list[str]
+
+
+def find_unclaimed_vpcs(
+    ec2: EC2Client,
+    cloudformation: CloudFormationClient,
+    own_vpc: str = "",
+    before: Collection[str] | None = None,
+) -> list[UnclaimedVpc]:
+    """Find the VPCs of wizards that nothing proves to be a cluster's: they have no tag and no node.
+
+    An interrupted wizard may have left them, or they are another person's. They are listed, never claimed.
+
+    Args:
+        ec2: a client of EC2.
+        cloudformation: a client of CloudFormation.
+        own_vpc: the id of the cluster's own VPC, which is left out.
+        before: the ids of the VPCs that existed when an interrupted wizard started. Only newer ones are
+            listed then, also without a name: the wizard names its VPC in a second call.
+    """
+    names = {
+        vpc["VpcId"]: clients.get_tag(vpc)
+        for vpc in network.list_vpcs(ec2)
+        if vpc["VpcId"] not in (own_vpc, *(before or ()))
+        and not clients.get_tag(vpc, clients.TAG)
+        and not vpc.get("IsDefault")
+    }
+    found = [
+        vpc
+        for vpc, name in names.items()
+        if name.startswith(network.VPC_PREFIX) or (before is not None and not name)
+    ]
+    if not found:
+        return []
+    nodes = clients.list_instances(
+        ec2,
+        *network.filter_vpc(*found),
+        {"Name": "tag-key", "Values": [clients.PCLUSTER_TAG]},
+        {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
+    )
+    vpcs_with_nodes = {node["VpcId"] for node in nodes}
+    return [
+        UnclaimedVpc(
+            vpc,
+            names[vpc],
+            [*network.find_wizard_stacks(cloudformation, vpc)],
+            network.list_nat_gateways(ec2, vpc),
+        )
+        for vpc in found
+        if vpc not in vpcs_with_nodes
+    ]
+
+
+def describe_unclaimed_vpcs(vpcs: list[UnclaimedVpc], cluster: str, region: str) -> list[str]:
+    """Return lines that list unclaimed VPCs, with the commands to claim or delete each."""
+    if not vpcs:
+        return []
+    lines = [f"An interrupted `invoke configure`, or somebody else, created these networks in {region}:"]
+    for vpc in vpcs:
+        gateways = ", ".join(vpc.nat_gateways)
+        billed = f", with {gateways} ($ billed until you delete it)" if gateways else ""
+        tag = f"--tags Key={clients.TAG},Value={cluster}"
+        lines += [
+            f"  {vpc.id} {vpc.name or 'without a name'}, {format_age(vpc.name)}{billed}",
+            f"    To claim it for {cluster}, so that `invoke delete-network` deletes it",
+            "    (an administrator may have to run this):",
+            f"      aws ec2 create-tags --region {region} --resources {vpc.id} {tag}",
+            "    To delete it:",
+            f"      {format_deletion_command(vpc, region)}",
+        ]
+    return lines
+
+
+def format_deletion_command(vpc: UnclaimedVpc, region: str) -> str:
+    """Return the shell command that deletes the wizard's stacks in a VPC, then the VPC."""
+    commands = [
+        f"aws cloudformation {action} --region {region} --stack-name {name}"
+        for name in vpc.stacks
+        for action in ("delete-stack", "wait stack-delete-complete")
+    ]
+    return " && ".join([*commands, f"aws ec2 delete-vpc --region {region} --vpc-id {vpc.id}"])
+
+
+def format_age(vpc_name: str) -> str:
+    """Return when a VPC was created, by the time in its name; EC2 does not record it."""
+    try:
+        start = datetime.strptime(vpc_name.removeprefix(network.VPC_PREFIX), network.TIMESTAMP).replace(
+            tzinfo=timezone.utc
+        )
+    except ValueError:
+        return "age unknown"
+    hours = int((datetime.now(timezone.utc) - start).total_seconds() // 3600)
+    age = f"{hours // 24} days" if hours >= 48 else f"{hours} hours" if hours >= 2 else "less than 2 hours"
+    return f"created {start:%Y-%m-%d %H:%M} UTC, {age} ago"
