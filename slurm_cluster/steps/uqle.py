@@ -215,7 +215,7 @@ def disconnect_uqle(p: Project, yes: bool) -> str:
     machines = uqle_instance.list_remaining_instances(p.ec2, p.cluster)
     if len(machines) > 1:
         names = ", ".join(machine["InstanceId"] for machine in machines)
-        confirm(f"{names} all have the tag of {p.cluster}. Terminate all of them?", yes)
+        confirm(f"Several machines have the tag of {p.cluster}: {names}. Terminate all these machines?", yes)
     terminated = uqle_instance.terminate_instances(p.ec2, machines, group)
     show_progress(uqle_instance.watch_instances(p.ec2, terminated, "terminated"), p.quiet)
     missing = f"There is no UQLE machine of {p.cluster} in {p.region}."
@@ -225,7 +225,7 @@ def disconnect_uqle(p: Project, yes: bool) -> str:
     others = group_members.list_other_members(p.ec2, p.cluster, group)
     if others and security_groups.has_self_rule(p.ec2, group):
         echo_lines(group_members.describe_other_members(others, group, p.cluster, p.region))
-        echo(f"{group} keeps its rule, because they may need it.")
+        echo(f"Kept the rule of {group} between its members, because these machines may need it.")
     elif security_groups.remove_self_rule(p.ec2, group):
         echo(f"{group} no longer allows traffic between its members.")
     return STATUS if others else "invoke delete-cluster"
