@@ -370,7 +370,7 @@ def picture(c: Context, file: str = "picture.html") -> None:
 def pause(c: Context) -> None:
     """Stop the compute fleet and the UQLE machine; all data stays.
 
-    Changes: both are stopped, and running jobs end with their nodes
+    Changes: fleet and machine are stopped; jobs end with their nodes
     Costs:   what cannot be stopped is still billed, and is listed
     Undo:    invoke resume
     Example: invoke pause
@@ -384,7 +384,7 @@ def pause(c: Context) -> None:
 def resume(c: Context) -> None:
     """Start the compute fleet and the UQLE machine again.
 
-    Changes: both run; the machine gets another address
+    Changes: fleet and machine run; the machine gets another address
     Costs:   the machine, and nodes when there are jobs
     Undo:    invoke pause
     Example: invoke resume

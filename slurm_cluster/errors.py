@@ -134,7 +134,7 @@ def format_error(error: Exception) -> str:
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
         return f"AWS cannot be reached: {error}. Check the network and the region, {RETRY}."
     if not isinstance(error, exceptions.BotoCoreError):  # its message may contain the answer
-        return f"An answer cannot be read ({type(error).__name__}). {CHECK_NETWORK}"
+        return f"The answer of AWS cannot be read ({type(error).__name__}). {CHECK_NETWORK}"
     return f"boto3 cannot use AWS as it is configured here: {error}"
 
 

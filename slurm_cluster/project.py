@@ -224,7 +224,7 @@ class Project:
         if parameters.validate_value("SSH_KEY_PAIR", name) or "/" in str(name):
             raise ClusterError(
                 f"The key pair's name is {parameters.shorten(name)}. "
-                "EC2, or the name of its file, does not allow that: choose another."
+                "It must be a name that EC2 and the file of the private key can have. Choose another one."
             )
         return str(name)
 

@@ -103,7 +103,7 @@ def test_any_exception_of_botocore_becomes_a_sentence(monkeypatch, project):
 
     monkeypatch.setattr("botocore.client.BaseClient._make_request", fail)
     printed, message = run_task("status")
-    assert message.startswith("An answer cannot be read (ResponseParserError). Check the network")
+    assert message.startswith("The answer of AWS cannot be read (ResponseParserError). Check the network")
     assert "<secret>" not in printed + message
 
 

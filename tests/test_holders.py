@@ -108,7 +108,7 @@ def test_rule_of_another_group(direction, ec2, find, cluster, network, invoke, c
     for task in ("delete-cluster", "down"):
         refused = invoke(task, "--yes")
         assert refused.returncode == 1
-        assert refused.stderr.startswith("Nothing was deleted: these use security groups of pcluster-ubuntu")
+        assert refused.stderr.startswith("Nothing was deleted. AWS cannot delete pcluster-ubuntu while these")
         assert command in refused.stderr
         assert stack.require_cluster(cloudformation, "pcluster-ubuntu")
     run_aws(command)

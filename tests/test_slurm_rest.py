@@ -235,7 +235,7 @@ def test_slurmctld_down(slurm, fails):
 @pytest.mark.parametrize(
     ("partitions", "known"),
     [
-        ([], "there are none"),
+        ([], "it has no partitions"),
         ([{"name": "queue1", "partition": {"state": ["INACTIVE"]}}], "queue1 is INACTIVE"),
     ],
     ids=["none", "stopped fleet"],

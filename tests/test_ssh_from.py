@@ -105,6 +105,7 @@ def test_wide_range_warns_wherever_it_is_given(filled, cluster, without_pcluster
         printed, _ = run_task(task, *arguments)
         expected = 0 if task == "create_cluster" else 1  # the cluster exists: nothing is done
         assert printed.count("Warning: SSH_FROM, 0.0.0.0/") == expected, (task, printed)
+        assert printed.count("much of the internet") == expected, (task, printed)
 
 
 def test_wide_range_in_an_own_configuration_warns(account, without_pcluster):
@@ -113,9 +114,12 @@ def test_wide_range_in_an_own_configuration_warns(account, without_pcluster):
         CONFIG.write_text(yaml.safe_dump({"Region": "eu-west-2", "HeadNode": rule}))
         printed, _ = run_task("create_cluster")
         expected = (
-            f"SSH_FROM, {allowed_ips}, is all" if allowed_ips else "config.yml has no HeadNode / Ssh / Allow"
+            f"HeadNode / Ssh / AllowedIps in config.yml, {allowed_ips}, is all"
+            if allowed_ips
+            else "config.yml has no HeadNode / Ssh / AllowedIps"
         )
         assert f"Warning: {expected}" in printed
+        assert "SSH_FROM" not in printed
     CONFIG.write_text(yaml.safe_dump({"HeadNode": {"Networking": {"SecurityGroups": ["sg-1"]}}}))
     assert "AllowedIps" not in run_task("create_cluster")[0]  # pcluster makes no rule for SSH then
 

@@ -192,7 +192,7 @@ def test_policy_that_demands_tls_is_refused(make, existing, project, ec2):
     policy = json.dumps({"Statement": [ALLOW_MOUNT, DENY_WITHOUT_TLS]})
     client("efs", REGION).put_file_system_policy(FileSystemId=existing["id"], Policy=policy)
     make(existing_entry(existing))
-    with pytest.raises(ClusterError, match=f"The policy of {existing['id']} demands TLS"):
+    with pytest.raises(ClusterError, match=f"The policy of {existing['id']} requires TLS"):
         plan_launch(project)
 
 
@@ -244,7 +244,9 @@ def test_unreadable_configuration_is_reported(cluster, cloudformation, invoke, p
     s3 = client("s3", REGION)
     for version in s3.list_object_versions(Bucket=small_cluster.BUCKET)["Versions"]:
         s3.delete_object(Bucket=small_cluster.BUCKET, Key=version["Key"], VersionId=version["VersionId"])
-    assert "file system      UNKNOWN: The configuration of pcluster-ubuntu" in get_output(invoke("status"))
+    status = get_output(invoke("status"))
+    assert "file system      UNKNOWN\n" in status
+    assert "\nThe configuration of pcluster-ubuntu cannot be read from s3://" in status
     with pytest.raises(ClusterError, match="cannot be read from s3://"):
         plan_launch(project)
 

@@ -274,8 +274,9 @@ def test_down_looks_before_it_asks(invoke):
 
 
 def test_down_asks_for_what_exists(network, upload, invoke):
-    assert "In eu-west-2, delete its network? There is no terminal" in get_output(invoke("down"), 1)
-    assert "delete its network, its boot scripts? There is" in get_output(invoke("down", "--all"), 1)
+    question = "Delete these of pcluster-ubuntu in eu-west-2: the network"
+    assert f"{question}? There is no terminal" in get_output(invoke("down"), 1)
+    assert f"{question}, the boot scripts? There is no terminal" in get_output(invoke("down", "--all"), 1)
 
 
 def test_verify_without_a_cluster_names_the_cluster_first(account):

@@ -138,7 +138,7 @@ def test_differences_from_the_settings_are_listed(ec2, place, settings, image):
     )
     assert uqle_instance.list_differences(ec2, instance, place, changed, other) == [
         "its type is t3.large, not m6i.large",
-        "its boot script or its mount point is another one",
+        "its boot script or its mount point is different",
     ]
 
 

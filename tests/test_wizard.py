@@ -50,7 +50,7 @@ def test_refused_answer_ends_it():
 
 
 def test_unknown_prompt_ends_it():
-    with pytest.raises(ResponseNotAccepted, match="an unknown prompt: Your favourite colour"):
+    with pytest.raises(ResponseNotAccepted, match=r"it asked an unknown question \(Your favourite colour"):
         answers("Your favourite colour [blue]: ")
 
 

@@ -116,8 +116,9 @@ def explain_nfs_obstacle(
     file_system_id = file_system.description["FileSystemId"]
     if not admits_plain_nfs(file_system.policy):
         return (
-            f"The policy of {file_system_id} demands TLS or an IAM identity, and the UQLE machine mounts "
-            f"with plain NFS. Allow {MOUNT_ACTION} without TLS to everyone in it."
+            f"The policy of {file_system_id} requires TLS or an IAM identity. "
+            "The UQLE machine mounts with plain NFS, which has neither. "
+            f"Change the policy so that it allows {MOUNT_ACTION} to everyone, without TLS."
         )
     zone, vpc = subnet["AvailabilityZone"], subnet["VpcId"]
     near = [target for target in file_system.targets if target.zone == zone and target.vpc in ("", vpc)]

@@ -69,7 +69,7 @@ def refuse_group_holders(
     if not with_uqle:
         holders = [holder for holder in holders if DISCONNECT not in holder.commands]
     if holders:
-        first = f"Nothing was deleted: these use security groups of {cluster}, which AWS cannot delete then."
+        first = f"Nothing was deleted. AWS cannot delete {cluster} while these use its security groups:"
         raise ClusterError("\n".join([first, *format_holders(holders), "Remove them, then run this again."]))
 
 

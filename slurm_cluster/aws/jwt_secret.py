@@ -170,7 +170,7 @@ def read_key(manager: SecretsManagerClient, name: str) -> str:
             ) from error
         raise
     if not key:
-        raise ClusterError(f"The secret {name} is not text, so it cannot be the JWT key.")
+        raise ClusterError(f"The secret {name} is binary. Store the JWT key as text (SecretString) in it.")
     return key
 
 

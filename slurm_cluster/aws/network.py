@@ -114,7 +114,8 @@ def find_network(
             vpcs = [vpc["VpcId"]]
     if len(vpcs) > 1:
         raise ClusterError(
-            f"{', '.join(vpcs)} all have the tag {clients.TAG}={cluster}. Remove it from the wrong ones."
+            f"Several VPCs have the tag {clients.TAG}={cluster}: {', '.join(vpcs)}. "
+            "Remove the tag from all but the cluster's own."
         )
     return Network(vpcs[0], find_wizard_stacks(cloudformation, vpcs[0])) if vpcs else None
 
@@ -178,7 +179,7 @@ def refuse_network_in_use(
             raise ClusterError(stack_status.explain_status("network", name, status, ec2.meta.region_name))
     found = find_holders(ec2, cloudformation, efs, cluster, network)
     if found:
-        first = f"The network {network.vpc} was kept. The wizard did not create these, and they are in it:"
+        first = f"Kept the network {network.vpc}. The wizard did not create these, and they are in it:"
         lines = [
             first,
             *holders.format_holders(found),

@@ -166,7 +166,8 @@ def bucket_exists(s3: S3Client, bucket: str, account: str) -> bool:
             return False
         if error_code(error) in ("403", "AccessDenied"):
             raise ClusterError(
-                f"The bucket {bucket} belongs to another account, or your credentials may not read it."
+                f"The bucket {bucket} belongs to another account, or your credentials may not read it. "
+                "Ask the account's administrator for access to it."
             ) from error
         raise
     return True

@@ -138,8 +138,8 @@ def explain_several(machines: list[InstanceTypeDef], cluster: str) -> str:
     """Return what to do about several UQLE machines of one cluster."""
     ids = ", ".join(machine["InstanceId"] for machine in machines)
     return (
-        f"{ids} all have the tag {clients.TAG}={cluster}. Terminate all but one, "
-        "or all with `invoke disconnect-uqle`."
+        f"Several machines have the tag {clients.TAG}={cluster}: {ids}. Terminate all but one of them. "
+        "`invoke disconnect-uqle` terminates every one."
     )
 
 
@@ -337,7 +337,7 @@ def list_differences(
         f"its {name} is {is_now}, not {wanted}" for name, is_now, wanted in compared if is_now != wanted
     ]
     if read_user_data(ec2, instance["InstanceId"]) != user_data:
-        differences.append("its boot script or its mount point is another one")
+        differences.append("its boot script or its mount point is different")
     return differences
 
 

@@ -281,9 +281,9 @@ def is_wide_range(source: str) -> bool:
         return False
 
 
-def format_wide_warning(source: str) -> str:
-    """Return the warning about a source that is all or much of the internet."""
-    return f"SSH_FROM, {source}, {WIDE_WARNING}"
+def format_wide_warning(source: str, setting: str = "SSH_FROM") -> str:
+    """Return the warning about a setting whose source is all or much of the internet."""
+    return f"{setting}, {source}, {WIDE_WARNING}"
 
 
 def is_literal_key(value: str) -> bool:

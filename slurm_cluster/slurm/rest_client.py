@@ -245,14 +245,14 @@ class SlurmClient:
             raise ClusterError(
                 f"Token refused: the JWT key here is not the head node's ({answer.summary}). "
                 "A running head node keeps its key when the secret changes. "
-                "Check whether the secret is newer, and check the clock here."
+                "Check whether the secret has changed since, and whether the clock of this machine is right."
             )
         slurm_time = get_nested(probe.body, "statistics", "req_time", "number") or 0
         seconds_behind = slurm_time - int(time.time())
         if seconds_behind > SKEW_SECONDS:
             raise ClusterError(
                 f"Token refused: the clock here is {seconds_behind} s behind the head node's "
-                f"({answer.summary}). Set it, then run this again."
+                f"({answer.summary}). Set the clock of this machine, then run this again."
             )
         raise ClusterError(
             f"Token refused: the key is right, but Slurm refuses user {self.user} ({answer.summary}). "
@@ -274,7 +274,7 @@ class SlurmClient:
         if not names_up:
             known = ", ".join(f"{name} is {' '.join(words)}" for name, words in states.items())
             raise ClusterError(
-                f"No partition: Slurm has none that is up ({known or 'there are none'}). "
+                f"No partition: Slurm has none that is up ({known or 'it has no partitions'}). "
                 "If the compute fleet was stopped, start it with `invoke resume`."
             )
         return format_result("partition", f"up: {', '.join(names_up)}")

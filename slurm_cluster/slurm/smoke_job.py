@@ -114,6 +114,6 @@ def check_output(text: str, path: str, pause: float, read_output: Callable[[str]
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"No output: {path} is not what the job wrote ({reason}). "
-                "Check that both machines mount the same file system."
+                "Check that the compute nodes mount the same file system as the machine that reads the file."
             )
         time.sleep(pause)

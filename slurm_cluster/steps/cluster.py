@@ -30,8 +30,11 @@ def build_configuration_command(p: Project, action: str, *more: str) -> str:
 def check_configuration(p: Project) -> None:
     """Refuse a config.yml whose nodes would not boot, and warn of what will not work with it."""
     config = cluster_config.load(p.config_file)
-    if config.head_node.ssh_from:
-        configuration.warn_of_wide_range(p, config.head_node.ssh_from)
+    ssh_from = config.head_node.ssh_from
+    if ssh_from:
+        is_own = ssh_from != p.filled_values.get("SSH_FROM")
+        setting = f"HeadNode / Ssh / AllowedIps in {p.config_file}" if is_own else "SSH_FROM"
+        configuration.warn_of_wide_range(p, ssh_from, setting)
     elif not config.head_node.own_groups:
         p.warn(f"{p.config_file} has no HeadNode / Ssh / AllowedIps. {parameters.OPEN_TO_ALL}")
     preflight.check_configuration(config, p.config_file, p.cluster, p.region, p.s3)
@@ -167,5 +170,5 @@ def explain_failed_deletion(p: Project, stack_id: str) -> str:
     lines = [f"The cluster {p.cluster} was not deleted.", *(f"  {reason}" for reason in reasons)]
     found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster)
     if found:
-        lines += [f"These use security groups of {p.cluster}:", *holders.format_holders(found)]
+        lines += [f"These resources use security groups of {p.cluster}:", *holders.format_holders(found)]
     return "\n".join([*lines, "Remove the cause, then run this again."])

@@ -61,10 +61,10 @@ def resolve_ssh_from(p: Project, flag: str) -> str:
     return ssh_from
 
 
-def warn_of_wide_range(p: Project, ssh_from: str) -> None:
+def warn_of_wide_range(p: Project, ssh_from: str, setting: str = "SSH_FROM") -> None:
     """Warn if all or much of the internet may use SSH."""
     if parameters.is_wide_range(ssh_from):
-        p.warn(parameters.format_wide_warning(ssh_from))
+        p.warn(parameters.format_wide_warning(ssh_from, setting))
 
 
 def confirm_ssh_from(p: Project, flag: str, yes: bool) -> str:

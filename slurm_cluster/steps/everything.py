@@ -77,13 +77,13 @@ def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, y
     """
     parts: dict[str, object] = {
         "the UQLE machine": uqle_instance.list_remaining_instances(p.ec2, p.cluster),
-        f"the cluster {p.cluster}": found,
-        "its network": network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
+        "the cluster": found,
+        "the network": network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
         or wizard_note.read_note(p.temp_config).cluster,  # an interrupted wizard may have left one
     }
     if everything:
-        parts["its boot scripts"] = script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account)
-        parts["its JWT key"] = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
+        parts["the boot scripts"] = script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account)
+        parts["the JWT key"] = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
     existing = [name for name, part in parts.items() if part]
     if not existing:
         echo(
@@ -92,7 +92,7 @@ def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, y
         )
         return
     consequence = retained.describe_deletion(p.cloudformation, p.efs, found)
-    question = f"In {p.region}, delete {', '.join(existing)}? {consequence}".rstrip()
+    question = f"Delete these of {p.cluster} in {p.region}: {', '.join(existing)}? {consequence}".rstrip()
     confirm(question, yes, name=p.cluster)
 
 

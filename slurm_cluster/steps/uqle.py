@@ -215,7 +215,7 @@ def disconnect_uqle(p: Project, yes: bool) -> str:
     machines = uqle_instance.list_remaining_instances(p.ec2, p.cluster)
     if len(machines) > 1:
         names = ", ".join(machine["InstanceId"] for machine in machines)
-        confirm(f"{names} all have the tag of {p.cluster}. Terminate all of them?", yes)
+        confirm(f"Several machines have the tag of {p.cluster}: {names}. Terminate all these machines?", yes)
     terminated = uqle_instance.terminate_instances(p.ec2, machines, group)
     show_progress(uqle_instance.watch_instances(p.ec2, terminated, "terminated"), p.quiet)
     missing = f"There is no UQLE machine of {p.cluster} in {p.region}."

@@ -184,7 +184,7 @@ def explain_failed_deletion(p: Project, name: str, found: network.Network) -> st
     lines = [f"The stack {name} of the network was not deleted.", *(f"  {reason}" for reason in reasons)]
     others = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster, found)
     if others:
-        lines += [f"These are in {found.vpc}:", *holders.format_holders(others)]
+        lines += [f"These resources are in {found.vpc}:", *holders.format_holders(others)]
     return "\n".join([*lines, "Remove the cause, then run this again."])
 
 

@@ -96,7 +96,7 @@ class PromptAnswerer(StreamWatcher):
         for beginning, answer in self.answers.items():
             if prompt.startswith(beginning):
                 return answer or ""
-        raise ResponseNotAccepted(f"an unknown prompt: {prompt}")
+        raise ResponseNotAccepted(f"it asked an unknown question ({prompt})")
 
 
 class WizardScreen:

@@ -235,7 +235,7 @@ def describe_storage(s: ClusterState) -> list[Resource]:
         if item is not s.shared and item.id
     ]
     if s.storage_fault:
-        return [Resource("file system", "", {}, absence=f"UNKNOWN: {s.storage_fault}")]
+        return [Resource("file system", "", {}, absence="UNKNOWN", notes=(s.storage_fault,))]
     if s.shared is None:
         return [Resource("file system", "", {}, absence="none at the shared directory"), *others]
     if not s.shared.id:  # as long as the stack is not complete

@@ -101,6 +101,7 @@ def format_json(p: Project) -> str:
             "details": resource.details,
             "costs": resource.billed,
             "make": resource.command,
+            "notes": resource.notes,
         }
         for resource in resources
     ]

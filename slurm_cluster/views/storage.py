@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import yaml
+
 from slurm_cluster import files
 from slurm_cluster.aws import file_system, security_groups, stack
 from slurm_cluster.aws.deployed_config import read_deployed_config
 from slurm_cluster.config import cluster_config
+from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
@@ -45,9 +48,16 @@ def load_config(s3: S3Client, cluster: StackTypeDef) -> ClusterConfig:
         cluster: the cluster's stack.
 
     Raises:
-        ClusterError: pcluster's copy of it cannot be read.
+        ClusterError: pcluster's copy of it cannot be read, or is not YAML.
     """
-    return cluster_config.parse(files.parse_yaml(read_deployed_config(s3, cluster)))
+    text = read_deployed_config(s3, cluster)
+    try:
+        return cluster_config.parse(files.parse_yaml(text))
+    except yaml.YAMLError as error:
+        raise ClusterError(
+            f"pcluster's copy of the configuration of {cluster['StackName']} is not YAML: "
+            f"{files.describe_yaml_error(error)}. Run `invoke update-cluster` to write it again."
+        ) from error
 
 
 def list_storage(config: ClusterConfig, cluster: StackTypeDef | None = None) -> list[Storage]:
