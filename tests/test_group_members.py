@@ -41,7 +41,7 @@ def test_machine_made_by_hand_is_named_and_nothing_is_launched_beside_it(by_hand
     assert disconnected.endswith("Next: invoke status\n")  # delete-cluster would refuse
     assert tag_command(by_hand) in disconnected
     assert "There is no UQLE machine of pcluster-ubuntu in eu-west-2." in disconnected
-    assert f"{cluster['group']}" in disconnected
+    assert f"{cluster['group']} keeps its rule, because another machine may need it." in disconnected
     assert security_groups.has_self_rule(ec2, cluster["group"])
 
 
