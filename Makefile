@@ -14,12 +14,12 @@ rehearse: setup ## run every step of the README in an emulated AWS, then remove 
 	@$(BIN)/invoke rehearse $(if $(TEMPLATE),--template $(TEMPLATE))
 
 test: setup ## run the tests; needs neither root nor an AWS account
-	@$(BIN)/pytest --ignore=tests/lifecycle
+	@$(BIN)/pytest --ignore=tests/lifecycle --ignore=tests/faults
 
-test-lifecycle: setup ## create, change and delete whole clusters with the real pcluster, by task and by hand
-	@$(BIN)/pytest tests/lifecycle
+test-lifecycle: setup ## create, change and delete whole clusters, by task and by hand, and a sample of the faults
+	@$(BIN)/pytest tests/lifecycle tests/faults
 
-test-faults: setup ## run every task with every fault at every call to AWS; `make test` runs a sample
+test-faults: setup ## run every task with every fault at every call to AWS; `make test-lifecycle` runs a sample
 	@$(BIN)/pytest --every-fault tests/faults
 
 test-nodes: setup ## run the boot scripts on booted nodes with real Slurm; needs root

@@ -350,7 +350,7 @@ def test_unknown_setting_is_refused_with_the_valid_ones():
     for variable in ("INVOKE_CLUSTER", "INVOKE_UQLE", "INVOKE_CLUSTERNAME", "INVOKE_uqle_volume"):
         with pytest.raises(
             ClusterError,
-            match=rf"{variable} is not a setting\.\nThe settings are cluster_name, .*uqle_mount_point",
+            match=rf"{variable} is not a setting\. The settings are cluster_name, .*uqle_mount_point",
         ):
             validate_environment({variable: "x"})
     Path("two.yaml").write_text("key_pai: a\nuqle: {typ: b}\n")

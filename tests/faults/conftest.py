@@ -8,7 +8,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "whole: of the whole set alone, which `make test` has no time for")
+    config.addinivalue_line(
+        "markers", "whole: of the whole set alone, which `make test-lifecycle` has no time for"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
