@@ -37,7 +37,7 @@ EXAMPLES = int(
     os.environ.get("EXAMPLES", "0")
 )  # how many, each time others; without it a few, the same each time
 many = settings(
-    max_examples=EXAMPLES or 40,
+    max_examples=EXAMPLES or 25,
     derandomize=not EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -1,10 +1,4 @@
-import fcntl
-import functools
 import json
-import os
-import pty
-import subprocess
-import termios
 from unittest import mock
 
 import pytest
@@ -12,7 +6,6 @@ import yaml
 from botocore.exceptions import ClientError
 
 from sandbox import small_cluster
-from sandbox.rehearsal import INVOKE
 from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import retained, stack
 from slurm_cluster.views import status
@@ -40,20 +33,6 @@ def kept(network, cloudformation):
     return make_cluster("pcluster-ubuntu", network, cloudformation, json.dumps(template))
 
 
-def in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run invoke at a terminal at which somebody types."""
-    ours, theirs = pty.openpty()
-    os.write(ours, f"{answer}\n".encode())
-    command = [*INVOKE, *arguments]
-    take = functools.partial(fcntl.ioctl, theirs, termios.TIOCSCTTY, 0)
-    answered = subprocess.run(
-        command, stdin=theirs, capture_output=True, text=True, start_new_session=True, preexec_fn=take
-    )
-    os.close(ours)
-    os.close(theirs)
-    return answered
-
-
 def test_size_of_deleted_data_is_shown(cloudformation, efs, cluster):
     found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
     [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], retained.FILE_SYSTEM_TYPE)
@@ -62,17 +41,6 @@ def test_size_of_deleted_data_is_shown(cloudformation, efs, cluster):
         == f"This deletes the data on the shared storage: {identifier} with 0.0 MiB."
     )
     assert retained.describe_deletion(cloudformation, efs, None) == ""
-
-
-@pytest.mark.parametrize(("task", "answer"), [("down", "yes"), ("delete-cluster", "")])
-def test_cluster_name_is_typed_before_data_is_deleted(task, answer, cluster, cloudformation, efs):
-    refused = in_terminal(answer, task)
-    assert "This deletes the data on the shared storage: fs-" in refused.stdout
-    assert "Type pcluster-ubuntu to go on:" in refused.stdout
-    assert (refused.returncode, refused.stderr) == (1, "Nothing was changed.\n")
-    assert stack.require_cluster(cloudformation, "pcluster-ubuntu")
-    assert in_terminal("pcluster-ubuntu", task).returncode == 0
-    assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None
 
 
 def test_kept_file_system_is_listed_with_its_commands(kept, cloudformation, ec2, efs, network, invoke):

@@ -1,12 +1,21 @@
-"""The compute fleet is stopped and started, and a cluster that pcluster refuses or AWS cannot create is explained."""
+"""What pcluster does to a cluster: its fleet, its findings, a creation that fails, a deletion that asks."""
 
+import fcntl
+import functools
+import os
+import pty
 import re
+import subprocess
+import termios
 from pathlib import Path
+
+import pytest
 
 from sandbox import resource_types, stacks
 from sandbox.api_calls import client
+from sandbox.rehearsal import INVOKE
 from sandbox.small_cluster import start_fleet
-from slurm_cluster.aws import fleet
+from slurm_cluster.aws import fleet, stack
 from tests.support import REGION
 from tests.support.task_runner import get_output
 
@@ -51,3 +60,28 @@ def test_failed_cluster_is_explained_and_deleted(filled, invoke, monkeypatch):
     assert "Failed with exit status 69" in printed
     assert "ROLLBACK_COMPLETE: its creation failed" in get_output(invoke("create-cluster"), 1)
     assert "Deleted the cluster" in get_output(invoke("delete-cluster", "--yes"))
+
+
+def in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run invoke at a terminal at which somebody types."""
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    command = [*INVOKE, *arguments]
+    take = functools.partial(fcntl.ioctl, theirs, termios.TIOCSCTTY, 0)
+    answered = subprocess.run(
+        command, stdin=theirs, capture_output=True, text=True, start_new_session=True, preexec_fn=take
+    )
+    os.close(ours)
+    os.close(theirs)
+    return answered
+
+
+@pytest.mark.parametrize(("task", "answer"), [("down", "yes"), ("delete-cluster", "")])
+def test_cluster_name_is_typed_before_data_is_deleted(task, answer, cluster, cloudformation):
+    refused = in_terminal(answer, task)
+    assert "This deletes the data on the shared storage: fs-" in refused.stdout
+    assert "Type pcluster-ubuntu to go on:" in refused.stdout
+    assert (refused.returncode, refused.stderr) == (1, "Nothing was changed.\n")
+    assert stack.require_cluster(cloudformation, "pcluster-ubuntu")
+    assert in_terminal("pcluster-ubuntu", task).returncode == 0
+    assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None
