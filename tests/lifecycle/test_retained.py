@@ -96,10 +96,10 @@ def test_kept_volume_is_listed(project, ec2, efs, cloudformation, cluster):
 @pytest.mark.parametrize("kind", ["LUSTRE", "OPENZFS", "ONTAP"])
 def test_kept_fsx_file_system_is_listed(project, network, ec2, efs, cloudformation, kind):
     fsx = project.fsx
-    made = {"FileSystemType": kind, "StorageCapacity": 1200, "SubnetIds": [network["private"]]}
+    request = {"FileSystemType": kind, "StorageCapacity": 1200, "SubnetIds": [network["private"]]}
     tags = [{"Key": "parallelcluster:cluster-name", "Value": "pcluster-ubuntu"}]
-    identifier = fsx.create_file_system(**made, Tags=tags)["FileSystem"]["FileSystemId"]
-    fsx.create_file_system(**made)  # somebody else's
+    identifier = fsx.create_file_system(**request, Tags=tags)["FileSystem"]["FileSystemId"]
+    fsx.create_file_system(**request)  # somebody else's
     [found] = retained.find_retained(cloudformation, ec2, efs, fsx, "pcluster-ubuntu")
     assert found[:3] == (f"FSx {kind.capitalize()} file system", identifier, "1200 GiB")
     delete = f"aws fsx delete-file-system --region eu-west-2 --file-system-id {identifier}"
@@ -111,8 +111,8 @@ def test_kept_fsx_file_system_is_listed(project, network, ec2, efs, cloudformati
 
 def test_fsx_of_a_running_cluster_is_not_listed(project, cluster, ec2, efs, cloudformation, monkeypatch):
     tags = [{"Key": "parallelcluster:cluster-name", "Value": "pcluster-ubuntu"}]
-    made = {"FileSystemType": "LUSTRE", "StorageCapacity": 1200, "SubnetIds": [], "Tags": tags}
-    identifier = project.fsx.create_file_system(**made)["FileSystem"]["FileSystemId"]
+    request = {"FileSystemType": "LUSTRE", "StorageCapacity": 1200, "SubnetIds": [], "Tags": tags}
+    identifier = project.fsx.create_file_system(**request)["FileSystem"]["FileSystemId"]
     listed = [*stack.list_resources(cloudformation, "pcluster-ubuntu"), {"PhysicalResourceId": identifier}]
     monkeypatch.setattr(stack, "list_resources", lambda *_: listed)
     assert retained.find_retained(cloudformation, ec2, efs, project.fsx, "pcluster-ubuntu") == []
