@@ -19,7 +19,7 @@ from slurm_cluster.errors import ClusterError
 
 MAX_BYTES = 1_000_000  # of a file that a user wrote
 MAX_VALUES = 100_000  # in a YAML file; a cluster's configuration has some hundred
-TAB, TOO_DEEP = "a tab instead of spaces", "it is nested too deeply"
+TAB = "a tab instead of spaces"
 PREFIX, SUFFIX = ".slurm-cluster-", ".partial"  # of temporary files; no other program uses these names
 
 
@@ -106,6 +106,10 @@ class Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
 
+class NestingError(yaml.MarkedYAMLError):
+    """YAML that is nested too deeply."""
+
+
 def parse_yaml(text: str) -> Any:
     """Return the content of YAML text. Every YAML file of a user is read by this function.
 
@@ -121,7 +125,7 @@ def parse_yaml(text: str) -> Any:
         return loader.construct_document(root)
     except RecursionError as error:
         mark = loader.get_mark()
-        raise yaml.MarkedYAMLError(problem=TOO_DEEP, problem_mark=mark) from error
+        raise NestingError(problem="it is nested too deeply", problem_mark=mark) from error
     finally:
         loader.dispose()
 

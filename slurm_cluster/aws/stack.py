@@ -55,18 +55,12 @@ def require_cluster(cloudformation: CloudFormationClient, cluster: str) -> Stack
     Raises:
         ClusterError: there is no such cluster, or it is not complete. The message names the others.
     """
-    stack = find_stack(cloudformation, cluster)
+    stack = find_stack_in_phase(cloudformation, cluster, "complete")
     if stack is None:
         others = ", ".join(list_clusters(cloudformation)) or "none"
         raise ClusterError(
             f"There is no cluster {cluster} in {cloudformation.meta.region_name} (clusters there: {others}). "
             "`invoke create-cluster` creates it."
-        )
-    if stack_status.get_phase(stack["StackStatus"]) != "complete":
-        raise ClusterError(
-            stack_status.explain_status(
-                "cluster", cluster, stack["StackStatus"], cloudformation.meta.region_name
-            )
         )
     return stack
 

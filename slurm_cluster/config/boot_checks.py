@@ -24,7 +24,7 @@ def list_faults(config: ClusterConfig) -> list[str]:
         faults.append(
             f"Image / Os is {shorten(config.os)}. The boot scripts need apt: choose ubuntu2404 or ubuntu2204"
         )
-    if runs_boot_scripts([config.head_node]) and config.scheduler not in ("", "slurm"):
+    if runs_boot_scripts([config.head_node]) and config.has_other_scheduler:
         faults.append(
             f"Scheduling / Scheduler is {shorten(config.scheduler)}. "
             "The boot scripts need Slurm: choose slurm"
@@ -93,14 +93,13 @@ def list_rest_api_gaps(config: ClusterConfig) -> list[str]:
 
     Two scripts with other names, or with names that the template has no value for yet, may be copies of them.
     """
+    if config.has_other_scheduler:
+        return [f"Scheduling / Scheduler is {shorten(config.scheduler)}, not slurm"]
     scripts = config.head_node.scripts
-    found = [match for script in scripts for match in [BOOT_SCRIPT.search(script)] if match]
-    names = {match[1] for match in found if match[1]}
+    names = {match[1] for script in scripts if (match := BOOT_SCRIPT.search(script)) and match[1]}
     gaps = []
     if not (names >= {"start", "configured"} if names else len(scripts) > 1):
         gaps.append("the head node does not run both boot scripts")
-    if config.scheduler not in ("", "slurm"):
-        gaps = [f"Scheduling / Scheduler is {shorten(config.scheduler)}, not slurm"]
-    elif not config.accepts_tokens:
+    if not config.accepts_tokens:
         gaps.append("CustomSlurmSettings has no AuthAltTypes: auth/jwt")
     return gaps

@@ -119,6 +119,11 @@ class ClusterConfig:
     groups: list[InstanceGroup] = field(default_factory=list)
 
     @property
+    def has_other_scheduler(self) -> bool:
+        """Whether the scheduler is another one than Slurm."""
+        return self.scheduler not in ("", "slurm")
+
+    @property
     def nodes(self) -> list[NodeConfig]:
         """The head node, the queues and the login pools."""
         return [self.head_node, *self.queues, *self.login_pools]

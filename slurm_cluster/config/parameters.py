@@ -124,12 +124,10 @@ def read_parameters(path: Path) -> dict[str, Any]:
         raise ClusterError(
             f"{path} is not JSON, line {error.lineno} column {error.colno}: {error.msg}."
         ) from error
-    except RecursionError as error:
+    except (RecursionError, files.NestingError) as error:
         raise ClusterError(f"{path} is nested too deeply. It {ONE_OBJECT}.") from error
     except yaml.YAMLError as error:
         reason = files.describe_yaml_error(error)
-        if files.TOO_DEEP in reason:
-            raise ClusterError(f"{path} is nested too deeply. It {ONE_OBJECT}.") from error
         hint = "Replace the tab." if files.TAB in reason else "Use plain characters instead of escapes."
         raise ClusterError(
             f"`chevron` cannot read {path}, because it reads JSON as YAML ({reason}). {hint}"

@@ -229,7 +229,8 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
     yield from check_boot_scripts(configs)
     yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
     uqle_type = project.get_uqle_settings().instance_type
-    for path, config in list(configs.items())[-1:]:  # config.yml, or the template as long as there is none
+    if configs:
+        path, config = list(configs.items())[-1]  # config.yml, or the template as long as there is none
         yield from (Check("configuration", "WARN", text) for text in boot_checks.list_warnings(config))
         yield attempt_check("images", partial(find_images, ec2, project.ssm, config, uqle_type))
         yield from check_sizes(project, config, path.name)
