@@ -74,7 +74,7 @@ def list_warnings(p: Project, config: ClusterConfig) -> list[str]:
             "Head node and UQLE machine are reached from inside the VPC, or by VPN."
         )
     shared = storage.find_shared(storage.list_storage(config), p.shared_dir)
-    obstacle = storage.find_mount_obstacle(p, shared, subnet, group="")
+    obstacle = storage.find_mount_obstacle(p, shared, subnet)
     if obstacle and not config.head_node.own_groups:  # with which nothing can be connected
         warnings.append(f"{obstacle} A UQLE machine is connected only by `invoke connect-uqle --no-shared`.")
     return warnings

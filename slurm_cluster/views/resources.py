@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
     from slurm_cluster.views.cluster_state import ClusterState
 
-CLIENTS = "ec2", "cloudformation", "efs", "fsx", "s3", "secretsmanager", "dynamodb", "sts"
 EXISTING_NETWORK = "existing network"
 # The rows of a UQLE machine, and what they say as long as none is connected.
 OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
@@ -66,8 +65,6 @@ class Resource(NamedTuple):
 
 def list_resources(p: Project) -> list[Resource]:
     """Return what the steps create, in their order, whether it exists or not."""
-    for client in CLIENTS:  # before the threads start: a boto3 session is not thread-safe
-        getattr(p, client)
     pair, s, script_count, secret, fleet_status, kept = clients.run_concurrently(
         lambda: key_pair.find_key_pair(p.ec2, p.key_pair),
         lambda: cluster_state.load_state(p),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.aws import (
+    clients,
     jwt_secret,
     key_pair,
     network,
@@ -32,15 +33,18 @@ NAME_WIDTH = 15  # columns
 
 def format_status(p: Project) -> list[str]:
     """Return the lines that `invoke status` prints, folded to the terminal's width."""
-    resources = list_resources(p)
+    resources, unclaimed = clients.run_concurrently(
+        lambda: list_resources(p), lambda: find_unclaimed_networks(p)
+    )
     ids = {resource.name: resource.id for resource in resources}
+    others = [vpc for vpc in unclaimed if vpc.id != ids["VPC"]]
     return [
         *textwrap.wrap(f"Cluster {p.cluster} in {p.region}", get_width(), break_on_hyphens=False),
         "",
         *(line for resource in resources for line in format_resource(resource)),
         "",
         *list_other_clusters(p, resources),
-        *list_unclaimed_networks(p, ids["VPC"]),
+        *unclaimed_vpcs.describe_unclaimed_vpcs(others, p.cluster, p.region),
         *(note for resource in resources for note in resource.notes),
         "$ = billed until you delete it",
         *explain_statuses(p, resources),
@@ -68,11 +72,15 @@ def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
     return textwrap.wrap(text, get_width()) if names else []
 
 
-def list_unclaimed_networks(p: Project, own_vpc_id: str = "") -> list[str]:
-    """Return the lines that list other VPCs, which an interrupted wizard may have left."""
-    vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, own_vpc_id)
-    vpcs += [vpc for vpc in find_unproven_vpcs(p) if vpc not in vpcs]
-    return unclaimed_vpcs.describe_unclaimed_vpcs(vpcs, p.cluster, p.region)
+def find_unclaimed_networks(p: Project) -> list[unclaimed_vpcs.UnclaimedVpc]:
+    """Find the VPCs of wizards that nothing proves to be a cluster's."""
+    vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation)
+    return vpcs + [vpc for vpc in find_unproven_vpcs(p) if vpc not in vpcs]
+
+
+def list_unclaimed_networks(p: Project) -> list[str]:
+    """Return the lines that list these VPCs, with the commands to claim or delete each."""
+    return unclaimed_vpcs.describe_unclaimed_vpcs(find_unclaimed_networks(p), p.cluster, p.region)
 
 
 def list_retained(p: Project) -> list[str]:
