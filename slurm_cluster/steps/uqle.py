@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from slurm_cluster.aws import (
     clients,
     group_members,
-    head_node,
     key_pair,
+    nodes,
     security_groups,
     stack,
     uqle_instance,
@@ -94,7 +94,7 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
         lambda: security_groups.get_head_node_group_id(p.cloudformation, p.cluster),
     )
     node, used_token, other_members, shared, file_systems = clients.run_concurrently(
-        lambda: head_node.require_head_node(p.ec2, cluster),
+        lambda: nodes.require_head_node(p.ec2, cluster),
         lambda: uqle_instance.read_used_token(p.ec2, group),
         lambda: group_members.list_other_members(p.ec2, p.cluster, group),
         lambda: storage.load_shared(p, cluster),
@@ -133,7 +133,7 @@ def allow_head_node_group(p: Project) -> None:
     if p.skip_for_dry_run(f"let the members of {p.cluster}'s head node group reach each other"):
         return
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
-    head_node.require_head_node(p.ec2, cluster, may_be_stopped=True)
+    nodes.require_head_node(p.ec2, cluster, may_be_stopped=True)
     add_group_rule(p, security_groups.get_head_node_group_id(p.cloudformation, p.cluster))
 
 
@@ -179,7 +179,7 @@ def launch(p: Project, plan: LaunchPlan) -> None:
     instance_id = uqle_instance.launch_instance(p.ec2, plan.target, settings, plan.image_id, user_data)
     echo(f"Launched {instance_id}. Waiting until it is running ...")
     show_progress(uqle_instance.watch_instances(p.ec2, [instance_id], "running"), p.quiet)
-    address = head_node.get_address(uqle_instance.require_instance(p.ec2, p.cluster, p.region))
+    address = nodes.get_address(uqle_instance.require_instance(p.ec2, p.cluster, p.region))
     echo(f"The UQLE machine {instance_id} is running at {address}.")
 
 
@@ -216,7 +216,7 @@ def disconnect_uqle(p: Project, yes: bool) -> str:
     action = f"terminate the UQLE machine of {p.cluster}, and remove the rule of the head node's group"
     if p.skip_for_dry_run(action):
         return ""
-    group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
+    group = security_groups.find_head_node_group_id(p.cloudformation, p.cluster)
     machines = uqle_instance.list_remaining_instances(p.ec2, p.cluster)
     if len(machines) > 1:
         names = ", ".join(machine["InstanceId"] for machine in machines)
@@ -249,7 +249,7 @@ def handover(p: Project, with_key: bool) -> str:
     if p.skip_for_dry_run(f"write {p.handover_file} for the UQLE machine"):
         return ""
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
-    head_node.require_head_node(p.ec2, cluster, may_be_stopped=True)
+    nodes.require_head_node(p.ec2, cluster, may_be_stopped=True)
     host = stack.get_output(cluster, "HeadNodePrivateDnsName")
     machine = uqle_instance.find_instance(p.ec2, p.cluster)
     mount_point = find_mount_point(p, cluster, machine)
@@ -260,7 +260,7 @@ def handover(p: Project, with_key: bool) -> str:
     echo_lines(
         uqle_env.format_summary(p.handover_file, host, mount_point, source, with_key, p.key_pair, machine)
     )
-    group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
+    group = security_groups.find_head_node_group_id(p.cloudformation, p.cluster)
     others = group_members.list_other_members(p.ec2, p.cluster, group) if group else []
     if group:
         machines = [machine] if machine else []

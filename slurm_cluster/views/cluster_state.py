@@ -8,11 +8,11 @@ from slurm_cluster.aws import (
     clients,
     group_members,
     network,
+    nodes,
     security_groups,
     stack,
     uqle_instance,
 )
-from slurm_cluster.aws.clients import get_tag
 from slurm_cluster.aws.file_system import MountTarget
 from slurm_cluster.config import cluster_config
 from slurm_cluster.errors import ClusterError
@@ -101,18 +101,18 @@ class ClusterState(NamedTuple):
 
 def load_state(p: Project) -> ClusterState:
     """Read the state of the project's cluster from AWS."""
-    cluster_stack, head_node_group, compute_group, nodes, machines, own_network = clients.run_concurrently(
+    cluster, head_node_group, compute_group, instances, machines, own_network = clients.run_concurrently(
         lambda: stack.find_stack(p.cloudformation, p.cluster) or {},
-        lambda: stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup") or "",
+        lambda: security_groups.find_head_node_group_id(p.cloudformation, p.cluster) or "",
         lambda: stack.find_resource_id(p.cloudformation, p.cluster, "ComputeSecurityGroup") or "",
-        lambda: security_groups.list_cluster_instances(p.ec2, p.cluster),
+        lambda: nodes.list_nodes(p.ec2, p.cluster),
         lambda: uqle_instance.list_live_instances(p.ec2, p.cluster),
         lambda: network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet),
     )
     uqle: InstanceTypeDef = machines[0] if machines else {}
-    live_nodes = [node for node in nodes if node["State"]["Name"] in uqle_instance.LIVE_STATES]
-    head_nodes = [node for node in live_nodes if get_tag(node, security_groups.NODE_TYPE_TAG) == "HeadNode"]
-    login_nodes = [node for node in live_nodes if security_groups.is_login_node(node)]
+    live_nodes = [node for node in instances if node["State"]["Name"] in uqle_instance.LIVE_STATES]
+    head_nodes = [node for node in live_nodes if nodes.is_head_node(node)]
+    login_nodes = [node for node in live_nodes if nodes.is_login_node(node)]
     head_node: InstanceTypeDef = head_nodes[0] if head_nodes else {}
     own_vpc_id = own_network.vpc if own_network else ""
     vpc_id = head_node.get("VpcId") or own_vpc_id
@@ -131,13 +131,13 @@ def load_state(p: Project) -> ClusterState:
             ),
             lambda: p.ec2.describe_addresses(Filters=of_uqle)["Addresses"],
             lambda: uqle_instance.read_user_data(p.ec2, uqle["InstanceId"]) if uqle else "",
-            lambda: load_config(p.s3, cluster_stack),
-            lambda: storage.load_file_systems(p.efs, cluster_stack),
+            lambda: load_config(p.s3, cluster),
+            lambda: storage.load_file_systems(p.efs, cluster),
         )
     )
     group_names = {group["GroupId"]: group["GroupName"] for group in groups}
     rules = security_groups.list_group_rules(p.ec2, list(group_names))
-    listed = storage.list_storage(config, cluster_stack)
+    listed = storage.list_storage(config, cluster)
     shared = storage.find_shared(listed, p.shared_dir)
     loaded = storage.find_file_system(p.efs, shared, file_systems)
     subnet = next((subnet for subnet in subnets if subnet["SubnetId"] == head_node.get("SubnetId")), None)
@@ -145,7 +145,7 @@ def load_state(p: Project) -> ClusterState:
     if head_node_group and not storage_fault:
         mount_obstacle = storage.explain_mount_obstacle(p, shared, loaded, rules, subnet, head_node_group)
     return ClusterState(
-        status=cluster_stack.get("StackStatus", ""),
+        status=cluster.get("StackStatus", ""),
         vpc=vpcs[0] if vpcs else {},
         has_own_network=bool(own_vpc_id) and own_vpc_id == vpc_id,
         network_stacks=own_network.stacks if own_network and own_vpc_id == vpc_id else {},
@@ -157,7 +157,7 @@ def load_state(p: Project) -> ClusterState:
         group_names=group_names,
         rules=rules,
         head_node=head_node,
-        head_node_id=stack.find_output(cluster_stack, "HeadNodeInstanceID"),
+        head_node_id=stack.find_output(cluster, "HeadNodeInstanceID"),
         login_nodes=login_nodes,
         compute_nodes=[node for node in live_nodes if node is not head_node and node not in login_nodes],
         uqle_instances=machines,

@@ -9,9 +9,9 @@ from slurm_cluster.aws import (
     file_system,
     fleet,
     group_members,
-    head_node,
     jwt_secret,
     key_pair,
+    nodes,
     retained,
     script_bucket,
     security_groups,
@@ -128,9 +128,8 @@ def describe_network(s: ClusterState) -> list[Resource]:
             *(describe_subnet(subnet) for subnet in s.subnets),
             *(describe_nat_gateway(gateway) for gateway in s.nat_gateways),
         ]
-    nodes = [s.head_node, *s.login_nodes, *s.compute_nodes]
-    instances = [instance for instance in (*nodes, *s.uqle_instances) if instance]
-    used_ids = {instance["SubnetId"] for instance in instances}
+    instances = [s.head_node, *s.login_nodes, *s.compute_nodes, *s.uqle_instances]
+    used_ids = {instance["SubnetId"] for instance in instances if instance}
     return [
         Resource("VPC", vpc_id, {"block": s.vpc["CidrBlock"], "whose": EXISTING_NETWORK}),
         *(describe_subnet(subnet) for subnet in s.subnets if subnet["SubnetId"] in used_ids),
@@ -160,7 +159,7 @@ def describe_cluster(p: Project, s: ClusterState, fleet_status: str) -> list[Res
     if s.head_node_id and not s.head_node:
         node = Resource("head node", s.head_node_id, {"state": "terminated"})
     if node.details.get("state") == "stopped":
-        node = node._replace(repair=head_node.format_start_command(node.id, p.region))
+        node = node._replace(repair=nodes.format_start_command(node.id, p.region))
     return [
         Resource("cluster", p.cluster, {"status": s.status}, command=create),
         node,

@@ -13,9 +13,9 @@ from slurm_cluster.aws import (
     key_pair,
     network,
     node_log,
+    nodes,
     retained,
     script_bucket,
-    security_groups,
     stack,
     unclaimed_vpcs,
 )
@@ -124,8 +124,8 @@ def format_json(p: Project) -> str:
 
 def list_paused_costs(p: Project) -> list[str]:
     """Return the lines that list what is billed while the fleet and the UQLE machine are stopped."""
-    nodes = security_groups.list_cluster_instances(p.ec2, p.cluster)
-    login_nodes = "the login nodes, " if any(security_groups.is_login_node(node) for node in nodes) else ""
+    has_login_nodes = any(nodes.is_login_node(node) for node in nodes.list_nodes(p.ec2, p.cluster))
+    login_nodes = "the login nodes, " if has_login_nodes else ""
     costs = (
         f"the NAT gateway, the head node, {login_nodes}their public addresses, the disks, the file system, "
         "the secret"
