@@ -8,9 +8,9 @@ from slurm_cluster.aws import holders, nodes, retained, stack, stack_status
 from slurm_cluster.config import cluster_config, parameters
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
+from slurm_cluster.state import cluster_state, storage
 from slurm_cluster.steps import configuration, pcluster, preflight
 from slurm_cluster.steps.render import render_ssh_source
-from slurm_cluster.views import cluster_state, storage
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef

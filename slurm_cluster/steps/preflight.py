@@ -10,8 +10,8 @@ from slurm_cluster.config import boot_checks
 from slurm_cluster.config.cluster_config import ClusterConfig
 from slurm_cluster.config.parameters import format_faults, sanitize, shorten
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.state import storage
 from slurm_cluster.steps import existing_network
-from slurm_cluster.views import storage
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

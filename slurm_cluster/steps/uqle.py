@@ -15,8 +15,8 @@ from slurm_cluster.aws import (
 )
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
+from slurm_cluster.state import storage
 from slurm_cluster.steps import existing_network, uqle_env
-from slurm_cluster.views import storage
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef

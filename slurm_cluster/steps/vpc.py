@@ -10,8 +10,9 @@ from slurm_cluster.aws.clients import TAG, get_tag
 from slurm_cluster.config import parameters, temp_config, wizard_note
 from slurm_cluster.errors import ClusterError, CommandError
 from slurm_cluster.output import echo, echo_lines
+from slurm_cluster.state import sizes
 from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_vpc
-from slurm_cluster.views import next_step, sizes, status
+from slurm_cluster.views import next_step, status
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project

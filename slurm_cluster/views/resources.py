@@ -18,7 +18,8 @@ from slurm_cluster.aws import (
     stack_status,
     uqle_instance,
 )
-from slurm_cluster.views import cluster_state, connectivity
+from slurm_cluster.state import cluster_state
+from slurm_cluster.views import connectivity
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef, NatGatewayTypeDef, SubnetTypeDef
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from slurm_cluster.aws.file_system import MountTarget
     from slurm_cluster.aws.retained import Retained
     from slurm_cluster.project import Project
-    from slurm_cluster.views.cluster_state import ClusterState
+    from slurm_cluster.state.cluster_state import ClusterState
 
 EXISTING_NETWORK = "existing network"
 # The rows of a UQLE machine, and what they say as long as none is connected.

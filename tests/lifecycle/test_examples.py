@@ -12,9 +12,9 @@ import yaml
 from sandbox import rehearsal
 from slurm_cluster.aws import instance_types
 from slurm_cluster.config import cluster_config, template
+from slurm_cluster.state import sizes, storage
+from slurm_cluster.state.storage import Storage
 from slurm_cluster.steps import pcluster
-from slurm_cluster.views import sizes, storage
-from slurm_cluster.views.storage import Storage
 from tests.support import REGION, ROOT
 from tests.support.valid_files import GOOD_PARAMETERS, render_configuration
 

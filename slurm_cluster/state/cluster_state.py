@@ -16,8 +16,8 @@ from slurm_cluster.aws import (
 from slurm_cluster.aws.file_system import MountTarget
 from slurm_cluster.config import cluster_config
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.views import storage
-from slurm_cluster.views.storage import Storage
+from slurm_cluster.state import storage
+from slurm_cluster.state.storage import Storage
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
