@@ -9,6 +9,7 @@ from slurm_cluster.aws import (
     group_members,
     key_pair,
     nodes,
+    routes,
     security_groups,
     stack,
     uqle_instance,
@@ -16,7 +17,7 @@ from slurm_cluster.aws import (
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
 from slurm_cluster.state import storage
-from slurm_cluster.steps import existing_network, uqle_env
+from slurm_cluster.steps import uqle_env
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
@@ -103,7 +104,7 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
     file_system = storage.find_file_system(p.efs, shared, file_systems) if with_share else None
     [subnet], is_public, rules = clients.run_concurrently(
         lambda: p.ec2.describe_subnets(SubnetIds=[node["SubnetId"]])["Subnets"],
-        lambda: existing_network.is_public(p.ec2, node["VpcId"], node["SubnetId"]),
+        lambda: routes.is_public(p.ec2, node["VpcId"], node["SubnetId"]),
         lambda: security_groups.list_group_rules(p.ec2, file_system.groups if file_system else []),
     )
     obstacle = ""

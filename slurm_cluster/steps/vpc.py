@@ -10,9 +10,8 @@ from slurm_cluster.aws.clients import TAG, get_tag
 from slurm_cluster.config import parameters, temp_config, wizard_note
 from slurm_cluster.errors import ClusterError, CommandError
 from slurm_cluster.output import echo, echo_lines
-from slurm_cluster.state import sizes
+from slurm_cluster.state import sizes, unclaimed_networks
 from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_vpc
-from slurm_cluster.views import next_step, status
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -90,9 +89,9 @@ def check_ready(p: Project) -> None:
     """
     key_pair.require_key_pair(p.ec2, p.key_pair)
     network.refuse_second_network(p.ec2, p.cluster)
-    unproven = next_step.find_unproven_vpcs(p)
+    unproven = unclaimed_networks.find_unproven_vpcs(p)
     wizard_vpc.refuse_unproven_vpcs(unproven, p.temp_config, p.cluster, p.region)
-    echo_lines(status.list_unclaimed_networks(p))
+    echo_lines(unclaimed_networks.describe_unclaimed(p))
 
 
 def run_wizard(p: Project, command: str) -> None:
@@ -130,7 +129,7 @@ def run_wizard(p: Project, command: str) -> None:
     if claimed:
         lines.append(f"It left {claimed[0]}: `invoke delete-network` deletes it.")
     else:
-        unproven = next_step.find_unproven_vpcs(p)
+        unproven = unclaimed_networks.find_unproven_vpcs(p)
         lines += unclaimed_vpcs.describe_unclaimed_vpcs(unproven, p.cluster, p.region)
     raise ClusterError("\n".join(lines), status=exit_status)
 
@@ -138,7 +137,7 @@ def run_wizard(p: Project, command: str) -> None:
 def delete_network(p: Project) -> None:
     """Delete the network that the wizard created for the cluster. If there is none, list unclaimed VPCs."""
     if not delete_own_network(p):
-        echo_lines(status.list_unclaimed_networks(p))
+        echo_lines(unclaimed_networks.describe_unclaimed(p))
 
 
 def delete_own_network(p: Project) -> bool:

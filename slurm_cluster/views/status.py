@@ -20,7 +20,8 @@ from slurm_cluster.aws import (
     unclaimed_vpcs,
 )
 from slurm_cluster.output import get_width
-from slurm_cluster.views.next_step import explain_statuses, find_unproven_vpcs, get_next_step
+from slurm_cluster.state import unclaimed_networks
+from slurm_cluster.views.next_step import explain_statuses, get_next_step
 from slurm_cluster.views.resources import Resource, list_resources
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ NAME_WIDTH = 15  # columns
 def format_status(p: Project) -> list[str]:
     """Return the lines that `invoke status` prints, folded to the terminal's width."""
     resources, unclaimed = clients.run_concurrently(
-        lambda: list_resources(p), lambda: find_unclaimed_networks(p)
+        lambda: list_resources(p), lambda: unclaimed_networks.find_unclaimed_vpcs(p)
     )
     ids = {resource.name: resource.id for resource in resources}
     others = [vpc for vpc in unclaimed if vpc.id != ids["VPC"]]
@@ -70,17 +71,6 @@ def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
     names = stack.list_clusters(p.cloudformation)
     text = f"There is no cluster {p.cluster} in {p.region}. Clusters there: {', '.join(names)}."
     return textwrap.wrap(text, get_width()) if names else []
-
-
-def find_unclaimed_networks(p: Project) -> list[unclaimed_vpcs.UnclaimedVpc]:
-    """Find the VPCs of wizards that nothing proves to be a cluster's."""
-    vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation)
-    return vpcs + [vpc for vpc in find_unproven_vpcs(p) if vpc not in vpcs]
-
-
-def list_unclaimed_networks(p: Project) -> list[str]:
-    """Return the lines that list these VPCs, with the commands to claim or delete each."""
-    return unclaimed_vpcs.describe_unclaimed_vpcs(find_unclaimed_networks(p), p.cluster, p.region)
 
 
 def list_retained(p: Project) -> list[str]:
@@ -159,7 +149,7 @@ def list_leftovers(p: Project) -> list[str]:
         *list_own_network(p),
         *list_retained(p),
         *filter(None, leftovers),
-        *list_unclaimed_networks(p),
+        *unclaimed_networks.describe_unclaimed(p),
     ]
 
 
