@@ -307,9 +307,7 @@ class Project:
     @functools.cached_property
     def account(self) -> str:
         """The id of the AWS account."""
-        from slurm_cluster.aws.clients import get_account_id
-
-        return get_account_id(self.sts)
+        return self.sts.get_caller_identity()["Account"]
 
     @property
     def bucket(self) -> str:

@@ -43,12 +43,7 @@ def is_cluster_secret(arn: str, name: str) -> bool:
 
 def describe_secret(manager: SecretsManagerClient, name: str) -> DescribeSecretResponseTypeDef | None:
     """Return a secret as Secrets Manager describes it; None only if it says that there is no such secret."""
-    try:
-        return manager.describe_secret(SecretId=name)
-    except ClientError as error:
-        if error_code(error) == "ResourceNotFoundException":
-            return None
-        raise
+    return clients.find_or_none(lambda: manager.describe_secret(SecretId=name), "ResourceNotFoundException")
 
 
 def find_secret_arn(manager: SecretsManagerClient, name: str) -> str | None:
@@ -130,13 +125,7 @@ def ensure_policy(iam: IAMClient, arn: str, secret_arn: str) -> bool:
 
 def policy_exists(iam: IAMClient, arn: str) -> bool:
     """Return whether a policy exists."""
-    try:
-        iam.get_policy(PolicyArn=arn)
-    except ClientError as error:
-        if error_code(error) == "NoSuchEntity":
-            return False
-        raise
-    return True
+    return clients.find_or_none(lambda: iam.get_policy(PolicyArn=arn), "NoSuchEntity") is not None
 
 
 def delete_old_policy_versions(iam: IAMClient, arn: str) -> None:
@@ -160,15 +149,17 @@ def read_key(manager: SecretsManagerClient, name: str) -> str:
     Raises:
         ClusterError: there is no such secret, or it is not text.
     """
-    try:
-        key = manager.get_secret_value(SecretId=name).get("SecretString")
-    except ClientError as error:
-        if error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
-            raise ClusterError(
-                f"The secret {name} with the JWT key does not exist in {manager.meta.region_name}. "
-                "`invoke create-jwt-key` creates it."
-            ) from error
-        raise
+    secret = clients.find_or_none(
+        lambda: manager.get_secret_value(SecretId=name),
+        "ResourceNotFoundException",
+        "InvalidRequestException",  # it is scheduled for deletion
+    )
+    if secret is None:
+        raise ClusterError(
+            f"The secret {name} with the JWT key does not exist in {manager.meta.region_name}. "
+            "`invoke create-jwt-key` creates it."
+        )
+    key = secret.get("SecretString")
     if not key:
         raise ClusterError(f"The secret {name} is binary. Store the JWT key as text (SecretString) in it.")
     return key

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from slurm_cluster import files
 from slurm_cluster.aws import clients
-from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -29,12 +27,10 @@ def get_private_key_path(name: str) -> Path:
 
 def find_key_pair(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef | None:
     """Return a key pair as EC2 describes it; None if there is none."""
-    try:
-        return ec2.describe_key_pairs(KeyNames=[name], IncludePublicKey=True)["KeyPairs"][0]
-    except ClientError as error:
-        if error_code(error) == "InvalidKeyPair.NotFound":
-            return None
-        raise
+    return clients.find_or_none(
+        lambda: ec2.describe_key_pairs(KeyNames=[name], IncludePublicKey=True)["KeyPairs"][0],
+        "InvalidKeyPair.NotFound",
+    )
 
 
 def require_key_pair(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef:

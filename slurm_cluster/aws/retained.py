@@ -168,9 +168,10 @@ def describe_file_system(
 
 def list_fsx(fsx: BaseClient) -> list[Any]:
     """Return all file systems of FSx; none without the permission, which `invoke check` reports."""
-    with clients.ignore_errors("AccessDeniedException"):
-        return clients.list_all(fsx, "describe_file_systems")
-    return []
+    found = clients.find_or_none(
+        lambda: clients.list_all(fsx, "describe_file_systems"), "AccessDeniedException"
+    )
+    return found or []
 
 
 def describe_fsx(file_system: Mapping[str, Any], region: str) -> Retained:

@@ -160,17 +160,17 @@ def bucket_exists(s3: S3Client, bucket: str, account: str) -> bool:
         ClusterError: another account has it.
     """
     try:
-        s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+        answer = clients.find_or_none(
+            lambda: s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account), "404", "NoSuchBucket"
+        )
     except ClientError as error:
-        if error_code(error) in ("404", "NoSuchBucket"):
-            return False
         if error_code(error) in ("403", "AccessDenied"):
             raise ClusterError(
                 f"The bucket {bucket} belongs to another account, or your credentials may not read it. "
                 "Ask the account's administrator for access to it."
             ) from error
         raise
-    return True
+    return answer is not None
 
 
 def build_tls_policy(bucket: str, region: str) -> dict[str, object]:
@@ -207,13 +207,8 @@ def upload_scripts(s3: S3Client, folder: Path, bucket: str, cluster: str, accoun
 
 def object_exists(s3: S3Client, bucket: str, key: str) -> bool:
     """Return whether a bucket has an object."""
-    try:
-        s3.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error_code(error) in ("404", "NoSuchKey", "NoSuchBucket"):
-            return False
-        raise
-    return True
+    codes = "404", "NoSuchKey", "NoSuchBucket"
+    return clients.find_or_none(lambda: s3.head_object(Bucket=bucket, Key=key), *codes) is not None
 
 
 def find_missing_objects(s3: S3Client, uris: list[str]) -> list[str]:
