@@ -156,7 +156,9 @@ class Project:
 
         regions.refuse_unreadable_profile(os.environ)
         in_files = regions.read_file_region(self.parameter_file, self.temp_config)
-        region = regions.resolve_region(in_files, os.environ, clients.list_region_names())
+        region = regions.resolve_region(
+            in_files, os.environ, clients.get_session().region_name, clients.list_region_names()
+        )
         conflict = regions.describe_conflict(in_files, os.environ, self.task)
         if conflict and not self.read_only:
             raise ClusterError(conflict)

@@ -258,16 +258,11 @@ def parse_storage(tree: object) -> StorageConfig:
     return StorageConfig(
         name=get_text(tree, "Name"),
         kind=kind,
-        mount_dir=normalize_directory(get_text(tree, "MountDir")),
+        mount_dir=f"/{get_text(tree, 'MountDir').strip('/')}",  # pcluster mounts `shared` at /shared
         existing_id=ids[0] if ids else "",
         access_point=get_text(tree, "EfsSettings", "AccessPointId"),
         is_raid=find_value(tree, "EbsSettings", "Raid") is not None,
     )
-
-
-def normalize_directory(path: str) -> str:
-    """Return a MountDir as pcluster mounts it: `shared` and `/shared/` are /shared."""
-    return f"/{path.strip('/')}"
 
 
 def list_scripts(node: object) -> list[str]:

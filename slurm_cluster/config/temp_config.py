@@ -13,18 +13,12 @@ from slurm_cluster.errors import ClusterError
 EXISTING_NETWORK = "# This network was there before the cluster"  # files of older versions have it too
 
 
-class Place(NamedTuple):
-    """Where a value is in the file, and which parameter of config-parameters.json it becomes."""
-
-    parameter: str
-    path: list[str | int]
-
-
-PLACES = {
-    "region": Place("AWS_REGION", ["Region"]),
-    "key_pair": Place("SSH_KEY_PAIR", ["HeadNode", "Ssh", "KeyName"]),
-    "public_subnet": Place("PUBLIC_SUBNET", ["HeadNode", "Networking", "SubnetId"]),
-    "private_subnet": Place("PRIVATE_SUBNET", ["Scheduling", "SlurmQueues", 0, "Networking", "SubnetIds", 0]),
+# Which parameter of config-parameters.json a value becomes, and where it is in the file.
+PLACES: dict[str, tuple[str, list[str | int]]] = {
+    "region": ("AWS_REGION", ["Region"]),
+    "key_pair": ("SSH_KEY_PAIR", ["HeadNode", "Ssh", "KeyName"]),
+    "public_subnet": ("PUBLIC_SUBNET", ["HeadNode", "Networking", "SubnetId"]),
+    "private_subnet": ("PRIVATE_SUBNET", ["Scheduling", "SlurmQueues", 0, "Networking", "SubnetIds", 0]),
 }
 
 
@@ -46,12 +40,12 @@ def read_temp_config(path: Path) -> TempConfig:
     if not files.exists(path):
         raise ClusterError(f"{path} does not exist. Run `invoke configure` to write it.")
     tree = files.read_yaml(path)
-    values = {name: find_value(tree, *place.path) for name, place in PLACES.items()}
-    faults = []
-    for name, place in PLACES.items():
-        fault = find_fault(place.parameter, values[name])
+    values, faults = {}, []
+    for name, (parameter, path_in_file) in PLACES.items():
+        values[name] = find_value(tree, *path_in_file)
+        fault = find_fault(parameter, values[name])
         if fault:
-            keys = ["first" if isinstance(key, int) else key for key in place.path]
+            keys = ["first" if isinstance(key, int) else key for key in path_in_file]
             faults.append(f"{' / '.join(keys)} {fault}")
     if faults:
         raise ClusterError(format_faults(path, faults, "Correct the file, or run `invoke configure` again."))

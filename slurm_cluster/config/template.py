@@ -95,11 +95,6 @@ def find_tag_fault(tag: Tag) -> str:
     return ""
 
 
-def find_names(template_file: Path) -> set[str]:
-    """Return the names of a template's parameters."""
-    return {tag.name for tag in list_tags(template_file)}
-
-
 def parse_template(
     template_file: Path, parameter_file: Path, values: Mapping[str, Any]
 ) -> cluster_config.ClusterConfig:
@@ -114,7 +109,7 @@ def parse_template(
     Raises:
         ClusterError: the template cannot be read, or does not render to YAML; or a size is wrong.
     """
-    names = find_names(template_file)
+    names = {tag.name for tag in list_tags(template_file)}
     check_yaml(template_file, names)
     sizes = {name: values.get(name, "") for name in parameters.SIZES}
     faults = [fault for name in sizes for fault in parameters.validate_value(name, sizes[name])]

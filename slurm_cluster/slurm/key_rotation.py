@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import ssh
 from slurm_cluster.slurm.rest_client import SlurmClient, format_result
-
-if TYPE_CHECKING:
-    from types_boto3_secretsmanager import SecretsManagerClient
 
 # Both daemons read the key only when they start.
 RESTART_COMMAND = "sudo systemctl restart slurmdbd.service slurmctld.service"
@@ -47,13 +42,6 @@ def check_root_access(jump_host: str, identity_file: Path) -> None:
     result = ssh.run_remote(jump_host, identity_file, "sudo --non-interactive true")
     if result.returncode:
         raise ClusterError(f"{jump_host} does not allow sudo ({result.stderr.strip()}). Nothing was changed.")
-
-
-def put_new_key(manager: SecretsManagerClient, secret: str) -> str:
-    """Store a new random key in the secret, which keeps its ARN, and return the key."""
-    key = secrets.token_urlsafe(32)
-    manager.put_secret_value(SecretId=secret, SecretString=key)
-    return key
 
 
 def install_key(jump_host: str, identity_file: Path, secret_arn: str, script: str) -> None:
@@ -119,6 +107,5 @@ def check_token_accepted(url: str, key: str, user: str) -> None:
         ClusterError: it refuses the token, or does not answer.
     """
     client = SlurmClient(url, key, user)
-    for _ in client.discover_version():
-        pass
+    list(client.discover_version())
     client.check_token()
