@@ -1,7 +1,5 @@
 """The user's files: read with clear errors, written whole or not at all."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -39,23 +39,17 @@ TEMPLATE = ROOT / "config.template.yml"
 
 
 class CommandResult(Protocol):
-    """The result of an outside command, as invoke returns it."""
+    """The result of an outside command, as invoke returns it.
 
-    @property
-    def ok(self) -> bool:
-        """Whether its exit status is 0."""
+    Args:
+        exited: its exit status.
+        stdout: its standard output.
+        stderr: its standard error.
+    """
 
-    @property
-    def exited(self) -> int:
-        """Its exit status."""
-
-    @property
-    def stdout(self) -> str:
-        """Its standard output."""
-
-    @property
-    def stderr(self) -> str:
-        """Its standard error."""
+    exited: int
+    stdout: str
+    stderr: str
 
 
 def client_property(service: str) -> Any:
@@ -321,9 +315,7 @@ class Project:
     @property
     def secret(self) -> str:
         """The name of the secret that holds the JWT key."""
-        from slurm_cluster.aws.jwt_secret import get_secret_name
-
-        return get_secret_name(self.cluster, self.region)
+        return f"{self.cluster}-{self.region}-slurm-jwt-key"
 
     @property
     def policy(self) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from slurm_cluster.aws import clients
-from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -22,11 +21,6 @@ DELETED_TAG = f"{clients.TAG}:key-is-over"  # on a secret that `down --all` dele
 IAM_PATH = "/parallelcluster/"  # of AWS's documented policies for users of ParallelCluster
 KEY_BYTES = 32  # what Slurm asks for: https://slurm.schedmd.com/jwt.html
 RECOVERY_DAYS = 7  # the shortest time in which a deleted secret can be restored
-
-
-def get_secret_name(cluster: str, region: str) -> str:
-    """Return the name of a cluster's secret."""
-    return f"{cluster}-{region}-slurm-jwt-key"
 
 
 def get_policy_arn(cluster: str, account: str, region: str) -> str:
@@ -199,7 +193,7 @@ def delete_policy(iam: IAMClient, arn: str) -> None:
         with clients.ignore_errors("NoSuchEntity"):
             iam.delete_policy(PolicyArn=arn)
     except ClientError as error:
-        if error_code(error) != "DeleteConflict":
+        if clients.error_code(error) != "DeleteConflict":
             raise
         raise ClusterError(
             f"The policy {arn} is still attached to a role. Detach it, then run this again."

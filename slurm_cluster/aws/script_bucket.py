@@ -13,7 +13,6 @@ from botocore.exceptions import ClientError
 
 from slurm_cluster import files
 from slurm_cluster.aws import clients
-from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ def create_bucket(s3: S3Client, bucket: str, region: str) -> None:
                 s3.create_bucket(**request)
             break
         except ClientError as error:
-            if error_code(error) != "OperationAborted":
+            if clients.error_code(error) != "OperationAborted":
                 raise
             time.sleep(RETRY_SECONDS)
     s3.get_waiter("bucket_exists").wait(Bucket=bucket)
@@ -164,7 +163,7 @@ def bucket_exists(s3: S3Client, bucket: str, account: str) -> bool:
             lambda: s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account), "404", "NoSuchBucket"
         )
     except ClientError as error:
-        if error_code(error) in ("403", "AccessDenied"):
+        if clients.error_code(error) in ("403", "AccessDenied"):
             raise ClusterError(
                 f"The bucket {bucket} belongs to another account, or your credentials may not read it. "
                 "Ask the account's administrator for access to it."

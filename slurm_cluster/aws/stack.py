@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from slurm_cluster import errors
 from slurm_cluster.aws import clients, node_log, stack_status
-from slurm_cluster.errors import ClusterError
+from slurm_cluster.errors import ClusterError, find_hint
 from slurm_cluster.output import Progress
 from slurm_cluster.waiting import poll
 
@@ -219,7 +218,7 @@ def summarize_events(status: str, events: list[StackEventTypeDef], total: int) -
 def list_failures(cloudformation: CloudFormationClient, stack_id: str) -> list[str]:
     """Return which resources failed in the last operation and why, the cause first; then a hint, if known."""
     reasons = list_reasons(cloudformation, list_last_events(cloudformation, stack_id))
-    hint = errors.find_hint(" ".join(reasons))
+    hint = find_hint(" ".join(reasons))
     return [*reasons, hint] if hint else reasons
 
 

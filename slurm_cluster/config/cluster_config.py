@@ -11,6 +11,7 @@ from typing import Any
 from slurm_cluster import files
 from slurm_cluster.config.parameters import sanitize
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.trees import find_value, list_mappings
 
 DEFAULT_MAX_COUNT = 10  # of a compute resource without MaxCount
 
@@ -284,31 +285,10 @@ def list_readable_uris(node: object) -> list[str]:
     ]
 
 
-def find_value(tree: object, *path: str | int) -> Any:
-    """Return the value at a path of a parsed YAML or JSON file, or None if there is none.
-
-    Args:
-        tree: mappings and lists.
-        path: keys of mappings and indexes of lists, from the root on.
-    """
-    try:
-        for step in path:
-            tree = tree[step] if isinstance(tree, (dict, list)) else None  # type: ignore[index]
-    except (KeyError, IndexError, TypeError):
-        return None
-    return tree
-
-
 def get_text(tree: object, *path: str | int, default: str = "") -> str:
     """Return the text at a path, or the default if there is none."""
     value = find_value(tree, *path)
     return value if isinstance(value, str) else default
-
-
-def list_mappings(tree: object, *path: str | int) -> list[dict[str, Any]]:
-    """Return the mappings in the list at a path; empty if there is no list."""
-    values = find_value(tree, *path)
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def list_plain_texts(tree: object, *path: str | int) -> list[str]:

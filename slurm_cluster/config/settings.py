@@ -1,7 +1,5 @@
 """The settings in invoke.yaml and INVOKE_ variables."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection, Mapping
 from pathlib import Path

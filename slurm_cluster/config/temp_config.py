@@ -6,9 +6,9 @@ from typing import NamedTuple
 import yaml
 
 from slurm_cluster import files
-from slurm_cluster.config.cluster_config import find_value
 from slurm_cluster.config.parameters import find_fault, format_faults
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.trees import find_value
 
 EXISTING_NETWORK = "# This network was there before the cluster"  # files of older versions have it too
 

@@ -1,7 +1,5 @@
 """Rotation of the JWT key on a running cluster: a new key in the secret, then on the head node."""
 
-from __future__ import annotations
-
 import shlex
 import time
 from pathlib import Path
