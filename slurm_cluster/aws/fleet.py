@@ -22,9 +22,8 @@ def get_fleet_status(dynamodb: DynamoDBClient, cluster: str) -> str:
 
     It is read from the table that `pcluster describe-compute-fleet` reads, in a tenth of its time.
     """
-    table = f"parallelcluster-{cluster}"
     answer = clients.find_or_none(
-        lambda: dynamodb.get_item(TableName=table, Key={"Id": {"S": "COMPUTE_FLEET"}}),
+        lambda: dynamodb.get_item(TableName=f"parallelcluster-{cluster}", Key={"Id": {"S": "COMPUTE_FLEET"}}),
         "ResourceNotFoundException",
     )
     return answer["Item"]["Data"]["M"]["status"]["S"] if answer and "Item" in answer else UNKNOWN

@@ -64,19 +64,15 @@ def create_key_pair(ec2: EC2Client, name: str) -> str:
         check_key_pair(pair, path)
         return f"The key pair {name} exists, and its private key is in {path}: nothing to do."
     if not files.exists(path):
-        write_new_key(path)
+        private_key = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
+        # A second run may have written one at the same moment.
+        files.write_file(path, private_key.decode(), mode=0o600, keep=True)
     with clients.ignore_errors("InvalidKeyPair.Duplicate"):
         ec2.import_key_pair(KeyName=name, PublicKeyMaterial=get_public_key(path).encode())
     check_key_pair(require_key_pair(ec2, name), path)
     return f"Created the key pair {name}. Its private key is in {path}."
-
-
-def write_new_key(path: Path) -> None:
-    """Write a new private key, unless a second run has written one at the same moment."""
-    private_key = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
-    files.write_file(path, private_key.decode(), mode=0o600, keep=True)
 
 
 def import_key_pair(ec2: EC2Client, name: str, public_path: Path) -> str:

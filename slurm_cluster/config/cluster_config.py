@@ -136,9 +136,7 @@ def load(path: Path) -> ClusterConfig:
     Raises:
         ClusterError: it does not exist, or is not a YAML mapping.
     """
-    if not files.exists(path):
-        raise ClusterError(f"{path} does not exist. Run `invoke render` to write it.")
-    tree = files.read_yaml(path)
+    tree = files.read_yaml(path, "Run `invoke render` to write it.")
     if not isinstance(tree, dict):
         raise ClusterError(f"{path} is not a cluster configuration. Run `invoke render` to write it again.")
     return parse(tree)
@@ -230,7 +228,11 @@ def parse_node(name: str, tree: object) -> NodeConfig:
     return NodeConfig(
         name=name,
         scripts=list_scripts(tree),
-        readable_uris=list_readable_uris(tree),
+        # https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Iam-S3Access
+        readable_uris=[
+            f"s3://{get_text(entry, 'BucketName')}/{get_text(entry, 'KeyName', default='*')}"
+            for entry in list_mappings(tree, "Iam", "S3Access")
+        ],
         policies=[*policies, *list_texts(iam, "InstanceRole"), *list_texts(iam, "InstanceProfile")],
         own_groups=list_plain_texts(networking, "SecurityGroups"),
         additional_groups=list_plain_texts(networking, "AdditionalSecurityGroups"),
@@ -272,17 +274,6 @@ def list_scripts(node: object) -> list[str]:
     actions = list(actions.values()) if isinstance(actions, dict) else []
     sequences = [list_mappings(action, "Sequence") or [action] for action in actions]
     return list_texts([step for sequence in sequences for step in sequence], "Script")
-
-
-def list_readable_uris(node: object) -> list[str]:
-    """Return what a node may read in S3.
-
-    https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Iam-S3Access
-    """
-    entries = list_mappings(node, "Iam", "S3Access")
-    return [
-        f"s3://{get_text(entry, 'BucketName')}/{get_text(entry, 'KeyName', default='*')}" for entry in entries
-    ]
 
 
 def get_text(tree: object, *path: str | int, default: str = "") -> str:

@@ -77,8 +77,10 @@ def resolve_region(
     if not regions:
         regions["The region of the AWS profile"] = in_profile
     for source, region in regions.items():
-        if region:
-            refuse_unknown_region(validate_region(region, source), source, known)
+        if region and validate_region(region, source) not in known:
+            similar = difflib.get_close_matches(region, known, n=1)
+            hint = f" Did you mean {similar[0]}?" if similar else ""
+            raise ClusterError(f"{source} is {region}. boto3 knows no such region.{hint}")
     region = next(iter(regions.values()))
     if not region:
         raise ClusterError("No AWS region is set. Run `aws configure`, or set AWS_REGION to one.")
@@ -98,23 +100,6 @@ def validate_region(region: object, subject: str) -> str:
     if region.startswith("cn-"):  # its partition has other service names, and none of this was tried there
         raise ClusterError(f"The region is {region}. Regions in China are not supported: choose another one.")
     return region
-
-
-def refuse_unknown_region(region: str, source: str, known: Collection[str]) -> None:
-    """Refuse the name of a region that AWS does not have.
-
-    Args:
-        region: the name.
-        source: where it is set, to begin the message.
-        known: the names of all regions that AWS has.
-
-    Raises:
-        ClusterError: it names the most similar one that AWS has.
-    """
-    if region not in known:
-        similar = difflib.get_close_matches(region, known, n=1)
-        hint = f" Did you mean {similar[0]}?" if similar else ""
-        raise ClusterError(f"{source} is {region}. boto3 knows no such region.{hint}")
 
 
 def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task: str) -> str:

@@ -37,9 +37,7 @@ def read_temp_config(path: Path) -> TempConfig:
     Raises:
         ClusterError: it does not exist or is not YAML, or values are missing or wrong; it lists all of them.
     """
-    if not files.exists(path):
-        raise ClusterError(f"{path} does not exist. Run `invoke configure` to write it.")
-    tree = files.read_yaml(path)
+    tree = files.read_yaml(path, "Run `invoke configure` to write it.")
     values, faults = {}, []
     for name, (parameter, path_in_file) in PLACES.items():
         values[name] = find_value(tree, *path_in_file)

@@ -64,15 +64,13 @@ def install_key(jump_host: str, identity_file: Path, secret_arn: str, script: st
         )
 
 
-def verify_rotation(url: str, new: str, old: str, user: str = "slurm", pause: float = 1.0) -> str:
+def verify_rotation(url: str, new: str, old: str) -> str:
     """Wait until Slurm accepts tokens of the new key, and check that it refuses those of the old one.
 
     Args:
         url: the URL of slurmrestd.
         new: the new key.
         old: the old key.
-        user: the user that the tokens are for.
-        pause: seconds between two attempts.
 
     Returns:
         A line that says so.
@@ -83,27 +81,27 @@ def verify_rotation(url: str, new: str, old: str, user: str = "slurm", pause: fl
     deadline = time.monotonic() + START_TIMEOUT
     while True:
         try:
-            check_token_accepted(url, new, user)
+            check_token_accepted(url, new)
             break
         except ClusterError as error:
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"The new key is on the head node, but Slurm does not accept it yet. {error}"
                 ) from None
-            time.sleep(pause)
+            time.sleep(1)
     try:
-        check_token_accepted(url, old, user)
+        check_token_accepted(url, old)
     except ClusterError:
         return format_result("token", "the new key is accepted, the old key is refused")
     raise ClusterError(f"Slurm still accepts tokens of the old key. {RETRY_HINT}")
 
 
-def check_token_accepted(url: str, key: str, user: str) -> None:
+def check_token_accepted(url: str, key: str) -> None:
     """Check that Slurm accepts a token of the key.
 
     Raises:
         ClusterError: it refuses the token, or does not answer.
     """
-    client = SlurmClient(url, key, user)
+    client = SlurmClient(url, key, "slurm")
     list(client.discover_version())
     client.check_token()

@@ -373,8 +373,7 @@ class SlurmClient:
             records = [job for job in list_mappings(answer.body, "jobs") if job.get("name") == name]
             states = get_states(find_value(records[-1], "state", "current")) if records else []
             if END_STATES & set(states):
-                exit_status = get_exit_status(records[-1])
-                detail = f"job {job_id}: {' '.join(states)}, exit status {exit_status}"
+                detail = f"job {job_id}: {' '.join(states)}, exit status {get_exit_status(records[-1])}"
                 return format_result("accounting", detail)
             if time.monotonic() > deadline:
                 reason = answer.errors or " ".join(states) or "no record"
