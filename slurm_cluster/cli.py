@@ -1,7 +1,5 @@
 """The command line: task classes, outside commands, and the one place that turns errors into `Exit`."""
 
-from __future__ import annotations
-
 import atexit
 import gc
 import inspect
@@ -9,9 +7,11 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from invoke.context import Context
 from invoke.exceptions import Exit, Failure
 from invoke.main import program
 from invoke.runners import Local, Result
@@ -25,11 +25,6 @@ from slurm_cluster.config.settings import (
 from slurm_cluster.errors import ClusterError, CommandError, format_error, is_from_boto3
 from slurm_cluster.output import Progress, echo, fold, get_width, live_progress
 from slurm_cluster.project import ROOT, Project
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from invoke.context import Context
 
 STOPPED = "Stopped. AWS continues. Run the same command again to keep watching."
 DRY_RUN = "This is a plan. -R does not look at the account: it also lists what exists already."

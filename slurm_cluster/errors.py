@@ -99,12 +99,6 @@ def find_hint(words: str) -> str:
     return next((hint for pattern, hint in HINTS.items() if re.search(pattern, words)), "")
 
 
-def find_denied_action(words: str) -> str:
-    """Return the action that AWS denied, such as ec2:RunInstances, if the words name it."""
-    action = DENIED_ACTION.search(words)
-    return action[1] if action else ""
-
-
 def is_from_boto3(error: BaseException) -> bool:
     """Return whether an exception of any class came out of boto3 or botocore."""
     names = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
@@ -146,7 +140,8 @@ def format_refusal(error: ClientError) -> str:
     if code == UNREADABLE:
         return f"The answer to {error.operation_name} is not AWS's: {words}. {CHECK_NETWORK}"
     if code in DENIED_CODES:
-        action = find_denied_action(words) or error.operation_name
+        named = DENIED_ACTION.search(words)
+        action = named[1] if named else error.operation_name
         return f"AWS denies {action} to these credentials ({words}). {find_hint('AccessDenied')}"
     hint = find_hint(f"{code}: {words}")
     return f"AWS refused {error.operation_name}: {words} ({code}). {hint}".strip()

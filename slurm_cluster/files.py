@@ -1,7 +1,5 @@
 """The user's files: read with clear errors, written whole or not at all."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
@@ -23,8 +21,12 @@ TAB = "a tab instead of spaces"
 PREFIX, SUFFIX = ".slurm-cluster-", ".partial"  # of temporary files; no other program uses these names
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, absence_hint: str = "") -> str:
     """Return the text of a file, without a byte order mark.
+
+    Args:
+        path: the file.
+        absence_hint: what to do if it does not exist.
 
     Raises:
         ClusterError: it cannot be read, is not a regular file, is too large, or is not UTF-8.
@@ -38,6 +40,8 @@ def read_text(path: Path) -> str:
                 )
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
+        if absence_hint and isinstance(error, FileNotFoundError):
+            raise ClusterError(f"{path} does not exist. {absence_hint}") from error
         raise ClusterError(f"Cannot read {path}: {error.strerror}.") from error
     if len(content) > MAX_BYTES:
         limit = f"{MAX_BYTES // 10**6} MB"
@@ -63,14 +67,18 @@ def exists(path: Path) -> bool:
     return True
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, absence_hint: str = "") -> Any:
     """Return the content of a YAML file.
+
+    Args:
+        path: the file.
+        absence_hint: what to do if it does not exist.
 
     Raises:
         ClusterError: it cannot be read, or is not YAML.
     """
     try:
-        return parse_yaml(read_text(path))
+        return parse_yaml(read_text(path, absence_hint))
     except yaml.YAMLError as error:
         raise ClusterError(f"{path} is not YAML: {describe_yaml_error(error)}. Correct the file.") from error
 
@@ -185,8 +193,9 @@ def acquire_lock(folder: Path, task: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            message = f"`invoke {task}` is running in {folder.resolve()} already. Wait for it."
-            raise ClusterError(message) from error
+            raise ClusterError(
+                f"`invoke {task}` is running in {folder.resolve()} already. Wait for it."
+            ) from error
         yield
     finally:
         os.close(descriptor)

@@ -39,23 +39,17 @@ TEMPLATE = ROOT / "config.template.yml"
 
 
 class CommandResult(Protocol):
-    """The result of an outside command, as invoke returns it."""
+    """The result of an outside command, as invoke returns it.
 
-    @property
-    def ok(self) -> bool:
-        """Whether its exit status is 0."""
+    Args:
+        exited: its exit status.
+        stdout: its standard output.
+        stderr: its standard error.
+    """
 
-    @property
-    def exited(self) -> int:
-        """Its exit status."""
-
-    @property
-    def stdout(self) -> str:
-        """Its standard output."""
-
-    @property
-    def stderr(self) -> str:
-        """Its standard error."""
+    exited: int
+    stdout: str
+    stderr: str
 
 
 def client_property(service: str) -> Any:
@@ -156,7 +150,9 @@ class Project:
 
         regions.refuse_unreadable_profile(os.environ)
         in_files = regions.read_file_region(self.parameter_file, self.temp_config)
-        region = regions.resolve_region(in_files, os.environ, clients.list_region_names())
+        region = regions.resolve_region(
+            in_files, os.environ, clients.get_session().region_name, clients.list_region_names()
+        )
         conflict = regions.describe_conflict(in_files, os.environ, self.task)
         if conflict and not self.read_only:
             raise ClusterError(conflict)
@@ -307,9 +303,7 @@ class Project:
     @functools.cached_property
     def account(self) -> str:
         """The id of the AWS account."""
-        from slurm_cluster.aws.clients import get_account_id
-
-        return get_account_id(self.sts)
+        return self.sts.get_caller_identity()["Account"]
 
     @property
     def bucket(self) -> str:
@@ -321,9 +315,7 @@ class Project:
     @property
     def secret(self) -> str:
         """The name of the secret that holds the JWT key."""
-        from slurm_cluster.aws.jwt_secret import get_secret_name
-
-        return get_secret_name(self.cluster, self.region)
+        return f"{self.cluster}-{self.region}-slurm-jwt-key"
 
     @property
     def policy(self) -> str:

@@ -131,7 +131,7 @@ def test_dependency_violation_names_the_holder(ec2, cluster, network, cloudforma
     def run_pcluster(*_, **__):
         instance_ids.append(launch(ec2, network["public"], [cluster["group"]]))
         cloudformation.delete_stack(StackName="pcluster-ubuntu")
-        return types.SimpleNamespace(ok=True)
+        return types.SimpleNamespace(exited=0)
 
     with pytest.raises(ClusterError) as raised:
         delete_cluster(Project({**SETTINGS, "quiet": True}, run_pcluster), yes=True)

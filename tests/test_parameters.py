@@ -15,7 +15,7 @@ FILE = Path("config-parameters.json")
 def test_rules_example_and_template_have_the_same_names():
     example = json.loads((ROOT / "config-parameters.example.json").read_text())
     assert list(example) == list(parameters.RULES)
-    assert template.find_names(ROOT / "config.template.yml") == set(example)
+    assert {tag.name for tag in template.list_tags(ROOT / "config.template.yml")} == set(example)
     assert all(
         parameters.is_placeholder(value) != (name in parameters.SIZES) for name, value in example.items()
     )

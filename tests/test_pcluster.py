@@ -46,17 +46,17 @@ def test_refusal_lists_errors_first_in_80_columns():
 )
 def test_unknown_output_is_passed_on(stdout, stderr):
     with pytest.raises(ClusterError, match="pcluster refused: no credentials"):
-        pcluster.check_result(SimpleNamespace(ok=False, stdout=stdout, stderr=stderr))
+        pcluster.check_result(SimpleNamespace(exited=1, stdout=stdout, stderr=stderr))
 
 
 def test_success_prints_nothing():
-    pcluster.check_result(SimpleNamespace(ok=True, stdout="anything", stderr=""))
+    pcluster.check_result(SimpleNamespace(exited=0, stdout="anything", stderr=""))
 
 
 def test_unreadable_answer_is_not_printed():
     answer = "Unable to parse response (no element found), invalid XML received. Further retries may succeed:\n<VpcId>"
     with pytest.raises(ClusterError) as error:
-        pcluster.check_result(SimpleNamespace(ok=False, stdout=json.dumps({"message": answer}), stderr=""))
+        pcluster.check_result(SimpleNamespace(exited=1, stdout=json.dumps({"message": answer}), stderr=""))
     first, hint = str(error.value).splitlines()
     assert first == "pcluster refused: Unable to parse response (no element found)"
     assert "Check the network" in hint

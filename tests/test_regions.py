@@ -3,6 +3,7 @@ import os
 import re
 from pathlib import Path
 
+import boto3
 import pytest
 
 from slurm_cluster import cli
@@ -23,7 +24,9 @@ def no_region(monkeypatch):
 
 def resolved():
     in_files = regions.read_file_region(PARAMETERS, TEMP_CONFIG)
-    return regions.resolve_region(in_files, os.environ, clients.list_region_names())
+    return regions.resolve_region(
+        in_files, os.environ, boto3.Session().region_name, clients.list_region_names()
+    )
 
 
 def test_files_win_over_environment_and_environment_over_profile(monkeypatch, tmp_path):
@@ -61,13 +64,9 @@ def test_missing_region_names_the_next_step():
         resolved()
 
 
-def test_invalid_region_or_profile_is_named(monkeypatch):
+def test_invalid_region_is_named(monkeypatch):
     monkeypatch.setenv("AWS_REGION", "london; rm -rf")
     with pytest.raises(ClusterError, match="london"):
-        resolved()
-    monkeypatch.delenv("AWS_REGION")
-    monkeypatch.setenv("AWS_PROFILE", "nobodys")
-    with pytest.raises(ClusterError, match="nobodys"):
         resolved()
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore import loaders
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.literals import ResourceTypeType
     from types_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, TagSpecificationTypeDef
-    from types_boto3_sts import STSClient
+
+Found = TypeVar("Found")
 
 # In CloudTrail, the id tells these calls from other calls of the same user, such as pcluster's.
 CONFIG = Config(retries={"mode": "standard"}, user_agent_appid="slurm-cluster")  # type: ignore[call-arg]
@@ -79,11 +80,6 @@ def run_concurrently(*calls: Callable[[], Any]) -> list[Any]:
         return list(pool.map(lambda call: call(), calls))
 
 
-def get_account_id(sts: STSClient) -> str:
-    """Return the id of the account that the credentials belong to."""
-    return sts.get_caller_identity()["Account"]
-
-
 def get_partition(region: str) -> str:
     """Return the partition of a region, such as `aws` or `aws-us-gov`, the second part of an ARN."""
     return get_session().get_partition_for_region(region)
@@ -134,3 +130,10 @@ def ignore_errors(*codes: str) -> Iterator[None]:
     except ClientError as error:
         if error_code(error) not in codes:
             raise
+
+
+def find_or_none(find: Callable[[], Found], *codes: str) -> Found | None:
+    """Return what a call returns, or None if AWS refuses it with one of these codes."""
+    with ignore_errors(*codes):
+        return find()
+    return None

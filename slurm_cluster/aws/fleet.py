@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from slurm_cluster.aws.clients import error_code
+from slurm_cluster.aws import clients
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
 from slurm_cluster.waiting import poll
@@ -24,13 +22,11 @@ def get_fleet_status(dynamodb: DynamoDBClient, cluster: str) -> str:
 
     It is read from the table that `pcluster describe-compute-fleet` reads, in a tenth of its time.
     """
-    try:
-        answer = dynamodb.get_item(TableName=f"parallelcluster-{cluster}", Key={"Id": {"S": "COMPUTE_FLEET"}})
-    except ClientError as error:
-        if error_code(error) != "ResourceNotFoundException":
-            raise
-        return UNKNOWN
-    return answer["Item"]["Data"]["M"]["status"]["S"] if "Item" in answer else UNKNOWN
+    answer = clients.find_or_none(
+        lambda: dynamodb.get_item(TableName=f"parallelcluster-{cluster}", Key={"Id": {"S": "COMPUTE_FLEET"}}),
+        "ResourceNotFoundException",
+    )
+    return answer["Item"]["Data"]["M"]["status"]["S"] if answer and "Item" in answer else UNKNOWN
 
 
 def watch_fleet(dynamodb: DynamoDBClient, cluster: str, wanted: str) -> Iterator[Progress]:

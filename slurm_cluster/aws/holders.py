@@ -12,11 +12,9 @@ from slurm_cluster.errors import ClusterError
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, NetworkInterfaceTypeDef
+    from types_boto3_ec2.type_defs import FilterTypeDef, NetworkInterfaceTypeDef
     from types_boto3_efs import EFSClient
     from types_boto3_efs.type_defs import MountTargetDescriptionTypeDef
-
-GROUP_TYPE = "AWS::EC2::SecurityGroup"
 
 DISCONNECT = "invoke disconnect-uqle"
 
@@ -80,7 +78,9 @@ def find_group_holders(
     resources = stack.list_resources(cloudformation, cluster)
     has_fsx = any(resource["ResourceType"].startswith("AWS::FSx::") for resource in resources)
     groups = [
-        resource["PhysicalResourceId"] for resource in resources if resource["ResourceType"] == GROUP_TYPE
+        resource["PhysicalResourceId"]
+        for resource in resources
+        if resource["ResourceType"] == "AWS::EC2::SecurityGroup"
     ]
     if not groups:
         return []
@@ -88,7 +88,7 @@ def find_group_holders(
     interfaces = clients.list_all(
         ec2, "describe_network_interfaces", Filters=[{"Name": "group-id", "Values": groups}]
     )
-    node_ids = {get_id(node) for node in nodes.list_nodes(ec2, cluster)}
+    node_ids = {node["InstanceId"] for node in nodes.list_nodes(ec2, cluster)}
     foreign = [
         interface
         for interface in interfaces
@@ -136,11 +136,6 @@ def list_referenced_groups(group: Any) -> list[str]:
 
 
 # --- Network interfaces -------------------------------------------------------------------------------------
-
-
-def get_id(instance: InstanceTypeDef) -> str:
-    """Return the id of an instance."""
-    return instance["InstanceId"]
 
 
 def get_instance_id(interface: NetworkInterfaceTypeDef) -> str:
@@ -204,7 +199,7 @@ def find_interface_holders(
     """
     ids = sorted({get_instance_id(interface) for interface in interfaces} - {""})
     by_id: FilterTypeDef = {"Name": "instance-id", "Values": ids}
-    instances = {get_id(found): found for found in clients.list_instances(ec2, by_id)} if ids else {}
+    instances = {found["InstanceId"]: found for found in clients.list_instances(ec2, by_id)} if ids else {}
     holders = []
     for interface in interfaces:
         target, instance_id = targets.get(interface["NetworkInterfaceId"]), get_instance_id(interface)
@@ -306,7 +301,7 @@ def find_network_holders(
     targets, holders = find_mount_targets(efs, interfaces), []
     for name in stack.list_clusters(cloudformation):
         ids = {resource["PhysicalResourceId"] for resource in stack.list_resources(cloudformation, name)}
-        ids |= {get_id(node) for node in nodes.list_nodes(ec2, name)}
+        ids |= {node["InstanceId"] for node in nodes.list_nodes(ec2, name)}
         own = [
             interface
             for interface in interfaces

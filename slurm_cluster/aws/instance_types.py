@@ -84,8 +84,9 @@ def describe_types(ec2: EC2Client, names: Collection[str]) -> dict[str, TypeSize
 
 def list_architectures(ec2: EC2Client, name: str) -> list[str]:
     """Return the architectures of an instance type, such as arm64; none if the region does not have it."""
-    by_name = [{"Name": "instance-type", "Values": [name]}]
-    types = clients.list_all(ec2, "describe_instance_types", Filters=by_name)
+    types = clients.list_all(
+        ec2, "describe_instance_types", Filters=[{"Name": "instance-type", "Values": [name]}]
+    )
     return types[0]["ProcessorInfo"]["SupportedArchitectures"] if types else []
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from slurm_cluster.aws import clients
-from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -22,11 +21,6 @@ DELETED_TAG = f"{clients.TAG}:key-is-over"  # on a secret that `down --all` dele
 IAM_PATH = "/parallelcluster/"  # of AWS's documented policies for users of ParallelCluster
 KEY_BYTES = 32  # what Slurm asks for: https://slurm.schedmd.com/jwt.html
 RECOVERY_DAYS = 7  # the shortest time in which a deleted secret can be restored
-
-
-def get_secret_name(cluster: str, region: str) -> str:
-    """Return the name of a cluster's secret."""
-    return f"{cluster}-{region}-slurm-jwt-key"
 
 
 def get_policy_arn(cluster: str, account: str, region: str) -> str:
@@ -43,12 +37,7 @@ def is_cluster_secret(arn: str, name: str) -> bool:
 
 def describe_secret(manager: SecretsManagerClient, name: str) -> DescribeSecretResponseTypeDef | None:
     """Return a secret as Secrets Manager describes it; None only if it says that there is no such secret."""
-    try:
-        return manager.describe_secret(SecretId=name)
-    except ClientError as error:
-        if error_code(error) == "ResourceNotFoundException":
-            return None
-        raise
+    return clients.find_or_none(lambda: manager.describe_secret(SecretId=name), "ResourceNotFoundException")
 
 
 def find_secret_arn(manager: SecretsManagerClient, name: str) -> str | None:
@@ -130,13 +119,7 @@ def ensure_policy(iam: IAMClient, arn: str, secret_arn: str) -> bool:
 
 def policy_exists(iam: IAMClient, arn: str) -> bool:
     """Return whether a policy exists."""
-    try:
-        iam.get_policy(PolicyArn=arn)
-    except ClientError as error:
-        if error_code(error) == "NoSuchEntity":
-            return False
-        raise
-    return True
+    return clients.find_or_none(lambda: iam.get_policy(PolicyArn=arn), "NoSuchEntity") is not None
 
 
 def delete_old_policy_versions(iam: IAMClient, arn: str) -> None:
@@ -160,15 +143,17 @@ def read_key(manager: SecretsManagerClient, name: str) -> str:
     Raises:
         ClusterError: there is no such secret, or it is not text.
     """
-    try:
-        key = manager.get_secret_value(SecretId=name).get("SecretString")
-    except ClientError as error:
-        if error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
-            raise ClusterError(
-                f"The secret {name} with the JWT key does not exist in {manager.meta.region_name}. "
-                "`invoke create-jwt-key` creates it."
-            ) from error
-        raise
+    secret = clients.find_or_none(
+        lambda: manager.get_secret_value(SecretId=name),
+        "ResourceNotFoundException",
+        "InvalidRequestException",  # it is scheduled for deletion
+    )
+    if secret is None:
+        raise ClusterError(
+            f"The secret {name} with the JWT key does not exist in {manager.meta.region_name}. "
+            "`invoke create-jwt-key` creates it."
+        )
+    key = secret.get("SecretString")
     if not key:
         raise ClusterError(f"The secret {name} is binary. Store the JWT key as text (SecretString) in it.")
     return key
@@ -208,7 +193,7 @@ def delete_policy(iam: IAMClient, arn: str) -> None:
         with clients.ignore_errors("NoSuchEntity"):
             iam.delete_policy(PolicyArn=arn)
     except ClientError as error:
-        if error_code(error) != "DeleteConflict":
+        if clients.error_code(error) != "DeleteConflict":
             raise
         raise ClusterError(
             f"The policy {arn} is still attached to a role. Detach it, then run this again."

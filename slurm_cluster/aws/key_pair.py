@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from slurm_cluster import files
 from slurm_cluster.aws import clients
-from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -29,12 +27,10 @@ def get_private_key_path(name: str) -> Path:
 
 def find_key_pair(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef | None:
     """Return a key pair as EC2 describes it; None if there is none."""
-    try:
-        return ec2.describe_key_pairs(KeyNames=[name], IncludePublicKey=True)["KeyPairs"][0]
-    except ClientError as error:
-        if error_code(error) == "InvalidKeyPair.NotFound":
-            return None
-        raise
+    return clients.find_or_none(
+        lambda: ec2.describe_key_pairs(KeyNames=[name], IncludePublicKey=True)["KeyPairs"][0],
+        "InvalidKeyPair.NotFound",
+    )
 
 
 def require_key_pair(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef:
@@ -68,19 +64,15 @@ def create_key_pair(ec2: EC2Client, name: str) -> str:
         check_key_pair(pair, path)
         return f"The key pair {name} exists, and its private key is in {path}: nothing to do."
     if not files.exists(path):
-        write_new_key(path)
+        private_key = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
+        # A second run may have written one at the same moment.
+        files.write_file(path, private_key.decode(), mode=0o600, keep=True)
     with clients.ignore_errors("InvalidKeyPair.Duplicate"):
         ec2.import_key_pair(KeyName=name, PublicKeyMaterial=get_public_key(path).encode())
     check_key_pair(require_key_pair(ec2, name), path)
     return f"Created the key pair {name}. Its private key is in {path}."
-
-
-def write_new_key(path: Path) -> None:
-    """Write a new private key, unless a second run has written one at the same moment."""
-    private_key = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
-    files.write_file(path, private_key.decode(), mode=0o600, keep=True)
 
 
 def import_key_pair(ec2: EC2Client, name: str, public_path: Path) -> str:

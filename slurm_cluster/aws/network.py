@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import FilterTypeDef, VpcTypeDef
     from types_boto3_efs import EFSClient
 
-    from slurm_cluster.aws.holders import Holder
-
 # The wizard's names: a prefix, then the second in which it was started, in UTC.
 VPC_PREFIX = "ParallelClusterVPC-"
 STACK_PREFIX = "parallelclusternetworking-"
@@ -179,9 +177,8 @@ def refuse_network_in_use(
             raise ClusterError(stack_status.explain_status("network", name, status, ec2.meta.region_name))
     found = find_holders(ec2, cloudformation, efs, cluster, network)
     if found:
-        first = f"Kept the network {network.vpc}. The wizard did not create these, and they are in it:"
         lines = [
-            first,
+            f"Kept the network {network.vpc}. The wizard did not create these, and they are in it:",
             *holders.format_holders(found),
             "To delete the network, remove them, then run this again.",
         ]
@@ -190,7 +187,7 @@ def refuse_network_in_use(
 
 def find_holders(
     ec2: EC2Client, cloudformation: CloudFormationClient, efs: EFSClient, cluster: str, network: Network
-) -> list[Holder]:
+) -> list[holders.Holder]:
     """Return what is in a network and was not created by the wizard."""
     own_subnets = list_wizard_subnets(cloudformation, network.vpc)
     return holders.find_network_holders(ec2, cloudformation, efs, network.vpc, own_subnets, cluster)

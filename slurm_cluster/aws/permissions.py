@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurm_cluster import files
 from slurm_cluster.aws import clients
+from slurm_cluster.aws.file_system import to_list
 
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
@@ -75,12 +76,12 @@ def find_missing_actions(iam: IAMClient, caller: str, path: Path, scope: PolicyS
     """
     denied: set[str] = set()
     for statement in load_policy(path, scope)["Statement"]:
-        resources = [fill_pattern(arn, scope) for arn in as_list(statement["Resource"]) if arn != "*"]
+        resources = [fill_pattern(arn, scope) for arn in to_list(statement["Resource"]) if arn != "*"]
         results = clients.list_all(
             iam,
             "simulate_principal_policy",
             PolicySourceArn=get_principal_arn(caller),
-            ActionNames=[EXAMPLE_ACTIONS.get(action, action) for action in as_list(statement["Action"])],
+            ActionNames=[EXAMPLE_ACTIONS.get(action, action) for action in to_list(statement["Action"])],
             ResourceArns=resources or ["*"],
             ContextEntries=[
                 {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
@@ -94,7 +95,7 @@ def find_missing_actions(iam: IAMClient, caller: str, path: Path, scope: PolicyS
 def get_context(statement: dict[str, Any]) -> dict[str, str]:
     """Return a value for each condition key of a statement that fulfils its condition."""
     return {
-        key: as_list(values)[0].replace("*", "x")
+        key: to_list(values)[0].replace("*", "x")
         for operator in statement.get("Condition", {}).values()
         for key, values in operator.items()
     }
@@ -105,8 +106,3 @@ def fill_pattern(arn: str, scope: PolicyScope) -> str:
     start, partition, service, region, account, name = arn.split(":", 5)
     region, account = region.replace("*", scope.region), account.replace("*", scope.account)
     return ":".join([start, partition, service, region, account, name.replace("*", "x")])
-
-
-def as_list(one_or_more: Any) -> list[str]:
-    """Return a list, where IAM accepts a single value too."""
-    return one_or_more if isinstance(one_or_more, list) else [one_or_more]

@@ -13,7 +13,6 @@ from botocore.exceptions import ClientError
 
 from slurm_cluster import files
 from slurm_cluster.aws import clients
-from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ def create_bucket(s3: S3Client, bucket: str, region: str) -> None:
                 s3.create_bucket(**request)
             break
         except ClientError as error:
-            if error_code(error) != "OperationAborted":
+            if clients.error_code(error) != "OperationAborted":
                 raise
             time.sleep(RETRY_SECONDS)
     s3.get_waiter("bucket_exists").wait(Bucket=bucket)
@@ -160,17 +159,17 @@ def bucket_exists(s3: S3Client, bucket: str, account: str) -> bool:
         ClusterError: another account has it.
     """
     try:
-        s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+        answer = clients.find_or_none(
+            lambda: s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account), "404", "NoSuchBucket"
+        )
     except ClientError as error:
-        if error_code(error) in ("404", "NoSuchBucket"):
-            return False
-        if error_code(error) in ("403", "AccessDenied"):
+        if clients.error_code(error) in ("403", "AccessDenied"):
             raise ClusterError(
                 f"The bucket {bucket} belongs to another account, or your credentials may not read it. "
                 "Ask the account's administrator for access to it."
             ) from error
         raise
-    return True
+    return answer is not None
 
 
 def build_tls_policy(bucket: str, region: str) -> dict[str, object]:
@@ -207,13 +206,8 @@ def upload_scripts(s3: S3Client, folder: Path, bucket: str, cluster: str, accoun
 
 def object_exists(s3: S3Client, bucket: str, key: str) -> bool:
     """Return whether a bucket has an object."""
-    try:
-        s3.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error_code(error) in ("404", "NoSuchKey", "NoSuchBucket"):
-            return False
-        raise
-    return True
+    codes = "404", "NoSuchKey", "NoSuchBucket"
+    return clients.find_or_none(lambda: s3.head_object(Bucket=bucket, Key=key), *codes) is not None
 
 
 def find_missing_objects(s3: S3Client, uris: list[str]) -> list[str]:

@@ -8,12 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from slurm_cluster import errors
 from slurm_cluster.aws import clients, node_log, stack_status
-from slurm_cluster.aws.clients import error_code
-from slurm_cluster.errors import ClusterError
+from slurm_cluster.errors import ClusterError, find_hint
 from slurm_cluster.output import Progress
 from slurm_cluster.waiting import poll
 
@@ -41,12 +37,9 @@ def find_stack(cloudformation: CloudFormationClient, name: str) -> StackTypeDef 
 
 def describe_stack(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
     """Return a stack as CloudFormation describes it, by its name or id; a deleted one only by its id."""
-    try:
-        return cloudformation.describe_stacks(StackName=name)["Stacks"][0]
-    except ClientError as error:
-        if error_code(error) == "ValidationError":
-            return None
-        raise
+    return clients.find_or_none(
+        lambda: cloudformation.describe_stacks(StackName=name)["Stacks"][0], "ValidationError"
+    )
 
 
 def require_cluster(cloudformation: CloudFormationClient, cluster: str) -> StackTypeDef:
@@ -126,14 +119,13 @@ def find_output(stack: StackTypeDef, key: str) -> str:
 
 def find_resource_id(cloudformation: CloudFormationClient, stack: str, logical_id: str) -> str | None:
     """Return the physical id of the resource with a logical id, if the stack has it."""
-    try:
-        answer = cloudformation.describe_stack_resource(StackName=stack, LogicalResourceId=logical_id)
-    except ClientError as error:
-        if error_code(error) == "ValidationError":
-            return None
-        raise
-    resource = answer["StackResourceDetail"]
-    return None if resource["ResourceStatus"] == DELETED else resource.get("PhysicalResourceId")
+    answer = clients.find_or_none(
+        lambda: cloudformation.describe_stack_resource(StackName=stack, LogicalResourceId=logical_id),
+        "ValidationError",
+    )
+    if answer is None or answer["StackResourceDetail"]["ResourceStatus"] == DELETED:
+        return None
+    return answer["StackResourceDetail"].get("PhysicalResourceId")
 
 
 def list_resource_ids(cloudformation: CloudFormationClient, stack: str, resource_type: str) -> list[str]:
@@ -205,12 +197,9 @@ def watch_stack(
 
 def get_template_resources(cloudformation: CloudFormationClient, stack_id: str) -> Mapping[str, Any]:
     """Return the resources in a stack's template by logical id; none if it is not JSON, as pcluster's is."""
-    try:
-        body = cloudformation.get_template(StackName=stack_id)["TemplateBody"]
-    except ClientError as error:
-        if error_code(error) == "ValidationError":
-            return {}
-        raise
+    body = clients.find_or_none(
+        lambda: cloudformation.get_template(StackName=stack_id)["TemplateBody"], "ValidationError"
+    )
     resources: Mapping[str, Any] = body.get("Resources", {}) if isinstance(body, dict) else {}
     return resources
 
@@ -229,7 +218,7 @@ def summarize_events(status: str, events: list[StackEventTypeDef], total: int) -
 def list_failures(cloudformation: CloudFormationClient, stack_id: str) -> list[str]:
     """Return which resources failed in the last operation and why, the cause first; then a hint, if known."""
     reasons = list_reasons(cloudformation, list_last_events(cloudformation, stack_id))
-    hint = errors.find_hint(" ".join(reasons))
+    hint = find_hint(" ".join(reasons))
     return [*reasons, hint] if hint else reasons
 
 

@@ -1,7 +1,5 @@
 """What a status of CloudFormation means for a cluster or a network, and which command it calls for."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 # What a status of CloudFormation means for a cluster or a network, and in which phase it is.

@@ -1,16 +1,11 @@
 """Check in a configuration what pcluster's dry run does not: whether the boot scripts work on its nodes."""
 
-from __future__ import annotations
-
 import re
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
+from slurm_cluster.config.cluster_config import ClusterConfig, NodeConfig
 from slurm_cluster.config.parameters import is_wide_range, sanitize, shorten
 from slurm_cluster.config.template import PLACEHOLDER
-
-if TYPE_CHECKING:
-    from slurm_cluster.config.cluster_config import ClusterConfig, NodeConfig
 
 # A script of bootstrap/, or a script in the template, before its URI is filled in
 BOOT_SCRIPT = re.compile(rf"/on_node_(start|configured)_ubuntu[^/]*\.sh$|^{PLACEHOLDER}$")

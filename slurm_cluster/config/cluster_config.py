@@ -11,6 +11,7 @@ from typing import Any
 from slurm_cluster import files
 from slurm_cluster.config.parameters import sanitize
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.trees import find_value, list_mappings
 
 DEFAULT_MAX_COUNT = 10  # of a compute resource without MaxCount
 
@@ -135,9 +136,7 @@ def load(path: Path) -> ClusterConfig:
     Raises:
         ClusterError: it does not exist, or is not a YAML mapping.
     """
-    if not files.exists(path):
-        raise ClusterError(f"{path} does not exist. Run `invoke render` to write it.")
-    tree = files.read_yaml(path)
+    tree = files.read_yaml(path, "Run `invoke render` to write it.")
     if not isinstance(tree, dict):
         raise ClusterError(f"{path} is not a cluster configuration. Run `invoke render` to write it again.")
     return parse(tree)
@@ -229,7 +228,11 @@ def parse_node(name: str, tree: object) -> NodeConfig:
     return NodeConfig(
         name=name,
         scripts=list_scripts(tree),
-        readable_uris=list_readable_uris(tree),
+        # https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Iam-S3Access
+        readable_uris=[
+            f"s3://{get_text(entry, 'BucketName')}/{get_text(entry, 'KeyName', default='*')}"
+            for entry in list_mappings(tree, "Iam", "S3Access")
+        ],
         policies=[*policies, *list_texts(iam, "InstanceRole"), *list_texts(iam, "InstanceProfile")],
         own_groups=list_plain_texts(networking, "SecurityGroups"),
         additional_groups=list_plain_texts(networking, "AdditionalSecurityGroups"),
@@ -258,16 +261,11 @@ def parse_storage(tree: object) -> StorageConfig:
     return StorageConfig(
         name=get_text(tree, "Name"),
         kind=kind,
-        mount_dir=normalize_directory(get_text(tree, "MountDir")),
+        mount_dir=f"/{get_text(tree, 'MountDir').strip('/')}",  # pcluster mounts `shared` at /shared
         existing_id=ids[0] if ids else "",
         access_point=get_text(tree, "EfsSettings", "AccessPointId"),
         is_raid=find_value(tree, "EbsSettings", "Raid") is not None,
     )
-
-
-def normalize_directory(path: str) -> str:
-    """Return a MountDir as pcluster mounts it: `shared` and `/shared/` are /shared."""
-    return f"/{path.strip('/')}"
 
 
 def list_scripts(node: object) -> list[str]:
@@ -278,42 +276,10 @@ def list_scripts(node: object) -> list[str]:
     return list_texts([step for sequence in sequences for step in sequence], "Script")
 
 
-def list_readable_uris(node: object) -> list[str]:
-    """Return what a node may read in S3.
-
-    https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Iam-S3Access
-    """
-    entries = list_mappings(node, "Iam", "S3Access")
-    return [
-        f"s3://{get_text(entry, 'BucketName')}/{get_text(entry, 'KeyName', default='*')}" for entry in entries
-    ]
-
-
-def find_value(tree: object, *path: str | int) -> Any:
-    """Return the value at a path of a parsed YAML or JSON file, or None if there is none.
-
-    Args:
-        tree: mappings and lists.
-        path: keys of mappings and indexes of lists, from the root on.
-    """
-    try:
-        for step in path:
-            tree = tree[step] if isinstance(tree, (dict, list)) else None  # type: ignore[index]
-    except (KeyError, IndexError, TypeError):
-        return None
-    return tree
-
-
 def get_text(tree: object, *path: str | int, default: str = "") -> str:
     """Return the text at a path, or the default if there is none."""
     value = find_value(tree, *path)
     return value if isinstance(value, str) else default
-
-
-def list_mappings(tree: object, *path: str | int) -> list[dict[str, Any]]:
-    """Return the mappings in the list at a path; empty if there is no list."""
-    values = find_value(tree, *path)
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def list_plain_texts(tree: object, *path: str | int) -> list[str]:

@@ -15,7 +15,6 @@ from slurm_cluster.errors import ClusterError
 
 REGION = r"[a-z]{2}(-[a-z]+)+-\d+"
 RESOURCE_ID = r"([0-9a-f]{8}|[0-9a-f]{17})"
-SUBNET = rf"subnet-{RESOURCE_ID}"
 # The prefixes, suffixes and the form of an IP address that S3 reserves, then the allowed characters.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 BUCKET = (
@@ -51,7 +50,7 @@ class Rule(NamedTuple):
 
 ONE_LINE = Rule("text of one line", r"[^\n\r]+")  # for a parameter that only the user's template has
 INSTANCE_TYPE = Rule("an EC2 instance type, such as c7i.4xlarge, or empty", r"([a-z][a-z0-9-]*\.[a-z0-9-]+)?")
-SUBNET_ID = Rule("the id of a subnet, such as subnet-0123456789abcdef0", SUBNET)
+SUBNET_ID = Rule("the id of a subnet, such as subnet-0123456789abcdef0", rf"subnet-{RESOURCE_ID}")
 SCRIPT = Rule(
     "an s3:// URI of a bucket and a key, or an https:// URI, without spaces and quotes",
     rf"s3://{BUCKET}/{OBJECT_KEY}|https://{HOST}/{OBJECT_KEY}",
@@ -111,11 +110,7 @@ def read_parameters(path: Path) -> dict[str, Any]:
         ClusterError: the file does not exist, is not one JSON object, has a key twice, or `chevron` cannot
             read it or reads other values.
     """
-    if not files.exists(path):
-        raise ClusterError(
-            f"{path} does not exist. Run `invoke fill-parameters`, or copy config-parameters.example.json."
-        )
-    text = files.read_text(path)
+    text = files.read_text(path, "Run `invoke fill-parameters`, or copy config-parameters.example.json.")
     try:
         values = json.loads(text, object_pairs_hook=functools.partial(build_object, path))
         yaml_values = files.parse_yaml(text)

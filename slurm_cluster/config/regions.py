@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from slurm_cluster import files
 from slurm_cluster.config import parameters, temp_config
-from slurm_cluster.errors import ClusterError, format_error
+from slurm_cluster.errors import ClusterError
 
 # Where boto3 looks for the profiles, by the variable that names another file.
 PROFILE_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
@@ -54,16 +54,19 @@ def read_file_region(parameter_file: Path, temp_config_file: Path) -> FileRegion
     return FileRegion(validate_region(filled or configured, f"The region in {file}"), file)
 
 
-def resolve_region(in_files: FileRegion, environment: Mapping[str, str], known: Collection[str]) -> str:
+def resolve_region(
+    in_files: FileRegion, environment: Mapping[str, str], in_profile: str | None, known: Collection[str]
+) -> str:
     """Return the region in the files, else in the environment, else in the AWS profile.
 
     Args:
         in_files: the region in the files.
         environment: the variables of the process. AWS_REGION comes before AWS_DEFAULT_REGION.
+        in_profile: the region in the AWS profile, if it has one.
         known: the names of all regions that AWS has.
 
     Raises:
-        ClusterError: no region is set, AWS does not have it, or the AWS profile cannot be read.
+        ClusterError: no region is set, or AWS does not have it.
     """
     variable = next((name for name in VARIABLES if environment.get(name)), "")
     regions: dict[str, str | None] = {}  # by where each is set
@@ -72,10 +75,12 @@ def resolve_region(in_files: FileRegion, environment: Mapping[str, str], known: 
     if variable:
         regions[variable] = environment[variable]
     if not regions:
-        regions["The region of the AWS profile"] = read_profile_region()
+        regions["The region of the AWS profile"] = in_profile
     for source, region in regions.items():
-        if region:
-            refuse_unknown_region(validate_region(region, source), source, known)
+        if region and validate_region(region, source) not in known:
+            similar = difflib.get_close_matches(region, known, n=1)
+            hint = f" Did you mean {similar[0]}?" if similar else ""
+            raise ClusterError(f"{source} is {region}. boto3 knows no such region.{hint}")
     region = next(iter(regions.values()))
     if not region:
         raise ClusterError("No AWS region is set. Run `aws configure`, or set AWS_REGION to one.")
@@ -95,23 +100,6 @@ def validate_region(region: object, subject: str) -> str:
     if region.startswith("cn-"):  # its partition has other service names, and none of this was tried there
         raise ClusterError(f"The region is {region}. Regions in China are not supported: choose another one.")
     return region
-
-
-def refuse_unknown_region(region: str, source: str, known: Collection[str]) -> None:
-    """Refuse the name of a region that AWS does not have.
-
-    Args:
-        region: the name.
-        source: where it is set, to begin the message.
-        known: the names of all regions that AWS has.
-
-    Raises:
-        ClusterError: it names the most similar one that AWS has.
-    """
-    if region not in known:
-        similar = difflib.get_close_matches(region, known, n=1)
-        hint = f" Did you mean {similar[0]}?" if similar else ""
-        raise ClusterError(f"{source} is {region}. boto3 knows no such region.{hint}")
 
 
 def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task: str) -> str:
@@ -134,21 +122,6 @@ def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task
         f"  {prefix} invoke {task}\n"
         f"For another region, work in another folder."
     )
-
-
-def read_profile_region() -> str | None:
-    """Return the region in the AWS profile.
-
-    Raises:
-        ClusterError: there is no such profile, or its file cannot be read.
-    """
-    import boto3
-    from botocore.exceptions import ProfileNotFound
-
-    try:
-        return boto3.Session().region_name
-    except ProfileNotFound as error:
-        raise ClusterError(format_error(error)) from error
 
 
 def refuse_unreadable_profile(environment: Mapping[str, str]) -> None:

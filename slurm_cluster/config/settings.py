@@ -1,11 +1,9 @@
 """The settings in invoke.yaml and INVOKE_ variables."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from slurm_cluster import files
 from slurm_cluster.errors import ClusterError
@@ -17,15 +15,6 @@ SETTING_NAMES = (*TOP_LEVEL_NAMES, *(f"uqle_{name}" for name in UQLE))
 INVOKE_SECTIONS = ("run", "runners", "sudo", "tasks", "timeouts")
 RUNTIME_SUFFIXES = (".yaml", ".yml", ".json")  # invoke would run a .py file
 MAX_NAME_BYTES = 255  # the limit of file systems
-
-
-class Files(NamedTuple):
-    """The files in the current folder that the steps read and write."""
-
-    temp_config: Path
-    parameter_file: Path
-    config_file: Path
-    handover_file: Path
 
 
 def validate_settings_file(path: Path) -> None:
@@ -148,20 +137,20 @@ def get_setting(settings: Mapping[str, Any], *path: str) -> str:
     return value or ""
 
 
-def get_file_paths(settings: Mapping[str, Any]) -> Files:
-    """Return the files that the steps read and write.
+def get_file_paths(settings: Mapping[str, Any]) -> list[Path]:
+    """Return the files that the steps read and write, in the order of FILES.
 
     Raises:
         ClusterError: a setting cannot be the name of a file, or two settings name the same file.
     """
-    paths = Files(*(get_path(settings, name) for name in FILES))
-    for (name, path), (other_name, other) in itertools.combinations(paths._asdict().items(), 2):
+    paths = {name: get_path(settings, name) for name in FILES}
+    for (name, path), (other_name, other) in itertools.combinations(paths.items(), 2):
         if path.absolute() == other.absolute():
             raise ClusterError(
                 f"The settings {name} and {other_name} name the same file, {other}. "
                 "Choose two different files."
             )
-    return paths
+    return list(paths.values())
 
 
 def get_path(settings: Mapping[str, Any], name: str) -> Path:

@@ -6,25 +6,19 @@ from typing import NamedTuple
 import yaml
 
 from slurm_cluster import files
-from slurm_cluster.config.cluster_config import find_value
 from slurm_cluster.config.parameters import find_fault, format_faults
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.trees import find_value
 
 EXISTING_NETWORK = "# This network was there before the cluster"  # files of older versions have it too
 
 
-class Place(NamedTuple):
-    """Where a value is in the file, and which parameter of config-parameters.json it becomes."""
-
-    parameter: str
-    path: list[str | int]
-
-
-PLACES = {
-    "region": Place("AWS_REGION", ["Region"]),
-    "key_pair": Place("SSH_KEY_PAIR", ["HeadNode", "Ssh", "KeyName"]),
-    "public_subnet": Place("PUBLIC_SUBNET", ["HeadNode", "Networking", "SubnetId"]),
-    "private_subnet": Place("PRIVATE_SUBNET", ["Scheduling", "SlurmQueues", 0, "Networking", "SubnetIds", 0]),
+# Which parameter of config-parameters.json a value becomes, and where it is in the file.
+PLACES: dict[str, tuple[str, list[str | int]]] = {
+    "region": ("AWS_REGION", ["Region"]),
+    "key_pair": ("SSH_KEY_PAIR", ["HeadNode", "Ssh", "KeyName"]),
+    "public_subnet": ("PUBLIC_SUBNET", ["HeadNode", "Networking", "SubnetId"]),
+    "private_subnet": ("PRIVATE_SUBNET", ["Scheduling", "SlurmQueues", 0, "Networking", "SubnetIds", 0]),
 }
 
 
@@ -43,15 +37,13 @@ def read_temp_config(path: Path) -> TempConfig:
     Raises:
         ClusterError: it does not exist or is not YAML, or values are missing or wrong; it lists all of them.
     """
-    if not files.exists(path):
-        raise ClusterError(f"{path} does not exist. Run `invoke configure` to write it.")
-    tree = files.read_yaml(path)
-    values = {name: find_value(tree, *place.path) for name, place in PLACES.items()}
-    faults = []
-    for name, place in PLACES.items():
-        fault = find_fault(place.parameter, values[name])
+    tree = files.read_yaml(path, "Run `invoke configure` to write it.")
+    values, faults = {}, []
+    for name, (parameter, path_in_file) in PLACES.items():
+        values[name] = find_value(tree, *path_in_file)
+        fault = find_fault(parameter, values[name])
         if fault:
-            keys = ["first" if isinstance(key, int) else key for key in place.path]
+            keys = ["first" if isinstance(key, int) else key for key in path_in_file]
             faults.append(f"{' / '.join(keys)} {fault}")
     if faults:
         raise ClusterError(format_faults(path, faults, "Correct the file, or run `invoke configure` again."))

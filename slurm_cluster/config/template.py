@@ -11,7 +11,6 @@ from chevron.tokenizer import tokenize
 
 from slurm_cluster import files
 from slurm_cluster.config import cluster_config, parameters
-from slurm_cluster.config.parameters import sanitize
 from slurm_cluster.errors import ClusterError
 
 PLACEHOLDER = "PLACEHOLDER"  # a value that YAML cannot misread
@@ -76,10 +75,11 @@ def explain_chevron_error(error: chevron.ChevronError) -> str:
     line = int(re.findall(r"line (\d+)", message)[-1])
     closing = re.match(r'Trying to close tag "(.*)"', message)
     if closing:  # chevron counts one line too many here
-        return f"line {line - 1}: {{{{/ {sanitize(closing[1])} }}}} does not close the section that is open"
+        tag = f"{{{{/ {parameters.sanitize(closing[1])} }}}}"
+        return f"line {line - 1}: {tag} does not close the section that is open"
     section = re.search(r'the tag "(.*)" was never closed', message)
     if section:
-        return f"line {line}: the section {{{{# {sanitize(section[1])} }}}} is not closed"
+        return f"line {line}: the section {{{{# {parameters.sanitize(section[1])} }}}} is not closed"
     return f"line {line}: a tag is not closed"
 
 
@@ -91,13 +91,8 @@ def find_tag_fault(tag: Tag) -> str:
     if tag.kind in TAGS:
         return TAGS[tag.kind]
     if not re.fullmatch(r"\w+", tag.name) or hasattr(str, tag.name):
-        return f"{sanitize(tag.name)} cannot be the name of a parameter"
+        return f"{parameters.sanitize(tag.name)} cannot be the name of a parameter"
     return ""
-
-
-def find_names(template_file: Path) -> set[str]:
-    """Return the names of a template's parameters."""
-    return {tag.name for tag in list_tags(template_file)}
 
 
 def parse_template(
@@ -114,7 +109,7 @@ def parse_template(
     Raises:
         ClusterError: the template cannot be read, or does not render to YAML; or a size is wrong.
     """
-    names = find_names(template_file)
+    names = {tag.name for tag in list_tags(template_file)}
     check_yaml(template_file, names)
     sizes = {name: values.get(name, "") for name in parameters.SIZES}
     faults = [fault for name in sizes for fault in parameters.validate_value(name, sizes[name])]

@@ -1,19 +1,12 @@
 """Rotation of the JWT key on a running cluster: a new key in the secret, then on the head node."""
 
-from __future__ import annotations
-
-import secrets
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import ssh
 from slurm_cluster.slurm.rest_client import SlurmClient, format_result
-
-if TYPE_CHECKING:
-    from types_boto3_secretsmanager import SecretsManagerClient
 
 # Both daemons read the key only when they start.
 RESTART_COMMAND = "sudo systemctl restart slurmdbd.service slurmctld.service"
@@ -49,13 +42,6 @@ def check_root_access(jump_host: str, identity_file: Path) -> None:
         raise ClusterError(f"{jump_host} does not allow sudo ({result.stderr.strip()}). Nothing was changed.")
 
 
-def put_new_key(manager: SecretsManagerClient, secret: str) -> str:
-    """Store a new random key in the secret, which keeps its ARN, and return the key."""
-    key = secrets.token_urlsafe(32)
-    manager.put_secret_value(SecretId=secret, SecretString=key)
-    return key
-
-
 def install_key(jump_host: str, identity_file: Path, secret_arn: str, script: str) -> None:
     """Run the boot script that installs the key on the head node, and restart the daemons that use it.
 
@@ -78,15 +64,13 @@ def install_key(jump_host: str, identity_file: Path, secret_arn: str, script: st
         )
 
 
-def verify_rotation(url: str, new: str, old: str, user: str = "slurm", pause: float = 1.0) -> str:
+def verify_rotation(url: str, new: str, old: str) -> str:
     """Wait until Slurm accepts tokens of the new key, and check that it refuses those of the old one.
 
     Args:
         url: the URL of slurmrestd.
         new: the new key.
         old: the old key.
-        user: the user that the tokens are for.
-        pause: seconds between two attempts.
 
     Returns:
         A line that says so.
@@ -97,28 +81,27 @@ def verify_rotation(url: str, new: str, old: str, user: str = "slurm", pause: fl
     deadline = time.monotonic() + START_TIMEOUT
     while True:
         try:
-            check_token_accepted(url, new, user)
+            check_token_accepted(url, new)
             break
         except ClusterError as error:
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"The new key is on the head node, but Slurm does not accept it yet. {error}"
                 ) from None
-            time.sleep(pause)
+            time.sleep(1)
     try:
-        check_token_accepted(url, old, user)
+        check_token_accepted(url, old)
     except ClusterError:
         return format_result("token", "the new key is accepted, the old key is refused")
     raise ClusterError(f"Slurm still accepts tokens of the old key. {RETRY_HINT}")
 
 
-def check_token_accepted(url: str, key: str, user: str) -> None:
+def check_token_accepted(url: str, key: str) -> None:
     """Check that Slurm accepts a token of the key.
 
     Raises:
         ClusterError: it refuses the token, or does not answer.
     """
-    client = SlurmClient(url, key, user)
-    for _ in client.discover_version():
-        pass
+    client = SlurmClient(url, key, "slurm")
+    list(client.discover_version())
     client.check_token()

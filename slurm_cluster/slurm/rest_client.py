@@ -3,8 +3,6 @@
 It reads the answers of API v0.0.41 and later, which Slurm 24.11 and later offer.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import socket
@@ -17,6 +15,7 @@ import requests
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import REST_PORT
 from slurm_cluster.slurm.token import sign_token
+from slurm_cluster.trees import find_value, list_mappings
 
 TOKEN_SECONDS = 300  # lifetime of a token; each request has its own
 CONNECT_SECONDS = 10
@@ -77,7 +76,7 @@ class Answer(NamedTuple):
     @property
     def error_numbers(self) -> set[object]:
         """Slurm's numbers of the errors."""
-        return {error.get("error_number") for error in get_objects(self.body, "errors")}
+        return {error.get("error_number") for error in list_mappings(self.body, "errors")}
 
     @property
     def is_accounting_error(self) -> bool:
@@ -146,7 +145,7 @@ class SlurmClient:
         content = parsed if isinstance(parsed, dict) else {}
         texts = [
             str(error.get(name) or "")
-            for error in get_objects(content, "errors")
+            for error in list_mappings(content, "errors")
             for name in ("error", "description")
         ]
         unique_texts = dict.fromkeys(filter(None, texts))
@@ -182,7 +181,7 @@ class SlurmClient:
         Raises:
             ClusterError: slurmctld answers with another error.
         """
-        jobs = get_objects(self.fetch(f"/job/{job_id}", UNKNOWN_JOB_ERROR), "jobs")
+        jobs = list_mappings(self.fetch(f"/job/{job_id}", UNKNOWN_JOB_ERROR), "jobs")
         return next((job for job in jobs if job.get("name") == name), None)
 
     def cancel_job(self, job_id: int, name: str) -> None:
@@ -247,7 +246,7 @@ class SlurmClient:
                 "A running head node keeps its key when the secret changes. "
                 "Check whether the secret has changed since, and whether the clock of this machine is right."
             )
-        slurm_time = get_nested(probe.body, "statistics", "req_time", "number") or 0
+        slurm_time = find_value(probe.body, "statistics", "req_time", "number") or 0
         seconds_behind = slurm_time - int(time.time())
         if seconds_behind > SKEW_SECONDS:
             raise ClusterError(
@@ -265,9 +264,9 @@ class SlurmClient:
         Raises:
             ClusterError: there is none.
         """
-        partitions = get_objects(self.fetch("/partitions/"), "partitions")
+        partitions = list_mappings(self.fetch("/partitions/"), "partitions")
         states = {
-            str(partition.get("name")): get_states(get_nested(partition, "partition", "state"))
+            str(partition.get("name")): get_states(find_value(partition, "partition", "state"))
             for partition in partitions
         }
         names_up = [name for name, words in states.items() if "UP" in words]
@@ -371,11 +370,10 @@ class SlurmClient:
         deadline = time.monotonic() + LAG_SECONDS
         while True:
             answer = self.send("GET", f"/slurmdb/{self.version}/job/{job_id}")
-            records = [job for job in get_objects(answer.body, "jobs") if job.get("name") == name]
-            states = get_states(get_nested(records[-1], "state", "current")) if records else []
+            records = [job for job in list_mappings(answer.body, "jobs") if job.get("name") == name]
+            states = get_states(find_value(records[-1], "state", "current")) if records else []
             if END_STATES & set(states):
-                exit_status = get_exit_status(records[-1])
-                detail = f"job {job_id}: {' '.join(states)}, exit status {exit_status}"
+                detail = f"job {job_id}: {' '.join(states)}, exit status {get_exit_status(records[-1])}"
                 return format_result("accounting", detail)
             if time.monotonic() > deadline:
                 reason = answer.errors or " ".join(states) or "no record"
@@ -388,11 +386,9 @@ class SlurmClient:
 
 def explain_no_answer(error: BaseException) -> str:
     """Return the message for an error of `requests`, by its causes: its own text may contain secrets."""
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause:
+    causes = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
     for kind, message in NO_ANSWER_MESSAGES:
         if any(isinstance(cause, kind) for cause in causes):
             return message
@@ -405,19 +401,6 @@ def format_result(part: str, detail: str) -> str:
     return f"{part:10} {detail}"
 
 
-def get_objects(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return the objects in a list of the answer, which may be missing."""
-    values = body.get(name)
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
-
-
-def get_nested(value: Any, *names: str) -> Any:
-    """Return a value inside nested objects, or None."""
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
 def get_states(value: object) -> list[str]:
     """Return the words of a state."""
     return [str(word) for word in value] if isinstance(value, list) else ["UNKNOWN"]
@@ -425,7 +408,7 @@ def get_states(value: object) -> list[str]:
 
 def get_exit_status(job: dict[str, Any]) -> int:
     """Return a job's exit status."""
-    return int(get_nested(job, "exit_code", "return_code", "number") or 0)
+    return int(find_value(job, "exit_code", "return_code", "number") or 0)
 
 
 def to_one_line(text: str) -> str:

@@ -1,7 +1,5 @@
 """A smoke job: it checks each part on the way from the REST API to accounting."""
 
-from __future__ import annotations
-
 import re
 import secrets
 import time

@@ -1,7 +1,5 @@
 """SSH to the cluster's machines, and a tunnel to the REST API: its port is not open to the internet."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import socket

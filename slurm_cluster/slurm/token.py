@@ -1,7 +1,5 @@
 """Tokens for Slurm's REST API."""
 
-from __future__ import annotations
-
 import re
 import time
 

@@ -80,7 +80,7 @@ def check_result(result: CommandResult) -> None:
     Raises:
         ClusterError: pcluster refused it.
     """
-    if not result.ok:
+    if result.exited:
         raise ClusterError(format_refusal(result.stdout, result.stderr))
 
 

@@ -30,7 +30,8 @@ def rotate_jwt_key(p: Project) -> None:
     secret = p.custom_secret_arn or jwt_secret.find_secret_arn(p.secretsmanager, p.secret) or p.secret
     script = files.read_text(script_bucket.FOLDER / script_bucket.SCRIPTS["CUSTOM_BOOT_ACTION_START"])
     key_rotation.check_root_access(login, identity_file)
-    new_key = key_rotation.put_new_key(p.secretsmanager, secret)
+    new_key = jwt_secret.create_random_key()
+    p.secretsmanager.put_secret_value(SecretId=secret, SecretString=new_key)
     echo(f"Put a new key into {secret}. Installing it on the head node ...")
     key_rotation.install_key(login, identity_file, secret, script)
     with ssh.open_tunnel(login, identity_file, head_node) as url:

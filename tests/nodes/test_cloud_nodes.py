@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import boto3
 import pytest
 
+from slurm_cluster.aws import jwt_secret
 from slurm_cluster.slurm import key_rotation, ssh
 from slurm_cluster.slurm.smoke_job import run_smoke_job
 from tests.nodes.support.cluster import (
@@ -104,7 +105,8 @@ def test_rotate_key(head_node, compute_node, secret_arn, monkeypatch):
 
     monkeypatch.setattr(ssh, "run_remote", run_remote)
     client = boto3.client("secretsmanager", region_name=REGION)
-    new_key = key_rotation.put_new_key(client, secret_arn)
+    new_key = jwt_secret.create_random_key()
+    client.put_secret_value(SecretId=secret_arn, SecretString=new_key)
     script = (REPOSITORY / "bootstrap/on_node_start_ubuntu.sh").read_text()
     key_rotation.install_key("head node", REPOSITORY, secret_arn, script)
     assert "the old key is refused" in key_rotation.verify_rotation(URL, new_key, KEY)
