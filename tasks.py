@@ -234,7 +234,7 @@ def connect_uqle(c: Context, no_shared: bool = False, allow_other_members: bool 
     help={"with-key": "write the JWT key to the file too; it is never shown (default: no)"},
 )
 def handover(c: Context, with_key: bool = False) -> str:
-    """Show the four values that UQLE needs, and write them to uqle.env.
+    """Show the values that UQLE needs, and write them to uqle.env.
 
     Changes: that file, mode 0600
     Costs:   nothing
