@@ -92,7 +92,7 @@ def test_sizes_in_the_parameter_file_count(key_pair):
     assert "326 vCPUs of on-demand standard instances" in quotas[0].detail  # 4 + 20 x 16 + 2
 
 
-def test_config_counts_instead_of_the_template_once_it_is_there(key_pair):
+def test_config_is_used_instead_of_the_template_if_it_exists(key_pair):
     config = render_configuration(MAX_NODES="7")
     Path("config.yml").write_text(yaml.safe_dump(config))
     assert results()[0]["sizes"].detail == "at most 1 t3.xlarge, 7 t3.large, from config.yml"

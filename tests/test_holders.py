@@ -152,6 +152,6 @@ def test_refused_network_stack_gives_its_reasons(network, invoke):
     assert invoke("delete-network").returncode == 0
 
 
-def test_vpc_in_use_is_a_sentence():
+def test_vpc_in_use_is_reported():
     message = "The vpc 'vpc-1' has dependencies and cannot be deleted."
     assert "still uses it. Remove that" in errors.find_hint(f"DependencyViolation: {message}")

@@ -93,7 +93,7 @@ def without_pcluster(monkeypatch):
     monkeypatch.setattr(cli, "run_command", refuse)
 
 
-def test_wide_range_warns_wherever_it_is_given(filled, cluster, without_pcluster):
+def test_wide_range_is_warned_of_in_every_setting(filled, cluster, without_pcluster):
     for task, *arguments in (
         ["fill_parameters", "0.0.0.0/0"],
         ["fill_parameters"],
@@ -108,7 +108,7 @@ def test_wide_range_warns_wherever_it_is_given(filled, cluster, without_pcluster
         assert printed.count("much of the internet") == expected, (task, printed)
 
 
-def test_wide_range_in_an_own_configuration_warns(account, without_pcluster):
+def test_wide_range_in_the_users_configuration_is_warned_of(account, without_pcluster):
     for allowed_ips in ("0.0.0.0/0", "::/0", ""):
         rule = {"Ssh": {"AllowedIps": allowed_ips}} if allowed_ips else {}
         CONFIG.write_text(yaml.safe_dump({"Region": "eu-west-2", "HeadNode": rule}))
@@ -133,7 +133,7 @@ def test_wide_range_in_an_own_configuration_warns(account, without_pcluster):
         ("::/0", "(IPv6, and all of the internet)"),
     ],
 )
-def test_wrong_source_is_answered_with_what_was_meant(value, meant):
+def test_wrong_source_gets_a_suggestion(value, meant):
     [fault] = parameters.validate_value("SSH_FROM", value)
     assert f'SSH_FROM is "{value}" {meant}, and must be one CIDR' in fault
 
@@ -159,7 +159,7 @@ def test_answer_that_is_no_address_is_refused(body, serve, monkeypatch):
     assert "Pass --ssh-from" in str(error.value)
 
 
-def test_unreachable_service_is_a_sentence(monkeypatch):
+def test_unreachable_address_service_is_reported(monkeypatch):
     monkeypatch.setenv(public_address.SERVICE_VARIABLE, "http://127.0.0.1:9")
     with pytest.raises(ClusterError, match="refused"):
         public_address.find_public_address()

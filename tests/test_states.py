@@ -143,7 +143,7 @@ def find_step(tasks, stack_name, name):
 
 
 @pytest.mark.parametrize("name", STATUSES)
-def test_status_of_a_cluster_has_its_sentence_and_its_step(name):
+def test_cluster_status_is_explained_with_the_next_step(name):
     step = find_step(stack_status.CLUSTER_TASKS, CLUSTER, name)
     sentence = stack_status.explain_status("cluster", CLUSTER, name, REGION)
     assert sentence.startswith(f"The cluster {CLUSTER} is {name}: ")
@@ -164,7 +164,7 @@ def test_status_of_a_cluster_has_its_sentence_and_its_step(name):
 
 
 @pytest.mark.parametrize("name", STATUSES)
-def test_status_of_a_network_has_its_sentence_and_its_step(name):
+def test_network_status_is_explained_with_the_next_step(name):
     step = find_step(stack_status.NETWORK_TASKS, NETWORK_STACK, name)
     sentence = stack_status.explain_status("network", NETWORK_STACK, name, REGION)
     if name in ("UPDATE_FAILED", "UPDATE_ROLLBACK_FAILED"):
@@ -187,7 +187,7 @@ def list_examples(tasks):
     )
 
 
-def test_cluster_in_any_phase_is_led_on(states, network):
+def test_next_step_resolves_any_phase_of_a_cluster(states, network):
     for name in list_examples(stack_status.CLUSTER_TASKS):
         if stack.find_stack(states.cloudformation, CLUSTER) is None:
             make_cluster(CLUSTER, network, states.cloudformation)
@@ -196,7 +196,7 @@ def test_cluster_in_any_phase_is_led_on(states, network):
         assert states.follow()[0] == (step or COMPLETE_STEPS.get(stack_status.get_phase(name), "")), name
 
 
-def test_network_in_any_phase_is_led_on(states, ec2):
+def test_next_step_resolves_any_phase_of_a_network(states, ec2):
     states.cloudformation.delete_stack(StackName=CLUSTER)
     for name in list_examples(stack_status.NETWORK_TASKS):
         if stack.find_stack(states.cloudformation, NETWORK_STACK) is None:
@@ -209,7 +209,7 @@ def test_network_in_any_phase_is_led_on(states, ec2):
             assert steps[1] == "invoke configure", name
 
 
-def test_tasks_say_what_status_says(states):
+def test_tasks_explain_a_status_as_status_does(states):
     """A task that needs another status refuses with the sentence of `status`."""
     for name in STATUSES:
         states.set_status(CLUSTER, name)
@@ -228,7 +228,7 @@ def test_every_status_of_botocore_is_known():
     assert set(stack_status.STATUSES) == set(STATUSES)
 
 
-def test_status_that_is_not_known_is_named_and_nothing_is_changed(states):
+def test_unknown_status_is_reported_and_changes_nothing(states):
     """A status of the future, of a cluster and of its network."""
     states.set_status(CLUSTER, "FUTURE_STATUS")
     states.set_status(NETWORK_STACK, "FUTURE_STATUS")
@@ -261,7 +261,7 @@ def test_failed_cluster_that_is_held_names_the_holder_first(states, ec2, network
     assert step.startswith(f"aws ec2 revoke-security-group-ingress --region eu-west-2 --group-id {group}")
 
 
-def test_terminated_head_node_beside_a_uqle_machine_is_led_on(states, ec2, invoke):
+def test_terminated_head_node_with_a_uqle_machine(states, ec2, invoke):
     assert invoke("connect-uqle").returncode == 0
     head_node = stack.find_resource_id(states.cloudformation, CLUSTER, "HeadNode")
     ec2.terminate_instances(InstanceIds=[head_node])

@@ -135,7 +135,7 @@ def test_cluster_without_shared_storage_is_shown(make, invoke):
     assert "none at the shared directory" in get_output(invoke("status"))
 
 
-def test_file_system_that_the_stack_does_not_name_is_not_left_out_silently(make, project):
+def test_file_system_missing_in_the_stack_is_reported(make, project):
     make(SHARED, SharedStorageType="Efs")  # the only id is that of pcluster's own
     with pytest.raises(ClusterError, match="do not name the file system at /shared"):
         plan_launch(project)

@@ -24,7 +24,7 @@ def refuse(text, **more):
 @pytest.mark.parametrize(
     "tag", ["{{ TEAM }}", "{{TEAM}}", "{{{ TEAM }}}", "{{& TEAM }}", "{{# TEAM }}x{{/ TEAM }}"]
 )
-def test_every_kind_of_name_is_asked_for(tag):
+def test_every_kind_of_name_is_required(tag):
     text = f"{TEXT}Tags:\n  - Key: team\n    Value: '{tag}'\n"
     assert "config-parameters.json: TEAM is missing" in refuse(text)
     assert template.render_template(FILE, GOOD_PARAMETERS | {"TEAM": "x"}, PARAMETERS).endswith(

@@ -136,7 +136,7 @@ def test_accessible_text_is_the_same(opened):
     assert opened.page.locator("table:not(:has(caption)), th:not([scope]), html:not([lang])").count() == 0
 
 
-def test_these_tests_detect_requests_messages_and_overflow(chromium, tmp_path):
+def test_checks_detect_requests_messages_and_overflow(chromium, tmp_path):
     """Without the escaping and the policy, the hostile name does all three."""
     file = tmp_path / "bad.html"
     file.write_text(

@@ -26,8 +26,10 @@ def pytest_terminal_summary(terminalreporter) -> None:
         for report in kind
         if getattr(report, "when", "") == "call"
     ]
-    told = [each for report in reports for each in report.user_properties]
-    count = {name: sum(number for key, number in told if key == name) for name in ("injected", "survived")}
+    properties = [each for report in reports for each in report.user_properties]
+    count = {
+        name: sum(number for key, number in properties if key == name) for name in ("injected", "survived")
+    }
     if count["injected"]:
         terminalreporter.write_line(f"{count['injected']} faults injected, {count['survived']} survived")
 

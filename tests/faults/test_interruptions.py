@@ -25,7 +25,7 @@ class Case(NamedTuple):
     undo: str = ""
 
 
-STANDS = Setup(network=True, cluster=True)
+WITH_CLUSTER = Setup(network=True, cluster=True)
 CASES = [
     Case("create-key-pair", Setup()),
     Case("upload-bootstrap", Setup(), "down --yes --all"),
@@ -34,11 +34,11 @@ CASES = [
     Case(
         f"fill-parameters {SSH_FROM_FLAG}", Setup(network=True, tasks=("upload-bootstrap", "create-jwt-key"))
     ),
-    Case("allow-head-node-group", STANDS, "disconnect-uqle"),
-    Case("create-instance", STANDS, "disconnect-uqle"),
-    Case("connect-uqle", STANDS, "disconnect-uqle"),
-    Case("handover --with-key", STANDS._replace(tasks=("create-jwt-key",))),
-    Case("disconnect-uqle", STANDS._replace(tasks=("connect-uqle",))),
+    Case("allow-head-node-group", WITH_CLUSTER, "disconnect-uqle"),
+    Case("create-instance", WITH_CLUSTER, "disconnect-uqle"),
+    Case("connect-uqle", WITH_CLUSTER, "disconnect-uqle"),
+    Case("handover --with-key", WITH_CLUSTER._replace(tasks=("create-jwt-key",))),
+    Case("disconnect-uqle", WITH_CLUSTER._replace(tasks=("connect-uqle",))),
     Case("delete-network", Setup(network=True)),
     Case(
         "down --yes --all",
@@ -90,7 +90,7 @@ def interrupt(case: Case, kind: FaultKind, at: int, invoke: TaskRunner) -> list[
     held += read_keys()
     found = [f"run again: {again}"] if again.returncode else []
     found += [
-        f"{walked} tells a key" for walked in (first, again) if any(key in walked.printed for key in held)
+        f"{result} tells a key" for result in (first, again) if any(key in result.printed for key in held)
     ]
     if kind.survives and first.returncode:
         found.append(f"did not get over it: {first}")

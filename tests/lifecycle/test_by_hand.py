@@ -79,7 +79,7 @@ def without_key(uqle_env):
 
 
 @pytest.mark.usefixtures("account")
-def test_by_hand_and_tasks_give_the_same_state(walked, invoke):
+def test_by_hand_and_tasks_give_the_same_state(walk, invoke):
     for name in "bootstrap", "config.template.yml", "config-parameters.example.json":
         Path(name).symlink_to(ROOT / name)
     script = "\n".join([KEYBOARD, *map(fill_in, BLOCKS), NEW_SHELL])
@@ -89,15 +89,15 @@ def test_by_hand_and_tasks_give_the_same_state(walked, invoke):
     by_hand = read_decisions()
     uqle_env = Path("uqle.env").read_text()
     by_hand["files"]["uqle.env"] = without_key(by_hand["files"]["uqle.env"])
-    for part, made in walked.decisions.items():
+    for part, made in walk.decisions.items():
         assert by_hand[part] == made, part
     assert (Path.home() / ".ssh" / "pcluster-ubuntu.pem").stat().st_mode & 0o777 == 0o600
 
-    mode, with_key = walked.files["work/uqle.env"]
+    mode, with_key = walk.files["work/uqle.env"]
     assert Path("uqle.env").stat().st_mode & 0o777 == mode == 0o600
     [secret] = [secret["ARN"] for secret in client("secretsmanager", REGION).list_secrets()["SecretList"]]
     key = client("secretsmanager", REGION).get_secret_value(SecretId=secret)["SecretString"]
-    assert mask_ids(uqle_env.replace(key, "KEY")) == mask_ids(with_key.decode().replace(walked.key, "KEY"))
+    assert mask_ids(uqle_env.replace(key, "KEY")) == mask_ids(with_key.decode().replace(walk.key, "KEY"))
     assert key not in answer.stdout + answer.stderr
     [machine] = uqle_instance.list_tagged_instances(client("ec2", REGION), "pcluster-ubuntu")
     copy = f"-i {Path.home()}/.ssh/pcluster-ubuntu.pem uqle.env ubuntu@{machine['PublicIpAddress']}:\n"
@@ -109,8 +109,8 @@ def test_by_hand_and_tasks_give_the_same_state(walked, invoke):
     assert "differs from the settings" not in again.stdout
 
 
-def test_update_without_changes_says_so(walked):
-    [said] = [said for step, said in walked.outputs.items() if step.startswith("update-cluster")]
+def test_update_without_changes_says_so(walk):
+    [said] = [said for step, said in walk.outputs.items() if step.startswith("update-cluster")]
     assert "matches config.yml already: nothing to do." in said
 
 

@@ -440,8 +440,8 @@ class Template:
 
 
 @pytest.fixture(scope="module")
-def templates(walked):
-    found = [Template(stack, body) for stack, body in walked.templates.items()]
+def templates(walk):
+    found = [Template(stack, body) for stack, body in walk.templates.items()]
     assert len(found) == 3  # the wizard's network, the cluster, its queues
     return found
 

@@ -134,7 +134,7 @@ def test_report_database_error(installed_head_node):
         ),
     ],
 )
-def test_leave_accounting_of_parallelcluster(configured_head_node, path, line):
+def test_keep_accounting_of_parallelcluster(configured_head_node, path, line):
     """As ParallelCluster writes these files if the configuration has one of the sections."""
     file = configured_head_node.get_path(f"/opt/slurm/etc/{path}")
     text = f"{file.read_text() if file.exists() else ''}{line}\n"
