@@ -9,7 +9,7 @@ from sandbox.environment import emulated_aws
 
 BANNER = """\
 This shell uses an emulated AWS. Nothing here reaches a real account, costs money or boots.
-All of it, the home folder included, is deleted when you leave. Type `exit` to leave."""
+Everything in it, including the home folder, is deleted when you exit. Type `exit` to leave."""
 
 MARK = "[sandbox] "
 PROMPTS = {

@@ -156,7 +156,7 @@ def create_file_system(parameter_file: Path) -> None:
     file_system = efs.create_file_system(CreationToken="existing")["FileSystemId"]
     efs.create_mount_target(FileSystemId=file_system, SubnetId=subnet["SubnetId"], SecurityGroups=[group])
     parameter_file.write_text(json.dumps(parameters | {FILE_SYSTEM: file_system}, indent=2))
-    print(f"\n=== The owner of {file_system} writes {FILE_SYSTEM} into {parameter_file.name}", flush=True)
+    print(f"\n=== Created {file_system}, and wrote it to {parameter_file.name} as {FILE_SYSTEM}", flush=True)
 
 
 def delete_file_systems() -> None:
@@ -171,7 +171,7 @@ def delete_file_systems() -> None:
         efs.delete_mount_target(MountTargetId=target["MountTargetId"])
         efs.delete_file_system(FileSystemId=file_system_id)
         ec2.delete_security_group(GroupId=group)
-        print(f"\n=== The owner of {file_system_id} takes it out of the network", flush=True)
+        print(f"\n=== Deleted {file_system_id}, which would keep the network", flush=True)
 
 
 def run_step(step: Step, folder: Path, before: Inventory) -> tuple[StepResult, Inventory]:

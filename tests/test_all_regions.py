@@ -1,4 +1,4 @@
-"""`invoke status --all-regions` finds what was created in another region, and for another cluster."""
+"""`invoke status --all-regions` finds resources in other regions, and of other clusters."""
 
 import json
 

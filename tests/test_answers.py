@@ -1,4 +1,4 @@
-"""Answers that are not AWS's: reads are repeated, and no exception of botocore becomes a traceback."""
+"""Answers that are not from AWS: calls are repeated, and no exception of botocore becomes a traceback."""
 
 import re
 
@@ -33,7 +33,7 @@ CALLS = {  # one of each protocol
     "rest-xml": ("s3", "list_buckets"),
 }
 TAGGED = [{"Name": "tag:slurm-cluster", "Values": ["pcluster-ubuntu"]}]
-NOT_OF_S3 = {"XHTML", "other XML"}  # S3's documents have names of their own: any XML may be S3's
+NOT_OF_S3 = {"XHTML", "other XML"}  # S3 has no common root element: any XML may be from S3
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_call_with_an_unreadable_answer_is_repeated(protocol, aws):
 
 
 def test_valid_answers_are_accepted(project):
-    """An answer may be empty where the call asks for nothing, and hold no member where there is no item."""
+    """An answer may be empty if the call returns nothing, and lack a member if there are no items."""
     project.s3.create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": REGION})
     project.s3.put_bucket_policy(Bucket="mine", Policy="{}")
     project.s3.put_object(Bucket="mine", Key="one", Body=b"")
@@ -96,7 +96,7 @@ def test_repeated_launch_has_the_token_of_the_first(fault, cluster, project, inv
 
 
 def test_every_botocore_exception_is_reported(monkeypatch, project):
-    """A client that boto3 makes for itself, as for an assumed role, may end in any of them."""
+    """A client that boto3 creates itself, for example for an assumed role, can raise any of them."""
 
     def fail(*_):
         raise ResponseParserError("Unable to parse response: <secret>")

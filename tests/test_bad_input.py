@@ -1,4 +1,4 @@
-"""Any content of a file or setting is used as it is, or refused in a sentence before anything changes."""
+"""Any content of a file or setting is either used unchanged, or refused with a message before anything changes."""
 
 import functools
 import json
@@ -33,9 +33,7 @@ from tests.support.valid_files import GOOD_PARAMETERS, GOOD_TEMP_CONFIG
 
 PARAMETERS, TEMP_CONFIG, CONFIG = Path("config-parameters.json"), Path("temp-config.yml"), Path("config.yml")
 TEMPLATE = ROOT / "config.template.yml"
-EXAMPLES = int(
-    os.environ.get("EXAMPLES", "0")
-)  # how many, each time others; without it a few, the same each time
+EXAMPLES = int(os.environ.get("EXAMPLES", "0"))  # number of random examples; by default a few fixed ones
 many = settings(
     max_examples=EXAMPLES or 25,
     derandomize=not EXAMPLES,
@@ -43,7 +41,7 @@ many = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
-# What people and programs write that others stumble over.
+# Text that people and programs write, and that other programs read wrongly.
 PIECES = [
     "'",
     '"',
@@ -90,7 +88,7 @@ good_texts = st.sampled_from(sorted(GOOD_PARAMETERS.values())).flatmap(
     lambda good: st.just(good) | texts.map(lambda more: good + more)
 )
 
-# Files that are not what they should be, as bytes.
+# Contents of invalid files, as bytes.
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
     for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -116,14 +114,14 @@ BROKEN = {
 
 
 def check_message(error: BaseException) -> str:
-    """Return the message of an expected failure: sentences, faults, commands to copy, and not too long."""
+    """Check the form of an error message, and return it: sentences, indented lists, and not too long."""
     message = str(error)
     first, *others = message.split("\n")
     assert first.endswith((".", ")", ":"))
     assert all(line.startswith("  ") or line.endswith((".", ")", ":")) for line in others)
     if first.endswith(":"):
         assert all(fault.startswith("  ") for fault in others[:-1])
-        # One fault is on the first line; two are without a hint.
+        # A single fault is on the first line. Two lines are faults, without a hint.
         assert len(others) != 2 or others[-1].startswith("  ")
     assert message.replace("\n", "").isprintable()
     assert len(message) < 2500
@@ -143,7 +141,7 @@ def get_refusal(ask: Callable[[], object]) -> str:
 
 
 def write_unusual_json(content: object) -> st.SearchStrategy[str]:
-    """Return JSON forms of a value, and some that only look like JSON."""
+    """Return forms of a value in JSON, and some that only look like JSON."""
     ways = [
         json.dumps(content),
         json.dumps(content, ensure_ascii=False, indent=2),
@@ -182,7 +180,7 @@ def test_parameter_file_renders_as_chevron_does_or_is_refused(changed, data):
 
 
 def insert_values(tree: object, stood: dict[str, str]) -> object:
-    """Put the values of the file where the words that stand for them are."""
+    """Replace the placeholders in a tree by the values of the file."""
     if isinstance(tree, dict):
         return {key: insert_values(branch, stood) for key, branch in tree.items()}
     if isinstance(tree, list):
@@ -392,7 +390,7 @@ TREE = yaml.safe_load(GOOD_TEMP_CONFIG)
 
 @st.composite
 def mangle(draw: st.DrawFn, tree: object) -> object:
-    """Return a tree in which one value is changed or missing."""
+    """Return a tree with changed or missing values."""
     if draw(st.integers(0, 5)) == 0:
         return draw(values)
     if isinstance(tree, dict):
@@ -423,7 +421,7 @@ def test_config_of_any_content_is_passed_to_pcluster_or_refused(tree):
     CONFIG.write_text(yaml.safe_dump(tree))
 
     class FullBucket:
-        """An S3 in which every object is there."""
+        """An S3 in which every object exists."""
 
         def head_object(self, **_: str) -> None: ...
 
@@ -435,7 +433,7 @@ def test_config_of_any_content_is_passed_to_pcluster_or_refused(tree):
     assert "config.yml" in refused or not refused
 
 
-# --- files that are not what they should be, for every task -------------------------------------------------
+# --- invalid files, for every task --------------------------------------------------------------------------
 
 
 def as_folder(path: Path) -> None:
@@ -455,7 +453,7 @@ def as_fifo(path: Path) -> None:
 
 
 def as_unreadable(path: Path) -> None:
-    path.symlink_to("/proc/self/mem")  # not even root reads it from its beginning
+    path.symlink_to("/proc/self/mem")  # even root cannot read its beginning
 
 
 def as_bytes(content: bytes):
@@ -482,14 +480,14 @@ def test_no_task_ends_in_a_traceback_for_any_file(file, account, monkeypatch, tm
     monkeypatch.setattr(cli, "run_command", refuse_program)
     monkeypatch.setattr(
         clients, "make_client", functools.cache(clients.make_client)
-    )  # to make one takes longer than all else
+    )  # creating clients takes most of the time
     for number, make in enumerate(WAYS.values()):
         folder = tmp_path / str(number)
         folder.mkdir()
         monkeypatch.chdir(folder)
         make(file)
         for name in READERS[file]:
-            run_task(name, cluster_name="one")  # which ends with no other exception than a sentence
+            run_task(name, cluster_name="one")  # fails the test if it raises anything but Exit
         assert os.listdir() == [str(file)]
 
 
@@ -497,7 +495,7 @@ def refuse_program(*_: object, **__: object) -> None:
     raise Exit("Here pcluster would be started.")
 
 
-# --- a disk that is full, a process that is killed ----------------------------------------------------------
+# --- full disks and killed processes -------------------------------------------------------------------------
 
 
 def small_files() -> None:
@@ -569,5 +567,5 @@ def test_killed_write_leaves_the_old_or_the_new_file(tmp_path):
 
 
 def list_temporary_files() -> list[Path]:
-    """Return the temporary files beside the file."""
+    """Return the temporary files of the file."""
     return [path for path in Path().iterdir() if path.name != "f"]

@@ -1,4 +1,4 @@
-"""What a person sees while something takes long, in a terminal of 80 columns and through a pipe."""
+"""Progress and messages, in a terminal of 80 columns and through a pipe."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from slurm_cluster import cli, output
 from slurm_cluster.output import Progress
 from slurm_cluster.steps import pcluster
 
-ERASED = "\x1b[1A\x1b[2K"  # up, and the line is empty
+ERASED = "\x1b[1A\x1b[2K"  # move up and erase the line
 CREATING = [
     Progress("CREATE_IN_PROGRESS", 1, 3, ("HeadNode",), "Network CREATE_COMPLETE"),
     Progress("CREATE_IN_PROGRESS", 2, 3, ("HeadNode",), "HeadNode CREATE_IN_PROGRESS"),
@@ -34,7 +34,7 @@ def read_chunk(terminal):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Run something with a terminal of 80 columns as its output, and give what it wrote there."""
+    """Run a function with a terminal of 80 columns as its output. Return what it wrote."""
 
     def run(something, **environment):
         for name, value in {"COLUMNS": "80", "TERM": "xterm-256color", **environment}.items():
@@ -128,7 +128,7 @@ def test_ascii_terminal_gives_no_traceback(encoding, monkeypatch):
 
 
 @pytest.mark.parametrize("columns", [60, 120])
-def test_findings_progress_and_commands_follow_the_width(columns, terminal):
+def test_all_output_fits_the_width(columns, terminal):
     def show():
         message = {"level": "INFO", "type": "T", "message": PROSE}
         output.echo_lines(pcluster.list_findings(json.dumps({"validationMessages": [message]})))

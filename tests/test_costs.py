@@ -1,4 +1,4 @@
-"""docs/costs.md is dated and adds up, and what cites it agrees."""
+"""The prices in docs/costs.md have a date and add up, and other documents cite the same sums."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A folder is for one cluster: its files, its template and its settings."""
+"""A folder belongs to one cluster: its files, its template and its settings."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Machines in the head node's group that no task launched, and tagged machines outside of it."""
+"""Machines in the head node's group that no task launched, and tagged machines outside the group."""
 
 import pytest
 
@@ -11,7 +11,7 @@ TAG = [{"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}]
 
 @pytest.fixture
 def machine_by_hand(cluster, project, ec2):
-    """Make the rule and the machine as the console does: without a tag. Return its id."""
+    """Create the rule and the machine as the console does, without a tag. Return the machine's id."""
     target = find_launch_target(project)
     security_groups.add_self_rule(ec2, target.group)
     interface = {"DeviceIndex": 0, "SubnetId": target.subnet, "Groups": [target.group]}
@@ -52,7 +52,7 @@ def test_tagged_machine_is_the_uqle_machine(machine_by_hand, ec2, invoke):
     assert f"Terminated {machine_by_hand}." in get_output(invoke("disconnect-uqle"))
 
 
-def test_several_tagged_machines_are_terminated_only_after_a_confirmation(machine_by_hand, ec2, invoke):
+def test_several_tagged_machines_need_a_confirmation(machine_by_hand, ec2, invoke):
     launched = get_output(invoke("connect-uqle", "--allow-other-members")).split("Launched ")[1].split(".")[0]
     ec2.create_tags(Resources=[machine_by_hand], Tags=TAG)
     for task in "disconnect-uqle", "status", "connect-uqle":
@@ -69,7 +69,7 @@ def test_several_tagged_machines_are_terminated_only_after_a_confirmation(machin
     assert launched in terminated
 
 
-def test_machine_in_the_wrong_group_is_shown_its_command(cluster, network, ec2, invoke):
+def test_command_for_a_machine_in_the_wrong_group_is_shown(cluster, network, ec2, invoke):
     get_output(invoke("connect-uqle"))
     [instance] = ec2.describe_instances(Filters=[{"Name": "tag:slurm-cluster", "Values": ["*"]}])[
         "Reservations"

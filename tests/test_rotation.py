@@ -16,7 +16,7 @@ OTHER = KEY.upper()
 
 @pytest.fixture
 def read_secret(cluster, key_pair, project):
-    """A cluster, and the key in its secret."""
+    """Create a cluster and its secret. Return a function that reads the secret."""
     jwt_secret.ensure_secret(project.secretsmanager, project.secret, project.cluster)
     return lambda: jwt_secret.read_key(project.secretsmanager, project.secret)
 

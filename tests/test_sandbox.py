@@ -1,4 +1,4 @@
-"""The emulated AWS is shut off from the real one, and refuses what EC2 refuses."""
+"""The emulated AWS is isolated from the real one, and refuses what EC2 refuses."""
 
 import ipaddress
 import json
@@ -52,8 +52,8 @@ def in_sandbox(capfd, monkeypatch):
 PRINT_ENVIRONMENT = [sys.executable, "-c", "import os, json; print(json.dumps(dict(os.environ)))"]
 
 
-def test_users_aws_settings_are_removed_and_ctrl_c_gives_no_traceback(tmp_path):
-    """In a process of its own, which takes seconds: the settings are removed before moto is loaded."""
+def test_users_aws_settings_are_removed(tmp_path):
+    """In a separate process, which takes seconds, because the settings are removed before moto is loaded."""
     script = f"{shlex.join(PRINT_ENVIRONMENT)} > {tmp_path}/inside; echo begun; sleep 60"
     whole = [sys.executable, "-m", "sandbox", "sh", "-c", script]
     terminal = Terminal(whole, **{**PERSONS, "PYTHONPATH": str(ROOT)})
@@ -111,7 +111,7 @@ def test_invoke_passes_on_status_and_output(invoke):
     assert (answer.returncode, answer.stdout) == (7, "sandbox\n")
 
 
-def test_shell_has_a_banner_and_a_prompt_of_its_own_and_the_environment_stays_active():
+def test_shell_has_banner_prompt_and_active_environment():
     shells = [shell for shell in ("sh", "bash", "zsh", "fish") if shutil.which(shell)]
     assert {"sh", "bash"} <= set(shells)
     terminal = Terminal([*INVOKE, "sandbox"], SHELL=shutil.which("sh"), PS1="mine")
@@ -128,7 +128,7 @@ def test_shell_has_a_banner_and_a_prompt_of_its_own_and_the_environment_stays_ac
 
 
 def test_failures_of_the_emulator_are_in_its_log_only(in_sandbox):
-    """A client that hangs up, and a call that moto does not know, would print tracebacks."""
+    """A client that disconnects and an unknown call would print tracebacks."""
     code = (
         "import os, socket, struct, time, boto3\n"
         "host, port = os.environ['AWS_ENDPOINT_URL'].removeprefix('http://').split(':')\n"

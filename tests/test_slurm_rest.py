@@ -51,7 +51,7 @@ def get_lines(request):
 
 @pytest.fixture
 def get_error(request):
-    """Verify, and give the sentence that it ends with."""
+    """Return a function that runs the smoke job, which must fail, and returns its message."""
 
     def run_until_error(url, **options):
         with pytest.raises(ClusterError) as caught:
@@ -284,7 +284,7 @@ def test_accepted_job_with_a_warning(slurm, get_lines):
 
 
 def describe_job(slurm, **fields):
-    """Set the fields by which the stand-in describes the submitted job."""
+    """Set fields in the stand-in's description of the submitted job."""
 
     def describe(request):
         request.reply(200, {"errors": [], "jobs": [{"name": slurm.jobs[-1]["name"]} | fields]})
@@ -340,7 +340,7 @@ def test_held_job_is_cancelled_at_once(slurm, get_error):
     ids=["number reused", "number unknown"],
 )
 def test_forgotten_job_is_lost_and_no_other_is_cancelled(slurm, get_error, answer):
-    """As after a slurmctld that died seconds after it accepted the job."""
+    """For example because slurmctld crashed seconds after it accepted the job."""
     slurm.answers["GET /slurm/job/N"] = answer
     assert get_error(slurm.url).startswith("Job lost: slurmctld accepted job 7, verify-")
     assert "DELETE" not in {method for method, *_ in slurm.requests}

@@ -1,4 +1,4 @@
-"""Who may use SSH: a flag replaces the value in the files, and without one the files keep theirs."""
+"""The addresses that may use SSH: a flag replaces the value in the files; without it, they keep theirs."""
 
 import json
 import threading
@@ -85,7 +85,7 @@ def test_running_cluster_keeps_its_rule_and_the_task_says_so(filled, cluster, in
 
 @pytest.fixture
 def without_pcluster(monkeypatch):
-    """End a task where it would start pcluster, which is after all warnings."""
+    """End a task where it would start pcluster, after all warnings."""
 
     def refuse(*_, **__):
         raise ClusterError("pcluster is not started.")
@@ -100,7 +100,7 @@ def test_wide_range_is_warned_of_in_every_setting(filled, cluster, without_pclus
         ["render"],
         ["create_cluster"],
         ["update_cluster", "0.0.0.0/1"],
-        ["up", "0.0.0.0/0"],  # ends with its question
+        ["up", "0.0.0.0/0"],  # ends at the confirmation
     ):
         printed, _ = run_task(task, *arguments)
         expected = 0 if task == "create_cluster" else 1  # the cluster exists: nothing is done
@@ -187,7 +187,7 @@ def test_update_changes_parameters_and_configuration():
     assert PARAMETERS.stat().st_mode & 0o777 == CONFIG.stat().st_mode & 0o777 == 0o600
 
 
-def test_update_replaces_a_source_that_was_filled_in_but_not_rendered():
+def test_update_replaces_a_source_that_was_not_rendered():
     project = render()
     PARAMETERS.write_text(json.dumps(GOOD_PARAMETERS | {"SSH_FROM": "192.0.2.1/32"}))
     render_step.render_ssh_source(project, NEW)

@@ -1,4 +1,4 @@
-"""The tasks as a person runs them: each a process of its own."""
+"""The tasks as a user runs them: each in a separate process."""
 
 import json
 import os
@@ -304,13 +304,18 @@ def test_next_steps_are_commands_and_no_task_lacks_one():
     names = {step.name.replace("_", "-") for step in steps}
     assert {step.next_step.split()[1] for step in steps if step.next_step} <= names
     without = {step.name for step in steps if not step.next_step}
-    decides = {"check", "create_cluster", "disconnect_uqle", "handover"}  # by what it found
+    decides = {
+        "check",
+        "create_cluster",
+        "disconnect_uqle",
+        "handover",
+    }  # their next step depends on the result
     ends_differently = {"picture", "rotate_jwt_key", "ssh", "status", "token", "tunnel"}
     assert without == {*decides, *ends_differently, "rehearse", "sandbox"}
 
 
 def test_bucket_that_vanished_meanwhile_counts_as_deleted(project, monkeypatch):
-    monkeypatch.setattr(script_bucket, "bucket_exists", lambda *_: True)  # until a moment ago
+    monkeypatch.setattr(script_bucket, "bucket_exists", lambda *_: True)  # it existed a moment ago
     bucket = project.s3, project.bucket, project.cluster, project.account
     assert script_bucket.delete_scripts(*bucket) == []
     assert script_bucket.count_scripts(*bucket) == 0

@@ -1,4 +1,4 @@
-"""In a terminal of 80 columns no task prints a longer line, except what must stay whole."""
+"""In a terminal of 80 columns, tasks print longer lines only for commands, paths and ARNs."""
 
 import re
 

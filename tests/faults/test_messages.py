@@ -1,4 +1,4 @@
-"""What AWS refuses is said in one sentence with the next step, whoever passes its words on."""
+"""If AWS refuses a call, the task prints a short message with the next step."""
 
 import re
 from pathlib import Path
@@ -102,7 +102,7 @@ REFUSALS = [
 
 
 def is_short_message(printed: str) -> bool:
-    """Return whether it is short, without a traceback, and ends as a sentence."""
+    """Return whether the output is short, has no traceback, and ends with a period."""
     last = printed.strip().splitlines()[-1]
     return "Traceback" not in printed and last.endswith(".") and len(last) < 600
 

@@ -1,4 +1,4 @@
-"""The steps of pcluster, killed at several moments each and run again, end as undisturbed ones."""
+"""Steps of pcluster that are killed at any of several moments and run again leave the same state."""
 
 import os
 import re
@@ -26,12 +26,12 @@ VPC, NAMES, DNS, STACK = "CreateVpc", "CreateTags", "ModifyVpcAttribute", "Creat
 
 
 def kill_task(invoke: TaskRunner) -> Callable[[], None]:
-    """Kill the task, and what it started."""
+    """Kill the task and its child processes."""
     return invoke.kill
 
 
 def kill_pcluster(invoke: TaskRunner) -> Callable[[], None]:
-    """Kill the command, and not the task that waits for it."""
+    """Kill only pcluster, not the task that waits for it."""
 
     def kill() -> None:
         invoke.is_running.wait()
@@ -56,10 +56,10 @@ class Moment(NamedTuple):
 
     Args:
         task: the step.
-        call: the call of that moment, by its name.
-        at: which of these calls.
-        after: whether it took effect.
-        victim: who is killed.
+        call: the name of the call during which it is killed.
+        at: the number of that call, counted from 1.
+        after: whether the call takes effect first.
+        victim: kills the task or pcluster.
         ends: the status with which the step ends.
     """
 
@@ -98,7 +98,7 @@ PAUSING = [
     ("resume", "UpdateItem|PutItem"),
     ("resume", "StartInstances"),
 ]
-DELETING_CALLS = [  # and which of these calls, in the order in which they are made
+DELETING_CALLS = [  # a call and its number, in the order of the calls
     ("TerminateInstances", 1),
     ("RevokeSecurityGroupIngress", 1),
     ("DeleteStack", 1),
@@ -135,7 +135,7 @@ UNDISTURBED: dict[str, list[str]] = {}
 
 
 def read_comparable_state() -> list[str]:
-    """Return the state without temp-config.yml and pcluster's bucket, where a killed run leaves kilobytes."""
+    """Return the state without temp-config.yml and pcluster's bucket, in which killed runs leave files."""
     return [
         line
         for line in read_state()
@@ -154,7 +154,7 @@ def get_undisturbed_state(task: str, invoke: TaskRunner) -> list[str]:
 
 
 def format_moment(moment: Moment) -> str:
-    """Name a moment."""
+    """Return a name for a moment."""
     when = "after" if moment.after else "before"
     return f"{moment.task.split()[0]}-{moment.call.strip('^')}-{moment.at}-{when}-{moment.victim.__name__}"
 
@@ -181,7 +181,7 @@ def test_killed_step_run_again_gives_the_same_state(moment, invoke, record_prope
         assert vpcs[0] in again.printed
         if (
             "To claim it for pcluster-ubuntu" in again.printed
-        ):  # nothing proves whose it is, so the person says it
+        ):  # nothing proves whose it is, so the user must tag it
             client("ec2", REGION).create_tags(
                 Resources=vpcs, Tags=[{"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}]
             )
@@ -229,7 +229,7 @@ def render(address: str) -> None:
 
 
 def update_cluster(address: str, invoke: TaskRunner) -> list[str]:
-    """Update the cluster until SSH is for this address, and give the state."""
+    """Update the cluster to allow SSH from this address. Return the state."""
     render(address)
     result = invoke("update-cluster")
     assert result.returncode == 0, result.printed

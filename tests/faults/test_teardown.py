@@ -1,4 +1,4 @@
-"""Teardown is complete: only what docs/costs.md lists as left on purpose remains."""
+"""Teardown is complete: it leaves only what docs/costs.md lists as left on purpose."""
 
 import fnmatch
 import re
@@ -35,7 +35,7 @@ WITHOUT_RESOURCES = {
     "servicequotas",
     "service-quotas",
     "pricing",
-}  # services in which nothing is ever made
+}  # services without resources
 BOTO3_NAMES = {
     "elasticfilesystem": "efs",
     "monitoring": "cloudwatch",
@@ -44,7 +44,7 @@ BOTO3_NAMES = {
 
 
 def list_documented_leftovers() -> Iterator[tuple[str, str]]:
-    """Return the kinds and names in the table of what is left on purpose."""
+    """Return the kinds and names in the table "Left on purpose"."""
     table = COSTS.split("## Left on purpose\n")[1].split("\n## ")[0]
     for what in re.findall(r"^\| (?!what|---)([^|]+) \|", table, re.MULTILINE):
         kind = next(kind for kind in ("log group", "bucket", "key pair", "secret") if kind in what)
@@ -116,7 +116,7 @@ def fail_head_node(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def change_nothing(_: pytest.MonkeyPatch) -> None:
-    """Leave it as it is."""
+    """Keep the cluster as it is."""
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_running_deletion_is_watched_to_its_end(invoke, monkeypatch):
 
 
 def make_cluster_in_network() -> object:
-    """Make the cluster in the network that stands."""
+    """Make the cluster in the existing network."""
     subnets = client("ec2", REGION).describe_subnets(Filters=[{"Name": "tag:Name", "Values": ["*Subnet"]}])[
         "Subnets"
     ]

@@ -15,7 +15,7 @@ from tests.support.task_runner import TaskRunner
 pytestmark = pytest.mark.whole
 
 WITH_CLUSTER = Setup(network=True, cluster=True)
-TWICE = [  # a task, its starting state, and the call at which each waits for the other
+TWICE = [  # a task, what exists before it, and the call at which each run waits for the other
     ("create-key-pair", Setup(), "ImportKeyPair"),
     ("upload-bootstrap", Setup(), "^PUT /[^/?]+$"),
     ("upload-bootstrap", Setup(), r"^PUT .*\.sh"),
@@ -50,7 +50,8 @@ def test_two_simultaneous_runs_give_the_state_of_one(task, base, call, invoke, s
     with faults.inject(hold, then=hold, only=call) as injection, ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(walker, task) for walker in (invoke, second_runner)]
         results = [answer.result() for answer in answers]
-    late = call == "DeleteVpc"  # the slower one sees half of a network, says so, and never comes to this call
+    # The slower run finds half of a network, reports it, and never makes this call.
+    late = call == "DeleteVpc"
     assert len(injection.failed_calls) >= (1 if late else 2)
     statuses = sorted(answer.returncode for answer in results)
     assert statuses == [0, 0] or (late and statuses == [0, 1]), results

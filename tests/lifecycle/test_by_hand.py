@@ -22,8 +22,8 @@ BLOCKS = re.findall(r"```bash by-hand\n(.*?)```", PROCEDURE, re.DOTALL)
 pytestmark = pytest.mark.xdist_group("walk")
 BIN = Path(sys.executable).parent
 
-# What a person types: the answers to the wizard, and the printed values into the parameter file. And the wait for the
-# stack, and what scp is asked to copy: no machine boots here.
+# Replaces what a user types: the answers to the wizard, and the printed values in the parameter file. It also waits for
+# the stack, and logs the arguments of scp, because no machine boots here.
 KEYBOARD = r"""
 set -euo pipefail
 pcluster() {
@@ -54,7 +54,7 @@ NAMES = (
     "subnet group file_system instance"
 )
 FUNCTIONS = "script_uri stack_output instance_value"
-# The block for a new shell sets the variables of the procedure; here it runs in a shell without them.
+# Runs the block for a new shell without the variables of the procedure, and checks that it sets them.
 NEW_SHELL = f"""
 show() {{
   for name in {NAMES}; do echo "$name=${{!name}}"; done
@@ -68,7 +68,7 @@ unset {NAMES} && unset -f {FUNCTIONS} && umask 022
 
 
 def fill_in(block):
-    """Return a block, and after the one that prints the parameters what a person then types into the file."""
+    """Return a block. After the block that prints the parameters, also write them to the file."""
     if "cp config-parameters.example.json" not in block:
         return block
     return f"{{\n{block}}} > ~/printed\ntype_values"
@@ -114,11 +114,11 @@ def test_update_without_changes_says_so(walk):
     assert "matches config.yml already: nothing to do." in said
 
 
-def test_the_procedure_needs_no_editor():
+def test_procedure_names_no_editor():
     assert not re.search(r"EDITOR|\b(nano|vi|vim|emacs)\b", PROCEDURE)
 
 
-def test_an_unfilled_example_is_a_readable_configuration():
+def test_example_renders_to_readable_yaml():
     example = json.loads((ROOT / "config-parameters.example.json").read_text())
     rendered = chevron.render((ROOT / "config.template.yml").read_text(), example)
     assert yaml.safe_load(rendered)["Region"] == example["AWS_REGION"]

@@ -1,4 +1,4 @@
-"""What pcluster does to a cluster: its fleet, its findings, a creation that fails, a deletion that asks."""
+"""The fleet, pcluster's findings, a failed creation, and the confirmation of a deletion."""
 
 import fcntl
 import functools
@@ -63,7 +63,7 @@ def test_failed_cluster_is_explained_and_deleted(filled, invoke, monkeypatch):
 
 
 def run_in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run invoke at a terminal at which somebody types."""
+    """Run invoke in a terminal, and type an answer."""
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())
     command = [*INVOKE, *arguments]

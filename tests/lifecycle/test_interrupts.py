@@ -1,4 +1,4 @@
-"""Ctrl-C, pressed in a terminal while a task takes long: one sentence, status 130."""
+"""Ctrl-C in a terminal during a long task: the task prints one message and ends with status 130."""
 
 import time
 
@@ -17,7 +17,7 @@ MESSAGE = "Stopped. AWS continues. Run the same command again to keep watching."
 
 
 def interrupt(task, when):
-    """Press Ctrl-C when a task has written something, and give what it wrote from then on."""
+    """Press Ctrl-C when a task has written something. Return what it wrote from then on."""
     terminal = Terminal([*INVOKE, *task.split()])
     terminal.wait_for(when)
     before = len(terminal.lines)
@@ -74,8 +74,8 @@ def test_interrupt_pause_and_resume(cluster, monkeypatch):
 
 
 def test_interrupt_each_part_of_down(cluster, network, ec2, cloudformation, invoke, monkeypatch):
-    """Ctrl-C ends `down` at once, with status 130, and nothing after the part that it interrupts is done."""
-    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 8)  # longer than a Ctrl-C takes
+    """Ctrl-C ends `down` at once, with status 130. The later parts of `down` do not run."""
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 8)  # long enough to press Ctrl-C
     start_fleet("pcluster-ubuntu")
     for task in ("upload-bootstrap", "create-jwt-key", "connect-uqle"):
         assert invoke(*task.split()).returncode == 0
@@ -103,7 +103,7 @@ def test_interrupt_each_part_of_down(cluster, network, ec2, cloudformation, invo
 def test_interrupt_confirmation_of_down(cluster, cloudformation):
     terminal = Terminal([*INVOKE, "down", "--all"])
     terminal.wait_for("to go on: ")
-    time.sleep(0.5)  # a Ctrl-C between the prompt and the reading of the answer is lost in Python's readline
+    time.sleep(0.5)  # Python's readline loses a Ctrl-C between the prompt and the reading of the answer
     terminal.type(CTRL_C)
     assert terminal.end() == 130, terminal.written
     assert MESSAGE in " ".join(line.strip() for line in terminal.lines)
@@ -114,7 +114,7 @@ def test_interrupt_confirmation_of_down(cluster, cloudformation):
 
 
 def list_bucket_and_secret():
-    """Return which of the things exist that only `down --all` deletes."""
+    """Return which of the resources exist that only `down --all` deletes."""
     buckets = [bucket["Name"] for bucket in client("s3", REGION).list_buckets()["Buckets"]]
     secrets = client("secretsmanager", REGION).list_secrets()["SecretList"]
     ours = any(name.startswith("slurm-cluster-bootstrap-") for name in buckets)
@@ -139,7 +139,7 @@ def test_down_stops_when_delete_stack_is_denied(network, ec2, invoke):
 def test_interrupted_wizard_names_its_vpc(key_pair, ec2, slow_stacks):
     lines = interrupt("configure", "IN_PROGRESS  ")
     [vpc] = [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]]
-    message = " ".join(line.strip() for line in lines[-2:])  # which a terminal folds
+    message = " ".join(line.strip() for line in lines[-2:])  # the terminal wraps the message
     assert (
         message
         == f"The wizard did not finish: it was stopped. It left {vpc}: `invoke delete-network` deletes it."
@@ -147,7 +147,7 @@ def test_interrupted_wizard_names_its_vpc(key_pair, ec2, slow_stacks):
 
 
 def test_interrupt_ends_the_outside_command(network, cluster, monkeypatch):
-    """pcluster is asked to delete, and answers when Ctrl-C comes already."""
+    """Ctrl-C comes after pcluster was started and before it answers."""
     assert interrupt("delete-cluster --yes", r"\$ pcluster delete-cluster [^\r]*\r\n")[-1].endswith(MESSAGE)
 
 

@@ -1,4 +1,4 @@
-"""The open ports of a cluster and its protection, from AWS's answers. One rule more or less fails here."""
+"""The open ports of a cluster, and its protection, as AWS reports them. Any added or removed rule fails a test."""
 
 import re
 
@@ -113,6 +113,6 @@ def test_documented_connections_match_the_cluster(walk):
     shown = re.findall(row, (ROOT / "docs" / "permissions.md").read_text(), re.MULTILINE)
     expected: dict[tuple[str, str], list[str]] = {}
     for port in walk.open_ports:
-        if port.source != FILE_SYSTEM:  # whose mount targets ask nobody for anything
+        if port.source != FILE_SYSTEM:  # mount targets open no connections
             expected.setdefault((MACHINES[port.target], port.ports), []).append(SOURCES[port.source])
     assert shown == [(*port, ", ".join(sorted(sources, reverse=True))) for port, sources in expected.items()]

@@ -1,4 +1,4 @@
-"""The policies are what the steps call, no less and no more, seen on a walk of the whole path."""
+"""The policies allow exactly what the recorded steps need, no less and no more."""
 
 import contextlib
 import io
@@ -38,12 +38,10 @@ ACTIONS = {
     "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
     "lambda:Invoke": "lambda:InvokeFunction",
 }
-NOBODYS = {
-    ("stacks", "ListTables")
-}  # how the sandbox finds the head node's table, in whose name a node would write
+NOBODYS = {("stacks", "ListTables")}  # the sandbox's own calls, which a node would make in AWS
 FREE = {"sts:GetCallerIdentity"}  # needs no permission
-# What ParallelCluster documents for its users, without AWS Batch, FSx, login nodes and images. docs/permissions.md has
-# the reason of each difference.
+# The policies that ParallelCluster documents for its users, without AWS Batch, FSx, login nodes and images.
+# docs/permissions.md gives the reason for each difference.
 # https://github.com/aws/aws-parallelcluster/blob/develop/cloudformation/policies/parallelcluster-policies.yaml
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/iam-roles-in-parallelcluster-v3.html#iam-roles-in-parallelcluster-v3-example-user-policies
 DOCUMENTED = """
@@ -115,7 +113,7 @@ def list_needs(call: RecordedCall, tags: dict[str, dict[str, str]]) -> Iterator[
 
 
 def list_launch_needs(given: dict) -> Iterator[Need]:
-    """Return what a launch needs: each resource that it creates or uses, and the tags."""
+    """Return the permissions that a launch needs for its resources and tags."""
     asked = {
         each["ResourceType"]: {tag["Key"]: tag["Value"] for tag in each["Tags"]}
         for each in given.get("TagSpecifications", [])
@@ -191,7 +189,7 @@ def list_task_needs(walk: RecordedWalk) -> set[Need]:
 
 
 def list_pcluster_needs(walk: RecordedWalk) -> set[Need]:
-    """Return what pcluster needs, and what CloudFormation needs in the name of its caller."""
+    """Return what pcluster needs, and what CloudFormation needs on behalf of its caller."""
     others = [call for call in walk.calls if "app/slurm-cluster" not in call.user_agent]
     return {
         need
@@ -202,7 +200,7 @@ def list_pcluster_needs(walk: RecordedWalk) -> set[Need]:
 
 
 def find_denied(asked: set[Need], *policies: dict) -> list[Need]:
-    """Return what the policies do not allow."""
+    """Return the permissions that the policies do not allow."""
     return sorted(
         n
         for n in asked
@@ -237,7 +235,7 @@ def test_all_policies_allow_every_call_of_pcluster(walk):
     assert find_denied(list_pcluster_needs(walk), TASKS, PCLUSTER) == []
 
 
-def test_each_difference_from_parallelclusters_policies_is_documented():
+def test_differences_from_parallelclusters_policies_are_documented():
     services = re.findall(r"^([a-z0-9-]+):((?:[ \w*]|\n )+)", DOCUMENTED, re.MULTILINE)
     theirs = {f"{service}:{name}" for service, names in services for name in names.split()}
     ours = list_actions(PCLUSTER)
@@ -253,7 +251,7 @@ def test_each_difference_from_parallelclusters_policies_is_documented():
 
 
 def test_only_a_launch_may_tag_instances():
-    """Only a launch tags instances: with a tag of ours, anybody's could be terminated."""
+    """Otherwise any instance could get the cluster's tag, and then be terminated."""
     instance = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-0123456789abcdef0"
     assert not is_allowed([TASKS], "ec2:CreateTags", instance, {})
     assert not is_allowed([TASKS], "ec2:CreateTags", instance, {"ec2:CreateAction": "CreateVolume"})
@@ -347,7 +345,7 @@ def test_conditions_in_the_documentation_require_the_boundary():
 
 @pytest.fixture
 def person(account, own_session, monkeypatch):
-    """A person with an access key and no permission."""
+    """A user with an access key and without permissions."""
     iam = client("iam", REGION)
     iam.create_user(UserName="person")
     key = iam.create_access_key(UserName="person")["AccessKey"]
@@ -369,7 +367,7 @@ def test_user_with_all_policies_lacks_nothing(person):
         ("PASS", "everything in iam/permissions-pcluster.json is allowed"),
         ("PASS", "everything in iam/permissions-iam.json is allowed"),
     ]
-    # The policies are for one cluster; only the roles have no cluster's name.
+    # The policies are for one cluster; only the names of roles do not contain its name.
     assert [result for result, _ in list_results(cluster_name="second")] == ["WARN", "WARN", "PASS"]
 
 

@@ -34,7 +34,7 @@ sso_registration_scopes = sso:account:access
 
 @pytest.fixture
 def callers(tmp_path) -> Path:
-    """Profiles of the person's own; the file of who asked the program that gives the keys of one of them."""
+    """Write the user's profiles. Return the file in which the program for the keys logs its callers."""
     program, callers = tmp_path / "give-keys", tmp_path / "callers"
     program.write_text(
         f"#!/bin/sh\nps -ww -o args= -p $PPID >> {callers}\n"
@@ -47,7 +47,7 @@ def callers(tmp_path) -> Path:
 
 @pytest.fixture
 def sso_portal() -> Iterator[HTTPServer]:
-    """The portal at which an SSO session's token is changed for keys, and the paths that it was asked for."""
+    """The portal that exchanges an SSO session's token for keys. It records the requests."""
 
     class Portal(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -81,13 +81,13 @@ def invoke(*arguments, **environment):
 
 
 def build_environment(name, tmp_path, **more):
-    """The environment in which a person works with a profile."""
+    """Return environment variables that select a profile."""
     own = {"AWS_PROFILE": name, "AWS_CONFIG_FILE": str(tmp_path / "config")}
     return own | {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_MAX_ATTEMPTS": "1"} | more
 
 
 def log_in(until):
-    """Leave what `aws sso login` leaves."""
+    """Write the file that `aws sso login` writes."""
     file = Path.home() / ".aws/sso/cache" / f"{hashlib.sha1(b'corp').hexdigest()}.json"  # noqa: S324 - botocore's name for it
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"accessToken": "token", "expiresAt": until}))

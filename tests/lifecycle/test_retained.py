@@ -13,7 +13,7 @@ from slurm_cluster.views.resources import list_resources
 
 
 class JsonLoader(yaml.SafeLoader):
-    """Reads a template as it would be in JSON, the form in which pcluster hands its own over."""
+    """Reads a YAML template as JSON, the format of pcluster's templates."""
 
 
 JsonLoader.add_constructor("!Ref", lambda loader, node: {"Ref": loader.construct_scalar(node)})
@@ -26,7 +26,7 @@ def efs(project):
 
 @pytest.fixture
 def retained_cluster(network, cloudformation):
-    """A cluster whose file system outlives it, with all by which it is reached."""
+    """A cluster that retains its file system, with mount target and security group, when it is deleted."""
     template = yaml.load(small_cluster.TEMPLATE, JsonLoader)  # noqa: S506 - a safe loader with one tag more
     for kind in "FileSystem", "MountTarget", "HeadNodeSecurityGroup":
         template["Resources"][kind]["DeletionPolicy"] = "Retain"

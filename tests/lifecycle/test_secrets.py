@@ -46,7 +46,7 @@ def list_forms(secret: bytes) -> list[bytes]:
 
 
 def unpack(content: bytes) -> Iterator[bytes]:
-    """Return a content, and what is packed in it."""
+    """Yield a content, and everything that is compressed in it."""
     yield content
     if content.startswith(b"PK"):
         archive = zipfile.ZipFile(io.BytesIO(content))
@@ -62,7 +62,7 @@ def unpack(content: bytes) -> Iterator[bytes]:
 
 
 def contains(content: bytes, secrets: list[bytes]) -> bool:
-    """Return whether a content contains a secret in any form, also encoded as a whole."""
+    """Return whether a content contains a secret in any form, also if the whole content is encoded."""
     lines = [text for each in unpack(content) for text in (each, each.replace(b"\n", b""))]
     return any(form in text for text in lines for form in secrets)
 
@@ -119,7 +119,7 @@ def test_key_is_sent_only_to_secrets_manager(walk, key_forms, private_key_forms)
     }
     assert sending_calls == ALLOWED_CALLS - {
         ("secretsmanager", "PutSecretValue")
-    }  # which gave the secret another key, later
+    }  # rotation stored another key later
     assert [
         call.operation
         for call in walk.calls
@@ -161,7 +161,7 @@ def test_parameter_files_are_readable_by_their_owner_only(walk):
     "fault", [faults.lose_response, faults.fail_with_500, faults.fail_with_error("AccessDeniedException")]
 )
 def test_key_is_not_printed_after_a_fault(fault, cluster, project, monkeypatch):
-    # AWS_MAX_ATTEMPTS would stay: botocore writes it into the retries of the Config that all clients share.
+    # Not AWS_MAX_ATTEMPTS: botocore would store it in the Config that all clients share.
     monkeypatch.setitem(clients.CONFIG.retries, "total_max_attempts", 1)
     run_task("create_jwt_key")
     key_forms = list_forms(jwt_secret.read_key(project.secretsmanager, project.secret).encode())

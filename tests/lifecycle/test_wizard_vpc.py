@@ -41,7 +41,7 @@ def test_configured_network_must_exist(project, network, capsys):
 
 
 def create_vpc(ec2, name):
-    """Make a VPC of that name; of none where it is empty."""
+    """Create a VPC with this name; without a name if it is empty."""
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     if name:
         ec2.create_tags(Resources=[vpc], Tags=[{"Key": "Name", "Value": name}])
@@ -49,7 +49,7 @@ def create_vpc(ec2, name):
 
 
 def get_vpc_name(seconds=0):
-    """Return the name that a wizard started now, or some seconds later, gives its VPC."""
+    """Return the name of the VPC of a wizard that starts now, or some seconds later."""
     moment = datetime.now(timezone.utc) + timedelta(seconds=seconds)
     return f"ParallelClusterVPC-{moment.strftime(network.TIMESTAMP)}"
 
@@ -58,12 +58,12 @@ TEMP_CONFIG, NOTE = Path("temp-config.yml"), Path("temp-config.yml.begun")
 
 
 def start_wizard(ec2, cloudformation):
-    """Start a wizard for the cluster `one` that is killed: nothing of its end is run."""
+    """Start a wizard for the cluster `one` that is killed, so its final steps do not run."""
     wizard_vpc.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one").__enter__()
 
 
 def create_unclaimed_network(ec2, cloudformation, began=None):
-    """Make a network as a wizard does that has not finished, and return its VPC and the id of its stack."""
+    """Create a network as an unfinished wizard does. Return the ids of its VPC and its stack."""
     began = began or get_vpc_name().removeprefix("ParallelClusterVPC-")
     created = prepare_network(ec2, cloudformation, timestamp=began)
     ec2.delete_tags(Resources=[created["vpc"]], Tags=[{"Key": "slurm-cluster"}])
@@ -145,7 +145,7 @@ def test_empty_lookup_keeps_the_note_for_the_next_task(ec2, cloudformation, uncl
 
 
 def start_wizard_before(ec2, cloudformation, vpc):
-    """Leave the note of a wizard that was started before a VPC existed."""
+    """Write the note of a wizard that started before a VPC existed."""
     start_wizard(ec2, cloudformation)
     note = wizard_note.read_note(TEMP_CONFIG)
     wizard_note.write_note(
@@ -185,8 +185,8 @@ def test_broken_note_is_reported(ec2, cloudformation):
             wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
 
 
-def test_unclaimed_vpcs_are_listed_with_age_nat_gateway_and_commands(ec2, cloudformation, invoke, key_pair):
-    """By configure, status and down; the printed commands do what they say."""
+def test_unclaimed_vpcs_are_listed_with_commands(ec2, cloudformation, invoke, key_pair):
+    """By configure, status and down. The printed commands work."""
     vpc, _ = create_unclaimed_network(ec2, cloudformation, began="20261124000000")
     [gateway] = [each["NatGatewayId"] for each in ec2.describe_nat_gateways()["NatGateways"]]
     tag = f"aws ec2 create-tags --region eu-west-2 --resources {vpc} --tags Key=slurm-cluster,Value=pcluster-ubuntu"
