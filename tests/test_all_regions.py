@@ -60,17 +60,15 @@ def test_empty_account_is_reported(project, monkeypatch):
 
 def test_region_that_cannot_be_read_is_unknown(project):
     denied = faults.fail_with_error("AccessDenied")
-    services = project.cloudformation, project.ec2, project.efs, project.secretsmanager
     with faults.inject(denied, then=denied, only="DescribeStacks"):
-        [finding] = all_regions.find_in_region(REGION, *services)
+        [finding] = all_regions.find_in_region(REGION)
     assert (finding.region, finding.kind, finding.is_billed) == (REGION, "UNKNOWN", False)
     assert "AWS denies" in finding.detail
 
 
 def test_regions_read_before_a_refusal_are_shown(project, network):
     denied = faults.fail_with_error("AccessDenied")
-    services = project.cloudformation, project.ec2, project.efs, project.secretsmanager
     with faults.inject(denied, then=denied, only="ListSecrets"):
-        found = all_regions.find_in_region(REGION, *services)
+        found = all_regions.find_in_region(REGION)
     assert [finding.kind for finding in found] == ["network", "UNKNOWN"]
     assert "AWS denies" in found[1].detail

@@ -8,8 +8,9 @@ import pytest
 from sandbox.small_cluster import make_cluster
 from scripts import screenshots
 from slurm_cluster.aws import security_groups, uqle_instance
+from slurm_cluster.state import cluster_state
 from slurm_cluster.steps.uqle import find_launch_target
-from slurm_cluster.views import cluster_state, picture
+from slurm_cluster.views import picture
 from slurm_cluster.views.connectivity import CREATE_INSTANCE
 
 # In this order. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-launch-parameters.html

@@ -9,7 +9,7 @@ from slurm_cluster.aws import instance_types
 from slurm_cluster.config import cluster_config
 from slurm_cluster.config.cluster_config import InstanceGroup
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.views import sizes
+from slurm_cluster.state import sizes
 from tests.support import ROOT
 
 CONFIG = {

@@ -7,7 +7,8 @@ import pytest
 from sandbox.small_cluster import TEMPLATE, make_cluster
 from slurm_cluster.aws import fleet, uqle_instance
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.views import cluster_state, status
+from slurm_cluster.state import cluster_state
+from slurm_cluster.views import status
 from slurm_cluster.views.next_step import get_next_step
 from slurm_cluster.views.resources import list_resources
 from tests.support import SETTINGS

@@ -12,9 +12,9 @@ from sandbox.small_cluster import make_cluster
 from slurm_cluster.aws import file_system, uqle_instance
 from slurm_cluster.config import cluster_config
 from slurm_cluster.errors import ClusterError
+from slurm_cluster.state import storage
+from slurm_cluster.state.storage import Storage
 from slurm_cluster.steps.uqle import find_launch_target, plan_launch
-from slurm_cluster.views import storage
-from slurm_cluster.views.storage import Storage
 from tests.support import REGION
 from tests.support.task_runner import get_output
 

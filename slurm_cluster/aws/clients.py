@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ CONFIG = Config(retries={"mode": "standard"}, user_agent_appid="slurm-cluster") 
 TAG = "slurm-cluster"
 PCLUSTER_TAG = "parallelcluster:cluster-name"  # on all that pcluster creates; its value is the cluster's name
 
+SESSION_LOCK = threading.Lock()  # boto3's session makes one client at a time: it is not thread-safe
+
 for name in ("boto3", "botocore", "urllib3"):  # their debug messages contain the bodies of calls
     logging.getLogger(name).setLevel(logging.INFO)
 
@@ -41,13 +44,14 @@ def get_session() -> boto3.Session:
 
 
 def make_client(service: str, region: str) -> Any:
-    """Return a client of a service.
+    """Return a client of a service. Threads may call this at the same time, and share the client.
 
     Args:
         service: the service's name in boto3.
         region: always passed: boto3 does not read AWS_REGION, and the profile may have another region.
     """
-    return get_session().client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
+    with SESSION_LOCK:
+        return get_session().client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
 
 
 def list_region_names() -> set[str]:
@@ -71,7 +75,7 @@ def list_instances(ec2: EC2Client, *filters: FilterTypeDef) -> list[InstanceType
 
 def run_concurrently(*calls: Callable[[], Any]) -> list[Any]:
     """Call functions at the same time, and return their results in the same order."""
-    with ThreadPoolExecutor(len(calls)) as pool:
+    with ThreadPoolExecutor(len(calls) or 1) as pool:
         return list(pool.map(lambda call: call(), calls))
 
 

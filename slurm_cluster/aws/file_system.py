@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 from collections.abc import Collection
@@ -68,15 +69,15 @@ class FileSystem(NamedTuple):
 def load_file_system(efs: EFSClient, file_system_id: str) -> FileSystem | None:
     """Return a file system; None if it does not exist."""
     try:
-        [description] = clients.list_all(efs, "describe_file_systems", FileSystemId=file_system_id)
+        [description], targets, policy = clients.run_concurrently(
+            lambda: clients.list_all(efs, "describe_file_systems", FileSystemId=file_system_id),
+            lambda: list_mount_targets(efs, file_system_id),
+            lambda: read_policy(efs, file_system_id),
+        )
     except ClientError as error:
         if error_code(error) != "FileSystemNotFound":
             raise
         return None
-    targets, policy = clients.run_concurrently(
-        lambda: list_mount_targets(efs, file_system_id),
-        lambda: read_policy(efs, file_system_id),
-    )
     return FileSystem(description, targets, policy)
 
 
@@ -87,19 +88,24 @@ def format_gib(description: FileSystemDescriptionTypeDef) -> str:
 
 def list_mount_targets(efs: EFSClient, file_system_id: str) -> list[MountTarget]:
     """Return the mount targets of a file system."""
+    described = clients.list_all(efs, "describe_mount_targets", FileSystemId=file_system_id)
+    calls = [functools.partial(list_target_groups, efs, target["MountTargetId"]) for target in described]
     return [
         MountTarget(
             id=target["MountTargetId"],
             address=target.get("IpAddress", ""),
             zone=target["AvailabilityZoneName"],
             state=target["LifeCycleState"],
-            groups=efs.describe_mount_target_security_groups(MountTargetId=target["MountTargetId"])[
-                "SecurityGroups"
-            ],
+            groups=groups,
             vpc=target.get("VpcId", ""),
         )
-        for target in clients.list_all(efs, "describe_mount_targets", FileSystemId=file_system_id)
+        for target, groups in zip(described, clients.run_concurrently(*calls), strict=True)
     ]
+
+
+def list_target_groups(efs: EFSClient, mount_target_id: str) -> list[str]:
+    """Return the ids of the security groups of a mount target."""
+    return efs.describe_mount_target_security_groups(MountTargetId=mount_target_id)["SecurityGroups"]
 
 
 def explain_nfs_obstacle(

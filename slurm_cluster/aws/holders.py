@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurm_cluster.aws import clients, security_groups, stack
+from slurm_cluster.aws import clients, nodes, security_groups, stack
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ def find_group_holders(
     interfaces = clients.list_all(
         ec2, "describe_network_interfaces", Filters=[{"Name": "group-id", "Values": groups}]
     )
-    nodes = {get_id(node) for node in security_groups.list_cluster_instances(ec2, cluster)}
+    node_ids = {get_id(node) for node in nodes.list_nodes(ec2, cluster)}
     foreign = [
         interface
         for interface in interfaces
-        if get_instance_id(interface) not in nodes
+        if get_instance_id(interface) not in node_ids
         and not belongs_to(interface, own_ids)
         and not (has_fsx and "fsx" in interface.get("Description", "").lower())
     ]
@@ -306,7 +306,7 @@ def find_network_holders(
     targets, holders = find_mount_targets(efs, interfaces), []
     for name in stack.list_clusters(cloudformation):
         ids = {resource["PhysicalResourceId"] for resource in stack.list_resources(cloudformation, name)}
-        ids |= {get_id(node) for node in security_groups.list_cluster_instances(ec2, name)}
+        ids |= {get_id(node) for node in nodes.list_nodes(ec2, name)}
         own = [
             interface
             for interface in interfaces

@@ -91,24 +91,22 @@ def find_retained(
         fsx: a client of FSx.
         cluster: the cluster's name, which is a tag of all that pcluster creates.
     """
+
+    def is_of_cluster(file_system: Mapping[str, Any]) -> bool:
+        return clients.get_tag(file_system, clients.PCLUSTER_TAG) == cluster
+
     region = ec2.meta.region_name
     is_free: FilterTypeDef = {"Name": "status", "Values": ["available"]}
-    volumes = clients.list_all(ec2, "describe_volumes", Filters=[clients.pcluster_filter(cluster), is_free])
-    file_systems = [
-        file_system
-        for file_system in clients.list_all(efs, "describe_file_systems")
-        if clients.get_tag(file_system, clients.PCLUSTER_TAG) == cluster
-    ]
-    of_fsx = [
-        file_system
-        for file_system in list_fsx(fsx)
-        if clients.get_tag(file_system, clients.PCLUSTER_TAG) == cluster
-    ]
+    volumes, file_systems, of_fsx = clients.run_concurrently(
+        lambda: clients.list_all(
+            ec2, "describe_volumes", Filters=[clients.pcluster_filter(cluster), is_free]
+        ),
+        lambda: [found for found in clients.list_all(efs, "describe_file_systems") if is_of_cluster(found)],
+        lambda: [found for found in list_fsx(fsx) if is_of_cluster(found)],
+    )
     if not volumes and not file_systems and not of_fsx:
         return []
-    exists = stack.find_stack(cloudformation, cluster)
-    resources = stack.list_resources(cloudformation, cluster) if exists else []
-    own_ids = {resource["PhysicalResourceId"] for resource in resources}
+    own_ids = list_stack_ids(cloudformation, cluster)  # after the listings: it has what is created meanwhile
     return [
         *(
             describe_file_system(ec2, efs, file_system)
@@ -132,6 +130,13 @@ def find_retained(
             if volume["VolumeId"] not in own_ids
         ),
     ]
+
+
+def list_stack_ids(cloudformation: CloudFormationClient, cluster: str) -> set[str]:
+    """Return the ids of all resources of a cluster's stack; none if there is no such stack."""
+    with clients.ignore_errors("ValidationError"):
+        return {resource["PhysicalResourceId"] for resource in stack.list_resources(cloudformation, cluster)}
+    return set()
 
 
 def describe_file_system(

@@ -1,4 +1,4 @@
-"""The security groups of the cluster: the rule that connects the UQLE machine, and the groups' members."""
+"""The security groups of the cluster, and the rule that connects the UQLE machine."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import (
-        InstanceTypeDef,
         IpPermissionUnionTypeDef,
         SecurityGroupRuleTypeDef,
         SecurityGroupTypeDef,
     )
 
 
-NODE_TYPE_TAG = "parallelcluster:node-type"  # HeadNode, Compute or LoginNode
+def find_head_node_group_id(cloudformation: CloudFormationClient, cluster: str) -> str | None:
+    """Return the id of the head node's group, by its logical id in the stack; None if the stack has none."""
+    return stack.find_resource_id(cloudformation, cluster, "HeadNodeSecurityGroup")
 
 
 def get_head_node_group_id(cloudformation: CloudFormationClient, cluster: str) -> str:
-    """Return the id of the head node's group, by its logical id in the stack.
+    """Return the id of the head node's group.
 
     Raises:
         ClusterError: the configuration has groups of its own, so pcluster created none.
     """
-    group = stack.find_resource_id(cloudformation, cluster, "HeadNodeSecurityGroup")
+    group = find_head_node_group_id(cloudformation, cluster)
     if group is None:
         raise ClusterError(
             f"The stack {cluster} has no HeadNodeSecurityGroup: its head node has SecurityGroups of its own. "
@@ -104,13 +105,3 @@ def remove_self_rule(ec2: EC2Client, group: str) -> bool:
     with clients.ignore_errors("InvalidPermission.NotFound"):
         ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[build_self_rule(group)])
     return True
-
-
-def list_cluster_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
-    """Return the cluster's nodes, by the tag that pcluster gives them and deletes them by."""
-    return clients.list_instances(ec2, clients.pcluster_filter(cluster))
-
-
-def is_login_node(node: InstanceTypeDef) -> bool:
-    """Return whether a node of a cluster belongs to a login pool."""
-    return clients.get_tag(node, NODE_TYPE_TAG) == "LoginNode"

@@ -32,7 +32,6 @@ class UnclaimedVpc(NamedTuple):
 def find_unclaimed_vpcs(
     ec2: EC2Client,
     cloudformation: CloudFormationClient,
-    own_vpc: str = "",
     before: Collection[str] | None = None,
 ) -> list[UnclaimedVpc]:
     """Find the VPCs of wizards that nothing proves to be a cluster's: they have no tag and no node.
@@ -42,14 +41,13 @@ def find_unclaimed_vpcs(
     Args:
         ec2: a client of EC2.
         cloudformation: a client of CloudFormation.
-        own_vpc: the id of the cluster's own VPC, which is left out.
         before: the ids of the VPCs that existed when an interrupted wizard started. Only newer ones are
             listed then, also without a name: the wizard names its VPC in a second call.
     """
     names = {
         vpc["VpcId"]: clients.get_tag(vpc)
         for vpc in network.list_vpcs(ec2)
-        if vpc["VpcId"] not in (own_vpc, *(before or ()))
+        if vpc["VpcId"] not in (before or ())
         and not clients.get_tag(vpc, clients.TAG)
         and not vpc.get("IsDefault")
     }

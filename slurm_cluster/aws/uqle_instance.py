@@ -13,7 +13,7 @@ import chevron
 from botocore.exceptions import ClientError
 
 from slurm_cluster import files
-from slurm_cluster.aws import clients, instance_types
+from slurm_cluster.aws import clients, instance_types, security_groups
 from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
@@ -75,7 +75,8 @@ class LaunchTarget(NamedTuple):
         is_public: whether the subnet has a route to the internet, so that the machine gets a public address.
         file_system: the id of the shared file system; empty to mount none.
         used_token: the client token of the last launch that has ended, or empty.
-        mount_obstacle: why the machine cannot mount the shared storage; empty if it can, or is not to.
+        mount_obstacle: why the machine cannot mount the shared storage; empty if it can, or mounts nothing.
+        other_members: other machines in the group, which have no tag of the cluster.
     """
 
     cluster: str
@@ -87,6 +88,7 @@ class LaunchTarget(NamedTuple):
     file_system: str
     used_token: str = ""
     mount_obstacle: str = ""
+    other_members: tuple[InstanceTypeDef, ...] = ()
 
 
 def validate_settings(
@@ -274,8 +276,7 @@ def make_client_token(target: LaunchTarget, used_token: str) -> str:
 
 def read_used_token(ec2: EC2Client, group: str) -> str:
     """Return the token of the last launch that has ended, which is a tag of the head node's group."""
-    tags = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0].get("Tags", [])
-    return next((tag["Value"] for tag in tags if tag["Key"] == USED_TOKEN_TAG), "")
+    return clients.get_tag(security_groups.describe_group(ec2, group), USED_TOKEN_TAG)
 
 
 def record_used_token(ec2: EC2Client, group: str, token: str) -> None:

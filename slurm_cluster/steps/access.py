@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import head_node, key_pair, stack, uqle_instance
+from slurm_cluster.aws import key_pair, nodes, stack, uqle_instance
 from slurm_cluster.config.parameters import shorten
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo, echo_lines
@@ -59,8 +59,8 @@ def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
     Raises:
         ClusterError: it is not running.
     """
-    node = head_node.require_head_node(p.ec2, cluster)
-    address = head_node.get_address(node)
+    node = nodes.require_head_node(p.ec2, cluster)
+    address = nodes.get_address(node)
     if not node.get("PublicIpAddress"):
         command = f"verify --url http://{address}:{REST_PORT}" if p.task == "verify" else p.task
         echo(
@@ -159,7 +159,7 @@ def find_uqle_address(p: Project) -> str:
     if machine["State"]["Name"] != "running":
         state = machine["State"]["Name"]
         raise ClusterError(f"The UQLE machine {machine['InstanceId']} is {state}. Run `invoke resume` first.")
-    address = head_node.get_address(machine)
+    address = nodes.get_address(machine)
     if not machine.get("PublicIpAddress"):
         echo(f"The UQLE machine has no public address. {address} is reached from inside the VPC, or by VPN.")
     return address

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import head_node, holders, retained, stack, stack_status
+from slurm_cluster.aws import holders, nodes, retained, stack, stack_status
 from slurm_cluster.config import cluster_config, parameters
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
+from slurm_cluster.state import cluster_state, storage
 from slurm_cluster.steps import configuration, pcluster, preflight
 from slurm_cluster.steps.render import render_ssh_source
-from slurm_cluster.views import cluster_state, storage
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
@@ -60,7 +60,7 @@ def create_cluster(p: Project) -> str:
         return ""
     found = stack.find_stack_in_phase(p.cloudformation, p.cluster, "complete", "creating")
     if found and stack_status.get_phase(found["StackStatus"]) == "complete":
-        head_node.require_head_node(p.ec2, found, may_be_stopped=True)
+        nodes.require_head_node(p.ec2, found, may_be_stopped=True)
         echo(f"The cluster {p.cluster} exists already: {found['StackStatus']}.")
         return get_next_step(p, found)
     if not found:
@@ -111,7 +111,7 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
     if found and stack_status.get_phase(found["StackStatus"]) == "updating":  # an earlier run was stopped
         show_progress(stack.watch_stack(p.cloudformation, found["StackId"]))
     found = stack.require_cluster(p.cloudformation, p.cluster)
-    head_node.require_head_node(p.ec2, found)  # it applies the update; without it, AWS would wait in vain
+    nodes.require_head_node(p.ec2, found)  # it applies the update; without it, AWS would wait in vain
     if ssh_from:
         render_ssh_source(p, ssh_from)
     check_configuration(p)

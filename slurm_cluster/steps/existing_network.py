@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slurm_cluster import files
-from slurm_cluster.aws import key_pair, network
+from slurm_cluster.aws import key_pair, network, routes
 from slurm_cluster.config import temp_config
 from slurm_cluster.config.temp_config import TempConfig
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import FilterTypeDef, RouteTypeDef, SubnetTypeDef
+    from types_boto3_ec2.type_defs import FilterTypeDef, SubnetTypeDef
 
-ANY_ADDRESS = "0.0.0.0/0"
 AMAZON_DNS = {"AmazonProvidedDNS", "169.254.169.253"}
 
 
@@ -82,30 +81,20 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
             f"{vpc} uses other DNS servers than Amazon's ({', '.join(foreign)}): the nodes cannot look up "
             "the names of the file system and the head node. Use AmazonProvidedDNS in its DHCP options."
         )
-    if not is_public(ec2, vpc, head_node):
+    if not routes.is_public(ec2, vpc, head_node):
         faults.append(f"{head_node} has no route to an internet gateway: you cannot reach the head node.")
-    route = find_default_route(ec2, vpc, compute)
+    route = routes.find_default_route(ec2, vpc, compute)
     if not route:
         faults.append(
             f"{compute} has no outbound internet access, such as a NAT gateway: nodes cannot load packages."
         )
-    elif is_to_internet_gateway(route) and not private["MapPublicIpOnLaunch"]:
+    elif routes.is_to_internet_gateway(route) and not private["MapPublicIpOnLaunch"]:
         faults.append(
             f"{compute} assigns no public addresses: nodes cannot use its route to the internet gateway."
         )
     if faults:
         raise ClusterError("\n  ".join(["A cluster does not work in this network:", *faults]))
     return vpc
-
-
-def is_public(ec2: EC2Client, vpc: str, subnet: str) -> bool:
-    """Return whether a subnet has a route to an internet gateway."""
-    return is_to_internet_gateway(find_default_route(ec2, vpc, subnet))
-
-
-def is_to_internet_gateway(route: RouteTypeDef) -> bool:
-    """Return whether a route leads to an internet gateway."""
-    return route.get("GatewayId", "").startswith("igw-")
 
 
 def describe_subnet(ec2: EC2Client, flag: str, identifier: str) -> SubnetTypeDef:
@@ -154,17 +143,3 @@ def list_dns_servers(ec2: EC2Client, vpc: str) -> set[str]:
     }
     own = str(ipaddress.ip_network(described["CidrBlock"])[2])
     return {"AmazonProvidedDNS" if server == own else server for server in servers}
-
-
-def find_default_route(ec2: EC2Client, vpc: str, subnet: str) -> RouteTypeDef:
-    """Return a subnet's active default route, or an empty one. Without its own table, the VPC's counts."""
-    pages = ec2.get_paginator("describe_route_tables").paginate(Filters=[{"Name": "vpc-id", "Values": [vpc]}])
-    tables = [table for page in pages for table in page["RouteTables"]]
-    own = [table for table in tables for link in table["Associations"] if link.get("SubnetId") == subnet]
-    main = [table for table in tables for link in table["Associations"] if link.get("Main")]
-    routes = [
-        route
-        for route in (own or main)[0]["Routes"]
-        if route.get("DestinationCidrBlock") == ANY_ADDRESS and route["State"] == "active"
-    ]
-    return routes[0] if routes else {}

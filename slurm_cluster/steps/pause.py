@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import fleet, head_node, stack, uqle_instance
+from slurm_cluster.aws import fleet, nodes, stack, uqle_instance
 from slurm_cluster.output import echo, echo_lines, show_progress
 from slurm_cluster.steps import pcluster
 from slurm_cluster.views import status
@@ -37,7 +37,7 @@ def resume(p: Project) -> None:
     echo("The compute fleet is running.")
     machine = uqle_instance.find_instance(p.ec2, p.cluster)
     if machine:
-        echo(f"The UQLE machine {machine['InstanceId']} is running at {head_node.get_address(machine)}.")
+        echo(f"The UQLE machine {machine['InstanceId']} is running at {nodes.get_address(machine)}.")
     else:
         echo(f"There is no UQLE machine of {p.cluster} in {p.region}.")
 
@@ -53,7 +53,7 @@ def request_fleet_status(p: Project, requested: str) -> None:
         ClusterError: there is no such cluster, its head node is not running, or pcluster refused.
     """
     if not p.dry_run:  # only a running head node stops and starts the compute nodes
-        head_node.require_head_node(p.ec2, stack.require_cluster(p.cloudformation, p.cluster))
+        nodes.require_head_node(p.ec2, stack.require_cluster(p.cloudformation, p.cluster))
     arguments = ["--cluster-name", p.cluster, "--status", requested]
     command = pcluster.build_command("update-compute-fleet", *arguments, region=p.region)
     pcluster.check_result(p.run(command, hide=True))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import script_bucket
+from slurm_cluster.aws import routes, script_bucket
 from slurm_cluster.config import boot_checks
 from slurm_cluster.config.cluster_config import ClusterConfig
 from slurm_cluster.config.parameters import format_faults, sanitize, shorten
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.steps import existing_network
-from slurm_cluster.views import storage
+from slurm_cluster.state import storage
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -68,13 +67,13 @@ def list_warnings(p: Project, config: ClusterConfig) -> list[str]:
     warnings = boot_checks.list_warnings(config)
     subnets = [{"Name": "subnet-id", "Values": config.head_node.subnets}]
     subnet = next(iter(p.ec2.describe_subnets(Filters=subnets)["Subnets"]), None)  # type: ignore[arg-type]
-    if subnet and not existing_network.is_public(p.ec2, subnet["VpcId"], subnet["SubnetId"]):
+    if subnet and not routes.is_public(p.ec2, subnet["VpcId"], subnet["SubnetId"]):
         warnings.append(
             f"The head node's subnet, {subnet['SubnetId']}, has no route to an internet gateway. "
             "Head node and UQLE machine are reached from inside the VPC, or by VPN."
         )
     shared = storage.find_shared(storage.list_storage(config), p.shared_dir)
-    obstacle = storage.find_mount_obstacle(p, shared, subnet, group="")
+    obstacle = storage.find_mount_obstacle(p, shared, subnet)
     if obstacle and not config.head_node.own_groups:  # with which nothing can be connected
         warnings.append(f"{obstacle} A UQLE machine is connected only by `invoke connect-uqle --no-shared`.")
     return warnings

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from slurm_cluster.aws import (
     clients,
     group_members,
-    head_node,
     key_pair,
+    nodes,
+    routes,
     security_groups,
     stack,
     uqle_instance,
 )
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
-from slurm_cluster.steps import existing_network, uqle_env
-from slurm_cluster.views import storage
+from slurm_cluster.state import storage
+from slurm_cluster.steps import uqle_env
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
@@ -36,17 +37,15 @@ class LaunchPlan(NamedTuple):
         target: where it is launched.
         existing: the UQLE machine, if there is one already.
         image_id: the image for a new one.
-        others: other machines in the head node's group, which nobody tagged as the UQLE machine.
     """
 
     target: LaunchTarget
     existing: InstanceTypeDef | None
     image_id: str
-    others: list[InstanceTypeDef]
 
 
 def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False) -> LaunchPlan:
-    """Read what a launch needs, with all requests at the same time.
+    """Read and check what a launch needs.
 
     Args:
         p: the project.
@@ -57,29 +56,31 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
         ClusterError: there is no cluster to connect to, the machine could not mount the file system, another
             machine is in the group, or there is no key pair.
     """
-    settings, ec2, ssm = p.get_uqle_settings(), p.ec2, p.ssm
+    settings = p.get_uqle_settings()
     target, existing, pair, image_id = clients.run_concurrently(
         lambda: find_launch_target(p, with_share),
-        lambda: uqle_instance.find_instance(ec2, p.cluster),
-        lambda: key_pair.find_key_pair(ec2, settings.key_pair),
-        lambda: uqle_instance.get_ubuntu_image_id(ec2, ssm, settings.instance_type),
+        lambda: uqle_instance.find_instance(p.ec2, p.cluster),
+        lambda: key_pair.find_key_pair(p.ec2, settings.key_pair),
+        lambda: uqle_instance.get_ubuntu_image_id(p.ec2, p.ssm, settings.instance_type),
     )
     if target.mount_obstacle and not existing:
         hint = "Nothing was changed. `invoke connect-uqle --no-shared` connects without the files."
         raise ClusterError(f"{target.mount_obstacle}\n{hint}")
     if not existing and pair is None:
-        key_pair.require_key_pair(ec2, settings.key_pair)
-    others = group_members.list_other_members(ec2, p.cluster, target.group)
-    if others and not existing and not allow_others:
-        warnings = group_members.describe_other_members(others, target.group, p.cluster, p.region)
+        key_pair.require_key_pair(p.ec2, settings.key_pair)
+    if target.other_members and not existing and not allow_others:
+        members = list(target.other_members)
+        warnings = group_members.describe_other_members(members, target.group, p.cluster, p.region)
         command = "invoke connect-uqle --allow-other-members"
         advice = f"Nothing was changed. To launch another machine beside it, run `{command}`."
         raise ClusterError("\n".join([*warnings, advice]))
-    return LaunchPlan(target, existing, image_id, others)
+    return LaunchPlan(target, existing, image_id)
 
 
 def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
     """Find where the UQLE machine is launched: the head node's group and subnet, and what it mounts.
+
+    What does not depend on each other is read at the same time.
 
     Args:
         p: the project.
@@ -89,22 +90,26 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
         ClusterError: there is no such cluster, or its head node is not running or has security groups of its
             own.
     """
-    cloudformation, ec2, s3 = p.cloudformation, p.ec2, p.s3
     cluster, group = clients.run_concurrently(
-        lambda: stack.require_cluster(cloudformation, p.cluster),
-        lambda: security_groups.get_head_node_group_id(cloudformation, p.cluster),
+        lambda: stack.require_cluster(p.cloudformation, p.cluster),
+        lambda: security_groups.get_head_node_group_id(p.cloudformation, p.cluster),
     )
-    node, used_token, config = clients.run_concurrently(
-        lambda: head_node.require_head_node(ec2, cluster),
-        lambda: uqle_instance.read_used_token(ec2, group),
-        lambda: storage.load_config(s3, cluster),
+    node, used_token, other_members, shared, file_systems = clients.run_concurrently(
+        lambda: nodes.require_head_node(p.ec2, cluster),
+        lambda: uqle_instance.read_used_token(p.ec2, group),
+        lambda: group_members.list_other_members(p.ec2, p.cluster, group),
+        lambda: storage.load_shared(p, cluster),
+        lambda: storage.load_file_systems(p.efs, cluster) if with_share else {},
     )
-    shared = storage.find_shared(storage.list_storage(config, cluster), p.shared_dir)
-    [subnet] = ec2.describe_subnets(SubnetIds=[node["SubnetId"]])["Subnets"]
-    is_public, obstacle = clients.run_concurrently(
-        lambda: existing_network.is_public(ec2, subnet["VpcId"], subnet["SubnetId"]),
-        lambda: storage.find_mount_obstacle(p, shared, subnet, group) if with_share else "",
+    file_system = storage.find_file_system(p.efs, shared, file_systems) if with_share else None
+    [subnet], is_public, rules = clients.run_concurrently(
+        lambda: p.ec2.describe_subnets(SubnetIds=[node["SubnetId"]])["Subnets"],
+        lambda: routes.is_public(p.ec2, node["VpcId"], node["SubnetId"]),
+        lambda: security_groups.list_group_rules(p.ec2, file_system.groups if file_system else []),
     )
+    obstacle = ""
+    if with_share:
+        obstacle = storage.explain_mount_obstacle(p, shared, file_system, rules, subnet, group)
     return uqle_instance.LaunchTarget(
         cluster=p.cluster,
         region=p.region,
@@ -115,6 +120,7 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
         mount_obstacle=obstacle,
         file_system=shared.id if shared and with_share and not obstacle else "",
         used_token=used_token,
+        other_members=tuple(other_members),
     )
 
 
@@ -128,7 +134,7 @@ def allow_head_node_group(p: Project) -> None:
     if p.skip_for_dry_run(f"let the members of {p.cluster}'s head node group reach each other"):
         return
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
-    head_node.require_head_node(p.ec2, cluster, may_be_stopped=True)
+    nodes.require_head_node(p.ec2, cluster, may_be_stopped=True)
     add_group_rule(p, security_groups.get_head_node_group_id(p.cloudformation, p.cluster))
 
 
@@ -174,7 +180,7 @@ def launch(p: Project, plan: LaunchPlan) -> None:
     instance_id = uqle_instance.launch_instance(p.ec2, plan.target, settings, plan.image_id, user_data)
     echo(f"Launched {instance_id}. Waiting until it is running ...")
     show_progress(uqle_instance.watch_instances(p.ec2, [instance_id], "running"), p.quiet)
-    address = head_node.get_address(uqle_instance.require_instance(p.ec2, p.cluster, p.region))
+    address = nodes.get_address(uqle_instance.require_instance(p.ec2, p.cluster, p.region))
     echo(f"The UQLE machine {instance_id} is running at {address}.")
 
 
@@ -211,7 +217,7 @@ def disconnect_uqle(p: Project, yes: bool) -> str:
     action = f"terminate the UQLE machine of {p.cluster}, and remove the rule of the head node's group"
     if p.skip_for_dry_run(action):
         return ""
-    group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
+    group = security_groups.find_head_node_group_id(p.cloudformation, p.cluster)
     machines = uqle_instance.list_remaining_instances(p.ec2, p.cluster)
     if len(machines) > 1:
         names = ", ".join(machine["InstanceId"] for machine in machines)
@@ -244,7 +250,7 @@ def handover(p: Project, with_key: bool) -> str:
     if p.skip_for_dry_run(f"write {p.handover_file} for the UQLE machine"):
         return ""
     cluster = stack.require_cluster(p.cloudformation, p.cluster)
-    head_node.require_head_node(p.ec2, cluster, may_be_stopped=True)
+    nodes.require_head_node(p.ec2, cluster, may_be_stopped=True)
     host = stack.get_output(cluster, "HeadNodePrivateDnsName")
     machine = uqle_instance.find_instance(p.ec2, p.cluster)
     mount_point = find_mount_point(p, cluster, machine)
@@ -255,7 +261,7 @@ def handover(p: Project, with_key: bool) -> str:
     echo_lines(
         uqle_env.format_summary(p.handover_file, host, mount_point, source, with_key, p.key_pair, machine)
     )
-    group = stack.find_resource_id(p.cloudformation, p.cluster, "HeadNodeSecurityGroup")
+    group = security_groups.find_head_node_group_id(p.cloudformation, p.cluster)
     others = group_members.list_other_members(p.ec2, p.cluster, group) if group else []
     if group:
         machines = [machine] if machine else []
@@ -268,9 +274,7 @@ def handover(p: Project, with_key: bool) -> str:
 
 def find_mount_point(p: Project, cluster: StackTypeDef, machine: InstanceTypeDef | None) -> str:
     """Return where the UQLE machine mounts the shared file system; empty if it does not."""
-    shared = storage.find_shared(
-        storage.list_storage(storage.load_config(p.s3, cluster), cluster), p.shared_dir
-    )
+    shared = storage.load_shared(p, cluster)
     if not shared or shared.kind != "Efs":
         return ""
     if machine and shared.id not in uqle_instance.read_user_data(p.ec2, machine["InstanceId"]):

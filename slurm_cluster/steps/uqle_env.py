@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slurm_cluster import files
-from slurm_cluster.aws.head_node import get_address
 from slurm_cluster.aws.key_pair import get_private_key_path
+from slurm_cluster.aws.nodes import get_address
 from slurm_cluster.slurm import API_VERSIONS, REST_PORT
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from slurm_cluster.aws.clients import TAG, get_tag
 from slurm_cluster.config import parameters, temp_config, wizard_note
 from slurm_cluster.errors import ClusterError, CommandError
 from slurm_cluster.output import echo, echo_lines
+from slurm_cluster.state import sizes, unclaimed_networks
 from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_vpc
-from slurm_cluster.views import next_step, sizes
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -89,15 +89,9 @@ def check_ready(p: Project) -> None:
     """
     key_pair.require_key_pair(p.ec2, p.key_pair)
     network.refuse_second_network(p.ec2, p.cluster)
-    unproven = next_step.find_unproven_vpcs(p)
+    unproven = unclaimed_networks.find_unproven_vpcs(p)
     wizard_vpc.refuse_unproven_vpcs(unproven, p.temp_config, p.cluster, p.region)
-    list_unclaimed_vpcs(p)
-
-
-def list_unclaimed_vpcs(p: Project) -> None:
-    """Print the VPCs of wizards that no cluster claims, with the commands to claim or delete them."""
-    vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation)
-    echo_lines(unclaimed_vpcs.describe_unclaimed_vpcs(vpcs, p.cluster, p.region))
+    echo_lines(unclaimed_networks.describe_unclaimed(p))
 
 
 def run_wizard(p: Project, command: str) -> None:
@@ -111,7 +105,7 @@ def run_wizard(p: Project, command: str) -> None:
     screen = wizard.WizardScreen(
         p.cloudformation, lambda stack_id: wizard_note.record_stack(p.temp_config, stack_id), p.quiet
     )
-    reason, status = "", 1
+    reason, exit_status = "", 1
     with wizard_vpc.track_vpc(p.ec2, p.cloudformation, p.temp_config, p.cluster) as claimed:
         try:
             result = p.run(
@@ -125,7 +119,7 @@ def run_wizard(p: Project, command: str) -> None:
             )
             reason = errors.find_hint(result.stdout)
         except KeyboardInterrupt:
-            reason, status = "it was stopped", 130
+            reason, exit_status = "it was stopped", 130
         except CommandError as error:
             reason = str(error)
     if files.exists(p.temp_config):  # pcluster exits with 0 even if it did not finish
@@ -135,15 +129,15 @@ def run_wizard(p: Project, command: str) -> None:
     if claimed:
         lines.append(f"It left {claimed[0]}: `invoke delete-network` deletes it.")
     else:
-        unproven = next_step.find_unproven_vpcs(p)
+        unproven = unclaimed_networks.find_unproven_vpcs(p)
         lines += unclaimed_vpcs.describe_unclaimed_vpcs(unproven, p.cluster, p.region)
-    raise ClusterError("\n".join(lines), status=status)
+    raise ClusterError("\n".join(lines), status=exit_status)
 
 
 def delete_network(p: Project) -> None:
     """Delete the network that the wizard created for the cluster. If there is none, list unclaimed VPCs."""
     if not delete_own_network(p):
-        list_unclaimed_vpcs(p)
+        echo_lines(unclaimed_networks.describe_unclaimed(p))
 
 
 def delete_own_network(p: Project) -> bool:

@@ -1,1 +1,1 @@
-"""Read-only views for the user: status, picture and checks, and the cluster state that they show."""
+"""What the read-only tasks show: status, checks, the diagram and the next step."""

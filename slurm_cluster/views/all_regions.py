@@ -54,22 +54,16 @@ class Finding(NamedTuple):
 def find_in_all_regions(p: Project) -> tuple[list[str], list[Finding]]:
     """Return the names of the enabled regions, and what exists in them; all are asked at the same time."""
     regions = sorted(region["RegionName"] for region in p.ec2.describe_regions()["Regions"])
-    calls = []
-    for region in regions:  # clients are made before the threads start: a boto3 session is not thread-safe
-        services = [clients.make_client(service, region) for service in SERVICES]
-        calls.append(functools.partial(find_in_region, region, *services))
-    calls.append(functools.partial(collect, p.region, functools.partial(find_buckets, p.s3)))
-    return regions, [finding for findings in clients.run_concurrently(*calls) for finding in findings]
+    found = clients.run_concurrently(
+        *(functools.partial(find_in_region, region) for region in regions),
+        lambda: collect(p.region, lambda: find_buckets(p.s3)),
+    )
+    return regions, [finding for findings in found for finding in findings]
 
 
-def find_in_region(
-    region: str,
-    cloudformation: CloudFormationClient,
-    ec2: EC2Client,
-    efs: EFSClient,
-    secretsmanager: SecretsManagerClient,
-) -> list[Finding]:
+def find_in_region(region: str) -> list[Finding]:
     """Return the clusters, UQLE machines, networks, retained file systems and secrets of one region."""
+    cloudformation, ec2, efs, secretsmanager = [clients.make_client(service, region) for service in SERVICES]
     return collect(
         region,
         lambda: find_clusters(region, cloudformation, efs),

@@ -17,7 +17,7 @@ from slurm_cluster.config import boot_checks, cluster_config, parameters
 from slurm_cluster.config.cluster_config import InstanceGroup
 from slurm_cluster.config.template import parse_template
 from slurm_cluster.errors import ClusterError, format_error
-from slurm_cluster.views import sizes
+from slurm_cluster.state import sizes
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from slurm_cluster.aws.file_system import NFS
 from slurm_cluster.aws.security_groups import covers_port, get_source
 from slurm_cluster.slurm import REST_PORT
-from slurm_cluster.views.cluster_state import ClusterState, find_mount_target, get_group_ids
+from slurm_cluster.state.cluster_state import ClusterState, find_mount_target, get_group_ids
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import SecurityGroupRuleTypeDef

@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import holders, network, stack_status, unclaimed_vpcs
-from slurm_cluster.config import wizard_note
+from slurm_cluster.aws import holders, network, stack_status
 from slurm_cluster.output import get_width
+from slurm_cluster.state import unclaimed_networks
 from slurm_cluster.views import connectivity
 from slurm_cluster.views.resources import EXISTING_NETWORK
 
@@ -43,7 +43,7 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
         if not p.parameter_file.exists():
             return "invoke fill-parameters --ssh-from <your address>/32"
         return connectivity.CREATE_CLUSTER if p.config_file.exists() else "invoke render"
-    if missing and missing.name == "VPC" and find_unproven_vpcs(p):
+    if missing and missing.name == "VPC" and unclaimed_networks.find_unproven_vpcs(p):
         return f"claim or delete the VPC above that is yours, then {missing.command}"
     if missing:
         return missing.command
@@ -88,14 +88,6 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
         found = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster, own) if own else []
         return found[0].commands[0] if found else command
     return command
-
-
-def find_unproven_vpcs(p: Project) -> list[unclaimed_vpcs.UnclaimedVpc]:
-    """Find the VPCs that an interrupted wizard may have created; none if no wizard was interrupted."""
-    note = wizard_note.read_note(p.temp_config)
-    return (
-        unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, before=note.vpcs) if note.cluster else []
-    )
 
 
 def find_deletion_step(p: Project, command: str) -> str:

@@ -11,14 +11,14 @@ import jinja2
 
 from slurm_cluster.aws.clients import get_tag
 from slurm_cluster.aws.security_groups import get_source
-from slurm_cluster.views import connectivity
-from slurm_cluster.views.cluster_state import (
+from slurm_cluster.state.cluster_state import (
     ClusterState,
     find_mount_target,
     find_subnet,
     get_group_ids,
     load_state,
 )
+from slurm_cluster.views import connectivity
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef, SubnetTypeDef

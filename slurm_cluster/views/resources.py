@@ -9,16 +9,17 @@ from slurm_cluster.aws import (
     file_system,
     fleet,
     group_members,
-    head_node,
     jwt_secret,
     key_pair,
+    nodes,
     retained,
     script_bucket,
     security_groups,
     stack_status,
     uqle_instance,
 )
-from slurm_cluster.views import cluster_state, connectivity
+from slurm_cluster.state import cluster_state
+from slurm_cluster.views import connectivity
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef, NatGatewayTypeDef, SubnetTypeDef
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
     from slurm_cluster.aws.file_system import MountTarget
     from slurm_cluster.aws.retained import Retained
     from slurm_cluster.project import Project
-    from slurm_cluster.views.cluster_state import ClusterState
+    from slurm_cluster.state.cluster_state import ClusterState
 
-CLIENTS = "ec2", "cloudformation", "efs", "fsx", "s3", "secretsmanager", "dynamodb", "sts"
 EXISTING_NETWORK = "existing network"
 # The rows of a UQLE machine, and what they say as long as none is connected.
 OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
@@ -66,8 +66,6 @@ class Resource(NamedTuple):
 
 def list_resources(p: Project) -> list[Resource]:
     """Return what the steps create, in their order, whether it exists or not."""
-    for client in CLIENTS:  # before the threads start: a boto3 session is not thread-safe
-        getattr(p, client)
     pair, s, script_count, secret, fleet_status, kept = clients.run_concurrently(
         lambda: key_pair.find_key_pair(p.ec2, p.key_pair),
         lambda: cluster_state.load_state(p),
@@ -131,9 +129,8 @@ def describe_network(s: ClusterState) -> list[Resource]:
             *(describe_subnet(subnet) for subnet in s.subnets),
             *(describe_nat_gateway(gateway) for gateway in s.nat_gateways),
         ]
-    nodes = [s.head_node, *s.login_nodes, *s.compute_nodes]
-    instances = [instance for instance in (*nodes, *s.uqle_instances) if instance]
-    used_ids = {instance["SubnetId"] for instance in instances}
+    instances = [s.head_node, *s.login_nodes, *s.compute_nodes, *s.uqle_instances]
+    used_ids = {instance["SubnetId"] for instance in instances if instance}
     return [
         Resource("VPC", vpc_id, {"block": s.vpc["CidrBlock"], "whose": EXISTING_NETWORK}),
         *(describe_subnet(subnet) for subnet in s.subnets if subnet["SubnetId"] in used_ids),
@@ -163,7 +160,7 @@ def describe_cluster(p: Project, s: ClusterState, fleet_status: str) -> list[Res
     if s.head_node_id and not s.head_node:
         node = Resource("head node", s.head_node_id, {"state": "terminated"})
     if node.details.get("state") == "stopped":
-        node = node._replace(repair=head_node.format_start_command(node.id, p.region))
+        node = node._replace(repair=nodes.format_start_command(node.id, p.region))
     return [
         Resource("cluster", p.cluster, {"status": s.status}, command=create),
         node,

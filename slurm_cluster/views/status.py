@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.aws import (
+    clients,
     jwt_secret,
     key_pair,
     network,
     node_log,
+    nodes,
     retained,
     script_bucket,
-    security_groups,
     stack,
     unclaimed_vpcs,
 )
 from slurm_cluster.output import get_width
-from slurm_cluster.views.next_step import explain_statuses, find_unproven_vpcs, get_next_step
+from slurm_cluster.state import unclaimed_networks
+from slurm_cluster.views.next_step import explain_statuses, get_next_step
 from slurm_cluster.views.resources import Resource, list_resources
 
 if TYPE_CHECKING:
@@ -32,15 +34,18 @@ NAME_WIDTH = 15  # columns
 
 def format_status(p: Project) -> list[str]:
     """Return the lines that `invoke status` prints, folded to the terminal's width."""
-    resources = list_resources(p)
+    resources, unclaimed = clients.run_concurrently(
+        lambda: list_resources(p), lambda: unclaimed_networks.find_unclaimed_vpcs(p)
+    )
     ids = {resource.name: resource.id for resource in resources}
+    others = [vpc for vpc in unclaimed if vpc.id != ids["VPC"]]
     return [
         *textwrap.wrap(f"Cluster {p.cluster} in {p.region}", get_width(), break_on_hyphens=False),
         "",
         *(line for resource in resources for line in format_resource(resource)),
         "",
         *list_other_clusters(p, resources),
-        *list_unclaimed_networks(p, ids["VPC"]),
+        *unclaimed_vpcs.describe_unclaimed_vpcs(others, p.cluster, p.region),
         *(note for resource in resources for note in resource.notes),
         "$ = billed until you delete it",
         *explain_statuses(p, resources),
@@ -66,13 +71,6 @@ def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
     names = stack.list_clusters(p.cloudformation)
     text = f"There is no cluster {p.cluster} in {p.region}. Clusters there: {', '.join(names)}."
     return textwrap.wrap(text, get_width()) if names else []
-
-
-def list_unclaimed_networks(p: Project, own_vpc_id: str = "") -> list[str]:
-    """Return the lines that list other VPCs, which an interrupted wizard may have left."""
-    vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, own_vpc_id)
-    vpcs += [vpc for vpc in find_unproven_vpcs(p) if vpc not in vpcs]
-    return unclaimed_vpcs.describe_unclaimed_vpcs(vpcs, p.cluster, p.region)
 
 
 def list_retained(p: Project) -> list[str]:
@@ -116,8 +114,8 @@ def format_json(p: Project) -> str:
 
 def list_paused_costs(p: Project) -> list[str]:
     """Return the lines that list what is billed while the fleet and the UQLE machine are stopped."""
-    nodes = security_groups.list_cluster_instances(p.ec2, p.cluster)
-    login_nodes = "the login nodes, " if any(security_groups.is_login_node(node) for node in nodes) else ""
+    has_login_nodes = any(nodes.is_login_node(node) for node in nodes.list_nodes(p.ec2, p.cluster))
+    login_nodes = "the login nodes, " if has_login_nodes else ""
     costs = (
         f"the NAT gateway, the head node, {login_nodes}their public addresses, the disks, the file system, "
         "the secret"
@@ -151,7 +149,7 @@ def list_leftovers(p: Project) -> list[str]:
         *list_own_network(p),
         *list_retained(p),
         *filter(None, leftovers),
-        *list_unclaimed_networks(p),
+        *unclaimed_networks.describe_unclaimed(p),
     ]
 
 

@@ -8,7 +8,8 @@ import yaml
 import sandbox
 from scripts import screenshots
 from slurm_cluster.project import Project
-from slurm_cluster.views import cluster_state, picture
+from slurm_cluster.state import cluster_state
+from slurm_cluster.views import picture
 
 HOSTILE = (
     "\"'><script>console.log(1)</script><img src=https://192.0.2.1/x onerror=console.log(2)></style></title>"

@@ -12,9 +12,9 @@ import yaml
 from sandbox import rehearsal
 from slurm_cluster.aws import instance_types
 from slurm_cluster.config import cluster_config, template
+from slurm_cluster.state import sizes, storage
+from slurm_cluster.state.storage import Storage
 from slurm_cluster.steps import pcluster
-from slurm_cluster.views import sizes, storage
-from slurm_cluster.views.storage import Storage
 from tests.support import REGION, ROOT
 from tests.support.valid_files import GOOD_PARAMETERS, render_configuration
 
@@ -69,7 +69,7 @@ def test_file_system_of_the_rehearsal_can_be_mounted(project, ec2, network):
     rehearsal.create_file_system(PARAMETERS)
     shared = Storage(json.loads(PARAMETERS.read_text())["FILE_SYSTEM"], "Efs", "/shared")
     [subnet] = ec2.describe_subnets(SubnetIds=[network["public"]])["Subnets"]
-    assert storage.find_mount_obstacle(project, shared, subnet, group="") == ""
+    assert storage.find_mount_obstacle(project, shared, subnet) == ""
     rehearsal.delete_file_systems()
     assert project.efs.describe_file_systems()["FileSystems"] == []
     groups = ec2.describe_security_groups()["SecurityGroups"]

@@ -13,9 +13,9 @@ from slurm_cluster.aws.unclaimed_vpcs import find_unclaimed_vpcs
 from slurm_cluster.config import wizard_note
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
+from slurm_cluster.state import unclaimed_networks
 from slurm_cluster.steps import vpc as vpc_step
 from slurm_cluster.steps import wizard, wizard_vpc
-from slurm_cluster.views import next_step, status
 from slurm_cluster.views.resources import list_resources
 from tests.support import SETTINGS
 from tests.support.prepared_account import prepare_network
@@ -114,10 +114,10 @@ def test_unproven_vpc_is_listed_and_never_claimed(name, ec2, cloudformation, pro
     vpc = create_vpc(ec2, name())
     assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
     assert network.list_cluster_vpcs(ec2, "one") == []
-    assert [found.id for found in next_step.find_unproven_vpcs(project)] == [vpc]
+    assert [found.id for found in unclaimed_networks.find_unproven_vpcs(project)] == [vpc]
     step = next_step.get_next_step(project, list_resources(project))
     assert step == "claim or delete the VPC above that is yours, then invoke configure"
-    assert any(vpc in line for line in status.list_unclaimed_networks(project))
+    assert any(vpc in line for line in unclaimed_networks.describe_unclaimed(project))
     assert NOTE.exists()
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
 from slurm_cluster import files
-from slurm_cluster.aws import file_system, security_groups, stack
+from slurm_cluster.aws import clients, file_system, security_groups, stack
 from slurm_cluster.aws.deployed_config import read_deployed_config
 from slurm_cluster.config import cluster_config
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from types_boto3_cloudformation.type_defs import StackTypeDef
     from types_boto3_ec2.type_defs import SecurityGroupRuleTypeDef, SubnetTypeDef
+    from types_boto3_efs import EFSClient
     from types_boto3_s3 import S3Client
 
     from slurm_cluster.aws.file_system import FileSystem
@@ -70,10 +74,7 @@ def list_storage(config: ClusterConfig, cluster: StackTypeDef | None = None) -> 
         config: the configuration.
         cluster: the stack; None before it is created.
     """
-    remaining = {
-        family: list(filter(None, stack.find_output(cluster, f"{family}Ids").split(","))) if cluster else []
-        for family in (EFS, EBS, RAID, FSX)
-    }
+    remaining = {family: list_output_ids(cluster, family) for family in (EFS, EBS, RAID, FSX)}
     if config.has_internal_efs:  # for pcluster's own files
         del remaining[EFS][:1]
     storage = []
@@ -82,6 +83,12 @@ def list_storage(config: ClusterConfig, cluster: StackTypeDef | None = None) -> 
         listed = ids.pop(0) if ids else ""
         storage.append(Storage(entry.existing_id or listed, entry.kind, entry.mount_dir, entry.access_point))
     return storage
+
+
+def list_output_ids(cluster: StackTypeDef | None, family: str) -> list[str]:
+    """Return the ids of a kind of storage in the outputs of a stack; none without a stack."""
+    ids = stack.find_output(cluster, f"{family}Ids") if cluster else ""
+    return ids.split(",") if ids else []
 
 
 def get_family(entry: StorageConfig) -> str:
@@ -98,23 +105,52 @@ def find_shared(storage: list[Storage], shared_dir: str) -> Storage | None:
     return next((item for item in storage if item.mount_dir == shared_dir), None)
 
 
-def find_mount_obstacle(p: Project, shared: Storage | None, subnet: SubnetTypeDef | None, group: str) -> str:
-    """Read what a mount depends on. Return why a UQLE machine cannot mount the storage; empty if it can.
+def load_shared(p: Project, cluster: StackTypeDef) -> Storage | None:
+    """Return the storage that the nodes of a running cluster mount at the shared directory, if there is one.
+
+    Raises:
+        ClusterError: the configuration of the cluster cannot be read.
+    """
+    return find_shared(list_storage(load_config(p.s3, cluster), cluster), p.shared_dir)
+
+
+def load_file_systems(efs: EFSClient, cluster: StackTypeDef) -> dict[str, FileSystem]:
+    """Return the EFS file systems in the outputs of a cluster's stack, by id.
+
+    The configuration says which of them is shared. This does not wait for it: both are read at the same time.
+    """
+    ids = list_output_ids(cluster, EFS)
+    calls = [functools.partial(file_system.load_file_system, efs, identifier) for identifier in ids]
+    loaded = clients.run_concurrently(*calls)
+    return {identifier: found for identifier, found in zip(ids, loaded, strict=True) if found}
+
+
+def find_file_system(
+    efs: EFSClient, shared: Storage | None, loaded: Mapping[str, FileSystem]
+) -> FileSystem | None:
+    """Return the EFS file system of the shared storage; None if there is none.
+
+    Args:
+        efs: a client of EFS.
+        shared: the storage at the shared directory.
+        loaded: the file systems in the outputs of the stack; an update adds new ones at its end.
+    """
+    if not shared or shared.kind != "Efs" or not shared.id:
+        return None
+    return loaded.get(shared.id) or file_system.load_file_system(efs, shared.id)
+
+
+def find_mount_obstacle(p: Project, shared: Storage | None, subnet: SubnetTypeDef | None) -> str:
+    """Return why the UQLE machine of a cluster that is not created yet could not mount its shared storage.
 
     Args:
         p: the project.
         shared: the storage at the shared directory.
         subnet: the subnet of the machine; None if it does not exist.
-        group: the id of its security group; empty if it does not exist yet.
     """
-    loaded = file_system.load_file_system(p.efs, get_efs_id(shared)) if get_efs_id(shared) else None
+    loaded = find_file_system(p.efs, shared, {})
     rules = security_groups.list_group_rules(p.ec2, loaded.groups if loaded else [])
-    return explain_mount_obstacle(p, shared, loaded, rules, subnet, group)
-
-
-def get_efs_id(shared: Storage | None) -> str:
-    """Return the id of an EFS file system; empty for other storage, or before it is created."""
-    return shared.id if shared and shared.kind == "Efs" else ""
+    return explain_mount_obstacle(p, shared, loaded, rules, subnet, group="")
 
 
 def explain_mount_obstacle(

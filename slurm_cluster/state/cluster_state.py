@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slurm_cluster.aws import (
     clients,
-    file_system,
     group_members,
     network,
+    nodes,
     security_groups,
     stack,
     uqle_instance,
 )
-from slurm_cluster.aws.clients import get_tag
 from slurm_cluster.aws.file_system import MountTarget
 from slurm_cluster.config import cluster_config
 from slurm_cluster.errors import ClusterError
-from slurm_cluster.views import storage
-from slurm_cluster.views.storage import Storage
+from slurm_cluster.state import storage
+from slurm_cluster.state.storage import Storage
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
@@ -102,66 +101,63 @@ class ClusterState(NamedTuple):
 
 def load_state(p: Project) -> ClusterState:
     """Read the state of the project's cluster from AWS."""
-    ec2, cloudformation, efs, s3 = p.ec2, p.cloudformation, p.efs, p.s3
-    cluster_stack, head_node_group, compute_group, nodes, machines, own_network, configured_vpc = (
-        clients.run_concurrently(
-            lambda: stack.find_stack(cloudformation, p.cluster) or {},
-            lambda: stack.find_resource_id(cloudformation, p.cluster, "HeadNodeSecurityGroup") or "",
-            lambda: stack.find_resource_id(cloudformation, p.cluster, "ComputeSecurityGroup") or "",
-            lambda: security_groups.list_cluster_instances(ec2, p.cluster),
-            lambda: uqle_instance.list_live_instances(ec2, p.cluster),
-            lambda: network.find_network(ec2, cloudformation, p.cluster, p.wizard_subnet),
-            lambda: network.find_vpc_of_subnet(ec2, p.public_subnet) if p.public_subnet else None,
-        )
+    cluster, head_node_group, compute_group, instances, machines, own_network = clients.run_concurrently(
+        lambda: stack.find_stack(p.cloudformation, p.cluster) or {},
+        lambda: security_groups.find_head_node_group_id(p.cloudformation, p.cluster) or "",
+        lambda: stack.find_resource_id(p.cloudformation, p.cluster, "ComputeSecurityGroup") or "",
+        lambda: nodes.list_nodes(p.ec2, p.cluster),
+        lambda: uqle_instance.list_live_instances(p.ec2, p.cluster),
+        lambda: network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet),
     )
     uqle: InstanceTypeDef = machines[0] if machines else {}
-    live_nodes = [node for node in nodes if node["State"]["Name"] in uqle_instance.LIVE_STATES]
-    head_nodes = [node for node in live_nodes if get_tag(node, security_groups.NODE_TYPE_TAG) == "HeadNode"]
-    login_nodes = [node for node in live_nodes if security_groups.is_login_node(node)]
+    live_nodes = [node for node in instances if node["State"]["Name"] in uqle_instance.LIVE_STATES]
+    head_nodes = [node for node in live_nodes if nodes.is_head_node(node)]
+    login_nodes = [node for node in live_nodes if nodes.is_login_node(node)]
     head_node: InstanceTypeDef = head_nodes[0] if head_nodes else {}
     own_vpc_id = own_network.vpc if own_network else ""
-    vpc_id = head_node.get("VpcId") or own_vpc_id or (configured_vpc or {}).get("VpcId", "")
-    in_vpc = [{"Name": "vpc-id", "Values": [vpc_id]}]
+    vpc_id = head_node.get("VpcId") or own_vpc_id
+    if not vpc_id and p.public_subnet:
+        vpc_id = (network.find_vpc_of_subnet(p.ec2, p.public_subnet) or {}).get("VpcId", "")
+    in_vpc = network.filter_vpc(vpc_id)
     of_uqle: list[FilterTypeDef] = [{"Name": "instance-id", "Values": [uqle.get("InstanceId", "")]}]
-    vpcs, subnets, gateways, groups, elastic_ips, user_data, (config, storage_fault) = (
+    vpcs, subnets, gateways, groups, others, elastic_ips, user_data, (config, storage_fault), file_systems = (
         clients.run_concurrently(
-            lambda: clients.list_all(ec2, "describe_vpcs", Filters=in_vpc),
-            lambda: clients.list_all(ec2, "describe_subnets", Filters=in_vpc),
-            lambda: clients.list_all(ec2, "describe_nat_gateways", Filters=in_vpc),
-            lambda: clients.list_all(ec2, "describe_security_groups", Filters=in_vpc),
-            lambda: ec2.describe_addresses(Filters=of_uqle)["Addresses"],
-            lambda: uqle_instance.read_user_data(ec2, uqle["InstanceId"]) if uqle else "",
-            lambda: load_config(s3, cluster_stack),
+            lambda: clients.list_all(p.ec2, "describe_vpcs", Filters=in_vpc),
+            lambda: clients.list_all(p.ec2, "describe_subnets", Filters=in_vpc),
+            lambda: clients.list_all(p.ec2, "describe_nat_gateways", Filters=in_vpc),
+            lambda: clients.list_all(p.ec2, "describe_security_groups", Filters=in_vpc),
+            lambda: (
+                group_members.list_other_members(p.ec2, p.cluster, head_node_group) if head_node_group else []
+            ),
+            lambda: p.ec2.describe_addresses(Filters=of_uqle)["Addresses"],
+            lambda: uqle_instance.read_user_data(p.ec2, uqle["InstanceId"]) if uqle else "",
+            lambda: load_config(p.s3, cluster),
+            lambda: storage.load_file_systems(p.efs, cluster),
         )
     )
     group_names = {group["GroupId"]: group["GroupName"] for group in groups}
-    listed = storage.list_storage(config, cluster_stack)
+    rules = security_groups.list_group_rules(p.ec2, list(group_names))
+    listed = storage.list_storage(config, cluster)
     shared = storage.find_shared(listed, p.shared_dir)
+    loaded = storage.find_file_system(p.efs, shared, file_systems)
     subnet = next((subnet for subnet in subnets if subnet["SubnetId"] == head_node.get("SubnetId")), None)
-    own_groups = config.head_node.own_groups
-    efs_id = storage.get_efs_id(shared)
-    rules, others, loaded = clients.run_concurrently(
-        lambda: security_groups.list_group_rules(ec2, list(group_names)),
-        lambda: group_members.list_other_members(ec2, p.cluster, head_node_group) if head_node_group else [],
-        lambda: file_system.load_file_system(efs, efs_id) if efs_id else None,
-    )
     mount_obstacle = ""
     if head_node_group and not storage_fault:
         mount_obstacle = storage.explain_mount_obstacle(p, shared, loaded, rules, subnet, head_node_group)
     return ClusterState(
-        status=cluster_stack.get("StackStatus", ""),
+        status=cluster.get("StackStatus", ""),
         vpc=vpcs[0] if vpcs else {},
         has_own_network=bool(own_vpc_id) and own_vpc_id == vpc_id,
         network_stacks=own_network.stacks if own_network and own_vpc_id == vpc_id else {},
         subnets=subnets,
         nat_gateways=[gateway for gateway in gateways if gateway["State"] != "deleted"],
         head_node_group=head_node_group,
-        own_groups=own_groups,
+        own_groups=config.head_node.own_groups,
         compute_groups=list_compute_groups(compute_group, config),
         group_names=group_names,
         rules=rules,
         head_node=head_node,
-        head_node_id=stack.find_output(cluster_stack, "HeadNodeInstanceID"),
+        head_node_id=stack.find_output(cluster, "HeadNodeInstanceID"),
         login_nodes=login_nodes,
         compute_nodes=[node for node in live_nodes if node is not head_node and node not in login_nodes],
         uqle_instances=machines,

@@ -1,4 +1,4 @@
-"""The head node of a running cluster."""
+"""The nodes of a cluster: which there are, and whether the head node can be used."""
 
 from __future__ import annotations
 
@@ -12,8 +12,24 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import InstanceTypeDef
 
+NODE_TYPE_TAG = "parallelcluster:node-type"  # HeadNode, Compute or LoginNode
 USABLE_STATES = ("running", "pending")
 GONE_STATES = ("shutting-down", "terminated")
+
+
+def list_nodes(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
+    """Return the nodes of a cluster, by the tag that pcluster gives them and deletes them by."""
+    return clients.list_instances(ec2, clients.pcluster_filter(cluster))
+
+
+def is_head_node(node: InstanceTypeDef) -> bool:
+    """Return whether a node of a cluster is its head node."""
+    return clients.get_tag(node, NODE_TYPE_TAG) == "HeadNode"
+
+
+def is_login_node(node: InstanceTypeDef) -> bool:
+    """Return whether a node of a cluster belongs to a login pool."""
+    return clients.get_tag(node, NODE_TYPE_TAG) == "LoginNode"
 
 
 def find_head_node(ec2: EC2Client, cluster: StackTypeDef) -> InstanceTypeDef | None:

@@ -1,0 +1,31 @@
+"""The networks of wizards that no cluster claims, also of a wizard that was interrupted in this folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurm_cluster.aws import unclaimed_vpcs
+from slurm_cluster.config import wizard_note
+
+if TYPE_CHECKING:
+    from slurm_cluster.aws.unclaimed_vpcs import UnclaimedVpc
+    from slurm_cluster.project import Project
+
+
+def find_unclaimed_vpcs(p: Project) -> list[UnclaimedVpc]:
+    """Find the VPCs of wizards that nothing proves to be a cluster's."""
+    vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation)
+    return vpcs + [vpc for vpc in find_unproven_vpcs(p) if vpc not in vpcs]
+
+
+def find_unproven_vpcs(p: Project) -> list[UnclaimedVpc]:
+    """Find the VPCs that an interrupted wizard may have created; none if no wizard was interrupted."""
+    note = wizard_note.read_note(p.temp_config)
+    if not note.cluster:
+        return []
+    return unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, before=note.vpcs)
+
+
+def describe_unclaimed(p: Project) -> list[str]:
+    """Return the lines that list these VPCs, with the commands to claim or delete each."""
+    return unclaimed_vpcs.describe_unclaimed_vpcs(find_unclaimed_vpcs(p), p.cluster, p.region)
