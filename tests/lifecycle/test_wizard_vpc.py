@@ -16,6 +16,7 @@ from slurm_cluster.project import Project
 from slurm_cluster.state import unclaimed_networks
 from slurm_cluster.steps import vpc as vpc_step
 from slurm_cluster.steps import wizard, wizard_vpc
+from slurm_cluster.views import next_step
 from slurm_cluster.views.resources import list_resources
 from tests.support import SETTINGS
 from tests.support.prepared_account import prepare_network
