@@ -1,4 +1,4 @@
-# Sets up the environment and runs the developers' tasks. The steps of the README are tasks of invoke: .venv/bin/invoke --list
+# Targets for developers. The steps of the README are invoke tasks: .venv/bin/invoke --list
 .PHONY: setup rehearse test test-lifecycle test-faults test-nodes test-browser bench lint readme readme-check screenshots lock requirements
 .DELETE_ON_ERROR:
 unexport PYTHONDONTWRITEBYTECODE # compile each package once, not in each process
@@ -16,7 +16,7 @@ rehearse: setup ## run every step of the README in an emulated AWS, then remove 
 test: setup ## run the tests; needs neither root nor an AWS account
 	@$(BIN)/pytest --ignore=tests/lifecycle --ignore=tests/faults
 
-test-lifecycle: setup ## create, change and delete whole clusters, by task and by hand, and a sample of the faults
+test-lifecycle: setup ## create, change and delete whole clusters, by task and by hand; run a sample of the fault tests
 	@$(BIN)/pytest tests/lifecycle tests/faults
 
 test-faults: setup ## run every task with every fault at every call to AWS; `make test-lifecycle` runs a sample
@@ -60,7 +60,7 @@ requirements:
 	|| { echo "Node.js, which pcluster needs, is not installed. Install it from https://nodejs.org, then run this again." >&2; exit 1; }
 
 # uv needs a tenth of pip's time. pip installs uv, with the hashes of the same lock.
-# aws version 1 is for the tests: as a program, it would come before the user's own aws on PATH.
+# aws version 1 is only for the tests. Its program is removed: it would come before the user's own aws on PATH.
 .venv/installed: requirements.lock requirements-aws.lock | requirements
 	@echo "Setting up .venv from requirements.lock ..."
 	@$(PYTHON) -m venv --clear .venv

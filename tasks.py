@@ -1,6 +1,6 @@
-"""The README's steps as tasks, in its order. Each task only calls its step in slurm_cluster/steps.
+"""The README's steps as tasks, in the same order. Each task only calls its step in slurm_cluster/steps.
 
-The imports are in the bodies: `invoke --list` and shell completion load this file at every press of Tab.
+The imports are in the functions, so that `invoke --list` and completion with Tab are quick.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from invoke.tasks import task
 from slurm_cluster.cli import LongStep, Step, get_project, run_module
 
 SSH_FROM = (
-    "address range that may use SSH: one CIDR or prefix list, or auto for this machine's public address "
+    "addresses that may use SSH: one CIDR or prefix list, or auto for this machine's public address "
     "(default: SSH_FROM in config-parameters.json, then ssh_from in invoke.yaml)"
 )
 YES = "do not ask (default: ask)"
@@ -37,12 +37,12 @@ def check(c: Context) -> str:
 @task(
     klass=Step,
     next_step="invoke check",
-    help={"public-key": "ed25519 public key to import, such as ~/.ssh/id.pub (default: create a pair)"},
+    help={"public-key": "file of an ed25519 public key to import (default: create a pair)"},
 )
 def create_key_pair(c: Context, public_key: str = "") -> None:
     """Create the ed25519 key pair, or import yours; keep an existing one.
 
-    Changes: a key pair in EC2; its private key in ~/.ssh, mode 0600
+    Changes: creates a key pair in EC2; writes the private key to ~/.ssh
     Costs:   nothing
     Undo:    aws ec2 delete-key-pair --key-name NAME, and remove the file
     Example: invoke create-key-pair --public-key ~/.ssh/id_ed25519.pub
@@ -60,13 +60,13 @@ def create_key_pair(c: Context, public_key: str = "") -> None:
     next_step="invoke upload-bootstrap",
     help={
         "head-node-subnet": "existing public subnet (default: the wizard creates a network)",
-        "compute-subnet": "with it, a subnet with outbound internet access (default: the wizard creates one)",
+        "compute-subnet": "existing subnet with internet access (default: the wizard creates a network)",
     },
 )
 def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") -> None:
     """Create the network with `pcluster configure`, or use an existing one.
 
-    Changes: a VPC, two subnets, a NAT gateway; writes temp-config.yml
+    Changes: creates a VPC, two subnets and a NAT gateway; writes temp-config.yml
     Costs:   the NAT gateway and its address, from now on
     Undo:    invoke delete-network
     Example: invoke configure
@@ -83,7 +83,7 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
 def upload_bootstrap(c: Context) -> None:
     """Upload the boot scripts to a private bucket, for the nodes.
 
-    Changes: a bucket for the account and region, with two small objects
+    Changes: creates a bucket for the account and region, with two small objects
     Costs:   less than a cent a month
     Undo:    invoke down --all
     Example: invoke upload-bootstrap
@@ -97,7 +97,7 @@ def upload_bootstrap(c: Context) -> None:
 def create_jwt_key(c: Context) -> None:
     """Create a random JWT key that only the head node may read.
 
-    Changes: a secret in Secrets Manager, and a policy to read it
+    Changes: creates a secret in Secrets Manager, and a policy to read it
     Costs:   the secret, 0.40 dollars a month
     Undo:    invoke down --all
     Example: invoke create-jwt-key
@@ -110,12 +110,12 @@ def create_jwt_key(c: Context) -> None:
 @task(
     klass=Step,
     next_step="invoke render",
-    help={"ssh-from": SSH_FROM, "overwrite": "replace values in the file too (default: keep)", "yes": YES},
+    help={"ssh-from": SSH_FROM, "overwrite": "replace values that you entered (default: keep)", "yes": YES},
 )
 def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False, yes: bool = False) -> None:
     """Write config-parameters.json from what the previous steps created.
 
-    Changes: that file; a flag replaces its value, all others in it stay
+    Changes: writes that file; keeps the values that you entered
     Costs:   nothing
     Undo:    remove the file, or edit it
     Example: invoke fill-parameters --ssh-from 203.0.113.7/32
@@ -129,7 +129,7 @@ def fill_parameters(c: Context, ssh_from: str = "", overwrite: bool = False, yes
 def render(c: Context) -> None:
     """Write config.yml: the template with the parameters filled in.
 
-    Changes: that file; `chevron` writes the same
+    Changes: writes that file
     Costs:   nothing
     Undo:    remove the file
     Example: invoke render
@@ -144,10 +144,10 @@ def render(c: Context) -> None:
 
 @task(klass=LongStep)
 def create_cluster(c: Context) -> str:
-    """Create the cluster of config.yml, in about 15 minutes.
+    """Create the cluster that config.yml describes, in about 15 minutes.
 
-    Changes: the cluster's stack: head node, file system, groups, roles
-    Costs:   the head node, disks, file system, alarms, from now on
+    Changes: creates a stack: head node, file system, security groups, roles
+    Costs:   the head node, disks, file system and alarms, from now on
     Undo:    invoke delete-cluster
     Example: invoke create-cluster
     """
@@ -160,15 +160,15 @@ def create_cluster(c: Context) -> str:
     klass=LongStep,
     next_step="invoke status",
     help={
-        "ssh-from": "address range that may use SSH from now on, in the files too: as for up (default: keep)",
+        "ssh-from": "addresses that may use SSH, as for up; also changes the files (default: keep)",
         "yes": YES,
     },
 )
 def update_cluster(c: Context, ssh_from: str = "", yes: bool = False) -> None:
     """Update the running cluster to config.yml.
 
-    Changes: what differs; pcluster lists what it cannot change
-    Costs:   what the new configuration costs
+    Changes: what differs; pcluster lists the changes it cannot make
+    Costs:   as the new configuration
     Undo:    render the previous configuration, then run this again
     Example: invoke update-cluster --ssh-from 203.0.113.7/32
     """
@@ -182,9 +182,9 @@ def update_cluster(c: Context, ssh_from: str = "", yes: bool = False) -> None:
 
 @task(klass=Step, next_step="invoke create-instance")
 def allow_head_node_group(c: Context) -> None:
-    """Let the members of the head node's group reach each other.
+    """Allow all traffic between the members of the head node's security group.
 
-    Changes: an inbound rule of that group
+    Changes: adds an inbound rule to that security group
     Costs:   nothing
     Undo:    invoke disconnect-uqle
     Example: invoke allow-head-node-group
@@ -198,7 +198,7 @@ def allow_head_node_group(c: Context) -> None:
 def create_instance(c: Context) -> None:
     """Launch the UQLE machine, which mounts the cluster's file system.
 
-    Changes: an instance in the head node's group, with Docker
+    Changes: launches an instance in the head node's security group
     Costs:   the instance, its disk and its address, from now on
     Undo:    invoke disconnect-uqle
     Example: invoke create-instance
@@ -213,13 +213,13 @@ def create_instance(c: Context) -> None:
     next_step="invoke handover",
     help={
         "no-shared": "do not mount the shared file system (default: mount it)",
-        "allow-other-members": "launch it beside other machines in the group (default: refuse)",
+        "allow-other-members": "launch it even if the group has other members (default: refuse)",
     },
 )
 def connect_uqle(c: Context, no_shared: bool = False, allow_other_members: bool = False) -> None:
     """Connect a UQLE machine: allow-head-node-group, then create-instance.
 
-    Changes: the group's rule and the instance
+    Changes: adds the group's rule, and launches the instance
     Costs:   the instance, its disk and its address, from now on
     Undo:    invoke disconnect-uqle
     Example: invoke connect-uqle
@@ -231,12 +231,12 @@ def connect_uqle(c: Context, no_shared: bool = False, allow_other_members: bool 
 
 @task(
     klass=Step,
-    help={"with-key": "write the JWT key to the file too; it is never shown (default: no)"},
+    help={"with-key": "also write the JWT key to the file, without showing it (default: no)"},
 )
 def handover(c: Context, with_key: bool = False) -> str:
-    """Show the four values that UQLE needs, and write them to uqle.env.
+    """Show the values that UQLE needs, and write them to uqle.env.
 
-    Changes: that file, mode 0600
+    Changes: writes that file, mode 0600
     Costs:   nothing
     Undo:    remove the file
     Example: invoke handover --with-key
@@ -252,13 +252,13 @@ def handover(c: Context, with_key: bool = False) -> str:
     help={
         "url": "URL of slurmrestd, such as http://head-node:8082 (default: through an SSH tunnel)",
         "user": "user who runs the job (default: slurm)",
-        "seconds": "how long the job may take, with the boot of its node (default: 900)",
+        "seconds": "how long the job may take, including the boot of its node (default: 900)",
     },
 )
 def verify(c: Context, url: str = "", user: str = "slurm", seconds: str = "900") -> None:
-    """Run a job through the REST API, and say which link is broken.
+    """Run a job through the REST API, and name the part that does not work.
 
-    Changes: nothing but a file of one line on /shared
+    Changes: writes a file of one line on /shared
     Costs:   a compute node for some minutes
     Undo:    nothing to undo
     Example: invoke verify
@@ -274,15 +274,15 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: str = "900")
     help={
         "user": "user whose jobs the token can run (default: slurm)",
         "hours": "lifetime, from 1 to 720 (default: 8)",
-        "output": "file to write, mode 0600 (default: print, if stdout is no terminal)",
+        "output": "file to write, mode 0600 (default: print, unless stdout is a terminal)",
     },
 )
 def token(c: Context, user: str = "slurm", hours: str = "8", output: str = "") -> None:
     """Sign a token for a person or a program that uses the REST API.
 
-    Changes: nothing; with --output, that file
+    Changes: nothing; with --output, writes that file
     Costs:   nothing
-    Undo:    none: it is valid until it expires, or `invoke rotate-jwt-key`
+    Undo:    none: the token expires; `invoke rotate-jwt-key` ends all tokens
     Example: invoke token --user alice --hours 24 --output alice.token
     """
     from slurm_cluster.steps import clients
@@ -312,7 +312,7 @@ def tunnel(c: Context, port: str = "8082") -> None:
     read_only=True,
     help={
         "uqle": "the UQLE machine instead of the head node (default: the head node)",
-        "forward": "port of the machine to open on this one too, such as 2323 (default: none)",
+        "forward": "port of that machine to open on this one, such as 2323 (default: none)",
     },
 )
 def ssh(c: Context, uqle: bool = False, forward: str = "") -> None:
@@ -332,12 +332,12 @@ def ssh(c: Context, uqle: bool = False, forward: str = "") -> None:
     klass=Step,
     read_only=True,
     help={
-        "json": "for scripts (default: for people)",
-        "all-regions": "all clusters in all regions of the account (default: this cluster)",
+        "json": "print JSON for scripts (default: a table)",
+        "all-regions": "show all clusters in all regions of the account (default: this cluster)",
     },
 )
 def status(c: Context, json: bool = False, all_regions: bool = False) -> None:
-    """Show what exists, what of it is billed, and the next step.
+    """Show what exists, what is billed, and the next step.
 
     Changes: nothing
     Costs:   nothing
@@ -349,11 +349,11 @@ def status(c: Context, json: bool = False, all_regions: bool = False) -> None:
     show.show_status(get_project(c), json, all_regions)
 
 
-@task(klass=Step, read_only=True, help={"file": "the page to write (default: picture.html)"})
+@task(klass=Step, read_only=True, help={"file": "file to write (default: picture.html)"})
 def picture(c: Context, file: str = "picture.html") -> None:
-    """Draw the deployed network, in a page for any browser.
+    """Draw the deployed network, as a page for a browser.
 
-    Changes: the file picture.html
+    Changes: writes picture.html
     Costs:   nothing
     Undo:    remove the file
     Example: invoke picture
@@ -368,10 +368,10 @@ def picture(c: Context, file: str = "picture.html") -> None:
 
 @task(klass=LongStep, next_step="invoke resume")
 def pause(c: Context) -> None:
-    """Stop the compute fleet and the UQLE machine; all data stays.
+    """Stop the compute fleet and the UQLE machine; keep all data.
 
-    Changes: fleet and machine are stopped; jobs end with their nodes
-    Costs:   what cannot be stopped is still billed, and is listed
+    Changes: stops the fleet and the machine; running jobs end
+    Costs:   lists what is still billed
     Undo:    invoke resume
     Example: invoke pause
     """
@@ -384,8 +384,8 @@ def pause(c: Context) -> None:
 def resume(c: Context) -> None:
     """Start the compute fleet and the UQLE machine again.
 
-    Changes: fleet and machine run; the machine gets another address
-    Costs:   the machine, and nodes when there are jobs
+    Changes: starts the fleet and the machine; the machine gets another address
+    Costs:   the machine, and nodes while there are jobs
     Undo:    invoke pause
     Example: invoke resume
     """
@@ -394,14 +394,14 @@ def resume(c: Context) -> None:
     resume(get_project(c))
 
 
-# --- Changing the JWT key -----------------------------------------------------------------------------------
+# --- Rotating the JWT key -----------------------------------------------------------------------------------
 
 
 @task(klass=Step)
 def rotate_jwt_key(c: Context) -> None:
-    """Put a new JWT key into the secret and onto the running head node.
+    """Replace the JWT key in the secret and on the running head node.
 
-    Changes: that key; tokens of the old one are refused from then on
+    Changes: the key; tokens signed with the old key are refused from then on
     Costs:   nothing
     Undo:    none: run it again for another key
     Example: invoke rotate-jwt-key
@@ -418,7 +418,7 @@ def rotate_jwt_key(c: Context) -> None:
 def disconnect_uqle(c: Context, yes: bool = False) -> str:
     """Terminate the UQLE machine, and remove the group's rule.
 
-    Changes: deletes the instance and its disk for good
+    Changes: deletes the instance and its disk
     Costs:   nothing; the instance's costs end
     Undo:    invoke connect-uqle launches a new one
     Example: invoke disconnect-uqle
@@ -432,7 +432,7 @@ def disconnect_uqle(c: Context, yes: bool = False) -> str:
 def delete_cluster(c: Context, yes: bool = False) -> None:
     """Delete the cluster, and with it all data on its file system.
 
-    Changes: deletes the stack and its resources for good
+    Changes: deletes the stack and its resources
     Costs:   nothing; the cluster's costs end
     Undo:    none: copy what you want to keep first
     Example: invoke delete-cluster
@@ -459,13 +459,13 @@ def delete_network(c: Context) -> None:
 @task(
     klass=LongStep,
     next_step="invoke status --all-regions",
-    help={"all": "the boot scripts and the JWT key too (default: keep them)", "yes": YES},
+    help={"all": "also delete the boot scripts and the JWT key (default: keep them)", "yes": YES},
 )
 def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A002 - the flag's name
-    """Delete everything in the order that AWS allows, and list what is left.
+    """Delete everything in the order that AWS requires, and list what is left.
 
-    Changes: deletes the UQLE machine, the cluster with its data, the VPC
-    Costs:   nothing; with --all, nothing is billed any more
+    Changes: deletes the UQLE machine, the cluster with its data, and the VPC
+    Costs:   nothing; after --all, nothing is billed any more
     Undo:    none: copy what you want to keep first
     Example: invoke down --all
     """
@@ -489,7 +489,7 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
 def up(c: Context, ssh_from: str = "", yes: bool = False, without_uqle: bool = False) -> None:
     """Run every step, from the key pair to the handover.
 
-    Changes: what the steps create; what exists already is kept
+    Changes: creates what the steps create; keeps what exists
     Costs:   about 0.31 dollars an hour while idle; 0.22 without UQLE
     Undo:    invoke down
     Example: invoke up --ssh-from 203.0.113.7/32
@@ -503,9 +503,9 @@ def up(c: Context, ssh_from: str = "", yes: bool = False, without_uqle: bool = F
     klass=Step, help={"template": "template to use, such as examples/gpu.yml (default: config.template.yml)"}
 )
 def rehearse(c: Context, template: str = "") -> None:
-    """Run the whole path, and back, in an emulated AWS.
+    """Run every step in an emulated AWS, then remove everything again.
 
-    Changes: nothing: it has a folder, a home and an account of its own
+    Changes: nothing: it uses a temporary folder and an emulated account
     Costs:   nothing
     Undo:    nothing to undo
     Example: invoke rehearse
@@ -513,13 +513,13 @@ def rehearse(c: Context, template: str = "") -> None:
     run_module(c, "sandbox.rehearsal", *([template] if template else []))
 
 
-@task(klass=Step, help={"run": "a command to run in it; its status is passed on (default: a shell)"})
+@task(klass=Step, help={"run": "command to run in it, whose exit status is returned (default: a shell)"})
 def sandbox(c: Context, run: str = "") -> None:
     """Open a shell in which AWS is emulated.
 
-    Changes: nothing outside of it
+    Changes: nothing outside the shell
     Costs:   nothing
-    Undo:    leave it, and all that it holds is gone
+    Undo:    exit the shell: the emulated AWS is deleted
     Example: invoke sandbox --run 'aws ec2 describe-vpcs'
     """
     run_module(c, "sandbox", *(["sh", "-c", run] if run else []))

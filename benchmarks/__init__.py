@@ -6,7 +6,7 @@ on the machine affects both.
 - `comparisons`: the rows of the table;
 - `measure`: times commands with hyperfine;
 - `account`: an emulated AWS with a cluster, for the comparisons that need one;
-- `connect-uqle.sh`, `pcluster-alone.sh`: compared procedures of more than one command.
+- `connect-uqle.sh`, `pcluster-alone.sh`: the commands that two tasks are compared with.
 
-`tests/nodes` measures booted nodes, in the tests with the marker `speed`. It needs root.
+The tests in `tests/nodes` with the marker `speed` measure booted nodes. They need root.
 """

@@ -27,7 +27,7 @@ def main(names: list[str]) -> int:
     """Measure the named comparisons, or all of them, and save the results.
 
     Returns:
-        The number of comparisons that failed. A missed limit is no failure; the table shows it.
+        The number of comparisons that failed. A missed limit is not a failure: the table marks it.
 
     """
     unknown = [name for name in names if name not in NAMES]

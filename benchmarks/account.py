@@ -71,7 +71,7 @@ def delay_calls(seconds: float) -> Iterator[None]:
 
 
 def create_other_clusters(count: int) -> None:
-    """Create more clusters, in a VPC that they share."""
+    """Create more clusters, together in another VPC."""
     ec2, cloudformation = client("ec2", DEFAULT_REGION), client("cloudformation", DEFAULT_REGION)
     vpc_id = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
     subnet_id = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.1.0.0/24")["Subnet"]["SubnetId"]

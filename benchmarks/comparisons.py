@@ -1,4 +1,4 @@
-"""The rows of the table: what is measured, what it is compared with, and how far apart the two may be."""
+"""The rows of the table: what is measured, what it is compared with, and the limit of the ratio."""
 
 import re
 import subprocess
@@ -103,8 +103,8 @@ def compare_render(folder: Path) -> Iterator[Row]:
     )
 
 
-# The longest chain of calls of connect-uqle in which each needs the response of the one before.
-# All other calls can run at the same time as these.
+# The longest chain of calls of connect-uqle in which each call needs the response of the previous one.
+# All other calls can run at the same time.
 DEPENDENT_CALLS = [
     "describe-stacks: the head node",
     "describe-instances: its subnet",
@@ -187,7 +187,7 @@ def compare_rehearsal(folder: Path) -> Iterator[Row]:
 
 
 def compare_queues(folder: Path) -> Iterator[Row]:
-    """Compare `invoke render` for many queues and for one: its time may grow as much as the template."""
+    """Compare `invoke render` for many queues and for one. Its time may grow as much as the template."""
     counts = (1, 10, 50)
     copies = [copy_with_queues(count, folder) for count in counts]
     sizes = [(copy / "config.template.yml").stat().st_size for copy in copies]
@@ -255,5 +255,5 @@ WITH_CLUSTER: dict[str, Comparison] = {
     "status": compare_status,
     "create": compare_create,
     "rehearse": compare_rehearsal,
-    "clusters": compare_clusters,  # the last one: it deletes the cluster
+    "clusters": compare_clusters,  # must be last: it deletes the cluster
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Connect a UQLE machine with the aws command line. The benchmark compares `invoke connect-uqle` with this script.
-# It makes only the necessary calls: it looks nothing up twice, and does not check whether a step is already done.
+# It makes only the necessary calls: it reads nothing twice, and does not check whether a step is already done.
 #
 # usage: connect-uqle.sh CLUSTER KEY_PAIR USER_DATA
 #   USER_DATA: the boot script of the UQLE machine

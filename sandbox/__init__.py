@@ -1,7 +1,7 @@
 """An emulated AWS for the real tools: `python -m sandbox COMMAND...` runs COMMAND in it.
 
-moto keeps the state and answers the calls, on a port of this machine. This package adds what moto lacks for
-the life of a cluster:
+moto keeps the state and answers the calls, on a port of this machine. This package adds what moto lacks to
+create, change and delete a cluster:
 
 - `resource_types`: CloudFormation resources that moto does not know, creates only in part, or never deletes;
 - `stacks`: stacks that take time to create and delete, and that can fail;
@@ -11,18 +11,18 @@ the life of a cluster:
 - `public_images`: the public images, parameters and templates of other accounts;
 - `policies`: the evaluation and simulation of IAM policies;
 - `faults`: failing calls, for tests;
-- `inventory`: a list of all resources in the account;
-- `exposure`: the open ports, and how resources are protected;
-- `record`: a record of all calls;
-- `small_cluster`: a stack that looks like a cluster, created in a moment;
+- `inventory`: lists all resources in the account;
+- `exposure`: lists the open ports, and how resources are protected;
+- `record`: records all calls;
+- `small_cluster`: a small stack that looks like a cluster, for quick tests;
 - `environment`: starts the emulated AWS and blocks access to everything else;
-- `rehearsal`: the README's steps in the emulated AWS.
+- `rehearsal`: runs the README's steps in the emulated AWS.
 
 Not emulated:
 
 - No machine boots. Every head node reports success, and no metrics or logs come from machines.
 - Permissions, quotas and bucket policies are stored, but not enforced.
-- What takes minutes in AWS takes seconds here.
+- Operations that take minutes in AWS take seconds here.
 """
 
 import gc

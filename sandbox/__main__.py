@@ -9,7 +9,7 @@ from sandbox.environment import emulated_aws
 
 BANNER = """\
 This shell uses an emulated AWS. Nothing here reaches a real account, costs money or boots.
-All of it, the home folder included, is deleted when you leave. Type `exit` to leave."""
+Everything in it, including the home folder, is deleted when you exit. Type `exit` to leave."""
 
 MARK = "[sandbox] "
 PROMPTS = {
@@ -46,20 +46,20 @@ def main(command: list[str]) -> int:
         except OSError as error:
             print(f"{(command or [shell])[0]}: {error.strerror}", file=sys.stderr)
             return 127
-        except KeyboardInterrupt:  # the command got it too
+        except KeyboardInterrupt:  # Ctrl-C also stopped the command
             return 130
     return status if status >= 0 else 128 - status
 
 
 def mark_prompt(home: Path) -> None:
-    """Start the prompts of bash, zsh, fish and sh with [sandbox]: write their files to a new home folder."""
+    """Write settings to a new home folder that start the prompts of bash, zsh, fish and sh with [sandbox]."""
     for name, text in PROMPTS.items():
         path = home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    os.environ["ENV"] = str(home / ".shrc")  # which sh reads
+    os.environ["ENV"] = str(home / ".shrc")  # sh reads this file
     os.environ["PS1"] = f"{MARK}$ "
-    for name in "ZDOTDIR", "XDG_CONFIG_HOME":  # the user's own, which the shells would read instead
+    for name in "ZDOTDIR", "XDG_CONFIG_HOME":  # else the shells read the user's own files
         os.environ.pop(name, None)
 
 

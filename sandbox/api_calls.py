@@ -1,7 +1,7 @@
 """Clients of the emulated AWS for the sandbox itself.
 
 CloudFormation creates a stack's resources by calls to other services. Here, these calls go to moto without
-the network, and do not meet the faults that tests inject into the calls of the tools.
+the network, and are not affected by the faults that tests inject into the calls of the tools.
 """
 
 import functools
@@ -19,14 +19,14 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-LOADER = create_loader()  # of all sessions, so that it reads each service's description once
+LOADER = create_loader()  # shared by all sessions, so that each service's description is read only once
 
 
 class Moto:
-    """moto's server, while it runs.
+    """The running server of moto.
 
     Attributes:
-        app: the server's own app, without faults and recording.
+        app: moto's app, without faults and recording.
         app_for_stacks: the app that answers the sandbox's own calls.
 
     """
@@ -50,7 +50,7 @@ def send_to_moto(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
 
 
 def create_session(region: str) -> boto3.Session:
-    """Return a session whose calls are the sandbox's own."""
+    """Return a session for the sandbox's own calls."""
     botocore_session = get_session()
     botocore_session.register_component("data_loader", LOADER)
     botocore_session.register("before-send", send_to_moto)  # type: ignore[arg-type]

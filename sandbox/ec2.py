@@ -17,7 +17,7 @@ ADDRESSES = itertools.cycle(ipaddress.ip_network("203.0.113.0/24").hosts())  # f
 
 
 def get_public_address() -> str:
-    """Return the next address; moto's own belong to this machine or to real hosts."""
+    """Return the next documentation address; moto's addresses belong to this machine or to real hosts."""
     return str(next(ADDRESSES))
 
 
@@ -39,8 +39,8 @@ class SandboxEC2Backend(EC2Backend):
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self.amis.update(public_images.create_images(self))
-        self.snapshots.clear()  # those of the images, which belong to other accounts
-        self.launches: dict[str, tuple[str, Any]] = {}  # by client token: the request and the reservation
+        self.snapshots.clear()  # the images' snapshots belong to other accounts
+        self.launches: dict[str, tuple[str, Any]] = {}  # client token: request and reservation
 
     def create_vpc(self, *args: Any, **kwargs: Any) -> Any:
         """Create a VPC with the region's default set of DHCP options."""

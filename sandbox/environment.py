@@ -28,7 +28,7 @@ from sandbox import (  # noqa: F401
 )
 
 DEFAULT_REGION = "eu-west-2"
-PROGRAMS = Path(__file__).parent / "bin"  # an ssh and an scp that only fail, and an aws
+PROGRAMS = Path(__file__).parent / "bin"  # aws, and an ssh and an scp that only fail
 LOGGERS = ("werkzeug", "moto", "botocore")
 LOG_FILE = "emulated-aws.log"  # in the home folder
 PUBLIC_ADDRESS, PUBLIC_ADDRESS_PATH = "203.0.113.7", "/checkip"  # of the user's machine
@@ -69,16 +69,16 @@ def emulated_aws() -> Iterator[None]:
 
 
 def log_error(*_: object) -> None:
-    """Log an error of a connection, such as that its client was stopped. The server would print it."""
+    """Log an error of a connection, for example of a stopped client, instead of printing it."""
     logging.getLogger("werkzeug").error("A connection failed.", exc_info=True)
 
 
 @contextmanager
 def log_to_file(path: Path) -> Iterator[None]:
-    """Write the messages of the emulated AWS to a file: on a terminal, they would look like the task's."""
+    """Write the messages of the emulated AWS to a file, so that they are not mistaken for a task's output."""
     handler = logging.FileHandler(path, delay=True)
     loggers = [logging.getLogger(name) for name in LOGGERS]
-    saved = [logger.handlers for logger in loggers]  # werkzeug adds one that prints
+    saved = [logger.handlers for logger in loggers]  # werkzeug adds a handler that prints
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
     try:

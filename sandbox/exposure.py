@@ -12,8 +12,8 @@ class OpenPort(NamedTuple):
     """A port that one source can reach.
 
     Attributes:
-        target: the Name tag of the machine or file system, or the launch template of machines to come.
-        ports: as `tcp 22`, or `all`.
+        target: the Name tag of the machine or file system, or the launch template of future machines.
+        ports: the protocol and port, such as `tcp 22`, or `all`.
         source: a network, a prefix list, or the name of a security group.
 
     """
@@ -137,7 +137,7 @@ def format_ports(permission: dict[str, Any]) -> str:
 
 
 def list_sources(permission: dict[str, Any], group_names: dict[str, str]) -> list[str]:
-    """Return the sources that a rule allows; a group by its name, without its random suffix."""
+    """Return the sources that a rule allows; a group is shown by its name, without its random suffix."""
     group_ids = [pair["GroupId"] for pair in permission.get("UserIdGroupPairs", [])]
     return [
         *(ip_range["CidrIp"] for ip_range in permission.get("IpRanges", [])),
@@ -178,7 +178,7 @@ def build_protection(machine: dict[str, Any], volumes: list[dict[str, Any]]) -> 
 
 
 def check_file_systems(region: str) -> dict[str, bool]:
-    """Return for each file system whether it is encrypted."""
+    """Return whether each file system is encrypted."""
     file_systems = call(region, "efs", "describe_file_systems")["FileSystems"]
     return {get_name(file_system): bool(file_system.get("Encrypted")) for file_system in file_systems}
 

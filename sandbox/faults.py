@@ -30,7 +30,7 @@ class Call(NamedTuple):
 
     Attributes:
         service: the service's name in the signature.
-        name: the operation, as `RunInstances`; the method and the path if the protocol has no operation, as
+        name: the operation, such as `RunInstances`; if the protocol has none, method and path, such as
             `PUT /bucket?policy`.
 
     """
@@ -44,7 +44,7 @@ class Call(NamedTuple):
 
 def close_connection(environ: Environ, _: StartResponse) -> Iterable[bytes]:
     """Close the connection before the call takes effect."""
-    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)  # else the server waits for another call on it
+    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)  # else the server waits for another call
     raise ConnectionResetError
 
 
@@ -65,12 +65,12 @@ def truncate_response(environ: Environ, start_response: StartResponse) -> Iterab
 
 
 def replace_response(body: bytes = WEB_PAGE, status: int = 200, *, applied: bool = True) -> Fault:
-    """Return the fault that answers with what is not AWS's, as a proxy on the way does.
+    """Return the fault that answers as a proxy does, with nothing from AWS in body or headers.
 
     Args:
-        body: the answer; by default a web page. Nothing in it, or in its headers, is AWS's.
-        status: its status.
-        applied: whether the call takes effect before.
+        body: the answer's body; by default a web page.
+        status: the answer's status.
+        applied: whether the call takes effect first.
 
     """
 
@@ -123,8 +123,8 @@ def kill_caller(kill: Callable[[], object], *, after: bool) -> Fault:
     """Return the fault that kills the caller.
 
     Args:
-        kill: kills it.
-        after: kill it after the call took effect, not before.
+        kill: kills the caller.
+        after: whether the call takes effect before the caller is killed.
 
     """
 
@@ -138,7 +138,7 @@ def kill_caller(kill: Callable[[], object], *, after: bool) -> Fault:
 
 
 def use_in_turn(*faults: Fault) -> Fault:
-    """Return the fault that is each of these once, in this order, and then none."""
+    """Return the fault that applies each of these faults once, in this order, and then none."""
     remaining = iter(faults)
     return lambda environ, start_response: next(remaining, Moto.app)(environ, start_response)
 
@@ -179,12 +179,12 @@ class Injection:
     Args:
         fault: what happens to one call.
         at: the number of that call, counted from 1; with 0, calls are only recorded.
-        then: what happens to every later call; None if nothing does.
-        only: a regular expression; only calls with such names count.
+        then: the fault of every later call; None for no fault.
+        only: a regular expression; only calls whose names match it count.
 
     Attributes:
         calls: the calls that counted.
-        failed_calls: those of them that met `fault` or `then`.
+        failed_calls: the calls to which `fault` or `then` was applied.
 
     """
 
@@ -195,7 +195,7 @@ class Injection:
         self.lock = threading.Lock()
 
     def find_fault(self, call: Call) -> Fault | None:
-        """Count a call, and return the fault that it meets."""
+        """Count a call, and return the fault to apply to it."""
         with self.lock:
             if not re.search(self.only, call.name):
                 return None
@@ -211,7 +211,7 @@ injections: dict[Source, Injection] = {}
 
 
 def add_faults(source: Source) -> WsgiApp:
-    """Return moto's app, to which the faults for the calls of one source are added."""
+    """Return moto's app with the injected faults for the calls of one source."""
 
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         fault = None
@@ -229,10 +229,10 @@ def inject(
     """Inject a fault into one call.
 
     Args:
-        fault: what happens to it.
-        at: its number, counted from 1.
-        then: what happens to every later call; None if nothing does.
-        only: a regular expression; only calls with such names count.
+        fault: what happens to the call.
+        at: the call's number, counted from 1.
+        then: the fault of every later call; None for no fault.
+        only: a regular expression; only calls whose names match it count.
         source: whose calls count: those of the `tools`, or those by which `stacks` create their resources.
 
     Yields:

@@ -1,10 +1,10 @@
-"""The compute fleet's status, which the head node's daemon would change on request."""
+"""The compute fleet's status. It changes on request; in AWS, a daemon on the head node changes it."""
 
 from typing import Any
 
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 
-TABLE_PREFIX = "parallelcluster-"  # the cluster's name follows
+TABLE_PREFIX = "parallelcluster-"  # followed by the cluster's name
 NEXT_STATUS = {
     "STOP_REQUESTED": "STOPPING",
     "STOPPING": "STOPPED",

@@ -68,7 +68,7 @@ class ChildListing(NamedTuple):
 
 
 class ExtraCall(NamedTuple):
-    """A call for what the listing does not return about a resource.
+    """A call for details of a resource that its listing does not return.
 
     Attributes:
         kind: the resource's kind.
@@ -338,7 +338,7 @@ def call(region: str, service: str, operation: str, **arguments: Any) -> dict[st
 
 
 def call_if_set(region: str, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
-    """Return the response of a call for a setting; empty if there is no such setting."""
+    """Return the response of a call for a setting; empty if it is not set."""
     try:
         return call(region, service, operation, **arguments)
     except ClientError as error:

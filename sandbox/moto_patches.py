@@ -1,4 +1,4 @@
-"""Smaller corrections of moto: errors of S3 and IAM that it lacks, and one that only it reports."""
+"""Corrections of moto: errors of S3 and IAM that moto lacks, and one that AWS would not report."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class SandboxIAMBackend(IAMBackend):
 
 
 def head_bucket(self: Any) -> Any:
-    """Answer 403 if the bucket belongs to another account than the expected one."""
+    """Answer 403 if the bucket does not belong to the expected account."""
     expected = self.headers.get("x-amz-expected-bucket-owner")
     owner = s3_backends.bucket_accounts.get(self.bucket_name, (None, expected))[1]
     return (403, {}, "") if expected and owner != expected else moto_head_bucket(self)

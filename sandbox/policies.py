@@ -1,4 +1,4 @@
-"""The evaluation of IAM policies, and its simulation, which moto lacks."""
+"""Evaluate IAM policies, and simulate them as IAM does; moto cannot."""
 
 import json
 import re
@@ -15,13 +15,13 @@ Context = Mapping[str, str]
 
 
 def is_allowed(documents: Iterable[Mapping[str, Any]], action: str, resource: str, context: Context) -> bool:
-    """Return whether policies together allow an action.
+    """Return whether the policies together allow an action.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 
     Args:
         documents: the policies.
-        action: as `s3:GetObject`.
+        action: its name, such as `s3:GetObject`.
         resource: its ARN; `*` if the action has none.
         context: the condition keys and their values.
 
@@ -72,7 +72,7 @@ def is_match(pattern: str, value: str) -> bool:
 
 
 def is_arn_match(pattern: str, arn: str) -> bool:
-    """Return whether an ARN matches a pattern: each of its six parts for itself, or any with `*`.
+    """Return whether each of an ARN's six parts matches that of a pattern. `*` alone matches every ARN.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
     """
@@ -81,7 +81,7 @@ def is_arn_match(pattern: str, arn: str) -> bool:
 
 
 def as_list(one_or_more: Any) -> list[Any]:
-    """Return a list; IAM also accepts a single value in place of a list."""
+    """Return the value as a list: IAM also accepts a single value instead of a list."""
     return one_or_more if isinstance(one_or_more, list) else [one_or_more]
 
 
@@ -112,7 +112,7 @@ def load_policies(iam: IAMBackend, arn: str) -> list[dict[str, Any]]:
 
 
 def simulate_principal_policy(self: Any) -> ActionResult:
-    """Answer for each action whether the policies of a user or role allow it.
+    """Report for each action whether the policies of a user or role allow it.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
     """

@@ -1,4 +1,4 @@
-"""What other accounts publish in each region: images, an image's id, the network template."""
+"""Images, their public parameters, and the network template, which other accounts publish in each region."""
 
 import functools
 import hashlib
@@ -28,7 +28,7 @@ UBUNTU_PARAMETERS = {
     for architecture, image in (("amd64", UBUNTU_IMAGE), ("arm64", UBUNTU_ARM_IMAGE))
 }
 NETWORK_TEMPLATE = Path(__file__).with_name("networking.cfn.yaml")
-PUBLISHER_ACCOUNT = "000000000000"  # owns AWS's own buckets
+PUBLISHER_ACCOUNT = "000000000000"  # the owner of AWS's buckets
 
 
 def get_image_id(region: str, name: str) -> str:

@@ -68,7 +68,7 @@ class RecordedCall:
 
     @property
     def operation(self) -> str:
-        """The operation, as `RunInstances`."""
+        """The operation, such as `RunInstances`."""
         name: str = self._operation[0].name
         return name
 
@@ -92,7 +92,7 @@ class RecordedCall:
 
     @property
     def sent_data(self) -> list[bytes]:
-        """All that was sent: the URL with the headers, the request's body and the response's."""
+        """All sent data: the URL, the headers, and the bodies of the request and the response."""
         prefixes = ("HTTP_", "PATH", "QUERY")
         head = "\n".join(value for name, value in self.environ.items() if name.startswith(prefixes))
         return [head.encode(), self.request_body, self.response_body]

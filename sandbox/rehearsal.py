@@ -28,8 +28,8 @@ class Step(NamedTuple):
 
     Attributes:
         task: the task and its flags.
-        creates: the kinds of the resources that it has to create.
-        writes: the file that it has to write.
+        creates: the kinds of the resources that it must create.
+        writes: the file that it must write.
 
     """
 
@@ -57,7 +57,7 @@ STEPS = [
     Step("handover", writes="uqle.env"),
     Step("status"),
 ]
-FILE_SYSTEM = "FILE_SYSTEM"  # the parameter of a template that takes an existing file system
+FILE_SYSTEM = "FILE_SYSTEM"  # the parameter of a template for an existing file system
 TEARDOWN = Step("down --yes --all")
 LEFT_ON_PURPOSE = {
     "key pair": "free; ~/.ssh has the only copy of its private key",
@@ -92,7 +92,7 @@ def main(template: str = "") -> int:
         template: the path of a template to put into the folder as config.template.yml; empty for none.
 
     Returns:
-        0 if each step did what it has to, and everything was removed except what is left on purpose.
+        0 if each step succeeded, and everything was removed except what is left on purpose.
 
     """
     if template and not Path(template).is_file():
@@ -140,10 +140,10 @@ def main(template: str = "") -> int:
 
 
 def create_file_system(parameter_file: Path) -> None:
-    """Create the file system that a template takes: one that its owner had before, in the cluster's zone.
+    """Create, in the cluster's zone, the existing file system that a template mounts.
 
     Args:
-        parameter_file: config-parameters.json, which gets its id.
+        parameter_file: config-parameters.json, to which the file system's id is written.
 
     """
     ec2, efs = client("ec2", DEFAULT_REGION), client("efs", DEFAULT_REGION)
@@ -156,11 +156,11 @@ def create_file_system(parameter_file: Path) -> None:
     file_system = efs.create_file_system(CreationToken="existing")["FileSystemId"]
     efs.create_mount_target(FileSystemId=file_system, SubnetId=subnet["SubnetId"], SecurityGroups=[group])
     parameter_file.write_text(json.dumps(parameters | {FILE_SYSTEM: file_system}, indent=2))
-    print(f"\n=== The owner of {file_system} writes {FILE_SYSTEM} into {parameter_file.name}", flush=True)
+    print(f"\n=== Created {file_system}, and wrote it to {parameter_file.name} as {FILE_SYSTEM}", flush=True)
 
 
 def delete_file_systems() -> None:
-    """Take the owner's file system out of the network, which would be kept otherwise."""
+    """Delete the existing file system: otherwise the teardown would keep the network."""
     ec2, efs = client("ec2", DEFAULT_REGION), client("efs", DEFAULT_REGION)
     for file_system in efs.describe_file_systems(CreationToken="existing")["FileSystems"]:
         file_system_id = file_system["FileSystemId"]
@@ -171,7 +171,7 @@ def delete_file_systems() -> None:
         efs.delete_mount_target(MountTargetId=target["MountTargetId"])
         efs.delete_file_system(FileSystemId=file_system_id)
         ec2.delete_security_group(GroupId=group)
-        print(f"\n=== The owner of {file_system_id} takes it out of the network", flush=True)
+        print(f"\n=== Deleted {file_system_id}, which would keep the network", flush=True)
 
 
 def run_step(step: Step, folder: Path, before: Inventory) -> tuple[StepResult, Inventory]:
@@ -208,7 +208,7 @@ def run_step(step: Step, folder: Path, before: Inventory) -> tuple[StepResult, I
 
 
 def is_left_on_purpose(resource: Resource) -> bool:
-    """Return whether the teardown keeps a resource; of buckets and objects, only pcluster's own."""
+    """Return whether the teardown keeps a resource; of buckets and objects, it keeps only pcluster's."""
     if resource.kind in ("bucket", "object"):
         return resource.id.removeprefix("s3://").startswith("parallelcluster-")
     return resource.kind in LEFT_ON_PURPOSE

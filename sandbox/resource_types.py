@@ -95,7 +95,7 @@ class StackResource:
         return cls.create_from_cloudformation_json(new_resource_name, definition, account_id, region_name)
 
     def call(self, operation: str, **extra: Any) -> Any:
-        """Make a call, with those properties of the resource that the call has as arguments."""
+        """Make a call with those properties of the resource that are arguments of the call."""
         service = client(self.service, self.region)
         model = service.meta.service_model.operation_model(service.meta.method_to_api_mapping[operation])
         names = model.input_shape.members
@@ -107,7 +107,7 @@ class StackResource:
         return dict(properties)
 
     def finish_creation(self) -> None:
-        """Do what the call does not: tag the resource."""
+        """Tag the resource, which the call does not do."""
         if self.service == "ec2" and self.properties.get("Tags"):
             self.call("create_tags", Resources=[self.physical_resource_id])
 
@@ -117,7 +117,7 @@ class StackResource:
             self.call(self.delete_call)
 
     def get_cfn_attribute(self, attribute: str) -> Any:
-        """Return the value of a template's GetAtt."""
+        """Return the value of a GetAtt in a template."""
         if attribute.endswith(("PrivateIp", "PrivateIpAddress")):
             return self.attributes["PrivateIpAddress"]
         return self.attributes[attribute]
@@ -129,12 +129,12 @@ class StackResource:
 
     @classmethod
     def cloudformation_name_type(cls) -> str:
-        """Return the property with the resource's name: there is none."""
+        """Return an empty name: no property contains the resource's name."""
         return ""
 
     @classmethod
     def has_cfn_attr(cls, attr: str) -> bool:  # noqa: ARG003 - moto's signature
-        """Return True: reading an attribute that does not exist fails later."""
+        """Return True; reading an attribute that does not exist fails later."""
         return True
 
 
@@ -193,7 +193,7 @@ def build_egress_arguments(self: StackResource, properties: dict[str, Any]) -> d
 
 
 def build_rule_arguments(properties: dict[str, Any], peer_group_id: str | None) -> dict[str, Any]:
-    """Return the arguments for a rule, which names a network or a group."""
+    """Return the arguments for a rule with a network or a group."""
     keys = ("IpProtocol", "FromPort", "ToPort")
     permission: dict[str, Any] = {key: properties[key] for key in keys if key in properties}
     if "CidrIp" in properties:
@@ -264,7 +264,7 @@ def update_security_group(
     region_name: str,
     **__: Any,
 ) -> SecurityGroup:
-    """Update the rules of a group that name networks; moto would create another group."""
+    """Update the group's rules for networks; moto would create another group."""
     ec2, group_id = client("ec2", region_name), original_resource.id
     permissions = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]["IpPermissions"]
     old_permissions = [permission for permission in permissions if permission["IpRanges"]]
@@ -284,7 +284,7 @@ SecurityGroup.update_from_cloudformation_json = classmethod(update_security_grou
 
 
 def get_lustre_attribute(self: StackResource, attribute: str) -> Any:
-    """Return an attribute of a file system; the mount name is in a part of the response."""
+    """Return an attribute of a file system; the mount name is deeper in the response."""
     return self.attributes.get(attribute) or self.attributes["LustreConfiguration"].get("MountName", "fsx")
 
 
@@ -301,11 +301,11 @@ define_resource_type(
 
 # --- Head node ---
 
-head_node_exit_status = 0  # the boot script's; no script runs, so tests set it
+head_node_exit_status = 0  # of the boot script. No script runs, so tests set it
 
 
 def build_launch_arguments(self: StackResource, properties: dict[str, Any]) -> dict[str, Any]:
-    """Return all that the launch template holds: moto's RunInstances ignores most of a template."""
+    """Return the whole content of the launch template: moto's RunInstances ignores most of it."""
     tags = [{"ResourceType": "instance", "Tags": properties["Tags"]}]
     data = read_launch_template(self, properties["LaunchTemplate"])
     return data | {"MinCount": 1, "MaxCount": 1, "TagSpecifications": tags}
@@ -362,7 +362,7 @@ def create_load_balancer(
     region_name: str,
     **__: Any,
 ) -> FakeLoadBalancer:
-    """Create a load balancer of login nodes; moto would ignore its type, and refuse its TCP listener then."""
+    """Create a load balancer of login nodes; moto would ignore its type, and then refuse its TCP listener."""
     properties = cloudformation_json["Properties"]
     return elbv2_backends[account_id][region_name].create_load_balancer(
         resource_name,
@@ -377,7 +377,7 @@ FakeLoadBalancer.create_from_cloudformation_json = classmethod(create_load_balan
 
 
 def build_login_node_arguments(self: StackResource, properties: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that launch the machines of a group, whose launch template moto would ignore."""
+    """Return the arguments that launch the machines of a group; moto would ignore its launch template."""
     data = read_launch_template(self, properties["LaunchTemplate"])
     subnet = {"SubnetId": properties["VPCZoneIdentifier"][0]}
     count = int(properties["DesiredCapacity"])

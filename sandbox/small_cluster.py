@@ -1,4 +1,4 @@
-"""Make a network and a cluster in a second: their stacks have the ids, outputs and tags of real ones."""
+"""Make a network and a cluster in a second. Their stacks have the outputs and tags of real ones."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def make_network(ec2: Any, cloudformation: Any, timestamp: str = TIMESTAMP) -> d
     Args:
         ec2: a client of EC2.
         cloudformation: a client of CloudFormation.
-        timestamp: the end of both names, 14 digits.
+        timestamp: the end of the names of the VPC and the stack, 14 digits.
 
     Returns:
         The ids of the VPC and of its subnets: `vpc`, `public`, `private`.
@@ -54,10 +54,10 @@ def make_cluster(
     """Make the stack of a cluster, and the configuration that pcluster keeps in its bucket.
 
     Args:
-        name: the cluster's.
+        name: the cluster's name.
         network: the ids of a VPC, `vpc`, and of a subnet in it, `public`.
         cloudformation: a client of CloudFormation.
-        template: the stack's, if another one is wanted.
+        template: the stack's template.
         config: the cluster's configuration, as YAML; None to store none.
 
     Returns:
@@ -93,7 +93,7 @@ def make_cluster(
 
 
 def store_config(key: str, config: str) -> str:
-    """Write a configuration into the bucket that pcluster makes for itself, and return its version."""
+    """Store a configuration in the bucket that pcluster creates for itself, and return its version."""
     s3 = client("s3", DEFAULT_REGION)
     if BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": DEFAULT_REGION})
@@ -102,7 +102,7 @@ def store_config(key: str, config: str) -> str:
 
 
 def start_fleet(cluster: str) -> None:
-    """Make the table with the status of the cluster's compute fleet, which is RUNNING."""
+    """Make the table with the status of the cluster's compute fleet: RUNNING."""
     dynamodb, table = client("dynamodb", DEFAULT_REGION), f"parallelcluster-{cluster}"
     dynamodb.create_table(
         TableName=table,

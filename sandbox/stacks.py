@@ -11,7 +11,7 @@ from moto.efs.models import FileSystem, efs_backends
 
 SECONDS_PER_RESOURCE = 0.025  # how long a resource takes to create or delete
 MIN_SLOW_RESOURCES = 20  # a stack with fewer resources is created at once
-MIN_DELETION_SECONDS = 0.5  # long enough for whoever deletes a stack to still find it
+MIN_DELETION_SECONDS = 0.5  # long enough that the caller of DeleteStack still finds the stack
 LOCK = threading.RLock()  # held while a stack is created or deleted
 
 
@@ -35,7 +35,7 @@ class SandboxCloudFormationBackend(CloudFormationBackend):
     """The stacks of one region."""
 
     __module__ = CloudFormationBackend.__module__  # moto derives the service's URLs from it
-    depth = 0  # above 0 while a stack is created or deleted: a nested stack takes no extra time
+    depth = 0  # above 0 while a stack is created or deleted: nested stacks then take no extra time
 
     def create_stack(self, name: str, *args: Any, **kwargs: Any) -> Stack:
         """Create the resources; if one fails, delete those that exist."""
@@ -84,9 +84,8 @@ class SandboxCloudFormationBackend(CloudFormationBackend):
         """Delete the resources; if one cannot be deleted, the stack remains."""
         stack = self.get_stack(name_or_stack_id)
         stack._add_stack_event("DELETE_IN_PROGRESS", "User Initiated")
-        stack.output_map = dict(
-            stack.output_map
-        )  # a copy: moto would create the resources that they name again
+        # A copy: moto's own mapping would create the resources of the outputs again.
+        stack.output_map = dict(stack.output_map)
         with self.nested():
             failures = self.delete_resources(stack)
         outcome = "DELETE_FAILED" if failures else "DELETE_COMPLETE"
@@ -126,7 +125,7 @@ class SandboxCloudFormationBackend(CloudFormationBackend):
         return failures
 
     def start_operation(self, stack: Stack, status: str, outcome: str) -> None:
-        """Set a stack's status, and its outcome after the time that the operation takes."""
+        """Set a stack's status now, and its outcome when the operation ends."""
         stack.status, stack.outcome = status, outcome
         size = len(stack.resource_map._resource_json_map)
         seconds = size * SECONDS_PER_RESOURCE
@@ -138,7 +137,7 @@ class SandboxCloudFormationBackend(CloudFormationBackend):
         stack.end_time = time.monotonic() + stack.operation_seconds
 
     def finish_operations(self) -> None:
-        """Set the outcome of the stacks whose operation's time has passed."""
+        """Set the outcome of the stacks whose operations have ended."""
         for stack in list(self.stacks.values()):
             end_time = getattr(stack, "end_time", float("inf"))
             if stack.status.endswith("_IN_PROGRESS") and time.monotonic() >= end_time:
@@ -153,7 +152,7 @@ class SandboxCloudFormationBackend(CloudFormationBackend):
         return stacks
 
     def describe_stack_events(self, stack_name: str) -> list[Event]:
-        """Return the events up to now, which are spread evenly over the operation's time."""
+        """Return the events until now; they are spread evenly over the operation's time."""
         stack = self.get_stack(stack_name)
         events: list[Event] = super().describe_stack_events(stack_name)
         seconds_left = getattr(stack, "end_time", 0) - time.monotonic()
@@ -181,7 +180,7 @@ def list_resources(stack: Stack) -> list[Any]:
 
 
 def tag_file_systems(stack: Stack) -> None:
-    """Copy a stack's tags to its file systems. moto copies them to resources of EC2 only."""
+    """Copy a stack's tags to its file systems; moto copies them only to resources of EC2."""
     for resource in list_resources(stack):
         if isinstance(resource, FileSystem):
             efs = efs_backends[stack.account_id][stack.region_name]
@@ -192,7 +191,7 @@ def tag_file_systems(stack: Stack) -> None:
 def add_event(
     stack: Stack, name: str, identifier: str, status: str, reason: str | None = None, kind: str = ""
 ) -> None:
-    """Add an event about one resource; moto adds those about the stack only."""
+    """Add an event about one resource; moto adds only those about the stack."""
     definition = stack.resource_map._resource_json_map.get(name, {})
     stack.events.append(
         Event(

@@ -2,8 +2,8 @@
 
 `make readme` runs this. `.ci/run` runs it with --check.
 
-A comment marks each block: `<!-- output: status -->` for the whole output of `invoke status`, or
-`<!-- output: status, head 5, tail 4 -->` for its first 5 and last 4 lines, with `[...]` between them.
+A comment precedes each output. `<!-- output: status -->` marks the whole output of `invoke status`.
+`<!-- output: status, head 5, tail 4 -->` marks its first 5 and last 4 lines, with `[...]` between them.
 """
 
 import difflib
@@ -21,7 +21,7 @@ BLOCK = re.compile(
     re.DOTALL,
 )
 
-# What differs from run to run, and its replacement
+# Patterns of values that differ from run to run, and their replacements
 REPLACEMENTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\b(vpc|subnet|nat|sg|sgr|i|eni|fs|fsmt|ami)-[0-9a-f]{8,17}\b", r"\1-0123456789abcdef0"),
     (r"\b10\.0\.\d+\.\d+\b(?!/)", "10.0.0.10"),
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     """Run a rehearsal and write its outputs, or with --check compare them.
 
     Returns:
-        0 if the documents show, or now show, what the rehearsal printed.
+        0 if the documents match the rehearsal, or were updated to match.
     """
     transcript = ""
     with subprocess.Popen(
@@ -90,14 +90,14 @@ def replace_outputs(document: str, transcript: str) -> str:
 
 
 def shorten(lines: list[str], head: int, tail: int) -> list[str]:
-    """Return the first and the last lines, with `[...]` in place of those between."""
+    """Return the first and the last lines, with `[...]` between them."""
     if len(lines) <= head + tail:
         return lines
     return [*lines[:head], "[...]\n", *lines[-tail:]]
 
 
 def parse_outputs(transcript: str) -> list[tuple[str, str]]:
-    """Return each task of a rehearsal and what it printed, without what differs from run to run."""
+    """Return each task of a rehearsal and its output, with values that differ from run to run replaced."""
     transcript = transcript.split("\nstep  ")[0]
     steps = re.split(r"(?m)^=== invoke ", transcript)[1:]
     outputs = []

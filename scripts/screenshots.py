@@ -1,4 +1,4 @@
-"""Take the screenshots of the README: parts of the page of `invoke picture`, in a real Chromium.
+"""Take the screenshots in the README. They show parts of the page of `invoke picture` in Chromium.
 
 `make screenshots` runs this. The page shows a cluster in the emulated AWS. Playwright controls the installed
 Chromium: https://playwright.dev/python/
@@ -36,7 +36,7 @@ CHROMIUM_MISSING = (
     "Chromium is not installed. Run `sudo apt-get install chromium fonts-open-sans fonts-dejavu-core`,"
     " then run this again."
 )
-# What differs from run to run: ids, random suffixes of CloudFormation, times, and private addresses
+# Values that differ from run to run: ids, random suffixes of CloudFormation, times, and private addresses
 CHANGING = re.compile(
     r"(?P<prefix>(?:vpc|subnet|sgr?|i|fs|fsmt|eni|ami)-)[0-9a-f]{8,17}\b"
     r"|(?<=Group-)[0-9A-Z]{12}\b"
@@ -66,7 +66,7 @@ def start_browser() -> Iterator[Browser]:
 
 @contextmanager
 def create_cluster() -> Iterator[Project]:
-    """Create a cluster and its UQLE machine in an emulated AWS, by the steps of the README.
+    """Create a cluster and its UQLE machine in an emulated AWS, with the steps of the README.
 
     Raises:
         SystemExit: a step failed.
@@ -86,7 +86,10 @@ def create_cluster() -> Iterator[Project]:
 
 
 def normalize(page: str) -> str:
-    """Return the page with the same ids, times and addresses in every run; distinct ones remain distinct."""
+    """Replace ids, times and addresses in the page, so that they are the same in every run.
+
+    Distinct values remain distinct.
+    """
     replacements: dict[str, str] = {}
 
     def replace(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Fixtures of all tests. Each worker has its own emulated AWS, so no test can reach a real account."""
+"""Fixtures for all tests. Each worker has its own emulated AWS, so no test can reach a real account."""
 
 import os
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def own_session() -> Iterator[None]:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Empty the account, and let stacks change their state at once."""
+    """Empty the account, and make stacks change their status at once."""
     sandbox.reset()
     monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 0)
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 0)
@@ -76,7 +76,7 @@ def task_runner(emulated_aws: None) -> Iterator[TaskRunner]:
 
 @pytest.fixture
 def invoke(task_runner: TaskRunner, account: None) -> TaskRunner:
-    """Run invoke in a process of its own, in the current folder, with an empty account."""
+    """Run invoke in a separate process, in the current folder, with an empty account."""
     return task_runner
 
 

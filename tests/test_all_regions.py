@@ -1,4 +1,4 @@
-"""`invoke status --all-regions` finds what was created in another region, and for another cluster."""
+"""`invoke status --all-regions` finds resources in other regions, and of other clusters."""
 
 import json
 
@@ -51,7 +51,7 @@ def test_everything_of_all_clusters_is_found(project, cluster, network, monkeypa
     assert REGION in parsed["regions"]
 
 
-def test_nothing_is_a_sentence(project, monkeypatch):
+def test_empty_account_is_reported(project, monkeypatch):
     monkeypatch.setattr(all_regions, "find_in_all_regions", lambda _: ([REGION], []))
     assert "There is no cluster in them, and nothing with the tag slurm-cluster." in "\n".join(
         all_regions.format_all_regions(project)
@@ -66,7 +66,7 @@ def test_region_that_cannot_be_read_is_unknown(project):
     assert "AWS denies" in finding.detail
 
 
-def test_what_was_found_before_a_refusal_is_shown(project, network):
+def test_regions_read_before_a_refusal_are_shown(project, network):
     denied = faults.fail_with_error("AccessDenied")
     with faults.inject(denied, then=denied, only="ListSecrets"):
         found = all_regions.find_in_region(REGION)

@@ -1,4 +1,4 @@
-"""Answers that are not AWS's: reads are repeated, and no exception of botocore becomes a traceback."""
+"""Answers that are not from AWS: calls are repeated, and no exception of botocore becomes a traceback."""
 
 import re
 
@@ -33,7 +33,7 @@ CALLS = {  # one of each protocol
     "rest-xml": ("s3", "list_buckets"),
 }
 TAGGED = [{"Name": "tag:slurm-cluster", "Values": ["pcluster-ubuntu"]}]
-NOT_OF_S3 = {"XHTML", "other XML"}  # S3's documents have names of their own: any XML may be S3's
+NOT_OF_S3 = {"XHTML", "other XML"}  # S3 has no common root element: any XML may be from S3
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def without_pauses(monkeypatch, account):
 
 
 @pytest.mark.parametrize("protocol", CALLS)
-def test_unreadable_answer_is_asked_for_again(protocol, aws):
+def test_call_with_an_unreadable_answer_is_repeated(protocol, aws):
     expected = aws(protocol)
     for name, (fault, says) in FAULTS.items():
         if protocol == "rest-xml" and name in NOT_OF_S3:
@@ -71,8 +71,8 @@ def test_unreadable_answer_is_asked_for_again(protocol, aws):
         assert "then run this again." in format_error(raised.value)
 
 
-def test_legal_answers_are_taken(project):
-    """An answer may be empty where the call asks for nothing, and hold no member where there is no item."""
+def test_valid_answers_are_accepted(project):
+    """An answer may be empty if the call returns nothing, and lack a member if there are no items."""
     project.s3.create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": REGION})
     project.s3.put_bucket_policy(Bucket="mine", Policy="{}")
     project.s3.put_object(Bucket="mine", Key="one", Body=b"")
@@ -95,8 +95,8 @@ def test_repeated_launch_has_the_token_of_the_first(fault, cluster, project, inv
     assert len(project.ec2.describe_instances(Filters=TAGGED)["Reservations"]) == 1
 
 
-def test_any_exception_of_botocore_becomes_a_sentence(monkeypatch, project):
-    """A client that boto3 makes for itself, as for an assumed role, may end in any of them."""
+def test_every_botocore_exception_is_reported(monkeypatch, project):
+    """A client that boto3 creates itself, for example for an assumed role, can raise any of them."""
 
     def fail(*_):
         raise ResponseParserError("Unable to parse response: <secret>")

@@ -1,4 +1,4 @@
-"""Any content of a file or setting is used as it is, or refused in a sentence before anything changes."""
+"""Any content of a file or setting is either used unchanged, or refused with a message before anything changes."""
 
 import functools
 import json
@@ -33,9 +33,7 @@ from tests.support.valid_files import GOOD_PARAMETERS, GOOD_TEMP_CONFIG
 
 PARAMETERS, TEMP_CONFIG, CONFIG = Path("config-parameters.json"), Path("temp-config.yml"), Path("config.yml")
 TEMPLATE = ROOT / "config.template.yml"
-EXAMPLES = int(
-    os.environ.get("EXAMPLES", "0")
-)  # how many, each time others; without it a few, the same each time
+EXAMPLES = int(os.environ.get("EXAMPLES", "0"))  # number of random examples; by default a few fixed ones
 many = settings(
     max_examples=EXAMPLES or 25,
     derandomize=not EXAMPLES,
@@ -43,7 +41,7 @@ many = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
-# What people and programs write that others stumble over.
+# Text that people and programs write, and that other programs read wrongly.
 PIECES = [
     "'",
     '"',
@@ -90,7 +88,7 @@ good_texts = st.sampled_from(sorted(GOOD_PARAMETERS.values())).flatmap(
     lambda good: st.just(good) | texts.map(lambda more: good + more)
 )
 
-# Files that are not what they should be, as bytes.
+# Contents of invalid files, as bytes.
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
     for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -115,35 +113,35 @@ BROKEN = {
 }
 
 
-def sentence(error: BaseException) -> str:
-    """Return the message of an expected failure: sentences, faults, commands to copy, and not too long."""
+def check_message(error: BaseException) -> str:
+    """Check the form of an error message, and return it: sentences, indented lists, and not too long."""
     message = str(error)
     first, *others = message.split("\n")
     assert first.endswith((".", ")", ":"))
     assert all(line.startswith("  ") or line.endswith((".", ")", ":")) for line in others)
     if first.endswith(":"):
         assert all(fault.startswith("  ") for fault in others[:-1])
-        # One fault is on the first line; two are without a hint.
+        # A single fault is on the first line. Two lines are faults, without a hint.
         assert len(others) != 2 or others[-1].startswith("  ")
     assert message.replace("\n", "").isprintable()
     assert len(message) < 2500
     return message
 
 
-def refusal(ask: Callable[[], object]) -> str:
+def get_refusal(ask: Callable[[], object]) -> str:
     """Return the message of a refusal, or an empty string."""
     try:
         ask()
     except ClusterError as error:
-        return sentence(error)
+        return check_message(error)
     return ""
 
 
 # --- parameter files ----------------------------------------------------------------------------------------
 
 
-def strangely_written(content: object) -> st.SearchStrategy[str]:
-    """Return JSON forms of a value, and some that only look like JSON."""
+def write_unusual_json(content: object) -> st.SearchStrategy[str]:
+    """Return forms of a value in JSON, and some that only look like JSON."""
     ways = [
         json.dumps(content),
         json.dumps(content, ensure_ascii=False, indent=2),
@@ -165,28 +163,28 @@ def strangely_written(content: object) -> st.SearchStrategy[str]:
     data=st.data(),
 )
 def test_parameter_file_renders_as_chevron_does_or_is_refused(changed, data):
-    text = data.draw(strangely_written(GOOD_PARAMETERS | changed))
+    text = data.draw(write_unusual_json(GOOD_PARAMETERS | changed))
     PARAMETERS.write_bytes(text.encode(errors="surrogatepass"))
     CONFIG.unlink(missing_ok=True)
     _, refused = run_task("render", cluster_name="one")
     if refused:
-        assert "config-parameters.json" in sentence(ClusterError(refused))
+        assert "config-parameters.json" in check_message(ClusterError(refused))
         assert not CONFIG.exists()
         return
     stood = json.loads(text.removeprefix("\ufeff"))
     marked = chevron.render(
         TEMPLATE.read_text(), {name: f"@{name}@" if value else "" for name, value in stood.items()}
     )
-    assert yaml.safe_load(CONFIG.read_bytes()) == in_place(yaml.safe_load(marked), stood)
+    assert yaml.safe_load(CONFIG.read_bytes()) == insert_values(yaml.safe_load(marked), stood)
     assert CONFIG.read_text() == chevron_command(template=str(TEMPLATE), data=str(PARAMETERS))
 
 
-def in_place(tree: object, stood: dict[str, str]) -> object:
-    """Put the values of the file where the words that stand for them are."""
+def insert_values(tree: object, stood: dict[str, str]) -> object:
+    """Replace the placeholders in a tree by the values of the file."""
     if isinstance(tree, dict):
-        return {key: in_place(branch, stood) for key, branch in tree.items()}
+        return {key: insert_values(branch, stood) for key, branch in tree.items()}
     if isinstance(tree, list):
-        return [in_place(branch, stood) for branch in tree]
+        return [insert_values(branch, stood) for branch in tree]
     for name, value in stood.items() if isinstance(tree, str) else ():
         tree = tree.replace(f"@{name}@", value)
     return tree
@@ -310,14 +308,14 @@ def test_settings_of_any_type_are_accepted_or_refused(changed, uqle):
         **changed,
         **({} if uqle is None else {"uqle": {**SETTINGS["uqle"], "volume_gib": uqle}}),
     }
-    if not refusal(lambda: Project(project)):
+    if not get_refusal(lambda: Project(project)):
         p = Project(project)
         assert [
             isinstance(path, Path)
             for path in (p.temp_config, p.parameter_file, p.config_file, p.handover_file)
         ]
         for ask in (lambda: p.key_pair, p.get_ssh_from, p.get_uqle_settings, lambda: p.region):
-            refusal(ask)
+            get_refusal(ask)
 
 
 @many
@@ -329,7 +327,7 @@ def test_settings_of_any_type_are_accepted_or_refused(changed, uqle):
 )
 def test_invoke_yaml_of_any_content_is_accepted_or_refused(whole):
     Path("invoke.yaml").write_text(yaml.safe_dump(whole))
-    if refusal(lambda: validate_settings_file(Path("invoke.yaml"))):
+    if get_refusal(lambda: validate_settings_file(Path("invoke.yaml"))):
         return
     config = Config(project_location=".")
     config.load_project()
@@ -377,7 +375,7 @@ def test_unknown_setting_is_refused_with_the_valid_ones():
 def test_invalid_file_name_is_refused(name, value):
     with pytest.raises(ClusterError, match=name) as error:
         Project(SETTINGS | {name: value})
-    sentence(error.value)
+    check_message(error.value)
 
 
 def test_two_settings_cannot_name_the_same_file():
@@ -391,20 +389,20 @@ TREE = yaml.safe_load(GOOD_TEMP_CONFIG)
 
 
 @st.composite
-def mangled(draw: st.DrawFn, tree: object) -> object:
-    """Return a tree in which one value is changed or missing."""
+def mangle(draw: st.DrawFn, tree: object) -> object:
+    """Return a tree with changed or missing values."""
     if draw(st.integers(0, 5)) == 0:
         return draw(values)
     if isinstance(tree, dict):
-        return {key: draw(mangled(branch)) for key, branch in tree.items() if draw(st.integers(0, 9))}
-    return [draw(mangled(branch)) for branch in tree] if isinstance(tree, list) else tree
+        return {key: draw(mangle(branch)) for key, branch in tree.items() if draw(st.integers(0, 9))}
+    return [draw(mangle(branch)) for branch in tree] if isinstance(tree, list) else tree
 
 
 @many
-@given(tree=mangled(TREE))
+@given(tree=mangle(TREE))
 def test_temp_config_of_any_content_is_read_or_refused(tree):
     TEMP_CONFIG.write_text(yaml.safe_dump(tree))
-    refused = refusal(lambda: temp_config.read_temp_config(TEMP_CONFIG))
+    refused = get_refusal(lambda: temp_config.read_temp_config(TEMP_CONFIG))
     if refused:
         assert "temp-config.yml" in refused
         return
@@ -418,22 +416,24 @@ def test_temp_config_of_any_content_is_read_or_refused(tree):
 
 
 @many
-@given(tree=mangled(yaml.safe_load(template.render_template(TEMPLATE, GOOD_PARAMETERS, PARAMETERS))))
+@given(tree=mangle(yaml.safe_load(template.render_template(TEMPLATE, GOOD_PARAMETERS, PARAMETERS))))
 def test_config_of_any_content_is_passed_to_pcluster_or_refused(tree):
     CONFIG.write_text(yaml.safe_dump(tree))
 
-    class Full:
-        """An S3 in which every object is there."""
+    class FullBucket:
+        """An S3 in which every object exists."""
 
         def head_object(self, **_: str) -> None: ...
 
-    refused = refusal(
-        lambda: preflight.check_configuration(cluster_config.load(CONFIG), CONFIG, "one", "eu-west-2", Full())
+    refused = get_refusal(
+        lambda: preflight.check_configuration(
+            cluster_config.load(CONFIG), CONFIG, "one", "eu-west-2", FullBucket()
+        )
     )
     assert "config.yml" in refused or not refused
 
 
-# --- files that are not what they should be, for every task -------------------------------------------------
+# --- invalid files, for every task --------------------------------------------------------------------------
 
 
 def as_folder(path: Path) -> None:
@@ -453,7 +453,7 @@ def as_fifo(path: Path) -> None:
 
 
 def as_unreadable(path: Path) -> None:
-    path.symlink_to("/proc/self/mem")  # not even root reads it from its beginning
+    path.symlink_to("/proc/self/mem")  # even root cannot read its beginning
 
 
 def as_bytes(content: bytes):
@@ -477,25 +477,25 @@ READERS = {
 
 @pytest.mark.parametrize("file", READERS)
 def test_no_task_ends_in_a_traceback_for_any_file(file, account, monkeypatch, tmp_path):
-    monkeypatch.setattr(cli, "run_command", starts_a_program)
+    monkeypatch.setattr(cli, "run_command", refuse_program)
     monkeypatch.setattr(
         clients, "make_client", functools.cache(clients.make_client)
-    )  # to make one takes longer than all else
+    )  # creating clients takes most of the time
     for number, make in enumerate(WAYS.values()):
         folder = tmp_path / str(number)
         folder.mkdir()
         monkeypatch.chdir(folder)
         make(file)
         for name in READERS[file]:
-            run_task(name, cluster_name="one")  # which ends with no other exception than a sentence
+            run_task(name, cluster_name="one")  # fails the test if it raises anything but Exit
         assert os.listdir() == [str(file)]
 
 
-def starts_a_program(*_: object, **__: object) -> None:
+def refuse_program(*_: object, **__: object) -> None:
     raise Exit("Here pcluster would be started.")
 
 
-# --- a disk that is full, a process that is killed ----------------------------------------------------------
+# --- full disks and killed processes -------------------------------------------------------------------------
 
 
 def small_files() -> None:
@@ -555,17 +555,17 @@ def test_killed_write_leaves_the_old_or_the_new_file(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-c", writer], env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
-        while not (Path("f").exists() and unfinished()):
+        while not (Path("f").exists() and list_temporary_files()):
             time.sleep(0.001)
         time.sleep(kill * 0.001)
         process.kill()
         process.wait()
         assert Path("f").read_text() in ("a" * 3_000_000, "b" * 3_000_000)
-    assert all(path.stat().st_mode & 0o777 == 0o600 for path in unfinished())
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in list_temporary_files())
     files.write_file(Path("f"), "whole")
     assert os.listdir() == ["f"]
 
 
-def unfinished() -> list[Path]:
-    """Return the temporary files beside the file."""
+def list_temporary_files() -> list[Path]:
+    """Return the temporary files of the file."""
     return [path for path in Path().iterdir() if path.name != "f"]

@@ -59,7 +59,7 @@ def test_ssh_source_is_checked(key_pair, ssh_from, result):
 
 
 class Quotas:
-    """The quotas of an account: 5 of each, but one that cannot be read."""
+    """The quotas of an account: each is 5, and one cannot be read."""
 
     def __init__(self, service_quotas):
         self.service_quotas = service_quotas
@@ -92,7 +92,7 @@ def test_sizes_in_the_parameter_file_count(key_pair):
     assert "326 vCPUs of on-demand standard instances" in quotas[0].detail  # 4 + 20 x 16 + 2
 
 
-def test_config_counts_instead_of_the_template_once_it_is_there(key_pair):
+def test_config_is_used_instead_of_the_template_if_it_exists(key_pair):
     config = render_configuration(MAX_NODES="7")
     Path("config.yml").write_text(yaml.safe_dump(config))
     assert results()[0]["sizes"].detail == "at most 1 t3.xlarge, 7 t3.large, from config.yml"
@@ -113,7 +113,7 @@ def test_sizes_that_cannot_be_read_fail_with_the_file(key_pair, file, content):
     assert file in named["sizes"].detail
 
 
-def test_system_without_apt_fails_in_the_template_and_in_config_yml(project, tmp_path):
+def test_system_without_apt_fails(project, tmp_path):
     other = tmp_path / "config.template.yml"
     other.write_text((ROOT / "config.template.yml").read_text().replace("ubuntu2404", "rocky9"))
     [fault] = checks.check_boot_scripts(checks.read_configs(project, other))
@@ -123,7 +123,7 @@ def test_system_without_apt_fails_in_the_template_and_in_config_yml(project, tmp
 
 
 def test_images_are_those_of_the_configuration(key_pair, ec2):
-    """Of the system and the processor of the head node, or the one that the file names."""
+    """The image has the head node's system and processor, or is the one in the file."""
     config = render_configuration(HEAD_NODE_TYPE="t4g.xlarge", COMPUTE_TYPE="c7g.large")
     config["Image"]["Os"] = "ubuntu2204"
     Path("config.yml").write_text(yaml.safe_dump(config))

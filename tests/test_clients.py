@@ -62,7 +62,7 @@ def test_lifetime_is_1_to_720_hours(p, hours):
 
 
 def test_no_flag_is_a_number_for_invoke(p):
-    """It would end in a traceback for any other text. The steps parse numbers themselves."""
+    """Invoke would show a traceback for other text, so the steps parse numbers themselves."""
     steps = [step for step in vars(in_process.TASKS).values() if isinstance(step, cli.Step)]
     kinds = {argument.kind for step in steps for argument in step.get_arguments()}
     assert kinds == {str, bool}
@@ -111,7 +111,7 @@ def test_handover_names_the_api_on_the_uqle_machine(cluster, invoke, ec2):
 
 @pytest.fixture
 def tunnel(cluster, invoke, tmp_path, monkeypatch, project):
-    """Run `invoke tunnel` in a terminal, with slurmrestd at its far end."""
+    """Run `invoke tunnel` in a terminal; it leads to slurmrestd."""
     programs = tmp_path / "programs"
     ssh_stand_in.install_tunnel_ssh(programs, monkeypatch)
     (programs / "invoke").write_text(f'#!/bin/sh\nexec {" ".join(INVOKE)} "$@"\n')
@@ -130,7 +130,7 @@ def test_tunnel_is_open_until_ctrl_c(tunnel):
     tunnel.wait_for(r"curl .*/jobs/\r\n")
     [command] = re.findall(r"  (curl .*)\r\n", tunnel.written)
     assert command.endswith("/slurm/v0.0.45/jobs/")
-    # the stand-in knows no /jobs/, and /diag needs a token that Slurm accepts
+    # the stand-in has no /jobs/; /diag needs a valid token
     command = command.replace("/jobs/", "/diag")
     answer = subprocess.run(["bash", "-c", f"{command} --silent"], capture_output=True, text=True, check=True)
     assert '"req_time"' in answer.stdout

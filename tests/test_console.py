@@ -1,4 +1,4 @@
-"""What a person sees while something takes long, in a terminal of 80 columns and through a pipe."""
+"""Progress and messages, in a terminal of 80 columns and through a pipe."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from slurm_cluster import cli, output
 from slurm_cluster.output import Progress
 from slurm_cluster.steps import pcluster
 
-ERASED = "\x1b[1A\x1b[2K"  # up, and the line is empty
+ERASED = "\x1b[1A\x1b[2K"  # move up and erase the line
 CREATING = [
     Progress("CREATE_IN_PROGRESS", 1, 3, ("HeadNode",), "Network CREATE_COMPLETE"),
     Progress("CREATE_IN_PROGRESS", 2, 3, ("HeadNode",), "HeadNode CREATE_IN_PROGRESS"),
@@ -25,7 +25,7 @@ COMMAND = f"  aws ec2 delete-security-group --group-id {' '.join(['sg-0123456789
 PROSE = " ".join(["word"] * 30)
 
 
-def chunk(terminal):
+def read_chunk(terminal):
     try:
         return os.read(terminal, 1 << 16)
     except OSError:  # the other end is closed
@@ -34,14 +34,14 @@ def chunk(terminal):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Run something with a terminal of 80 columns as its output, and give what it wrote there."""
+    """Run a function with a terminal of 80 columns as its output. Return what it wrote."""
 
     def run(something, **environment):
         for name, value in {"COLUMNS": "80", "TERM": "xterm-256color", **environment}.items():
             monkeypatch.setenv(name, value)
         master, slave = pty.openpty()
         read: list[bytes] = []
-        reader = threading.Thread(target=lambda: read.extend(iter(lambda: chunk(master), b"")))
+        reader = threading.Thread(target=lambda: read.extend(iter(lambda: read_chunk(master), b"")))
         reader.start()
         with os.fdopen(slave, "w") as output, monkeypatch.context() as context:
             context.setattr(sys, "stdout", output)
@@ -53,7 +53,7 @@ def terminal(monkeypatch):
     return run
 
 
-def slowly(things, seconds=0.3):
+def yield_slowly(things, seconds=0.3):
     for each in things:
         yield each
         time.sleep(seconds)
@@ -69,7 +69,7 @@ def test_piped_progress_is_one_line_for_each_change(capsys):
 
 
 def test_terminal_progress_is_one_changing_line(terminal):
-    written = terminal(lambda: output.show_progress(slowly(CREATING)))
+    written = terminal(lambda: output.show_progress(yield_slowly(CREATING)))
     assert re.search(r"0:00:0\d.*CREATE_IN_PROGRESS.*1/3.*Network CREATE_COMPLETE; n", written)
     shown = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]", written)]
     assert max(map(len, shown)) <= 80
@@ -81,7 +81,7 @@ def test_terminal_progress_is_one_changing_line(terminal):
 
 def test_wait_without_parts_leaves_no_line(terminal):
     written = terminal(
-        lambda: output.show_progress(slowly([Progress("pending, to be running", now=("i-1",))]))
+        lambda: output.show_progress(yield_slowly([Progress("pending, to be running", now=("i-1",))]))
     )
     assert "pending, to be running" in written
     assert written.endswith(ERASED)
@@ -96,8 +96,8 @@ def test_quiet_shows_nothing(terminal, capsys):
 def test_colours_only_on_terminals_without_no_color(terminal, capsys):
     coloured = re.compile(r"\x1b\[[0-9;]*m")
     colours = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-9]|9[0-7])[;m]")
-    assert colours.search(terminal(lambda: output.show_progress(slowly(CREATING))))
-    assert not colours.search(terminal(lambda: output.show_progress(slowly(CREATING)), NO_COLOR="1"))
+    assert colours.search(terminal(lambda: output.show_progress(yield_slowly(CREATING))))
+    assert not colours.search(terminal(lambda: output.show_progress(yield_slowly(CREATING)), NO_COLOR="1"))
     output.show_progress(CREATING)
     assert not coloured.search(capsys.readouterr().out)
 
@@ -105,14 +105,14 @@ def test_colours_only_on_terminals_without_no_color(terminal, capsys):
 def test_slow_lines_come_with_a_clock(terminal, capsys):
     output.echo_lines(["one", "two"], "the job")
     assert capsys.readouterr().out == "one\ntwo\n"
-    written = terminal(lambda: output.echo_lines(slowly(["one", "two"]), "the job"))
+    written = terminal(lambda: output.echo_lines(yield_slowly(["one", "two"]), "the job"))
     assert "the job" in written
     assert re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written).count("two\r\n") == 1
 
 
 def test_markup_in_names_is_printed_as_text(terminal):
     name = "[red]name[/red] [/"
-    assert name in terminal(lambda: output.show_progress(slowly([Progress("WAITING", now=(name,))])))
+    assert name in terminal(lambda: output.show_progress(yield_slowly([Progress("WAITING", now=(name,))])))
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
@@ -123,12 +123,12 @@ def test_ascii_terminal_gives_no_traceback(encoding, monkeypatch):
 
     terminal = Terminal(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", terminal)
-    output.show_progress(slowly(CREATING))
+    output.show_progress(yield_slowly(CREATING))
     terminal.flush()
 
 
 @pytest.mark.parametrize("columns", [60, 120])
-def test_findings_progress_and_commands_follow_the_width(columns, terminal):
+def test_all_output_fits_the_width(columns, terminal):
     def show():
         message = {"level": "INFO", "type": "T", "message": PROSE}
         output.echo_lines(pcluster.list_findings(json.dumps({"validationMessages": [message]})))
@@ -151,7 +151,7 @@ def test_prose_is_folded_at_the_width_of_the_terminal(columns, terminal):
 @pytest.mark.parametrize("command", [COMMAND, f"$ {COMMAND.strip()}"], ids=["indented", "dollar"])
 def test_command_to_copy_stays_in_one_line(command, terminal):
     assert terminal(lambda: output.echo(command)) == f"{command}\r\n"
-    with_clock = terminal(lambda: output.echo_lines(slowly(["one", command]), "the job"))
+    with_clock = terminal(lambda: output.echo_lines(yield_slowly(["one", command]), "the job"))
     assert f"{command}\r\n" in with_clock
 
 

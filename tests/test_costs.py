@@ -1,4 +1,4 @@
-"""docs/costs.md is dated and adds up, and what cites it agrees."""
+"""The prices in docs/costs.md have a date and add up, and other documents cite the same sums."""
 
 import re
 
@@ -69,7 +69,7 @@ def test_busy_nodes_cost_what_the_text_says():
     assert re.search(rf"more than {equal:.0%}".replace("%", " %"), COSTS)
 
 
-def test_up_says_cost_time_and_end_before_it_asks(invoke):
+def test_up_shows_cost_time_and_teardown_before_it_asks(invoke):
     printed = get_output(invoke("up", "--ssh-from", "203.0.113.7/32"), 1)
     for words in (
         "about 20 minutes",

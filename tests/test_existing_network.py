@@ -108,7 +108,7 @@ def test_network_of_another_wizard_is_kept(network, ec2, invoke):
     assert len(subnets(ec2, network)) == 2
 
 
-def test_own_network_is_used_again_after_the_file_was_lost(network, ec2, invoke):
+def test_own_network_is_reused_after_the_file_was_lost(network, ec2, invoke):
     FILE.unlink()
     configure(invoke, network)
     assert f"Deleted the network {network['vpc']}" in get_output(invoke("delete-network"))
@@ -151,7 +151,7 @@ def test_amazons_dns_servers_are_accepted_by_name_and_address(office, ec2, serve
 
 
 def use_dns_servers(ec2, vpc, servers):
-    """Associate a VPC with DHCP options of its own."""
+    """Associate a VPC with new DHCP options."""
     options = [{"Key": "domain-name", "Values": ["office.example"]}]
     if servers:
         options.append({"Key": "domain-name-servers", "Values": servers})

@@ -1,4 +1,4 @@
-"""A folder is for one cluster: its files, its template and its settings."""
+"""A folder belongs to one cluster: its files, its template and its settings."""
 
 import json
 import os
@@ -19,7 +19,7 @@ PARAMETERS = Path("config-parameters.json")
 SECOND = {"INVOKE_CLUSTER_NAME": "second"}
 
 
-def test_second_cluster_is_refused_before_anything_is_made(network, invoke):
+def test_second_cluster_is_refused_before_anything_is_created(network, invoke):
     PARAMETERS.write_text(json.dumps({"CLUSTER_NAME": "pcluster-ubuntu"}))
     before = list_resources(REGION)
     for task in (
@@ -50,7 +50,7 @@ def test_status_does_not_show_the_key_of_another_cluster(key, project, invoke):
     assert answer.stderr.startswith("Warning: config-parameters.json is for the cluster one")
 
 
-def test_template_of_the_folder_is_taken():
+def test_template_of_the_folder_is_used():
     PARAMETERS.write_text(json.dumps(GOOD_PARAMETERS))
     project = Project(SETTINGS | {"cluster_name": "one"})
     render_step.render(project)
@@ -69,7 +69,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_settings_file_of_the_folder_is_taken(account):
+def test_settings_file_of_the_folder_is_used(account):
     Path("settings.yaml").write_text("cluster_name: third\nuqle: {volume_gib: '50'}\n")
     for answer in (
         run("-f", "settings.yaml", "-R", "create-jwt-key"),
@@ -90,7 +90,7 @@ def test_settings_file_of_the_folder_is_taken(account):
         ("section.json", '{"uqle": 7}', "uqle in section.json is a section"),
     ],
 )
-def test_wrong_settings_file_is_a_sentence(name, text, reason):
+def test_invalid_settings_file_is_reported(name, text, reason):
     if text is not None:
         Path(name).write_text(text)
     answer = run("-f", name, "--list")

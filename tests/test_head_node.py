@@ -1,4 +1,4 @@
-"""Tasks that need a head node which is stopped, terminated or private."""
+"""Tasks that need the head node, if it is stopped, terminated or private."""
 
 import pytest
 
@@ -39,9 +39,7 @@ def test_terminated_head_node_is_reported_before_anything_changes(head_node, clu
     assert "Next: invoke delete-cluster create-cluster" in printed
 
 
-def test_machine_beside_a_private_head_node_gets_no_public_address(
-    network, cloudformation, ec2, invoke, ssh_calls
-):
+def test_private_head_node_means_private_uqle_machine(network, cloudformation, ec2, invoke, ssh_calls):
     make_cluster("pcluster-ubuntu", {**network, "public": network["private"]}, cloudformation)
     connected = get_output(invoke("connect-uqle"))
     assert (

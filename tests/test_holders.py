@@ -1,4 +1,4 @@
-"""What keeps a cluster's security groups is named before anything is deleted, and each command frees them."""
+"""Resources that use a cluster's security groups are listed before anything is deleted, with working commands."""
 
 import subprocess
 import types
@@ -19,7 +19,7 @@ IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs
 
 @pytest.fixture
 def find(project, cluster):
-    """Return a function that returns the commands that free the cluster's groups."""
+    """Return a function that returns the commands to free the cluster's groups."""
 
     def find_commands():
         found = holders.find_group_holders(
@@ -48,7 +48,7 @@ def create_group(ec2, vpc, name="other"):
 
 
 def run_aws(command):
-    """Run a command of the AWS command line in the emulated AWS, as a person would."""
+    """Run a command of the AWS command line in the emulated AWS."""
     subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL)
 
 
@@ -125,7 +125,7 @@ def test_down_refuses_before_it_terminates_the_uqle_machine(ec2, cluster, networ
 
 
 def test_dependency_violation_names_the_holder(ec2, cluster, network, cloudformation, monkeypatch):
-    """What came after the look is found when the deletion has failed."""
+    """A resource that appeared after the check is found when the deletion has failed."""
     instance_ids = []
 
     def run_pcluster(*_, **__):
@@ -152,6 +152,6 @@ def test_refused_network_stack_gives_its_reasons(network, invoke):
     assert invoke("delete-network").returncode == 0
 
 
-def test_vpc_in_use_is_a_sentence():
+def test_vpc_in_use_is_reported():
     message = "The vpc 'vpc-1' has dependencies and cannot be deleted."
     assert "still uses it. Remove that" in errors.find_hint(f"DependencyViolation: {message}")

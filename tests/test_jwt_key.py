@@ -73,7 +73,7 @@ def test_truncated_answer_keeps_the_key(cut_at, manager, project, invoke):
     assert jwt_secret.read_key(manager, project.secret) == key
 
 
-def test_truncated_answers_only_are_reported_and_keep_the_key(manager, project, invoke):
+def test_repeated_truncated_answers_are_reported(manager, project, invoke):
     jwt_secret.ensure_secret(manager, project.secret, "pcluster-ubuntu")
     key = jwt_secret.read_key(manager, project.secret)
     for task in ("create-jwt-key", "fill-parameters --ssh-from 203.0.113.7/32", "status"):

@@ -73,7 +73,7 @@ def test_missing_key_pair_names_the_next_step(ec2):
 
 
 def own_key(passphrase="", kind="ed25519"):
-    """A key of the person's own, as ssh-keygen makes it; the file of its public half."""
+    """Create a user's key with ssh-keygen. Return the file of its public key."""
     (Path.home() / ".ssh").mkdir(mode=0o700, exist_ok=True)
     file = Path.home() / ".ssh" / f"id_{kind}"
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", file], check=True)

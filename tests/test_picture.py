@@ -1,4 +1,4 @@
-"""The page of what stands, without a browser; tests/browser opens it in one."""
+"""The page of `invoke picture`, without a browser; tests/browser opens it in one."""
 
 import re
 from html.parser import HTMLParser
@@ -29,7 +29,7 @@ HOSTILE = "\"'><script>alert(1)</script><svg onload=alert(2)>&amp;{{ 7*7 }}</tit
 
 
 class Reader(HTMLParser):
-    """Reads a page into its tags, with their attributes, and the text of its table cells by row."""
+    """Parses a page into its tags with their attributes, and the rows of its tables."""
 
     def __init__(self, page):
         super().__init__()
@@ -59,7 +59,7 @@ def read(project):
 
 
 def row(page, *beginning):
-    """Return the one row of the page's tables that begins with these cells."""
+    """Return the only row of the page's tables that begins with these cells."""
     [found] = [cells for cells in page.rows if tuple(cells[: len(beginning)]) == beginning]
     return found[len(beginning) :]
 

@@ -1,4 +1,4 @@
-"""parliament and cloudsplaining find nothing in the policies but what has its reason here."""
+"""Each finding of parliament and cloudsplaining about the policies has a reason here."""
 
 import json
 import warnings
@@ -19,7 +19,7 @@ OTHERS_TOO = (
 ADMINISTRATOR = "with the two policies, a user can become an administrator: docs/permissions.md says so"
 PARTLY = "the other resources of RunInstances are in a statement of their own"
 OWN_NAMES = "limited to names of this repository"
-# By the statement and what parliament found in it.
+# The statement and parliament's finding, with the reason.
 PARLIAMENT = {
     # permissions.json
     ("Look", "RESOURCE_STAR"): "these actions only read, and list what has no known name yet",
@@ -46,7 +46,7 @@ PARLIAMENT = {
     },
     ("FileSystemsRole", "PERMISSIONS_MANAGEMENT_ACTIONS"): "limited to the role of EFS",
 }
-# By what cloudsplaining found in permissions-pcluster.json. In the others it finds nothing.
+# The findings of cloudsplaining in permissions-pcluster.json, with the reasons. It finds nothing in the others.
 CLOUDSPLAINING = {
     "allows_privilege_escalation": ADMINISTRATOR,
     "write_actions_without_constraints": DOCUMENTED,
@@ -70,7 +70,7 @@ def statements():
 
 
 def lint(statements):
-    """Return what parliament finds, each statement by itself."""
+    """Return parliament's findings, for each statement separately."""
     found = set()
     for statement in statements:
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})

@@ -16,7 +16,7 @@ FILE = Path("config.yml")
 
 @pytest.fixture
 def config(project):
-    """A rendered configuration whose scripts are where it says."""
+    """A rendered configuration whose scripts exist."""
     s3 = project.s3
     script_bucket.ensure_bucket(s3, project.bucket, project.account, "eu-west-2")
     script_bucket.upload_scripts(s3, script_bucket.FOLDER, project.bucket, "one", project.account)
@@ -75,7 +75,7 @@ def test_missing_configuration_names_the_next_step(project):
 
 
 def make_boot_script_config(**changed):
-    """Return a configuration that runs the scripts of bootstrap/, with some of its values changed."""
+    """Return a configuration that runs the scripts of bootstrap/, with changed values."""
     uris = {
         "CUSTOM_BOOT_ACTION_START": "s3://bucket/one/on_node_start_ubuntu-71ab825ad3c1.sh",
         "CUSTOM_BOOT_ACTION_CONFIGURED": "s3://bucket/one/on_node_configured_ubuntu-68ca094d67f3.sh",
@@ -196,7 +196,7 @@ def test_cluster_without_rest_api_is_warned_of():
     del settings["CustomSlurmSettings"]
     [tokens] = boot_checks.list_warnings(cluster_config.parse(tree))
     assert "one: CustomSlurmSettings has no AuthAltTypes: auth/jwt. `invoke render`" in tokens
-    settings["CustomSlurmSettingsIncludeFile"] = "s3://bucket/slurm.conf"  # which may have it
+    settings["CustomSlurmSettingsIncludeFile"] = "s3://bucket/slurm.conf"  # may contain AuthAltTypes
     assert boot_checks.list_warnings(cluster_config.parse(tree)) == []
     assert boot_checks.list_warnings(cluster_config.parse(render_configuration())) == []  # copies
     [both] = boot_checks.list_warnings(cluster_config.parse(yaml.safe_load(small_cluster.CONFIG)))

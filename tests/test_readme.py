@@ -1,4 +1,4 @@
-"""README.md and docs/ document what exists, and only that."""
+"""README.md and docs/ document everything that exists, and nothing else."""
 
 import inspect
 import re

@@ -103,7 +103,7 @@ def test_arns_and_host_names_are_of_the_regions_partition(monkeypatch, region, p
 
 
 def test_no_partition_is_hard_coded():
-    """But the one that load_policy replaces, and a service that all partitions share."""
+    """Except the one that load_policy replaces, and a service that all partitions share."""
     found = {
         (path.name, match)
         for path in [*(ROOT / "slurm_cluster").rglob("*.py"), ROOT / "config.template.yml"]

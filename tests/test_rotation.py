@@ -15,8 +15,8 @@ OTHER = KEY.upper()
 
 
 @pytest.fixture
-def stands(cluster, key_pair, project):
-    """A cluster, and the key in its secret."""
+def read_secret(cluster, key_pair, project):
+    """Create a cluster and its secret. Return a function that reads the secret."""
     jwt_secret.ensure_secret(project.secretsmanager, project.secret, project.cluster)
     return lambda: jwt_secret.read_key(project.secretsmanager, project.secret)
 
@@ -63,34 +63,34 @@ def test_failed_step_is_reported_in_its_own_words(monkeypatch):
         ),
     ],
 )
-def test_unreachable_head_node_leaves_the_secret_alone(stands, ssh_calls, invoke, end, sentence):
-    before = stands()
+def test_unreachable_head_node_leaves_the_secret_alone(read_secret, ssh_calls, invoke, end, sentence):
+    before = read_secret()
     done = invoke("rotate-jwt-key", STAND_IN_ENDS=json.dumps({"sudo --": end}))
     assert done.returncode == 1, done.stdout
     assert sentence in done.stderr
-    assert stands() == before
+    assert read_secret() == before
 
 
-def test_new_key_is_in_the_secret_only(stands, ssh_calls, invoke):
-    before = stands()
+def test_new_key_is_in_the_secret_only(read_secret, ssh_calls, invoke):
+    before = read_secret()
     done = invoke(
         "rotate-jwt-key", STAND_IN_ENDS=json.dumps({"sudo bash": [73, "the key cannot be written"]})
     )
     assert done.returncode == 1
     assert "not yet on the head node (the key cannot be written)" in done.stderr
-    assert stands() != before
-    for key in before, stands():
+    assert read_secret() != before
+    for key in before, read_secret():
         assert key not in done.stdout + done.stderr + str(ssh_calls())
 
 
-def test_literal_key_is_refused(stands, ssh_calls, invoke):
-    before = stands()
+def test_literal_key_is_refused(read_secret, ssh_calls, invoke):
+    before = read_secret()
     Path("config-parameters.json").write_text(json.dumps({"SLURM_JWT_KEY": "k" * 40}))
     done = invoke("rotate-jwt-key")
     assert done.returncode == 1
     message = "is the key itself, not the ARN of a secret. It cannot change on a running cluster"
     assert message in done.stderr
-    assert (stands(), ssh_calls()) == (before, [])
+    assert (read_secret(), ssh_calls()) == (before, [])
 
 
 def test_missing_cluster_or_secret_names_the_next_step(network, invoke, project, cloudformation):

@@ -1,4 +1,4 @@
-"""The emulated AWS is shut off from the real one, and refuses what EC2 refuses."""
+"""The emulated AWS is isolated from the real one, and refuses what EC2 refuses."""
 
 import ipaddress
 import json
@@ -52,8 +52,8 @@ def in_sandbox(capfd, monkeypatch):
 PRINT_ENVIRONMENT = [sys.executable, "-c", "import os, json; print(json.dumps(dict(os.environ)))"]
 
 
-def test_users_aws_settings_are_removed_and_ctrl_c_gives_no_traceback(tmp_path):
-    """In a process of its own, which takes seconds: the settings are removed before moto is loaded."""
+def test_users_aws_settings_are_removed(tmp_path):
+    """In a separate process, which takes seconds, because the settings are removed before moto is loaded."""
     script = f"{shlex.join(PRINT_ENVIRONMENT)} > {tmp_path}/inside; echo begun; sleep 60"
     whole = [sys.executable, "-m", "sandbox", "sh", "-c", script]
     terminal = Terminal(whole, **{**PERSONS, "PYTHONPATH": str(ROOT)})
@@ -111,7 +111,7 @@ def test_invoke_passes_on_status_and_output(invoke):
     assert (answer.returncode, answer.stdout) == (7, "sandbox\n")
 
 
-def test_shell_has_a_banner_and_a_prompt_of_its_own_and_the_environment_stays_active():
+def test_shell_has_banner_prompt_and_active_environment():
     shells = [shell for shell in ("sh", "bash", "zsh", "fish") if shutil.which(shell)]
     assert {"sh", "bash"} <= set(shells)
     terminal = Terminal([*INVOKE, "sandbox"], SHELL=shutil.which("sh"), PS1="mine")
@@ -128,7 +128,7 @@ def test_shell_has_a_banner_and_a_prompt_of_its_own_and_the_environment_stays_ac
 
 
 def test_failures_of_the_emulator_are_in_its_log_only(in_sandbox):
-    """A client that hangs up, and a call that moto does not know, would print tracebacks."""
+    """A client that disconnects and an unknown call would print tracebacks."""
     code = (
         "import os, socket, struct, time, boto3\n"
         "host, port = os.environ['AWS_ENDPOINT_URL'].removeprefix('http://').split(':')\n"
@@ -155,7 +155,7 @@ def test_users_own_aws_comes_first(tmp_path, in_sandbox):
         assert in_sandbox("aws", "--version", PATH=without).stdout.startswith("aws-cli/1.")
 
 
-def test_it_listens_on_loopback_only(ec2):
+def test_sandbox_listens_on_loopback_only(ec2):
     host = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://").split(":")
     assert host[0] == "127.0.0.1"
     with pytest.raises(OSError, match=r"refused|unreachable"):
@@ -174,7 +174,7 @@ def test_addresses_are_from_the_documentation_range(ec2, network):
     assert all(ipaddress.ip_address(address) in ipaddress.ip_network("203.0.113.0/24") for address in given)
 
 
-def code_of(call, **arguments):
+def get_error_code(call, **arguments):
     with pytest.raises(ClientError) as error:
         call(**arguments)
     return error.value.response["Error"]["Code"]
@@ -189,21 +189,25 @@ def test_client_token_outlives_its_instance(ec2):
     }
     first = ec2.run_instances(**launch)["Instances"][0]["InstanceId"]
     assert ec2.run_instances(**launch)["Instances"][0]["InstanceId"] == first
-    assert code_of(ec2.run_instances, **launch, InstanceType="t3.large") == "IdempotentParameterMismatch"
+    assert (
+        get_error_code(ec2.run_instances, **launch, InstanceType="t3.large") == "IdempotentParameterMismatch"
+    )
     ec2.terminate_instances(InstanceIds=[first])
-    assert code_of(ec2.run_instances, **launch) == "IdempotentInstanceTerminated"
-    assert code_of(ec2.run_instances, **launch, InstanceType="t3.large") == "IdempotentParameterMismatch"
+    assert get_error_code(ec2.run_instances, **launch) == "IdempotentInstanceTerminated"
+    assert (
+        get_error_code(ec2.run_instances, **launch, InstanceType="t3.large") == "IdempotentParameterMismatch"
+    )
     without = {key: value for key, value in launch.items() if key != "ClientToken"}
     assert len({ec2.run_instances(**without)["Instances"][0]["InstanceId"] for _ in range(2)}) == 2
 
 
 def test_resources_in_use_are_not_deleted(ec2, cluster, network):
-    assert code_of(ec2.delete_security_group, GroupId=cluster["group"]) == "DependencyViolation"
-    assert code_of(ec2.delete_subnet, SubnetId=network["public"]) == "DependencyViolation"
-    assert code_of(ec2.delete_vpc, VpcId=network["vpc"]) == "DependencyViolation"
+    assert get_error_code(ec2.delete_security_group, GroupId=cluster["group"]) == "DependencyViolation"
+    assert get_error_code(ec2.delete_subnet, SubnetId=network["public"]) == "DependencyViolation"
+    assert get_error_code(ec2.delete_vpc, VpcId=network["vpc"]) == "DependencyViolation"
     [gateway] = ec2.describe_internet_gateways()["InternetGateways"]
     detach = {"InternetGatewayId": gateway["InternetGatewayId"], "VpcId": network["vpc"]}
-    assert code_of(ec2.detach_internet_gateway, **detach) == "DependencyViolation"
+    assert get_error_code(ec2.detach_internet_gateway, **detach) == "DependencyViolation"
 
 
 def test_stack_with_a_used_group_is_not_deleted(ec2, cloudformation, cluster, network):
@@ -215,7 +219,7 @@ def test_stack_with_a_used_group_is_not_deleted(ec2, cloudformation, cluster, ne
     assert stack["StackStatus"] == "DELETE_FAILED"
     ec2.terminate_instances(InstanceIds=[made["Instances"][0]["InstanceId"]])
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
-    assert code_of(cloudformation.describe_stacks, StackName="pcluster-ubuntu") == "ValidationError"
+    assert get_error_code(cloudformation.describe_stacks, StackName="pcluster-ubuntu") == "ValidationError"
 
 
 def test_deleted_stack_leaves_nothing(ec2, cloudformation, account):

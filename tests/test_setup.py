@@ -1,4 +1,4 @@
-"""What pip, uv and Poetry read is one: pyproject.toml, and the lock that was made from it."""
+"""pip, uv and Poetry install from the same files: pyproject.toml, and the lock made from it."""
 
 import re
 import sys
@@ -32,7 +32,7 @@ def test_lock_pins_every_package_with_hashes():
 
 
 def test_no_environment_of_a_user_has_an_aws_program():
-    # The aws of the tests is version 1, and would come before the user's own on PATH.
+    # The tests' aws is version 1. Its program would come before the user's own on PATH.
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert not re.search(r"(?m)^awscli==", (ROOT / "requirements.lock").read_text())
     assert "awscli" not in str(project["project"]) + str(project["dependency-groups"]["dev"])

@@ -1,4 +1,4 @@
-"""What a cluster needs at its maximum counts, as `invoke check` computes it."""
+"""The vCPUs, addresses and zones that a cluster needs at its maximum, as `invoke check` computes them."""
 
 import re
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_subnet_needs_an_address_for_each_node(ec2, network):
         sizes.check_addresses([queue], {}, {})
 
 
-def test_types_from_parameters_of_the_user_are_known_once_they_are_filled_in(project):
+def test_types_from_the_users_parameters_are_found(project):
     edited = Path("config.template.yml")
     text = (ROOT / "config.template.yml").read_text()
     edited.write_text(re.sub("'{{.* HEAD_NODE_TYPE .*", "{{{ OTHER_TYPE }}}", text))

@@ -29,7 +29,7 @@ def slurm(shared, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def nothing_tells_a_secret(capfd, caplog, request):
+def check_for_secrets(capfd, caplog, request):
     """Check that neither the key nor a token is in output, logs or errors."""
     caplog.set_level(logging.DEBUG)
     yield
@@ -45,15 +45,15 @@ def run(request, url, key=KEY, **options):
 
 
 @pytest.fixture
-def prove(request):
+def get_lines(request):
     return lambda url, **options: run(request, url, **options)
 
 
 @pytest.fixture
-def fails(request):
-    """Verify, and give the sentence that it ends with."""
+def get_error(request):
+    """Return a function that runs the smoke job, which must fail, and returns its message."""
 
-    def ends(url, **options):
+    def run_until_error(url, **options):
         with pytest.raises(ClusterError) as caught:
             run(request, url, **options)
         request.node.said.append(repr(caught.value) + repr(caught.value.__cause__))
@@ -61,11 +61,11 @@ def fails(request):
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    return ends
+    return run_until_error
 
 
-def test_each_link_is_one_line(slurm, prove, shared):
-    lines = prove(slurm.url, read_output=lambda path: (shared / Path(path).name).read_text())
+def test_each_link_is_one_line(slurm, get_lines, shared):
+    lines = get_lines(slurm.url, read_output=lambda path: (shared / Path(path).name).read_text())
     assert lines == [
         f"route {slurm.url} answers",
         "slurmrestd API v0.0.45, the newest of 0.0.9, 0.0.42, 0.0.45",
@@ -81,8 +81,8 @@ def test_each_link_is_one_line(slurm, prove, shared):
     ]
 
 
-def test_token_is_hs256_and_short_lived(slurm, prove):
-    prove(slurm.url, user="ubuntu")
+def test_token_is_hs256_and_short_lived(slurm, get_lines):
+    get_lines(slurm.url, user="ubuntu")
     for *_, token, _ in slurm.requests:
         claims = jwt.decode(token, KEY, algorithms=["HS256"])
         assert (set(claims), claims["sun"], claims["exp"] - claims["iat"]) == (
@@ -92,20 +92,20 @@ def test_token_is_hs256_and_short_lived(slurm, prove):
         )
 
 
-def test_without_reader_the_job_reads_its_own_output(slurm, prove, shared):
-    lines = prove(slurm.url)
+def test_without_reader_the_job_reads_its_own_output(slurm, get_lines, shared):
+    lines = get_lines(slurm.url)
     assert "output /shared/verify-slurm.txt, read only by the job on its own node" in lines
     assert [file.name for file in shared.iterdir()] == ["verify-slurm.txt"]
 
 
-def test_proxies_do_not_see_the_token(slurm, prove, monkeypatch):
+def test_proxies_do_not_see_the_token(slurm, get_lines, monkeypatch):
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert prove(slurm.url)[-1].startswith("accounting")
+    assert get_lines(slurm.url)[-1].startswith("accounting")
 
 
-def test_redirects_do_not_get_the_token(slurm, fails):
+def test_redirects_do_not_get_the_token(slurm, get_error):
     with run_server(Slurmrestd(None)) as other:
 
         def redirect(request):
@@ -115,19 +115,19 @@ def test_redirects_do_not_get_the_token(slurm, fails):
             request.end_headers()
 
         slurm.answers["GET /openapi/vN"] = redirect
-        assert f"another program answers at {slurm.url} (302)" in fails(slurm.url)
+        assert f"another program answers at {slurm.url} (302)" in get_error(slurm.url)
         assert other.requests == []
 
 
-def test_closed_port(fails):
+def test_closed_port(get_error):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    assert fails(f"http://127.0.0.1:{port}").startswith(
+    assert get_error(f"http://127.0.0.1:{port}").startswith(
         f"Port closed: nothing listens at http://127.0.0.1:{port}, so slurmrestd"
     )
 
 
-def test_no_route(fails, monkeypatch):
+def test_no_route(get_error, monkeypatch):
     monkeypatch.setattr(rest_client, "CONNECT_SECONDS", 0.2)
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as full,
@@ -137,19 +137,19 @@ def test_no_route(fails, monkeypatch):
         for each in filled:
             each.setblocking(False)
             each.connect_ex(full.getsockname())
-        said = fails(f"http://127.0.0.1:{full.getsockname()[1]}")
+        said = get_error(f"http://127.0.0.1:{full.getsockname()[1]}")
         for each in filled:
             each.close()
     assert said.startswith("No route: no answer from http://127.0.0.1:")
     assert "Leave out --url to use a tunnel" in said
 
 
-def test_unknown_host_name(fails, monkeypatch):
+def test_unknown_host_name(get_error, monkeypatch):
     def unknown(*_, **__):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert fails("http://ip-10-0-0-10.eu-west-2.compute.internal:8082").startswith(
+    assert get_error("http://ip-10-0-0-10.eu-west-2.compute.internal:8082").startswith(
         "No route: cannot resolve the name in http://ip-10-0"
     )
 
@@ -163,7 +163,7 @@ def test_unknown_host_name(fails, monkeypatch):
     ],
     ids=["hangs", "ends the connection", "speaks another protocol"],
 )
-def test_invalid_answer(fails, monkeypatch, reply, says):
+def test_invalid_answer(get_error, monkeypatch, reply, says):
     monkeypatch.setattr(rest_client, "ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -178,58 +178,62 @@ def test_invalid_answer(fails, monkeypatch, reply, says):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        assert fails(f"http://127.0.0.1:{server.getsockname()[1]}").startswith(says)
+        assert get_error(f"http://127.0.0.1:{server.getsockname()[1]}").startswith(says)
         thread.join()
 
 
 @pytest.mark.parametrize(
     "answer", [(404, "<html>nginx"), (200, []), (200, {"paths": {"/pets": {}}}), (503, "")], ids=str
 )
-def test_other_server_than_slurmrestd(slurm, fails, answer):
+def test_other_server_than_slurmrestd(slurm, get_error, answer):
     slurm.answers["GET /openapi/vN"] = answer
-    assert fails(slurm.url).startswith(f"Not slurmrestd: another program answers at {slurm.url} ({answer[0]}")
+    assert get_error(slurm.url).startswith(
+        f"Not slurmrestd: another program answers at {slurm.url} ({answer[0]}"
+    )
 
 
-def test_slurmrestd_that_refuses_all_tokens(slurm, fails):
+def test_slurmrestd_that_refuses_all_tokens(slurm, get_error):
     slurm.answers["GET /openapi/vN"] = (401, "Authentication failure")
-    said = fails(slurm.url)
+    said = get_error(slurm.url)
     assert said.startswith("Token refused: slurmrestd accepts no tokens (401 Authentication failure)")
     assert "SLURM_JWT=daemon" in said
 
 
 @pytest.mark.parametrize("refusal", [511, 500, 401])
-def test_wrong_key(slurm, fails, refusal):
+def test_wrong_key(slurm, get_error, refusal):
     slurm.key, slurm.refusal_status = "another-key-_0123456789-abcdefghijklmnopqrst", refusal
-    assert f"Token refused: the JWT key here is not the head node's ({refusal} Protocol auth" in fails(
+    assert f"Token refused: the JWT key here is not the head node's ({refusal} Protocol auth" in get_error(
         slurm.url
     )
 
 
-def test_a_key_with_a_newline_is_another_key(slurm, fails):
-    assert fails(slurm.url, key=KEY + "\n").startswith(
+def test_a_key_with_a_newline_is_another_key(slurm, get_error):
+    assert get_error(slurm.url, key=KEY + "\n").startswith(
         "Token refused: the JWT key here is not the head node's"
     )
 
 
-def test_clock_behind(slurm, fails):
+def test_clock_behind(slurm, get_error):
     slurm.seconds_ahead = 4000
-    said = fails(slurm.url)
+    said = get_error(slurm.url)
     assert re.match(r"Token refused: the clock here is (4000|3999) s behind the head node's", said)
     probes = [jwt.decode(token, options={"verify_signature": False}) for *_, token, _ in slurm.requests]
     assert {claims["sun"] for claims in probes if claims["exp"] - claims["iat"] > 300} == {"nobody"}
 
 
-def test_refused_user(slurm, fails):
+def test_refused_user(slurm, get_error):
     slurm.refused_users = ("slurm",)
-    assert fails(slurm.url).startswith("Token refused: the key is right, but Slurm refuses user slurm")
+    assert get_error(slurm.url).startswith("Token refused: the key is right, but Slurm refuses user slurm")
 
 
-def test_slurmctld_down(slurm, fails):
+def test_slurmctld_down(slurm, get_error):
     slurm.answers["GET /slurm/diag"] = (
         502,
         {"errors": [{"error": "Unable to contact slurm controller (connect failure)"}]},
     )
-    assert fails(slurm.url).startswith("slurmctld is down: slurmrestd cannot reach it (502 Unable to contact")
+    assert get_error(slurm.url).startswith(
+        "slurmctld is down: slurmrestd cannot reach it (502 Unable to contact"
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,9 +244,9 @@ def test_slurmctld_down(slurm, fails):
     ],
     ids=["none", "stopped fleet"],
 )
-def test_no_partition(slurm, fails, partitions, known):
+def test_no_partition(slurm, get_error, partitions, known):
     slurm.answers["GET /slurm/partitions/"] = (200, {"errors": [], "partitions": partitions})
-    assert fails(slurm.url).startswith(
+    assert get_error(slurm.url).startswith(
         f"No partition: Slurm has none that is up ({known}). "
         "If the compute fleet was stopped, start it with `invoke resume`."
     )
@@ -258,12 +262,14 @@ def test_no_partition(slurm, fails, partitions, known):
     ],
     ids=str,
 )
-def test_rejected_job_even_with_status_200(slurm, fails, status, error, link):
+def test_rejected_job_even_with_status_200(slurm, get_error, status, error, link):
     slurm.answers["POST /slurm/job/submit"] = (status, {"errors": [error], "job_id": 0})
-    assert fails(slurm.url).startswith(f"{link}: Slurm did not accept the job ({status} {error['error']})")
+    assert get_error(slurm.url).startswith(
+        f"{link}: Slurm did not accept the job ({status} {error['error']})"
+    )
 
 
-def test_accepted_job_with_a_warning(slurm, prove):
+def test_accepted_job_with_a_warning(slurm, get_lines):
     def submit(request):
         sun = request.verify_token()["sun"]
         body = slurm.requests[-1][-1]
@@ -274,11 +280,11 @@ def test_accepted_job_with_a_warning(slurm, prove):
         )
 
     slurm.answers["POST /slurm/job/submit"] = submit
-    assert prove(slurm.url)[-1].startswith("accounting")
+    assert get_lines(slurm.url)[-1].startswith("accounting")
 
 
 def describe_job(slurm, **fields):
-    """Set the fields by which the stand-in describes the submitted job."""
+    """Set fields in the stand-in's description of the submitted job."""
 
     def describe(request):
         request.reply(200, {"errors": [], "jobs": [{"name": slurm.jobs[-1]["name"]} | fields]})
@@ -296,30 +302,30 @@ def describe_job(slurm, **fields):
     ],
     ids=str,
 )
-def test_failed_job(slurm, fails, states, code, says):
+def test_failed_job(slurm, get_error, states, code, says):
     exit_code = {"return_code": {"set": True, "number": code}}
     reason = "NonZeroExitCode"
     describe_job(slurm, job_state=states, state_reason=reason, exit_code=exit_code, nodes="queue1-dy-1")
-    assert fails(slurm.url).startswith(says)
+    assert get_error(slurm.url).startswith(says)
 
 
-def test_missing_folder_is_reported_by_the_job(slurm, fails):
-    assert fails(slurm.url, directory="/shared/not/there").startswith(
+def test_missing_folder_is_reported_by_the_job(slurm, get_error):
+    assert get_error(slurm.url, directory="/shared/not/there").startswith(
         "No output: job 7 cannot write /shared/not/there/verify"
     )
 
 
-def test_endless_job_is_cancelled(slurm, fails):
+def test_endless_job_is_cancelled(slurm, get_error):
     describe_job(slurm, job_state=["PENDING"], state_reason="Resources")
-    said = fails(slurm.url, seconds=0)
+    said = get_error(slurm.url, seconds=0)
     assert said.startswith("Job does not end: job 7 is PENDING (Resources) after 0 s. ")
     assert said.endswith("--seconds waits longer.")
     assert slurm.requests[-1][:2] == ("DELETE", "/slurm/v0.0.45/job/7")
 
 
-def test_held_job_is_cancelled_at_once(slurm, fails):
+def test_held_job_is_cancelled_at_once(slurm, get_error):
     describe_job(slurm, job_state=["PENDING"], state_reason="JobHeldAdmin")
-    assert fails(slurm.url, user="nobodyatall").startswith(
+    assert get_error(slurm.url, user="nobodyatall").startswith(
         "Job held: job 7 is PENDING (JobHeldAdmin). The head node may have no"
     )
     assert slurm.requests[-1][0] == "DELETE"
@@ -333,10 +339,10 @@ def test_held_job_is_cancelled_at_once(slurm, fails):
     ],
     ids=["number reused", "number unknown"],
 )
-def test_forgotten_job_is_lost_and_no_other_is_cancelled(slurm, fails, answer):
-    """As after a slurmctld that died seconds after it accepted the job."""
+def test_forgotten_job_is_lost_and_no_other_is_cancelled(slurm, get_error, answer):
+    """For example because slurmctld crashed seconds after it accepted the job."""
     slurm.answers["GET /slurm/job/N"] = answer
-    assert fails(slurm.url).startswith("Job lost: slurmctld accepted job 7, verify-")
+    assert get_error(slurm.url).startswith("Job lost: slurmctld accepted job 7, verify-")
     assert "DELETE" not in {method for method, *_ in slurm.requests}
 
 
@@ -348,8 +354,8 @@ def test_interrupt_cancels_the_job(slurm):
     assert slurm.requests[-1][0] == "DELETE"
 
 
-def test_ended_job_is_not_cancelled(slurm, prove):
-    prove(slurm.url)
+def test_ended_job_is_not_cancelled(slurm, get_lines):
+    get_lines(slurm.url)
     assert "DELETE" not in {method for method, *_ in slurm.requests}
 
 
@@ -363,42 +369,42 @@ def test_ended_job_is_not_cancelled(slurm, prove):
     ],
     ids=["502", "200 with errors", "without slurmdb", "another job of that number"],
 )
-def test_no_accounting(slurm, fails, answer):
+def test_no_accounting(slurm, get_error, answer):
     slurm.answers["GET /slurmdb/job/N"] = answer
-    assert fails(slurm.url).startswith(
+    assert get_error(slurm.url).startswith(
         f"No accounting: slurmdbd does not have job 7 after 0.1 s ({answer[0]} "
     )
 
 
-def test_slurmctld_without_accounting(slurm, fails):
+def test_slurmctld_without_accounting(slurm, get_error):
     slurm.answers["GET /slurm/partitions/"] = (
         500,
         {"errors": [{"error": "Connection refused", "description": "Slurmdb query failed"}]},
     )
-    assert fails(slurm.url).startswith(
+    assert get_error(slurm.url).startswith(
         "No accounting: slurmctld did not return partitions (500 Connection refused"
     )
 
 
-def test_output_unseen_by_the_other_machine(slurm, fails):
+def test_output_unseen_by_the_other_machine(slurm, get_error):
     def absent(path):
         raise ClusterError(f"{path} is not there.")
 
-    assert "(/shared/verify-slurm.txt is not there)" in fails(slurm.url, read_output=absent)
+    assert "(/shared/verify-slurm.txt is not there)" in get_error(slurm.url, read_output=absent)
 
 
-def test_output_of_an_earlier_run_is_not_accepted(slurm, fails):
-    said = fails(slurm.url, read_output=lambda _: "0123456789abcdef\n")
+def test_output_of_an_earlier_run_is_not_accepted(slurm, get_error):
+    said = get_error(slurm.url, read_output=lambda _: "0123456789abcdef\n")
     assert said.startswith(
         "No output: /shared/verify-slurm.txt is not what the job wrote (it holds another text)"
     )
 
 
-def test_echoed_token_and_key_are_not_printed(slurm, fails):
+def test_echoed_token_and_key_are_not_printed(slurm, get_error):
     slurm.answers["GET /openapi/vN"] = lambda r: r.reply(
         500, f"\x1b[31m{r.headers['X-SLURM-USER-TOKEN']} {KEY}", "text/plain"
     )
-    assert "(500 [31m(token) (key))" in fails(slurm.url).replace("  ", " ").replace("( ", "(").replace(
+    assert "(500 [31m(token) (key))" in get_error(slurm.url).replace("  ", " ").replace("( ", "(").replace(
         "500  ", "500 "
     )
 
@@ -406,8 +412,8 @@ def test_echoed_token_and_key_are_not_printed(slurm, fails):
 @pytest.mark.parametrize(
     "key", ["", "short", "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"]
 )
-def test_invalid_key_is_refused_before_any_request(slurm, fails, key):
-    assert fails(slurm.url, key=key).endswith("Create one with `invoke create-jwt-key`.")
+def test_invalid_key_is_refused_before_any_request(slurm, get_error, key):
+    assert get_error(slurm.url, key=key).endswith("Create one with `invoke create-jwt-key`.")
     assert slurm.requests == []
 
 
@@ -421,6 +427,6 @@ def test_invalid_key_is_refused_before_any_request(slurm, fails, key):
     ],
     ids=str,
 )
-def test_invalid_arguments_are_refused_before_any_request(slurm, fails, options):
-    assert fails(**{"url": slurm.url} | options)
+def test_invalid_arguments_are_refused_before_any_request(slurm, get_error, options):
+    assert get_error(**{"url": slurm.url} | options)
     assert slurm.requests == []

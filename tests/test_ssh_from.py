@@ -1,4 +1,4 @@
-"""Who may use SSH: a flag replaces the value in the files, and without one the files keep theirs."""
+"""The addresses that may use SSH: a flag replaces the value in the files; without it, they keep theirs."""
 
 import json
 import threading
@@ -85,7 +85,7 @@ def test_running_cluster_keeps_its_rule_and_the_task_says_so(filled, cluster, in
 
 @pytest.fixture
 def without_pcluster(monkeypatch):
-    """End a task where it would start pcluster, which is after all warnings."""
+    """End a task where it would start pcluster, after all warnings."""
 
     def refuse(*_, **__):
         raise ClusterError("pcluster is not started.")
@@ -93,14 +93,14 @@ def without_pcluster(monkeypatch):
     monkeypatch.setattr(cli, "run_command", refuse)
 
 
-def test_wide_range_warns_wherever_it_is_given(filled, cluster, without_pcluster):
+def test_wide_range_is_warned_of_in_every_setting(filled, cluster, without_pcluster):
     for task, *arguments in (
         ["fill_parameters", "0.0.0.0/0"],
         ["fill_parameters"],
         ["render"],
         ["create_cluster"],
         ["update_cluster", "0.0.0.0/1"],
-        ["up", "0.0.0.0/0"],  # ends with its question
+        ["up", "0.0.0.0/0"],  # ends at the confirmation
     ):
         printed, _ = run_task(task, *arguments)
         expected = 0 if task == "create_cluster" else 1  # the cluster exists: nothing is done
@@ -108,7 +108,7 @@ def test_wide_range_warns_wherever_it_is_given(filled, cluster, without_pcluster
         assert printed.count("much of the internet") == expected, (task, printed)
 
 
-def test_wide_range_in_an_own_configuration_warns(account, without_pcluster):
+def test_wide_range_in_the_users_configuration_is_warned_of(account, without_pcluster):
     for allowed_ips in ("0.0.0.0/0", "::/0", ""):
         rule = {"Ssh": {"AllowedIps": allowed_ips}} if allowed_ips else {}
         CONFIG.write_text(yaml.safe_dump({"Region": "eu-west-2", "HeadNode": rule}))
@@ -133,7 +133,7 @@ def test_wide_range_in_an_own_configuration_warns(account, without_pcluster):
         ("::/0", "(IPv6, and all of the internet)"),
     ],
 )
-def test_wrong_source_is_answered_with_what_was_meant(value, meant):
+def test_wrong_source_gets_a_suggestion(value, meant):
     [fault] = parameters.validate_value("SSH_FROM", value)
     assert f'SSH_FROM is "{value}" {meant}, and must be one CIDR' in fault
 
@@ -159,7 +159,7 @@ def test_answer_that_is_no_address_is_refused(body, serve, monkeypatch):
     assert "Pass --ssh-from" in str(error.value)
 
 
-def test_unreachable_service_is_a_sentence(monkeypatch):
+def test_unreachable_address_service_is_reported(monkeypatch):
     monkeypatch.setenv(public_address.SERVICE_VARIABLE, "http://127.0.0.1:9")
     with pytest.raises(ClusterError, match="refused"):
         public_address.find_public_address()
@@ -187,7 +187,7 @@ def test_update_changes_parameters_and_configuration():
     assert PARAMETERS.stat().st_mode & 0o777 == CONFIG.stat().st_mode & 0o777 == 0o600
 
 
-def test_update_replaces_a_source_that_was_filled_in_but_not_rendered():
+def test_update_replaces_a_source_that_was_not_rendered():
     project = render()
     PARAMETERS.write_text(json.dumps(GOOD_PARAMETERS | {"SSH_FROM": "192.0.2.1/32"}))
     render_step.render_ssh_source(project, NEW)

@@ -1,4 +1,4 @@
-"""Each status of CloudFormation has its sentence, and `Next:` leads out of it: no task refuses, no circle."""
+"""Each status of CloudFormation is explained, and `Next:` resolves it: no task refuses, no endless loop."""
 
 import contextlib
 import re
@@ -29,7 +29,7 @@ ALL_STATUSES = (
 STATUSES = [
     name for name in ALL_STATUSES if name != stack.DELETED
 ]  # a deleted stack is not found by its name
-OUTCOMES = {  # in which an operation may end
+OUTCOMES = {  # the status after each operation
     "CREATE_IN_PROGRESS": "CREATE_COMPLETE",
     "ROLLBACK_IN_PROGRESS": "ROLLBACK_COMPLETE",
     "UPDATE_IN_PROGRESS": "UPDATE_COMPLETE",
@@ -41,7 +41,7 @@ COMPLETE = {"CREATE", "UPDATE", "UPDATE_ROLLBACK", "IMPORT", "IMPORT_ROLLBACK"}
 
 
 class Account:
-    """A cluster and a network whose stacks have any status, and a person who follows `Next:`."""
+    """A cluster and a network whose stacks have any status, and a user who follows `Next:`."""
 
     def __init__(self, monkeypatch, network, cloudformation):
         self.cloudformation = cloudformation
@@ -57,12 +57,12 @@ class Account:
         return next(stack for backend in backends for stack in backend.stacks.values() if stack.name == name)
 
     def set_status(self, name, status):
-        """Set the status of a stack for good."""
+        """Set the status of a stack, now and later."""
         found = self.find(name)
         found.status, found.outcome = status, status
 
     def run(self, command, **_):
-        """Stand in for pcluster."""
+        """Replace pcluster."""
         if "delete-cluster" in command:
             self.cloudformation.delete_stack(StackName=CLUSTER)
         message = '{"message": "No changes found in your cluster configuration."}'
@@ -80,7 +80,7 @@ class Account:
         yield Progress(found["StackStatus"] if found else "DELETE_COMPLETE")
 
     def repair(self, command):
-        """Do what a command of the AWS command line does."""
+        """Do the same as a command of the AWS command line."""
         action, name = re.fullmatch(
             r"aws cloudformation (\S+) --region eu-west-2 --stack-name (\S+)", command
         ).groups()
@@ -100,11 +100,11 @@ class Account:
         return {found["StackName"]: found["StackStatus"] for found in stacks}
 
     def get_step(self):
-        """Return what `Next:` names."""
+        """Return the step that `Next:` names."""
         return get_next_step(self.p, list_resources(self.p))
 
     def follow(self):
-        """Follow `Next:` to a step of another kind, and return all steps."""
+        """Follow `Next:` until it names another kind of step. Return all steps."""
         steps = []
         tasks = {
             "invoke create-cluster": lambda: cluster_steps.create_cluster(self.p),
@@ -115,7 +115,7 @@ class Account:
         while True:
             resources = list_resources(self.p)
             step = get_next_step(self.p, resources)
-            assert step not in steps, f"a circle: {steps}, {step}"
+            assert step not in steps, f"an endless loop: {steps}, {step}"
             steps.append(step)
             if step.startswith("aws cloudformation"):
                 self.repair(step)
@@ -138,12 +138,12 @@ FAILED = {"CREATE_FAILED", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILE
 
 
 def find_step(tasks, stack_name, name):
-    """Return the step that a status calls for."""
+    """Return the step that a status requires."""
     return stack_status.find_next_command(tasks, stack_name, name, REGION)
 
 
 @pytest.mark.parametrize("name", STATUSES)
-def test_status_of_a_cluster_has_its_sentence_and_its_step(name):
+def test_cluster_status_is_explained_with_the_next_step(name):
     step = find_step(stack_status.CLUSTER_TASKS, CLUSTER, name)
     sentence = stack_status.explain_status("cluster", CLUSTER, name, REGION)
     assert sentence.startswith(f"The cluster {CLUSTER} is {name}: ")
@@ -164,7 +164,7 @@ def test_status_of_a_cluster_has_its_sentence_and_its_step(name):
 
 
 @pytest.mark.parametrize("name", STATUSES)
-def test_status_of_a_network_has_its_sentence_and_its_step(name):
+def test_network_status_is_explained_with_the_next_step(name):
     step = find_step(stack_status.NETWORK_TASKS, NETWORK_STACK, name)
     sentence = stack_status.explain_status("network", NETWORK_STACK, name, REGION)
     if name in ("UPDATE_FAILED", "UPDATE_ROLLBACK_FAILED"):
@@ -181,13 +181,13 @@ def test_status_of_a_network_has_its_sentence_and_its_step(name):
 
 
 def list_examples(tasks):
-    """Return one status for each phase and step: the tasks decide by these, and not by the status."""
+    """Return one status for each phase and step, on which the tasks' decisions depend."""
     return list(
         {(stack_status.get_phase(name), find_step(tasks, "", name)): name for name in STATUSES}.values()
     )
 
 
-def test_cluster_in_any_phase_is_led_on(states, network):
+def test_next_step_resolves_any_phase_of_a_cluster(states, network):
     for name in list_examples(stack_status.CLUSTER_TASKS):
         if stack.find_stack(states.cloudformation, CLUSTER) is None:
             make_cluster(CLUSTER, network, states.cloudformation)
@@ -196,7 +196,7 @@ def test_cluster_in_any_phase_is_led_on(states, network):
         assert states.follow()[0] == (step or COMPLETE_STEPS.get(stack_status.get_phase(name), "")), name
 
 
-def test_network_in_any_phase_is_led_on(states, ec2):
+def test_next_step_resolves_any_phase_of_a_network(states, ec2):
     states.cloudformation.delete_stack(StackName=CLUSTER)
     for name in list_examples(stack_status.NETWORK_TASKS):
         if stack.find_stack(states.cloudformation, NETWORK_STACK) is None:
@@ -209,8 +209,8 @@ def test_network_in_any_phase_is_led_on(states, ec2):
             assert steps[1] == "invoke configure", name
 
 
-def test_tasks_say_what_status_says(states):
-    """A task that needs another status refuses with the sentence of `status`."""
+def test_tasks_explain_a_status_as_status_does(states):
+    """A task that needs another status refuses with the same message as `status`."""
     for name in STATUSES:
         states.set_status(CLUSTER, name)
         sentence = re.escape(stack_status.explain_status("cluster", CLUSTER, name, REGION))
@@ -228,8 +228,8 @@ def test_every_status_of_botocore_is_known():
     assert set(stack_status.STATUSES) == set(STATUSES)
 
 
-def test_status_that_is_not_known_is_named_and_nothing_is_changed(states):
-    """A status of the future, of a cluster and of its network."""
+def test_unknown_status_is_reported_and_changes_nothing(states):
+    """A status that CloudFormation might add, for a cluster and for its network."""
     states.set_status(CLUSTER, "FUTURE_STATUS")
     states.set_status(NETWORK_STACK, "FUTURE_STATUS")
     before = states.read_statuses()
@@ -261,7 +261,7 @@ def test_failed_cluster_that_is_held_names_the_holder_first(states, ec2, network
     assert step.startswith(f"aws ec2 revoke-security-group-ingress --region eu-west-2 --group-id {group}")
 
 
-def test_terminated_head_node_beside_a_uqle_machine_is_led_on(states, ec2, invoke):
+def test_terminated_head_node_with_a_uqle_machine(states, ec2, invoke):
     assert invoke("connect-uqle").returncode == 0
     head_node = stack.find_resource_id(states.cloudformation, CLUSTER, "HeadNode")
     ec2.terminate_instances(InstanceIds=[head_node])

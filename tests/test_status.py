@@ -42,7 +42,7 @@ def test_each_resource_is_listed_with_what_is_billed(project, cluster, network):
     assert not any(parts[name].id for name in ("boot scripts", "JWT key", "group's rule", "UQLE machine"))
 
 
-# A login pool as in the nested stack that pcluster makes for it.
+# A login pool, as in the nested stack that pcluster creates for it.
 LOGIN_POOL = """
   LoginTemplate:
     Type: AWS::EC2::LaunchTemplate
@@ -83,7 +83,7 @@ LOGIN_POOL = """
 Outputs:"""
 
 
-def test_login_nodes_are_not_compute_nodes_and_are_billed_while_paused(project, network, ec2, cloudformation):
+def test_login_nodes_have_their_own_row(project, network, ec2, cloudformation):
     template = TEMPLATE.replace("\nOutputs:", LOGIN_POOL)
     make_cluster("pcluster-ubuntu", network, cloudformation, template)
     parts = found(project)

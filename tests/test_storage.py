@@ -1,4 +1,4 @@
-"""Clusters whose shared storage is not the one EFS file system of our template."""
+"""Clusters whose shared storage differs from our template, which has one EFS file system."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def build_config(*entries, **head_node):
 
 @pytest.fixture
 def make(network, cloudformation):
-    """Make a cluster with some shared storage; `ids` are further ids before the one in EFSIds."""
+    """Make a cluster with some shared storage; `ids` precede its own file system in EFSIds."""
 
     def make_with(*entries, ids="", other_outputs="", **head_node):
         template = small_cluster.TEMPLATE
@@ -59,7 +59,7 @@ def make(network, cloudformation):
 
 @pytest.fixture
 def existing(network, ec2):
-    """Return the id of an existing file system in the subnet of the head node, and of its own group."""
+    """Return the ids of an existing file system in the head node's subnet, and of its security group."""
     efs = client("efs", REGION)
     group = ec2.create_security_group(GroupName="nfs", Description="nfs", VpcId=network["vpc"])["GroupId"]
     identifier = efs.create_file_system(CreationToken="existing")["FileSystemId"]
@@ -86,7 +86,7 @@ def test_internal_file_system_of_pcluster_is_not_the_shared_one(make, project):
     assert find_launch_target(project).file_system == read_created_id()
 
 
-def test_file_system_at_the_shared_directory_is_mounted_and_others_are_listed(make, project, invoke):
+def test_file_system_at_the_shared_directory_is_mounted(make, project, invoke):
     tools = {
         "Name": "tools",
         "StorageType": "Efs",
@@ -102,7 +102,7 @@ def test_file_system_at_the_shared_directory_is_mounted_and_others_are_listed(ma
 
 
 @pytest.mark.parametrize("entry", [EBS, LUSTRE])
-def test_other_storage_is_refused_before_anything_changes_and_no_shared_connects(make, invoke, ec2, entry):
+def test_other_storage_is_refused_except_with_no_shared(make, invoke, ec2, entry):
     kind = entry["StorageType"]
     output = "EBSIds: {Value: vol-1}" if kind == "Ebs" else "FSXIds: {Value: fs-1}"
     cluster = make(entry, other_outputs=f"  {output}\n")
@@ -135,8 +135,8 @@ def test_cluster_without_shared_storage_is_shown(make, invoke):
     assert "none at the shared directory" in get_output(invoke("status"))
 
 
-def test_file_system_that_the_stack_does_not_name_is_not_left_out_silently(make, project):
-    make(SHARED, SharedStorageType="Efs")  # the only id is that of pcluster's own
+def test_file_system_missing_in_the_stack_is_reported(make, project):
+    make(SHARED, SharedStorageType="Efs")  # the only id is that of pcluster's own file system
     with pytest.raises(ClusterError, match="do not name the file system at /shared"):
         plan_launch(project)
 
@@ -155,7 +155,7 @@ def test_access_point_is_refused(make, existing, project):
         plan_launch(project)
 
 
-def test_group_of_the_mount_target_must_allow_the_head_nodes_group(make, existing, project, ec2, invoke):
+def test_mount_target_must_allow_the_head_nodes_group(make, existing, project, ec2, invoke):
     other = ec2.create_security_group(GroupName="x", Description="x", VpcId=project_vpc(ec2, existing))[
         "GroupId"
     ]
@@ -219,7 +219,7 @@ def test_policy_that_demands_tls_is_refused(make, existing, project, ec2):
         ([{**ALLOW_MOUNT, "Effect": "Deny"}], False),
     ],
 )
-def test_policies_are_evaluated_for_a_client_without_identity_and_tls(statements, admits):
+def test_file_system_policies_are_evaluated(statements, admits):
     assert file_system.admits_plain_nfs({"Statement": statements}) is admits
 
 

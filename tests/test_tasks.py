@@ -1,4 +1,4 @@
-"""The tasks as a person runs them: each a process of its own."""
+"""The tasks as a user runs them: each in a separate process."""
 
 import json
 import os
@@ -245,7 +245,7 @@ def test_script_uris_of_a_running_cluster_are_kept(filled, cluster, invoke):
         ({"AWS_REGION": "atlantis"}, "atlantis"),
     ],
 )
-def test_missing_access_to_aws_is_a_sentence(invoke, environment, sentence):
+def test_missing_access_to_aws_is_reported(invoke, environment, sentence):
     assert sentence in get_output(invoke("create-jwt-key", AWS_MAX_ATTEMPTS="1", **environment), 1)
 
 
@@ -266,7 +266,7 @@ def test_listing_and_rendering_load_no_boto3(filled):
 # --- steps out of order -------------------------------------------------------------------------------------
 
 
-def test_down_looks_before_it_asks(invoke):
+def test_down_checks_before_it_asks(invoke):
     printed = get_output(invoke("down", "--all"))
     assert printed.startswith(
         "There is nothing of pcluster-ubuntu in eu-west-2. `invoke status --all-regions`"
@@ -283,13 +283,13 @@ def test_verify_without_a_cluster_names_the_cluster_first(account):
     assert in_process.run_task("verify")[1].startswith("There is no cluster pcluster-ubuntu in eu-west-2")
 
 
-def test_ssh_without_a_cluster_is_a_sentence(invoke):
+def test_ssh_without_a_cluster_is_reported(invoke):
     printed = get_output(invoke("ssh"), 1)
     assert "There is no cluster pcluster-ubuntu in eu-west-2" in printed
     assert "shell" not in printed
 
 
-def test_dry_run_says_that_it_does_not_look_at_the_account(invoke):
+def test_dry_run_says_that_it_does_not_read_the_account(invoke):
     assert "-R does not look at the account" in invoke("-R", "create-jwt-key").stdout
 
 
@@ -304,13 +304,18 @@ def test_next_steps_are_commands_and_no_task_lacks_one():
     names = {step.name.replace("_", "-") for step in steps}
     assert {step.next_step.split()[1] for step in steps if step.next_step} <= names
     without = {step.name for step in steps if not step.next_step}
-    decides = {"check", "create_cluster", "disconnect_uqle", "handover"}  # by what it found
+    decides = {
+        "check",
+        "create_cluster",
+        "disconnect_uqle",
+        "handover",
+    }  # their next step depends on the result
     ends_differently = {"picture", "rotate_jwt_key", "ssh", "status", "token", "tunnel"}
     assert without == {*decides, *ends_differently, "rehearse", "sandbox"}
 
 
 def test_bucket_that_vanished_meanwhile_counts_as_deleted(project, monkeypatch):
-    monkeypatch.setattr(script_bucket, "bucket_exists", lambda *_: True)  # until a moment ago
+    monkeypatch.setattr(script_bucket, "bucket_exists", lambda *_: True)  # it existed a moment ago
     bucket = project.s3, project.bucket, project.cluster, project.account
     assert script_bucket.delete_scripts(*bucket) == []
     assert script_bucket.count_scripts(*bucket) == 0

@@ -1,4 +1,4 @@
-"""Faults of config.template.yml: each names the template and its line, never config-parameters.json."""
+"""Errors in config.template.yml: the message names the template and the line, never config-parameters.json."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def refuse(text, **more):
 @pytest.mark.parametrize(
     "tag", ["{{ TEAM }}", "{{TEAM}}", "{{{ TEAM }}}", "{{& TEAM }}", "{{# TEAM }}x{{/ TEAM }}"]
 )
-def test_every_kind_of_name_is_asked_for(tag):
+def test_every_kind_of_name_is_required(tag):
     text = f"{TEXT}Tags:\n  - Key: team\n    Value: '{tag}'\n"
     assert "config-parameters.json: TEAM is missing" in refuse(text)
     assert template.render_template(FILE, GOOD_PARAMETERS | {"TEAM": "x"}, PARAMETERS).endswith(
@@ -86,7 +86,7 @@ def test_text_that_is_not_yaml_is_refused_with_its_line(line, fault):
 
 
 @pytest.mark.parametrize("fault", ["Date: 2001-99-99", "Flag: !!bool x", "Loop: &a [*a]", "Bell: \x07"])
-def test_value_that_yaml_cannot_read_is_blamed_on_the_template(fault):
+def test_value_that_yaml_cannot_read_is_reported(fault):
     # PyYAML gives no line for a character that is not allowed.
     start = (
         "config.template.yml is not YAML: "
@@ -96,6 +96,6 @@ def test_value_that_yaml_cannot_read_is_blamed_on_the_template(fault):
     assert refuse(f"{TEXT}{fault}\n").startswith(start)
 
 
-def test_value_that_two_braces_would_change_is_refused_with_the_line():
+def test_value_changed_by_two_braces_is_refused():
     refusal = refuse(f"{TEXT}Team: '{{{{ TEAM }}}}'\n", TEAM="a&b")
     assert f"config.template.yml: line {LAST_LINE + 1}: chevron would write TEAM with HTML escapes" in refusal

@@ -1,4 +1,4 @@
-"""With a stand-in for ssh on PATH, which forwards on this machine what ssh would forward to another one."""
+"""SSH tunnels, with a stand-in for ssh on PATH that forwards ports on this machine."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ def stand_in(tmp_path, monkeypatch):
 
 @pytest.fixture
 def far_end(monkeypatch):
-    """What listens on port 8082 of the head node: it answers as slurmrestd does where there is no token."""
+    """A server for port 8082 of the head node. It answers as slurmrestd does to a request without token."""
 
     def serve():
         while True:

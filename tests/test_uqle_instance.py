@@ -194,7 +194,7 @@ def test_invalid_settings_are_named(changed, named):
         uqle_instance.validate_settings(**settings)
 
 
-def test_mistyped_instance_type_is_named_with_its_region_and_setting(project):
+def test_mistyped_instance_type_is_reported(project):
     with pytest.raises(
         ClusterError, match="uqle.instance_type is t3.larg, which eu-west-2 does not have"
     ) as error:

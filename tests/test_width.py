@@ -1,4 +1,4 @@
-"""In a terminal of 80 columns no task prints a longer line, except what must stay whole."""
+"""In a terminal of 80 columns, tasks print longer lines only for commands, paths and ARNs."""
 
 import re
 
@@ -8,7 +8,7 @@ from sandbox.rehearsal import INVOKE
 from tests.support.terminal import Terminal
 
 
-def too_long(*arguments, status=0):
+def find_long_lines(*arguments, status=0):
     """Return the printed lines of more than 80 columns, except commands to copy and single paths or ARNs."""
     terminal = Terminal([*INVOKE, *arguments])
     assert terminal.end() == status, terminal.written
@@ -17,8 +17,8 @@ def too_long(*arguments, status=0):
 
 
 def test_plan_fits_the_terminal(account):
-    assert too_long("-R", "up", "--ssh-from", "203.0.113.7/32") == []
-    assert too_long("-R", "down", "--all") == []
+    assert find_long_lines("-R", "up", "--ssh-from", "203.0.113.7/32") == []
+    assert find_long_lines("-R", "down", "--all") == []
 
 
 @pytest.mark.usefixtures("cluster")
@@ -27,4 +27,4 @@ def test_outputs_fit_the_terminal(project):
         "check upload-bootstrap create-jwt-key fill-parameters --ssh-from 203.0.113.7/32 render connect-uqle "
         "handover --with-key status picture disconnect-uqle"
     )
-    assert too_long(*tasks.split()) == []
+    assert find_long_lines(*tasks.split()) == []

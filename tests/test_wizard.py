@@ -28,7 +28,7 @@ def test_answers_for_one_cluster():
     }
 
 
-def test_types_that_are_not_known_yet_get_the_wizards_default():
+def test_unknown_types_get_the_wizards_default():
     answers = wizard.get_answers("eu-west-2", "one", [])
     assert answers["Head node instance type"] is answers["Compute instance type"] is None
 
@@ -61,7 +61,7 @@ ADVICE = (
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
-def test_advice_to_create_a_cluster_from_the_wizards_file_is_not_shown(chunk, capsys):
+def test_wizards_advice_is_not_shown(chunk, capsys):
     screen = wizard.WizardScreen(None, lambda _: None, quiet=True)
     text = f"Your answer [y]: You\r\nConfiguration file written to temp-config.yml\r\n{ADVICE}"
     for start in range(0, len(text), chunk):

@@ -1,4 +1,4 @@
-"""Tests of the page in a real Chromium. `make test-browser` runs them; a plain `pytest` leaves them out."""
+"""Tests of the page in a real Chromium. `make test-browser` runs them; a plain `pytest` does not."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page in a real Chromium: it is all there, it fits, and it keeps to itself."""
+"""The page in a real Chromium: everything is visible, nothing overflows, and it loads nothing else."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ HOSTILE = (
     "\"'><script>console.log(1)</script><img src=https://192.0.2.1/x onerror=console.log(2)></style></title>"
     "<svg onload=console.log(3)>" + "W" * 100
 )
-# what sticks out of the window, of its section, or, in the drawing, of its part
+# elements that overflow the window, their section, or their box in the drawing
 OVERFLOW = """
 (() => {
   const shown = [...document.querySelectorAll('body *')].filter(e => e.checkVisibility() && !e.closest('.tips, marker, title'));
@@ -33,7 +33,7 @@ OVERFLOW = """
   ];
 })()
 """
-# text that nobody sees: of no size, or of too little contrast to what it stands on
+# invisible text: without size, or with too little contrast to its background
 UNSEEN = """
 (() => {
   const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
@@ -65,7 +65,7 @@ PAGES = ["real", "hostile", "nothing"]
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The page of a connected cluster, the same with hostile names and tags, and of an empty account."""
+    """The pages of a connected cluster, of one with hostile names and tags, and of an empty account."""
     texts, settings = {}, yaml.safe_load((screenshots.ROOT / "invoke.yaml").read_text())
     with screenshots.create_cluster() as project:
         texts["real"] = picture.render_page(project)
@@ -91,7 +91,7 @@ def name_everything(project: Project, name: str) -> None:
 
 
 class Opened:
-    """A page as a window of this width shows it, and what it asked for and said meanwhile."""
+    """A page in a window of this width, with its requests and console messages."""
 
     def __init__(self, chromium, file, width):
         self.page = chromium.new_page(viewport={"width": width, "height": 900})
@@ -100,7 +100,7 @@ class Opened:
         for event in "console", "pageerror":
             self.page.on(event, lambda said: self.said.append(said))
         self.page.goto(file.as_uri())
-        self.page.wait_for_timeout(300)  # for what would come late
+        self.page.wait_for_timeout(300)  # for late requests
 
 
 @pytest.fixture(params=WIDTHS)
@@ -129,16 +129,16 @@ def test_no_request_and_no_console_message(opened, pages, name):
 
 
 @pytest.mark.parametrize("name", ["real"])
-def test_accessible_text_is_the_same(opened):
-    """By the roles and names that Chromium gives to assistive programs."""
+def test_accessible_names_are_complete(opened):
+    """The roles and names that Chromium gives to assistive programs are complete."""
     for heading in ("Network and connections", "UQLE machine: network settings"):
         assert opened.page.get_by_role("heading", name=heading).count() == 1
     assert opened.page.get_by_role("img", name="The network").count() == 1
     assert opened.page.locator("table:not(:has(caption)), th:not([scope]), html:not([lang])").count() == 0
 
 
-def test_these_tests_detect_requests_messages_and_overflow(chromium, tmp_path):
-    """Without the escaping and the policy, the hostile name does all three."""
+def test_checks_detect_requests_messages_and_overflow(chromium, tmp_path):
+    """Without escaping and without the content policy, the hostile name causes all three."""
     file = tmp_path / "bad.html"
     file.write_text(
         f"<!DOCTYPE html><section><h2 style='width: 2000px'>{HOSTILE}</h2></section>", encoding="utf-8"

@@ -1,15 +1,15 @@
-"""Faults are injected at every call with --every-fault (`make test-faults`), and at a few of them without."""
+"""Inject faults into every call with --every-fault (`make test-faults`), and into a sample of calls without."""
 
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every-fault", action="store_true", help="meet every call with every fault")
+    parser.addoption("--every-fault", action="store_true", help="inject every fault into every call")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "whole: of the whole set alone, which `make test-lifecycle` has no time for"
+        "markers", "whole: runs only with --every-fault, because it is too slow for `make test-lifecycle`"
     )
 
 
@@ -26,8 +26,10 @@ def pytest_terminal_summary(terminalreporter) -> None:
         for report in kind
         if getattr(report, "when", "") == "call"
     ]
-    told = [each for report in reports for each in report.user_properties]
-    count = {name: sum(number for key, number in told if key == name) for name in ("injected", "survived")}
+    properties = [each for report in reports for each in report.user_properties]
+    count = {
+        name: sum(number for key, number in properties if key == name) for name in ("injected", "survived")
+    }
     if count["injected"]:
         terminalreporter.write_line(f"{count['injected']} faults injected, {count['survived']} survived")
 

@@ -1,4 +1,4 @@
-"""Interruptions are harmless: a stopped task that is run again gives the same state as an undisturbed one."""
+"""A task that was interrupted and is run again leaves the same state as an undisturbed one."""
 
 from typing import NamedTuple
 
@@ -15,9 +15,9 @@ class Case(NamedTuple):
     """A task that changes something.
 
     Args:
-        task: as it is typed.
-        base: what stands before it.
-        undo: the task that takes away what it made; none where it takes away.
+        task: its name and flags.
+        base: what exists before it.
+        undo: the task that deletes what it created; empty if it creates nothing.
     """
 
     task: str
@@ -25,7 +25,7 @@ class Case(NamedTuple):
     undo: str = ""
 
 
-STANDS = Setup(network=True, cluster=True)
+WITH_CLUSTER = Setup(network=True, cluster=True)
 CASES = [
     Case("create-key-pair", Setup()),
     Case("upload-bootstrap", Setup(), "down --yes --all"),
@@ -34,11 +34,11 @@ CASES = [
     Case(
         f"fill-parameters {SSH_FROM_FLAG}", Setup(network=True, tasks=("upload-bootstrap", "create-jwt-key"))
     ),
-    Case("allow-head-node-group", STANDS, "disconnect-uqle"),
-    Case("create-instance", STANDS, "disconnect-uqle"),
-    Case("connect-uqle", STANDS, "disconnect-uqle"),
-    Case("handover --with-key", STANDS._replace(tasks=("create-jwt-key",))),
-    Case("disconnect-uqle", STANDS._replace(tasks=("connect-uqle",))),
+    Case("allow-head-node-group", WITH_CLUSTER, "disconnect-uqle"),
+    Case("create-instance", WITH_CLUSTER, "disconnect-uqle"),
+    Case("connect-uqle", WITH_CLUSTER, "disconnect-uqle"),
+    Case("handover --with-key", WITH_CLUSTER._replace(tasks=("create-jwt-key",))),
+    Case("disconnect-uqle", WITH_CLUSTER._replace(tasks=("connect-uqle",))),
     Case("delete-network", Setup(network=True)),
     Case(
         "down --yes --all",
@@ -48,7 +48,7 @@ CASES = [
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Meet each task with all kinds of faults, or in the sample with one of them."""
+    """Combine each task with all kinds of faults; in the sample, with one of them."""
     pairs = [(case, kind) for case in CASES for kind in FAULT_KINDS]
     if not metafunc.config.getoption("--every-fault", default=False):
         pairs = pairs[:: len(FAULT_KINDS) + 3]
@@ -82,7 +82,7 @@ def test_interrupted_task_run_again_gives_the_same_state(case, kind, invoke, eve
 
 
 def interrupt(case: Case, kind: FaultKind, at: int, invoke: TaskRunner) -> list[str]:
-    """Run a task with a fault and then without one; say what was wrong with either run."""
+    """Run a task with a fault and then without one. Return what was wrong with the two runs."""
     held = read_keys()
     first = run_with_faults(invoke, kind, at, *case.task.split())
     held += read_keys()
@@ -90,10 +90,10 @@ def interrupt(case: Case, kind: FaultKind, at: int, invoke: TaskRunner) -> list[
     held += read_keys()
     found = [f"run again: {again}"] if again.returncode else []
     found += [
-        f"{walked} tells a key" for walked in (first, again) if any(key in walked.printed for key in held)
+        f"{result} prints a key" for result in (first, again) if any(key in result.printed for key in held)
     ]
     if kind.survives and first.returncode:
-        found.append(f"did not get over it: {first}")
+        found.append(f"failed in spite of the retries: {first}")
     if not kind.survives and first.returncode == 0:
-        found.append(f"took no notice: {first}")
+        found.append(f"succeeded in spite of the fault: {first}")
     return found

@@ -1,4 +1,4 @@
-"""The steps of pcluster, killed at several moments each and run again, end as undisturbed ones."""
+"""Steps of pcluster that are killed at any of several moments and run again leave the same state."""
 
 import os
 import re
@@ -20,35 +20,35 @@ pytestmark = pytest.mark.whole
 FILLED = Setup(
     network=True, tasks=("upload-bootstrap", "create-jwt-key", f"fill-parameters {SSH_FROM_FLAG}", "render")
 )
-STANDS = Setup(network=True, cluster=True)
+WITH_CLUSTER = Setup(network=True, cluster=True)
 NO_NETWORK = Setup(tasks=("create-key-pair",))
 VPC, NAMES, DNS, STACK = "CreateVpc", "CreateTags", "ModifyVpcAttribute", "CreateStack"
 
 
-def all_of_it(invoke: TaskRunner) -> Callable[[], None]:
-    """Kill the task, and what it started."""
+def kill_task(invoke: TaskRunner) -> Callable[[], None]:
+    """Kill the task and its child processes."""
     return invoke.kill
 
 
-def pcluster_alone(invoke: TaskRunner) -> Callable[[], None]:
-    """Kill the command, and not the task that waits for it."""
+def kill_pcluster(invoke: TaskRunner) -> Callable[[], None]:
+    """Kill only pcluster, not the task that waits for it."""
 
     def kill() -> None:
         invoke.is_running.wait()
-        for each in children(invoke.pid):
+        for each in list_descendants(invoke.pid):
             os.kill(each, 9)
 
     return kill
 
 
-def children(pid: int) -> list[int]:
+def list_descendants(pid: int) -> list[int]:
     """Return the ids of a process's descendants."""
     found = [
         int(each)
         for task in Path(f"/proc/{pid}/task").iterdir()
         for each in (task / "children").read_text().split()
     ]
-    return [*found, *(below for each in found for below in children(each))]
+    return [*found, *(below for each in found for below in list_descendants(each))]
 
 
 class Moment(NamedTuple):
@@ -56,10 +56,10 @@ class Moment(NamedTuple):
 
     Args:
         task: the step.
-        call: the call of that moment, by its name.
-        at: which of these calls.
-        after: whether it took effect.
-        victim: who is killed.
+        call: the name of the call during which it is killed.
+        at: the number of that call, counted from 1.
+        after: whether the call takes effect first.
+        victim: kills the task or pcluster.
         ends: the status with which the step ends.
     """
 
@@ -67,21 +67,21 @@ class Moment(NamedTuple):
     call: str
     at: int = 1
     after: bool = True
-    victim: Callable[[TaskRunner], Callable[[], None]] = all_of_it
+    victim: Callable[[TaskRunner], Callable[[], None]] = kill_task
     ends: int = -9
 
 
 CONFIGURE = [
     Moment("configure", VPC, after=False),
     Moment("configure", VPC),
-    Moment("configure", VPC, victim=pcluster_alone, ends=1),
+    Moment("configure", VPC, victim=kill_pcluster, ends=1),
     Moment("configure", NAMES, after=False),
     Moment("configure", NAMES),
     Moment("configure", DNS),
     Moment("configure", DNS, at=2),
     Moment("configure", STACK, after=False),
     Moment("configure", STACK),
-    Moment("configure", STACK, victim=pcluster_alone, ends=1),
+    Moment("configure", STACK, victim=kill_pcluster, ends=1),
     Moment("configure", NAMES, at=2, after=False),  # our own tag
     Moment("configure", NAMES, at=2),
 ]
@@ -89,7 +89,7 @@ CREATE = [
     Moment("create-cluster", "^PUT /parallelcluster-", after=False),
     Moment("create-cluster", STACK, after=False),
     Moment("create-cluster", STACK),
-    Moment("create-cluster", STACK, victim=pcluster_alone, ends=1),
+    Moment("create-cluster", STACK, victim=kill_pcluster, ends=1),
     Moment("create-cluster", "DescribeStackEvents"),
 ]
 PAUSING = [
@@ -98,7 +98,7 @@ PAUSING = [
     ("resume", "UpdateItem|PutItem"),
     ("resume", "StartInstances"),
 ]
-TAKEN_AWAY = [  # and which of these calls, in the order in which they are made
+DELETING_CALLS = [  # a call and its number, in the order of the calls
     ("TerminateInstances", 1),
     ("RevokeSecurityGroupIngress", 1),
     ("DeleteStack", 1),
@@ -112,11 +112,11 @@ TAKEN_AWAY = [  # and which of these calls, in the order in which they are made
 DELETE = [
     Moment("delete-cluster --yes", "DeleteStack", after=False),
     Moment("delete-cluster --yes", "DeleteStack"),
-    Moment("delete-cluster --yes", "DeleteStack", victim=pcluster_alone, ends=0),  # the cluster is gone
+    Moment("delete-cluster --yes", "DeleteStack", victim=kill_pcluster, ends=0),  # the cluster is gone
     Moment("delete-cluster --yes", "DescribeStackEvents", at=2),
 ]
 PAUSE = [Moment(task, call, after=after) for task, call in PAUSING for after in (False, True)]
-DOWN = [Moment("down --yes --all", call, at, after) for call, at in TAKEN_AWAY for after in (False, True)]
+DOWN = [Moment("down --yes --all", call, at, after) for call, at in DELETING_CALLS for after in (False, True)]
 MOMENTS = [*CONFIGURE, *CREATE, *DELETE, *PAUSE, *DOWN]
 CONNECTED = Setup(
     network=True,
@@ -126,7 +126,7 @@ CONNECTED = Setup(
 BASES = {
     "configure": NO_NETWORK,
     "create-cluster": FILLED,
-    "delete-cluster --yes": STANDS,
+    "delete-cluster --yes": WITH_CLUSTER,
     "pause": CONNECTED._replace(fleet=True),
     "resume": CONNECTED._replace(fleet=True, tasks=(*CONNECTED.tasks, "pause")),
     "down --yes --all": CONNECTED,
@@ -134,8 +134,8 @@ BASES = {
 UNDISTURBED: dict[str, list[str]] = {}
 
 
-def state() -> list[str]:
-    """Return the state without temp-config.yml and pcluster's bucket, where a killed run leaves kilobytes."""
+def read_comparable_state() -> list[str]:
+    """Return the state without temp-config.yml and pcluster's bucket, in which killed runs leave files."""
     return [
         line
         for line in read_state()
@@ -143,36 +143,36 @@ def state() -> list[str]:
     ]
 
 
-def undisturbed(task: str, invoke: TaskRunner) -> list[str]:
+def get_undisturbed_state(task: str, invoke: TaskRunner) -> list[str]:
     """Return the state after an undisturbed step."""
     if task not in UNDISTURBED:
         rebuild_account(BASES[task], invoke)
-        walked = invoke(*task.split())
-        assert walked.returncode == 0, walked.printed
-        UNDISTURBED[task] = state()
+        result = invoke(*task.split())
+        assert result.returncode == 0, result.printed
+        UNDISTURBED[task] = read_comparable_state()
     return UNDISTURBED[task]
 
 
-def told(moment: Moment) -> str:
-    """Name a moment."""
+def format_moment(moment: Moment) -> str:
+    """Return a name for a moment."""
     when = "after" if moment.after else "before"
     return f"{moment.task.split()[0]}-{moment.call.strip('^')}-{moment.at}-{when}-{moment.victim.__name__}"
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=told)
+@pytest.mark.parametrize("moment", MOMENTS, ids=format_moment)
 def test_killed_step_run_again_gives_the_same_state(moment, invoke, record_property):
-    expected = undisturbed(moment.task, invoke)
+    expected = get_undisturbed_state(moment.task, invoke)
     rebuild_account(BASES[moment.task], invoke)
     record_property("injected", 1)
     fault = faults.kill_caller(moment.victim(invoke), after=moment.after)
     with faults.inject(
         fault,
         moment.at,
-        then=faults.close_connection if moment.victim is all_of_it else None,
+        then=faults.close_connection if moment.victim is kill_task else None,
         only=moment.call,
-    ) as met:
+    ) as injection:
         first = invoke(*moment.task.split())
-    assert met.failed_calls
+    assert injection.failed_calls
     assert first.returncode == moment.ends, first
     again = invoke(*moment.task.split())
     if moment.task == "configure" and again.returncode:
@@ -181,7 +181,7 @@ def test_killed_step_run_again_gives_the_same_state(moment, invoke, record_prope
         assert vpcs[0] in again.printed
         if (
             "To claim it for pcluster-ubuntu" in again.printed
-        ):  # nothing proves whose it is, so the person says it
+        ):  # nothing proves whose it is, so the user must tag it
             client("ec2", REGION).create_tags(
                 Resources=vpcs, Tags=[{"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}]
             )
@@ -191,7 +191,7 @@ def test_killed_step_run_again_gives_the_same_state(moment, invoke, record_prope
         assert removed.returncode == 0, removed.printed
         again = invoke(*moment.task.split())
     assert again.returncode == 0, again.printed
-    found = compare_states(expected, state())
+    found = compare_states(expected, read_comparable_state())
     assert not found, "\n".join(found)
     record_property("survived", 1)
 
@@ -208,16 +208,16 @@ def test_killed_update_run_again_gives_the_same_state(invoke, record_property):
     rebuild_account(FILLED, invoke)
     assert invoke("create-cluster").returncode == 0
     addresses = ["198.51.100.1/32", "198.51.100.2/32"]
-    expected = {address: updated(address, invoke) for address in addresses}
+    expected = {address: update_cluster(address, invoke) for address in addresses}
     record_property("injected", len(UPDATE))
     for (call, after), address in zip(UPDATE, addresses * 2, strict=True):
         render(address)
         with faults.inject(
             faults.kill_caller(invoke.kill, after=after), then=faults.close_connection, only=call
-        ) as met:
+        ) as injection:
             assert invoke("update-cluster").returncode == -9
-        assert met.failed_calls
-        found = compare_states(expected[address], updated(address, invoke))
+        assert injection.failed_calls
+        found = compare_states(expected[address], update_cluster(address, invoke))
         assert not found, "\n".join(found)
         record_property("survived", 1)
 
@@ -228,9 +228,9 @@ def render(address: str) -> None:
     Path("config.yml").write_text(re.sub(r"AllowedIps: .*", f"AllowedIps: '{address}'", text))
 
 
-def updated(address: str, invoke: TaskRunner) -> list[str]:
-    """Update the cluster until SSH is for this address, and give the state."""
+def update_cluster(address: str, invoke: TaskRunner) -> list[str]:
+    """Update the cluster to allow SSH from this address. Return the state."""
     render(address)
-    walked = invoke("update-cluster")
-    assert walked.returncode == 0, walked.printed
-    return state()
+    result = invoke("update-cluster")
+    assert result.returncode == 0, result.printed
+    return read_comparable_state()

@@ -1,4 +1,4 @@
-"""`rotate-jwt-key` met by faults: it leaves one key in the secret, tells none, and can be run again.
+"""`rotate-jwt-key` with faults: it leaves one key in the secret, prints none, and can be run again.
 
 Its head node is a stand-in for ssh that accepts every command. `tests/nodes/uqle/test_rotation.py` kills the task on
 real nodes.

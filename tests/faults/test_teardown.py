@@ -1,4 +1,4 @@
-"""Teardown is complete: only what docs/costs.md lists as left on purpose remains."""
+"""Teardown is complete: it leaves only what docs/costs.md lists as left on purpose."""
 
 import fnmatch
 import re
@@ -30,16 +30,21 @@ STEPS = [
     "handover",
 ]
 COSTS = (ROOT / "docs" / "costs.md").read_text()
-HOLD_NOTHING = {"sts", "servicequotas", "service-quotas", "pricing"}  # services in which nothing is ever made
-SIGNED = {
+WITHOUT_RESOURCES = {
+    "sts",
+    "servicequotas",
+    "service-quotas",
+    "pricing",
+}  # services without resources
+BOTO3_NAMES = {
     "elasticfilesystem": "efs",
     "monitoring": "cloudwatch",
     "tagging": "resource-groups",
 }  # their names in boto3
 
 
-def left_on_purpose() -> Iterator[tuple[str, str]]:
-    """Return the kinds and names in the table of what is left on purpose."""
+def list_documented_leftovers() -> Iterator[tuple[str, str]]:
+    """Return the kinds and names in the table "Left on purpose"."""
     table = COSTS.split("## Left on purpose\n")[1].split("\n## ")[0]
     for what in re.findall(r"^\| (?!what|---)([^|]+) \|", table, re.MULTILINE):
         kind = next(kind for kind in ("log group", "bucket", "key pair", "secret") if kind in what)
@@ -47,11 +52,13 @@ def left_on_purpose() -> Iterator[tuple[str, str]]:
         yield from ((kind, name) for name in names)
 
 
-def is_on_purpose(thing: Resource) -> bool:
+def is_documented(resource: Resource) -> bool:
     """Return whether the table lists the thing; it covers the objects in a bucket that it lists."""
-    kind = {"object": "bucket", "secret to be deleted": "secret"}.get(thing.kind, thing.kind)
-    name = thing.id.removeprefix("s3://").split("/")[0] if thing.kind == "object" else thing.id
-    return any(kind == left and fnmatch.fnmatch(name, pattern) for left, pattern in left_on_purpose())
+    kind = {"object": "bucket", "secret to be deleted": "secret"}.get(resource.kind, resource.kind)
+    name = resource.id.removeprefix("s3://").split("/")[0] if resource.kind == "object" else resource.id
+    return any(
+        kind == left and fnmatch.fnmatch(name, pattern) for left, pattern in list_documented_leftovers()
+    )
 
 
 def test_up_and_down_leave_only_what_is_documented(invoke):
@@ -65,21 +72,21 @@ def test_up_and_down_leave_only_what_is_documented(invoke):
         assert down.returncode == 0, down.printed
     left = list_resources(REGION) - before
     assert len(made) > 70
-    assert {thing.kind for thing in left} == {
+    assert {resource.kind for resource in left} == {
         "log group",
         "bucket",
         "object",
         "key pair",
         "secret to be deleted",
     }
-    assert [thing for thing in left if not is_on_purpose(thing)] == []
-    told = [thing.id for thing in left if thing.kind in ("bucket", "key pair", "log group")]
-    functions = [name for name in told if name.startswith("/aws/lambda/pcluster-")]
+    assert [resource for resource in left if not is_documented(resource)] == []
+    left_ids = [resource.id for resource in left if resource.kind in ("bucket", "key pair", "log group")]
+    functions = [name for name in left_ids if name.startswith("/aws/lambda/pcluster-")]
     assert f"{len(functions)} log groups /aws/lambda/pcluster-..." in down.printed
-    assert len(told) - len(functions) == 3
-    assert all(name in down.printed for name in told if name not in functions)
-    called = {SIGNED.get(call.service, call.service) for call in calls}
-    assert called - HOLD_NOTHING <= {listing.service for listing in LISTINGS}
+    assert len(left_ids) - len(functions) == 3
+    assert all(name in down.printed for name in left_ids if name not in functions)
+    called = {BOTO3_NAMES.get(call.service, call.service) for call in calls}
+    assert called - WITHOUT_RESOURCES <= {listing.service for listing in LISTINGS}
 
 
 @pytest.mark.parametrize("steps", range(len(STEPS) + 1))
@@ -90,7 +97,7 @@ def test_down_after_each_part_of_up_leaves_nothing(steps, invoke):
         if step == "configure":
             set_up_account(Setup(network=True), invoke)
         elif step == "create-cluster":
-            cluster_in_network()
+            make_cluster_in_network()
         else:
             assert invoke(*step.split()).returncode == 0
     down = invoke("down", "--yes", "--all")
@@ -99,32 +106,36 @@ def test_down_after_each_part_of_up_leaves_nothing(steps, invoke):
     assert compare_states(before, left) == []
 
 
-def being_created(monkeypatch: pytest.MonkeyPatch) -> None:
+def create_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 1)
     monkeypatch.setattr(stacks, "MIN_SLOW_RESOURCES", 0)
 
 
-def failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def fail_head_node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource_types, "head_node_exit_status", 69)
 
 
-def standing(_: pytest.MonkeyPatch) -> None:
-    """Leave it as it is."""
+def change_nothing(_: pytest.MonkeyPatch) -> None:
+    """Keep the cluster as it is."""
 
 
 @pytest.mark.parametrize(
-    ("become", "status"),
-    [(being_created, "CREATE_IN_PROGRESS"), (failed, "ROLLBACK_COMPLETE"), (standing, "CREATE_COMPLETE")],
+    ("prepare", "status"),
+    [
+        (create_slowly, "CREATE_IN_PROGRESS"),
+        (fail_head_node, "ROLLBACK_COMPLETE"),
+        (change_nothing, "CREATE_COMPLETE"),
+    ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_cluster_is_deleted_in_any_state(become, status, invoke, monkeypatch):
+def test_cluster_is_deleted_in_any_state(prepare, status, invoke, monkeypatch):
     rebuild_account(Setup(network=True), invoke)
     before = drop_leftovers(read_state())
-    become(monkeypatch)
-    cloudformation = cluster_in_network()
+    prepare(monkeypatch)
+    cloudformation = make_cluster_in_network()
     assert stack.find_stack(cloudformation, CLUSTER)["StackStatus"] == status
-    walked = invoke("delete-cluster", "--yes")
-    assert walked.returncode == 0, walked.printed
+    result = invoke("delete-cluster", "--yes")
+    assert result.returncode == 0, result.printed
     assert compare_states(before, drop_leftovers(read_state())) == []
     assert "There is no cluster" in invoke("delete-cluster", "--yes").printed
 
@@ -132,18 +143,18 @@ def test_cluster_is_deleted_in_any_state(become, status, invoke, monkeypatch):
 def test_partly_deleted_cluster_is_deleted(invoke):
     rebuild_account(Setup(network=True), invoke)
     before = drop_leftovers(read_state())
-    cloudformation = cluster_in_network()
+    cloudformation = make_cluster_in_network()
     refused = faults.fail_with_error("DependencyViolation", "it is in use")
     with faults.inject(refused, then=refused, only="TerminateInstances", source="stacks") as injection:
-        walked = invoke("delete-cluster", "--yes")
+        result = invoke("delete-cluster", "--yes")
     assert injection.failed_calls
-    assert (walked.returncode, stack.find_stack(cloudformation, CLUSTER)["StackStatus"]) == (
+    assert (result.returncode, stack.find_stack(cloudformation, CLUSTER)["StackStatus"]) == (
         1,
         "DELETE_FAILED",
     )
-    assert "was not deleted." in walked.printed
-    assert "Remove the cause, then run this again." in walked.printed
-    assert "it is in use" in walked.printed
+    assert "was not deleted." in result.printed
+    assert "Remove the cause, then run this again." in result.printed
+    assert "it is in use" in result.printed
     assert invoke("delete-cluster", "--yes").returncode == 0
     assert compare_states(before, drop_leftovers(read_state())) == []
 
@@ -151,17 +162,17 @@ def test_partly_deleted_cluster_is_deleted(invoke):
 def test_running_deletion_is_watched_to_its_end(invoke, monkeypatch):
     rebuild_account(Setup(network=True), invoke)
     before = drop_leftovers(read_state())
-    cloudformation = cluster_in_network()
+    cloudformation = make_cluster_in_network()
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 3)
     cloudformation.delete_stack(StackName=CLUSTER)
-    walked = invoke("delete-cluster", "--yes")
-    assert walked.returncode == 0, walked.printed
-    assert "$ pcluster" not in walked.printed
+    result = invoke("delete-cluster", "--yes")
+    assert result.returncode == 0, result.printed
+    assert "$ pcluster" not in result.printed
     assert compare_states(before, drop_leftovers(read_state())) == []
 
 
-def cluster_in_network() -> object:
-    """Make the cluster in the network that stands."""
+def make_cluster_in_network() -> object:
+    """Make the cluster in the existing network."""
     subnets = client("ec2", REGION).describe_subnets(Filters=[{"Name": "tag:Name", "Values": ["*Subnet"]}])[
         "Subnets"
     ]

@@ -1,4 +1,4 @@
-"""Tests of whole lifecycles with the real pcluster. `make test-lifecycle` runs them: each takes up to minutes."""
+"""Tests of whole lifecycles with the real pcluster, which take up to minutes. `make test-lifecycle` runs them."""
 
 import pytest
 
@@ -6,6 +6,6 @@ from tests.support.recorded_walk import RecordedWalk, record_walk
 
 
 @pytest.fixture(scope="session")
-def walked(tmp_path_factory: pytest.TempPathFactory) -> RecordedWalk:
-    """Run the whole path and back once, for all tests of the group `walk`."""
+def walk(tmp_path_factory: pytest.TempPathFactory) -> RecordedWalk:
+    """Run all steps, from creation to teardown, once for all tests of the group `walk`."""
     return record_walk(tmp_path_factory.mktemp("walk"))

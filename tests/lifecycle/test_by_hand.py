@@ -22,8 +22,8 @@ BLOCKS = re.findall(r"```bash by-hand\n(.*?)```", PROCEDURE, re.DOTALL)
 pytestmark = pytest.mark.xdist_group("walk")
 BIN = Path(sys.executable).parent
 
-# What a person types: the answers to the wizard, and the printed values into the parameter file. And the wait for the
-# stack, and what scp is asked to copy: no machine boots here.
+# Replaces what a user types: the answers to the wizard, and the printed values in the parameter file. It also waits for
+# the stack, and logs the arguments of scp, because no machine boots here.
 KEYBOARD = r"""
 set -euo pipefail
 pcluster() {
@@ -54,7 +54,7 @@ NAMES = (
     "subnet group file_system instance"
 )
 FUNCTIONS = "script_uri stack_output instance_value"
-# The block for a new shell sets the variables of the procedure; here it runs in a shell without them.
+# Runs the block for a new shell without the variables of the procedure, and checks that it sets them.
 NEW_SHELL = f"""
 show() {{
   for name in {NAMES}; do echo "$name=${{!name}}"; done
@@ -68,7 +68,7 @@ unset {NAMES} && unset -f {FUNCTIONS} && umask 022
 
 
 def fill_in(block):
-    """Return a block, and after the one that prints the parameters what a person then types into the file."""
+    """Return a block. After the block that prints the parameters, also write them to the file."""
     if "cp config-parameters.example.json" not in block:
         return block
     return f"{{\n{block}}} > ~/printed\ntype_values"
@@ -79,7 +79,7 @@ def without_key(uqle_env):
 
 
 @pytest.mark.usefixtures("account")
-def test_by_hand_and_tasks_give_the_same_state(walked, invoke):
+def test_by_hand_and_tasks_give_the_same_state(walk, invoke):
     for name in "bootstrap", "config.template.yml", "config-parameters.example.json":
         Path(name).symlink_to(ROOT / name)
     script = "\n".join([KEYBOARD, *map(fill_in, BLOCKS), NEW_SHELL])
@@ -89,15 +89,15 @@ def test_by_hand_and_tasks_give_the_same_state(walked, invoke):
     by_hand = read_decisions()
     uqle_env = Path("uqle.env").read_text()
     by_hand["files"]["uqle.env"] = without_key(by_hand["files"]["uqle.env"])
-    for part, made in walked.decisions.items():
+    for part, made in walk.decisions.items():
         assert by_hand[part] == made, part
     assert (Path.home() / ".ssh" / "pcluster-ubuntu.pem").stat().st_mode & 0o777 == 0o600
 
-    mode, with_key = walked.files["work/uqle.env"]
+    mode, with_key = walk.files["work/uqle.env"]
     assert Path("uqle.env").stat().st_mode & 0o777 == mode == 0o600
     [secret] = [secret["ARN"] for secret in client("secretsmanager", REGION).list_secrets()["SecretList"]]
     key = client("secretsmanager", REGION).get_secret_value(SecretId=secret)["SecretString"]
-    assert mask_ids(uqle_env.replace(key, "KEY")) == mask_ids(with_key.decode().replace(walked.key, "KEY"))
+    assert mask_ids(uqle_env.replace(key, "KEY")) == mask_ids(with_key.decode().replace(walk.key, "KEY"))
     assert key not in answer.stdout + answer.stderr
     [machine] = uqle_instance.list_tagged_instances(client("ec2", REGION), "pcluster-ubuntu")
     copy = f"-i {Path.home()}/.ssh/pcluster-ubuntu.pem uqle.env ubuntu@{machine['PublicIpAddress']}:\n"
@@ -109,16 +109,16 @@ def test_by_hand_and_tasks_give_the_same_state(walked, invoke):
     assert "differs from the settings" not in again.stdout
 
 
-def test_update_without_changes_says_so(walked):
-    [said] = [said for step, said in walked.outputs.items() if step.startswith("update-cluster")]
+def test_update_without_changes_says_so(walk):
+    [said] = [said for step, said in walk.outputs.items() if step.startswith("update-cluster")]
     assert "matches config.yml already: nothing to do." in said
 
 
-def test_the_procedure_needs_no_editor():
+def test_procedure_names_no_editor():
     assert not re.search(r"EDITOR|\b(nano|vi|vim|emacs)\b", PROCEDURE)
 
 
-def test_an_unfilled_example_is_a_readable_configuration():
+def test_example_renders_to_readable_yaml():
     example = json.loads((ROOT / "config-parameters.example.json").read_text())
     rendered = chevron.render((ROOT / "config.template.yml").read_text(), example)
     assert yaml.safe_load(rendered)["Region"] == example["AWS_REGION"]

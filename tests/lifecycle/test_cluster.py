@@ -1,4 +1,4 @@
-"""What pcluster does to a cluster: its fleet, its findings, a creation that fails, a deletion that asks."""
+"""The fleet, pcluster's findings, a failed creation, and the confirmation of a deletion."""
 
 import fcntl
 import functools
@@ -62,8 +62,8 @@ def test_failed_cluster_is_explained_and_deleted(filled, invoke, monkeypatch):
     assert "Deleted the cluster" in get_output(invoke("delete-cluster", "--yes"))
 
 
-def in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run invoke at a terminal at which somebody types."""
+def run_in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run invoke in a terminal, and type an answer."""
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())
     command = [*INVOKE, *arguments]
@@ -78,10 +78,10 @@ def in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.parametrize(("task", "answer"), [("down", "yes"), ("delete-cluster", "")])
 def test_cluster_name_is_typed_before_data_is_deleted(task, answer, cluster, cloudformation):
-    refused = in_terminal(answer, task)
+    refused = run_in_terminal(answer, task)
     assert "This deletes the data on the shared storage: fs-" in refused.stdout
     assert "Type pcluster-ubuntu to go on:" in refused.stdout
     assert (refused.returncode, refused.stderr) == (1, "Nothing was changed.\n")
     assert stack.require_cluster(cloudformation, "pcluster-ubuntu")
-    assert in_terminal("pcluster-ubuntu", task).returncode == 0
+    assert run_in_terminal("pcluster-ubuntu", task).returncode == 0
     assert stack.find_stack(cloudformation, "pcluster-ubuntu") is None

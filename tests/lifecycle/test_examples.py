@@ -40,7 +40,7 @@ def test_rehearsal_takes_a_template(monkeypatch, template, status):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_rehearsal_has_a_file_system_for_a_template_that_takes_one(monkeypatch, name):
+def test_rehearsal_creates_a_file_system_for_a_template(monkeypatch, name):
     taken = []
 
     def run_step(step, _folder, inventory):

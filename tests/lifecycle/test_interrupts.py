@@ -1,4 +1,4 @@
-"""Ctrl-C, pressed in a terminal while a task takes long: one sentence, status 130."""
+"""Ctrl-C in a terminal during a long task: the task prints one message and ends with status 130."""
 
 import time
 
@@ -13,11 +13,11 @@ from slurm_cluster.steps.uqle import find_launch_target
 from tests.support import REGION
 from tests.support.terminal import CTRL_C, Terminal
 
-SENTENCE = "Stopped. AWS continues. Run the same command again to keep watching."
+MESSAGE = "Stopped. AWS continues. Run the same command again to keep watching."
 
 
-def interrupted(task, when):
-    """Press Ctrl-C when a task has written something, and give what it wrote from then on."""
+def interrupt(task, when):
+    """Press Ctrl-C when a task has written something. Return what it wrote from then on."""
     terminal = Terminal([*INVOKE, *task.split()])
     terminal.wait_for(when)
     before = len(terminal.lines)
@@ -28,28 +28,28 @@ def interrupted(task, when):
 
 
 @pytest.fixture
-def slow(account, monkeypatch):
+def slow_stacks(account, monkeypatch):
     monkeypatch.setattr(stacks, "SECONDS_PER_RESOURCE", 30)
     monkeypatch.setattr(stacks, "MIN_SLOW_RESOURCES", 1)
     monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 300)
 
 
-def test_interrupt_create_cluster(network, cloudformation, slow):
+def test_interrupt_create_cluster(network, cloudformation, slow_stacks):
     make_cluster("pcluster-ubuntu", network, cloudformation)
-    assert interrupted("create-cluster", "CREATE_IN_PROGRESS")[-1] == SENTENCE
+    assert interrupt("create-cluster", "CREATE_IN_PROGRESS")[-1] == MESSAGE
     assert (
         cloudformation.describe_stacks(StackName="pcluster-ubuntu")["Stacks"][0]["StackStatus"]
         == "CREATE_IN_PROGRESS"
     )
 
 
-def test_interrupt_delete_cluster(cluster, cloudformation, slow):
+def test_interrupt_delete_cluster(cluster, cloudformation, slow_stacks):
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
-    assert interrupted("delete-cluster --yes", "DELETE_IN_PROGRESS")[-1] == SENTENCE
+    assert interrupt("delete-cluster --yes", "DELETE_IN_PROGRESS")[-1] == MESSAGE
 
 
-def test_interrupt_delete_network(network, slow):
-    assert interrupted("delete-network", "DELETE_IN_PROGRESS")[-1] == SENTENCE
+def test_interrupt_delete_network(network, slow_stacks):
+    assert interrupt("delete-network", "DELETE_IN_PROGRESS")[-1] == MESSAGE
 
 
 def test_interrupt_disconnect_uqle(cluster, project, ec2, monkeypatch):
@@ -62,33 +62,33 @@ def test_interrupt_disconnect_uqle(cluster, project, ec2, monkeypatch):
         uqle_instance.get_ubuntu_image_id(project.ec2, project.ssm, "t3.large"),
         script,
     )
-    stuck(monkeypatch, "shutting-down")
-    assert interrupted("disconnect-uqle", "shutting-down, to be terminated")[-1] == SENTENCE
+    keep_terminated_instances(monkeypatch, "shutting-down")
+    assert interrupt("disconnect-uqle", "shutting-down, to be terminated")[-1] == MESSAGE
 
 
 def test_interrupt_pause_and_resume(cluster, monkeypatch):
     start_fleet("pcluster-ubuntu")
     monkeypatch.setattr(fleet, "NEXT_STATUS", {})
-    assert interrupted("pause", "STOP_REQUESTED, to be STOPPED")[-1] == SENTENCE
-    assert interrupted("resume", "START_REQUESTED, to be RUNNING")[-1] == SENTENCE
+    assert interrupt("pause", "STOP_REQUESTED, to be STOPPED")[-1] == MESSAGE
+    assert interrupt("resume", "START_REQUESTED, to be RUNNING")[-1] == MESSAGE
 
 
 def test_interrupt_each_part_of_down(cluster, network, ec2, cloudformation, invoke, monkeypatch):
-    """Ctrl-C ends `down` at once, with status 130, and nothing after the part that it interrupts is done."""
-    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 8)  # longer than a Ctrl-C takes
+    """Ctrl-C ends `down` at once, with status 130. The later parts of `down` do not run."""
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 8)  # long enough to press Ctrl-C
     start_fleet("pcluster-ubuntu")
     for task in ("upload-bootstrap", "create-jwt-key", "connect-uqle"):
         assert invoke(*task.split()).returncode == 0
     with monkeypatch.context() as patched:
-        stuck(patched, "shutting-down")
-        interrupted("down --yes --all", "shutting-down, to be terminated")
+        keep_terminated_instances(patched, "shutting-down")
+        interrupt("down --yes --all", "shutting-down, to be terminated")
     assert cloudformation.describe_stacks(StackName="pcluster-ubuntu")
     assert invoke("disconnect-uqle").returncode == 0
-    interrupted("down --yes --all", "DELETE_IN_PROGRESS")  # of the cluster
-    assert what_all_deletes() == {"bucket", "secret"}
+    interrupt("down --yes --all", "DELETE_IN_PROGRESS")  # of the cluster
+    assert list_bucket_and_secret() == {"bucket", "secret"}
     assert invoke("delete-cluster", "--yes").returncode == 0
-    interrupted("down --yes --all", "DELETE_IN_PROGRESS")  # of the network
-    assert what_all_deletes() == {"bucket", "secret"}
+    interrupt("down --yes --all", "DELETE_IN_PROGRESS")  # of the network
+    assert list_bucket_and_secret() == {"bucket", "secret"}
     assert invoke("delete-network").returncode == 0
     with faults.inject(faults.hold_until(2, seconds=10), only="DeletePolicy") as held:
         terminal = Terminal([*INVOKE, "down", "--yes", "--all"])
@@ -97,24 +97,24 @@ def test_interrupt_each_part_of_down(cluster, network, ec2, cloudformation, invo
             time.sleep(0.05)
         terminal.type(CTRL_C)
         assert terminal.end() == 130, terminal.written
-    assert what_all_deletes() == {"secret"}
+    assert list_bucket_and_secret() == {"secret"}
 
 
-def test_interrupt_the_question_of_down(cluster, cloudformation):
+def test_interrupt_confirmation_of_down(cluster, cloudformation):
     terminal = Terminal([*INVOKE, "down", "--all"])
     terminal.wait_for("to go on: ")
-    time.sleep(0.5)  # a Ctrl-C between the prompt and the reading of the answer is lost in Python's readline
+    time.sleep(0.5)  # Python's readline loses a Ctrl-C between the prompt and the reading of the answer
     terminal.type(CTRL_C)
     assert terminal.end() == 130, terminal.written
-    assert SENTENCE in " ".join(line.strip() for line in terminal.lines)
+    assert MESSAGE in " ".join(line.strip() for line in terminal.lines)
     assert (
         cloudformation.describe_stacks(StackName="pcluster-ubuntu")["Stacks"][0]["StackStatus"]
         == "CREATE_COMPLETE"
     )
 
 
-def what_all_deletes():
-    """Return which of the things exist that only `down --all` deletes."""
+def list_bucket_and_secret():
+    """Return which of the resources exist that only `down --all` deletes."""
     buckets = [bucket["Name"] for bucket in client("s3", REGION).list_buckets()["Buckets"]]
     secrets = client("secretsmanager", REGION).list_secrets()["SecretList"]
     ours = any(name.startswith("slurm-cluster-bootstrap-") for name in buckets)
@@ -132,28 +132,26 @@ def test_down_stops_when_delete_stack_is_denied(network, ec2, invoke):
     assert answer.returncode == 1
     assert "AWS denies cloudformation:DeleteStack" in answer.printed
     assert "Left:" not in answer.printed
-    assert what_all_deletes() == {"bucket", "secret"}
+    assert list_bucket_and_secret() == {"bucket", "secret"}
     assert ec2.describe_vpcs(VpcIds=[network["vpc"]])["Vpcs"]
 
 
-def test_interrupted_wizard_names_its_vpc(key_pair, ec2, slow):
-    lines = interrupted("configure", "IN_PROGRESS  ")
+def test_interrupted_wizard_names_its_vpc(key_pair, ec2, slow_stacks):
+    lines = interrupt("configure", "IN_PROGRESS  ")
     [vpc] = [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]]
-    told = " ".join(line.strip() for line in lines[-2:])  # which a terminal folds
+    message = " ".join(line.strip() for line in lines[-2:])  # the terminal wraps the message
     assert (
-        told
+        message
         == f"The wizard did not finish: it was stopped. It left {vpc}: `invoke delete-network` deletes it."
     )
 
 
 def test_interrupt_ends_the_outside_command(network, cluster, monkeypatch):
-    """pcluster is asked to delete, and answers when Ctrl-C comes already."""
-    assert interrupted("delete-cluster --yes", r"\$ pcluster delete-cluster [^\r]*\r\n")[-1].endswith(
-        SENTENCE
-    )
+    """Ctrl-C comes after pcluster was started and before it answers."""
+    assert interrupt("delete-cluster --yes", r"\$ pcluster delete-cluster [^\r]*\r\n")[-1].endswith(MESSAGE)
 
 
-def stuck(monkeypatch, state):
+def keep_terminated_instances(monkeypatch, state):
     """Keep terminated instances in a state."""
     from moto.ec2.models.instances import Instance
 

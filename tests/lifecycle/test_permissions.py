@@ -1,4 +1,4 @@
-"""The policies are what the steps call, no less and no more, seen on a walk of the whole path."""
+"""The policies allow exactly what the recorded steps need, no less and no more."""
 
 import contextlib
 import io
@@ -38,12 +38,10 @@ ACTIONS = {
     "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
     "lambda:Invoke": "lambda:InvokeFunction",
 }
-NOBODYS = {
-    ("stacks", "ListTables")
-}  # how the sandbox finds the head node's table, in whose name a node would write
+NOBODYS = {("stacks", "ListTables")}  # the sandbox's own calls, which a node would make in AWS
 FREE = {"sts:GetCallerIdentity"}  # needs no permission
-# What ParallelCluster documents for its users, without AWS Batch, FSx, login nodes and images. docs/permissions.md has
-# the reason of each difference.
+# The policies that ParallelCluster documents for its users, without AWS Batch, FSx, login nodes and images.
+# docs/permissions.md gives the reason for each difference.
 # https://github.com/aws/aws-parallelcluster/blob/develop/cloudformation/policies/parallelcluster-policies.yaml
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/iam-roles-in-parallelcluster-v3.html#iam-roles-in-parallelcluster-v3-example-user-policies
 DOCUMENTED = """
@@ -90,14 +88,14 @@ KINDS = {
 }
 
 
-def needs(call: RecordedCall, tags: dict[str, dict[str, str]]) -> Iterator[Need]:
+def list_needs(call: RecordedCall, tags: dict[str, dict[str, str]]) -> Iterator[Need]:
     """Return the permissions that a call needs, with their resources."""
     given, service = call.arguments, PREFIXES.get(call.service, call.service)
     action = ACTIONS.get(f"{service}:{call.operation}", f"{service}:{call.operation}")
     if action == "s3:GetObject" and "VersionId" in given:
         action = "s3:GetObjectVersion"
     if call.operation == "RunInstances" and "LaunchTemplate" not in given:
-        yield from needs_of_launch(given)
+        yield from list_launch_needs(given)
         return
     ids = (
         re.findall(r"'((?:i|sg|vol|vpc)-[0-9a-f]{8,17})'", str(given))
@@ -109,13 +107,13 @@ def needs(call: RecordedCall, tags: dict[str, dict[str, str]]) -> Iterator[Need]
         context = {f"aws:ResourceTag/{key}": value for key, value in tags.get(identifier, {}).items()}
         yield Need(action, resource, tuple(context.items()))
     if not ids:
-        yield Need(action, resource_of(service, given), condition_of(given))
+        yield Need(action, build_arn(service, given), build_context(given))
     if call.operation == "CreateSecret":
-        yield Need("secretsmanager:TagResource", resource_of(service, given))
+        yield Need("secretsmanager:TagResource", build_arn(service, given))
 
 
-def needs_of_launch(given: dict) -> Iterator[Need]:
-    """Return what a launch needs: each resource that it creates or uses, and the tags."""
+def list_launch_needs(given: dict) -> Iterator[Need]:
+    """Return the permissions that a launch needs for its resources and tags."""
     asked = {
         each["ResourceType"]: {tag["Key"]: tag["Value"] for tag in each["Tags"]}
         for each in given.get("TagSpecifications", [])
@@ -136,12 +134,12 @@ def needs_of_launch(given: dict) -> Iterator[Need]:
         )
 
 
-def condition_of(given: dict) -> tuple[tuple[str, str], ...]:
+def build_context(given: dict) -> tuple[tuple[str, str], ...]:
     """Return the condition keys that a call's arguments set."""
     return (("iam:PolicyARN", given["PolicyArn"]),) if "RoleName" in given and "PolicyArn" in given else ()
 
 
-def resource_of(service: str, given: dict) -> str:
+def build_arn(service: str, given: dict) -> str:
     """Return the ARN of a call's resource, or *."""
 
     def first(*names: str) -> str:
@@ -181,28 +179,28 @@ def resource_of(service: str, given: dict) -> str:
     return f"arn:aws:{service}:{REGION}:{'' if service == 'ssm' else ACCOUNT}:{kind}{name}" if name else "*"
 
 
-def of_tasks(walked: RecordedWalk) -> set[Need]:
+def list_task_needs(walk: RecordedWalk) -> set[Need]:
     return {
         need
-        for call in walked.calls
+        for call in walk.calls
         if "app/slurm-cluster" in call.user_agent
-        for need in needs(call, walked.tags)
+        for need in list_needs(call, walk.tags)
     }
 
 
-def of_pcluster(walked: RecordedWalk) -> set[Need]:
-    """Return what pcluster needs, and what CloudFormation needs in the name of its caller."""
-    others = [call for call in walked.calls if "app/slurm-cluster" not in call.user_agent]
+def list_pcluster_needs(walk: RecordedWalk) -> set[Need]:
+    """Return what pcluster needs, and what CloudFormation needs on behalf of its caller."""
+    others = [call for call in walk.calls if "app/slurm-cluster" not in call.user_agent]
     return {
         need
         for call in others
         if (call.source, call.operation) not in NOBODYS
-        for need in needs(call, walked.tags)
+        for need in list_needs(call, walk.tags)
     }
 
 
-def refused(asked: set[Need], *policies: dict) -> list[Need]:
-    """Return what the policies do not allow."""
+def find_denied(asked: set[Need], *policies: dict) -> list[Need]:
+    """Return the permissions that the policies do not allow."""
     return sorted(
         n
         for n in asked
@@ -210,37 +208,37 @@ def refused(asked: set[Need], *policies: dict) -> list[Need]:
     )
 
 
-def actions(policy: dict) -> set[str]:
+def list_actions(policy: dict) -> set[str]:
     return {action for statement in policy["Statement"] for action in as_list(statement["Action"])}
 
 
-def test_tasks_policy_allows_every_call(walked):
-    assert refused(of_tasks(walked), TASKS) == []
+def test_tasks_policy_allows_every_call(walk):
+    assert find_denied(list_task_needs(walk), TASKS) == []
 
 
-def test_tasks_policy_allows_nothing_else(walked):
-    called = {need.action for need in of_tasks(walked)}
+def test_tasks_policy_allows_nothing_else(walk):
+    called = {need.action for need in list_task_needs(walk)}
     assert (
-        sorted(action for action in actions(TASKS) if not any(is_match(action, each) for each in called))
+        sorted(action for action in list_actions(TASKS) if not any(is_match(action, each) for each in called))
         == []
     )
 
 
-def test_each_statement_of_the_tasks_policy_is_needed(walked):
-    asked = of_tasks(walked)
+def test_each_statement_of_the_tasks_policy_is_needed(walk):
+    asked = list_task_needs(walk)
     for statement in TASKS["Statement"]:
         others = {**TASKS, "Statement": [each for each in TASKS["Statement"] if each is not statement]}
-        assert refused(asked, others), statement["Sid"]
+        assert find_denied(asked, others), statement["Sid"]
 
 
-def test_all_policies_allow_every_call_of_pcluster(walked):
-    assert refused(of_pcluster(walked), TASKS, PCLUSTER) == []
+def test_all_policies_allow_every_call_of_pcluster(walk):
+    assert find_denied(list_pcluster_needs(walk), TASKS, PCLUSTER) == []
 
 
-def test_each_difference_from_parallelclusters_policies_is_documented():
+def test_differences_from_parallelclusters_policies_are_documented():
     services = re.findall(r"^([a-z0-9-]+):((?:[ \w*]|\n )+)", DOCUMENTED, re.MULTILINE)
     theirs = {f"{service}:{name}" for service, names in services for name in names.split()}
-    ours = actions(PCLUSTER)
+    ours = list_actions(PCLUSTER)
     added = {action for action in ours if not any(is_match(pattern, action) for pattern in theirs)}
     left_out = {action for action in theirs if not any(is_match(pattern, action) for pattern in ours)}
     document = (ROOT / "docs" / "permissions.md").read_text()
@@ -252,8 +250,8 @@ def test_each_difference_from_parallelclusters_policies_is_documented():
     assert listed == {"+": added, "-": left_out - {"cloudformation:*"}}
 
 
-def test_tags_open_no_way_to_other_peoples_instances():
-    """Only a launch tags instances: with a tag of ours, anybody's could be terminated."""
+def test_only_a_launch_may_tag_instances():
+    """Otherwise any instance could get the cluster's tag, and then be terminated."""
     instance = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-0123456789abcdef0"
     assert not is_allowed([TASKS], "ec2:CreateTags", instance, {})
     assert not is_allowed([TASKS], "ec2:CreateTags", instance, {"ec2:CreateAction": "CreateVolume"})
@@ -287,15 +285,15 @@ BOUNDARY = json.loads((permissions.IAM / "permissions-boundary.json").read_text(
 BOUNDARY_ARN = f"arn:aws:iam::{ACCOUNT}:policy/slurm-cluster-boundary"
 
 
-def test_boundary_allows_what_the_roles_of_a_cluster_do(walked):
+def test_boundary_allows_what_the_roles_of_a_cluster_do(walk):
     documents = [
         document
-        for template in walked.templates.values()
+        for template in walk.templates.values()
         for resource in template["Resources"].values()
         for holder in [resource.get("Properties", {}), *resource.get("Properties", {}).get("Policies", [])]
         if (document := holder.get("PolicyDocument"))
     ]
-    granted = {action for document in documents for action in actions(document)}
+    granted = {action for document in documents for action in list_actions(document)}
     assert {"iam:PassRole", "ec2:CreateFleet"} <= granted
     role = f"arn:aws:iam::{ACCOUNT}:role/parallelcluster/pcluster-ubuntu/x"
     assert [
@@ -347,7 +345,7 @@ def test_conditions_in_the_documentation_require_the_boundary():
 
 @pytest.fixture
 def person(account, own_session, monkeypatch):
-    """A person with an access key and no permission."""
+    """A user with an access key and without permissions."""
     iam = client("iam", REGION)
     iam.create_user(UserName="person")
     key = iam.create_access_key(UserName="person")["AccessKey"]
@@ -356,7 +354,7 @@ def person(account, own_session, monkeypatch):
     return iam
 
 
-def told(**settings):
+def list_results(**settings):
     return [(check.result, check.detail) for check in checks.check_permissions(Project(SETTINGS | settings))]
 
 
@@ -364,25 +362,25 @@ def test_user_with_all_policies_lacks_nothing(person):
     for path in permissions.FILES:
         arn = person.create_policy(PolicyName=path.stem, PolicyDocument=path.read_text())["Policy"]["Arn"]
         person.attach_user_policy(UserName="person", PolicyArn=arn)
-    assert told() == [
+    assert list_results() == [
         ("PASS", "everything in iam/permissions.json is allowed"),
         ("PASS", "everything in iam/permissions-pcluster.json is allowed"),
         ("PASS", "everything in iam/permissions-iam.json is allowed"),
     ]
-    # The policies are for one cluster; only the roles have no cluster's name.
-    assert [result for result, _ in told(cluster_name="second")] == ["WARN", "WARN", "PASS"]
+    # The policies are for one cluster; only the names of roles do not contain its name.
+    assert [result for result, _ in list_results(cluster_name="second")] == ["WARN", "WARN", "PASS"]
 
 
 def test_missing_actions_are_named(person):
     lacking = json.loads((ROOT / "iam" / "permissions.json").read_text())
     lacking["Statement"] = [each for each in lacking["Statement"] if each["Sid"] != "Scripts"]
     person.put_user_policy(UserName="person", PolicyName="some", PolicyDocument=json.dumps(lacking))
-    actions = "s3:DeleteObject, s3:GetObject, s3:PutObject"
-    assert told()[0] == ("WARN", f"{actions} missing; iam/permissions.json lists what is needed")
+    missing = "s3:DeleteObject, s3:GetObject, s3:PutObject"
+    assert list_results()[0] == ("WARN", f"{missing} missing; iam/permissions.json lists what is needed")
 
 
 def test_unreadable_permissions_are_unknown(account):
-    assert [result for result, _ in told()] == ["UNKNOWN"] * 3
+    assert [result for result, _ in list_results()] == ["UNKNOWN"] * 3
 
 
 def test_assumed_role_is_checked_as_its_role():

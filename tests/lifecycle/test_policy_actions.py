@@ -1,7 +1,7 @@
 """The policies allow what CloudFormation does with each resource of the recorded templates.
 
-CloudFormation acts with the permissions of whoever creates the stack. moto makes most resources of a stack
-without a call that is recorded, so the needs come from the templates: their types, names and properties.
+CloudFormation acts with the permissions of the user who creates the stack. moto creates most resources of a stack
+without a recorded call, so the tests read the needs from the templates: their types, names and properties.
 """
 
 import json
@@ -31,7 +31,7 @@ OPTIONAL = "ParallelCluster's documented policies do without it"
 
 
 class Row(NamedTuple):
-    """What a type of resource needs.
+    """The permissions that a resource type needs.
 
     Args:
         document: AWS's list of the service's actions, below REFERENCE.
@@ -322,7 +322,7 @@ TABLE = {
         "cloudformation:DeleteStack",
         {PROPERTY: "iam:PassRole cloudformation:SetStackPolicy cloudformation:UpdateTerminationProtection"},
     ),
-    # --- What CloudFormation makes within itself ------------------------------------------------------------
+    # --- Resources within CloudFormation itself ------------------------------------------------------------
     "AWS::CloudFormation::CustomResource": Row(
         "awslambda.html",
         "{ServiceToken}",
@@ -389,7 +389,7 @@ class Template:
         return TABLE[self.resources[name]["Type"]].arn.format_map(Values())
 
     def list_needs(self) -> Iterator[Need]:
-        """Return what the resources need whose type is in the table."""
+        """Return the needs of the resources whose types are in the table."""
         for name, resource in self.resources.items():
             kind, properties = resource["Type"], resource.get("Properties", {})
             if kind not in TABLE:
@@ -401,7 +401,7 @@ class Template:
                 yield Need(f"{kind} {name}", action, arn, tuple(context.items()))
 
     def list_special_needs(self, kind: str, properties: Any) -> Iterator[tuple[str, str, dict[str, str]]]:
-        """Return the needs on other ARNs, and those with a condition key of their own."""
+        """Return the needs for other ARNs, and those with a special condition key."""
         service = "iam:PassedToService"
         if kind == "AWS::Lambda::Function":
             yield "iam:PassRole", self.resolve(properties["Role"]), {service: "lambda.amazonaws.com"}
@@ -440,8 +440,8 @@ class Template:
 
 
 @pytest.fixture(scope="module")
-def templates(walked):
-    found = [Template(stack, body) for stack, body in walked.templates.items()]
+def templates(walk):
+    found = [Template(stack, body) for stack, body in walk.templates.items()]
     assert len(found) == 3  # the wizard's network, the cluster, its queues
     return found
 
@@ -466,7 +466,7 @@ def test_policies_allow_what_each_resource_needs(needs):
 
 
 def test_each_needed_action_is_missed_if_it_is_removed(needs):
-    """The check above can fail, for each action in the policy for pcluster that it covers."""
+    """The test above fails for each action that is removed from the policy."""
     for action in sorted({need.action for need in needs}):
         asked = [need for need in needs if need.action == action]
         assert find_denied(asked, [remove_action(policy, action) for policy in POLICIES]) != [], action
@@ -486,7 +486,7 @@ def remove_action(policy: dict[str, Any], action: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", TABLE)
 def test_table_has_each_action_of_awss_handlers(kind, needs):
-    """Or the policies allow it, or the table says why it is not needed."""
+    """Other actions are allowed by the policies, or the table says why they are not needed."""
     row, own = TABLE[kind], [need for need in needs if need.resource.startswith(f"{kind} ")]
     known = {need.action for need in own}
     arns = {need.arn for need in own if need.action in row.list_actions()}

@@ -33,25 +33,25 @@ sso_registration_scopes = sso:account:access
 
 
 @pytest.fixture
-def asked(tmp_path) -> Path:
-    """Profiles of the person's own; the file of who asked the program that gives the keys of one of them."""
-    program, asked = tmp_path / "give-keys", tmp_path / "asked"
+def callers(tmp_path) -> Path:
+    """Write the user's profiles. Return the file in which the program for the keys logs its callers."""
+    program, callers = tmp_path / "give-keys", tmp_path / "callers"
     program.write_text(
-        f"#!/bin/sh\nps -ww -o args= -p $PPID >> {asked}\n"
+        f"#!/bin/sh\nps -ww -o args= -p $PPID >> {callers}\n"
         """echo '{"Version": 1, "AccessKeyId": "work", "SecretAccessKey": "work"}'\n"""
     )
     program.chmod(0o700)
     (tmp_path / "config").write_text(CONFIG.format(program=program))
-    return asked
+    return callers
 
 
 @pytest.fixture
-def portal() -> Iterator[HTTPServer]:
-    """The portal at which an SSO session's token is changed for keys, and the paths that it was asked for."""
+def sso_portal() -> Iterator[HTTPServer]:
+    """The portal that exchanges an SSO session's token for keys. It records the requests."""
 
     class Portal(BaseHTTPRequestHandler):
         def do_GET(self):
-            portal.asked.append((self.path, self.headers["x-amz-sso_bearer_token"]))
+            sso_portal.requests.append((self.path, self.headers["x-amz-sso_bearer_token"]))
             keys = {
                 "accessKeyId": "sso",
                 "secretAccessKey": "sso",
@@ -65,12 +65,12 @@ def portal() -> Iterator[HTTPServer]:
         def log_message(self, *_):
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Portal) as portal:
-        portal.asked = []
-        thread = threading.Thread(target=portal.serve_forever)
+    with HTTPServer(("127.0.0.1", 0), Portal) as sso_portal:
+        sso_portal.requests = []
+        thread = threading.Thread(target=sso_portal.serve_forever)
         thread.start()
-        yield portal
-        portal.shutdown()
+        yield sso_portal
+        sso_portal.shutdown()
         thread.join()
 
 
@@ -80,40 +80,40 @@ def invoke(*arguments, **environment):
     return subprocess.run(command, env=whole, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
-def profile(name, tmp_path, **more):
-    """The environment in which a person works with a profile."""
+def build_environment(name, tmp_path, **more):
+    """Return environment variables that select a profile."""
     own = {"AWS_PROFILE": name, "AWS_CONFIG_FILE": str(tmp_path / "config")}
     return own | {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_MAX_ATTEMPTS": "1"} | more
 
 
-def signed_in(until):
-    """Leave what `aws sso login` leaves."""
+def log_in(until):
+    """Write the file that `aws sso login` writes."""
     file = Path.home() / ".aws/sso/cache" / f"{hashlib.sha1(b'corp').hexdigest()}.json"  # noqa: S324 - botocore's name for it
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"accessToken": "token", "expiresAt": until}))
 
 
-def test_profiles_role_is_assumed_by_tasks_and_pcluster(cluster, asked, tmp_path):
-    environment = profile("admin", tmp_path)
+def test_profiles_role_is_assumed_by_tasks_and_pcluster(cluster, callers, tmp_path):
+    environment = build_environment("admin", tmp_path)
     assert "as arn:aws:sts::123456789012:assumed-role/admin/me" in invoke("check", **environment).stdout
-    asked.unlink()
+    callers.unlink()
     invoke("pause", **environment)
-    assert ["/invoke " in line for line in asked.read_text().splitlines()] == [True, False]
-    assert "/pcluster update-compute-fleet" in asked.read_text().splitlines()[1]
+    assert ["/invoke " in line for line in callers.read_text().splitlines()] == [True, False]
+    assert "/pcluster update-compute-fleet" in callers.read_text().splitlines()[1]
 
 
-def test_sso_session_is_used_by_tasks_and_pcluster(cluster, asked, portal, tmp_path):
-    signed_in("2099-01-01T00:00:00Z")
-    environment = profile(
-        "corporate", tmp_path, AWS_ENDPOINT_URL_SSO=f"http://127.0.0.1:{portal.server_port}"
+def test_sso_session_is_used_by_tasks_and_pcluster(cluster, callers, sso_portal, tmp_path):
+    log_in("2099-01-01T00:00:00Z")
+    environment = build_environment(
+        "corporate", tmp_path, AWS_ENDPOINT_URL_SSO=f"http://127.0.0.1:{sso_portal.server_port}"
     )
     invoke("pause", **environment)
     path = "/federation/credentials?role_name=Engineer&account_id=123456789012"
-    assert portal.asked == [(path, "token"), (path, "token")]
+    assert sso_portal.requests == [(path, "token"), (path, "token")]
 
 
-def test_expired_sso_session_is_reported(account, asked, tmp_path):
-    signed_in("2020-01-01T00:00:00Z")
-    printed = get_output(invoke("create-jwt-key", **profile("corporate", tmp_path)), 1)
+def test_expired_sso_session_is_reported(account, callers, tmp_path):
+    log_in("2020-01-01T00:00:00Z")
+    printed = get_output(invoke("create-jwt-key", **build_environment("corporate", tmp_path)), 1)
     assert "The AWS SSO session has expired. Run `aws sso login`" in printed
     assert len(printed.splitlines()) == 1

@@ -12,11 +12,11 @@ from slurm_cluster.views import status
 from slurm_cluster.views.resources import list_resources
 
 
-class AsJson(yaml.SafeLoader):
-    """Reads a template as it would be in JSON, the form in which pcluster hands its own over."""
+class JsonLoader(yaml.SafeLoader):
+    """Reads a YAML template as JSON, the format of pcluster's templates."""
 
 
-AsJson.add_constructor("!Ref", lambda loader, node: {"Ref": loader.construct_scalar(node)})
+JsonLoader.add_constructor("!Ref", lambda loader, node: {"Ref": loader.construct_scalar(node)})
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def efs(project):
 
 
 @pytest.fixture
-def kept(network, cloudformation):
-    """A cluster whose file system outlives it, with all by which it is reached."""
-    template = yaml.load(small_cluster.TEMPLATE, AsJson)  # noqa: S506 - a safe loader with one tag more
+def retained_cluster(network, cloudformation):
+    """A cluster that retains its file system, with mount target and security group, when it is deleted."""
+    template = yaml.load(small_cluster.TEMPLATE, JsonLoader)  # noqa: S506 - a safe loader with one tag more
     for kind in "FileSystem", "MountTarget", "HeadNodeSecurityGroup":
         template["Resources"][kind]["DeletionPolicy"] = "Retain"
     return make_cluster("pcluster-ubuntu", network, cloudformation, json.dumps(template))
@@ -43,7 +43,9 @@ def test_size_of_deleted_data_is_shown(cloudformation, efs, cluster):
     assert retained.describe_deletion(cloudformation, efs, None) == ""
 
 
-def test_kept_file_system_is_listed_with_its_commands(kept, cloudformation, ec2, efs, network, invoke):
+def test_kept_file_system_is_listed_with_its_commands(
+    retained_cluster, cloudformation, ec2, efs, network, invoke
+):
     found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
     [identifier] = stack.list_resource_ids(cloudformation, found["StackId"], retained.FILE_SYSTEM_TYPE)
     assert (
@@ -64,14 +66,14 @@ def test_kept_file_system_is_listed_with_its_commands(kept, cloudformation, ec2,
     assert f"$ kept storage     {identifier}, file system, 0.0 MiB" in status
     commands = [
         f"aws efs delete-mount-target --region eu-west-2 --mount-target-id {target['MountTargetId']}\n",
-        f"aws ec2 delete-security-group --region eu-west-2 --group-id {kept['group']}\n",
+        f"aws ec2 delete-security-group --region eu-west-2 --group-id {retained_cluster['group']}\n",
         f"aws efs delete-file-system --region eu-west-2 --file-system-id {identifier}\n",
     ]
     for printed in (down.stdout, status):
         assert f"it keeps {network['vpc']} from being deleted:" in printed
         assert all(command in printed for command in commands)
     efs.delete_mount_target(MountTargetId=target["MountTargetId"])
-    ec2.delete_security_group(GroupId=kept["group"])
+    ec2.delete_security_group(GroupId=retained_cluster["group"])
     assert invoke("down", "--yes").returncode == 0
     with pytest.raises(ClientError, match="InvalidVpcID.NotFound"):
         ec2.describe_vpcs(VpcIds=[network["vpc"]])
@@ -118,13 +120,13 @@ def test_fsx_of_a_running_cluster_is_not_listed(project, cluster, ec2, efs, clou
     assert retained.find_retained(cloudformation, ec2, efs, project.fsx, "pcluster-ubuntu") == []
 
 
-def test_credentials_that_may_not_list_fsx_are_no_error(project):
+def test_missing_permission_to_list_fsx_is_no_error(project):
     denied = ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeFileSystems")
     with mock.patch.object(retained.clients, "list_all", side_effect=denied):
         assert retained.list_fsx(project.fsx) == []
 
 
-def test_own_file_system_in_the_network_is_somebody_elses(network, ec2, efs, invoke):
+def test_other_file_system_in_the_network_is_not_the_clusters(network, ec2, efs, invoke):
     group = ec2.describe_security_groups(
         Filters=[
             {"Name": "vpc-id", "Values": [network["vpc"]]},

@@ -18,14 +18,14 @@ from tests.support.in_process import run_task
 from tests.support.recorded_walk import CLUSTER
 
 pytestmark = pytest.mark.xdist_group("walk")
-MAY_TELL = {
+ALLOWED_CALLS = {
     ("secretsmanager", "CreateSecret"),
     ("secretsmanager", "PutSecretValue"),
     ("secretsmanager", "GetSecretValue"),
 }
 
 
-def forms(secret: bytes) -> list[bytes]:
+def list_forms(secret: bytes) -> list[bytes]:
     """Return the forms of a secret: plain, in URLs, in hexadecimal, and in base64 at any offset."""
     inside = []
     for offset in range(3):
@@ -45,41 +45,41 @@ def forms(secret: bytes) -> list[bytes]:
     ]
 
 
-def unpacked(content: bytes) -> Iterator[bytes]:
-    """Return a content, and what is packed in it."""
+def unpack(content: bytes) -> Iterator[bytes]:
+    """Yield a content, and everything that is compressed in it."""
     yield content
     if content.startswith(b"PK"):
         archive = zipfile.ZipFile(io.BytesIO(content))
         for name in archive.namelist():
-            yield from unpacked(archive.read(name))
+            yield from unpack(archive.read(name))
     if content.startswith(b"\x1f\x8b"):
-        yield from unpacked(gzip.decompress(content))
+        yield from unpack(gzip.decompress(content))
     if content.startswith(b"\x78"):
         try:
-            yield from unpacked(zlib.decompress(content))
+            yield from unpack(zlib.decompress(content))
         except zlib.error:
             return
 
 
-def tells(content: bytes, secrets: list[bytes]) -> bool:
-    """Return whether a content contains a secret in any form, also encoded as a whole."""
-    lines = [text for each in unpacked(content) for text in (each, each.replace(b"\n", b""))]
+def contains(content: bytes, secrets: list[bytes]) -> bool:
+    """Return whether a content contains a secret in any form, also if the whole content is encoded."""
+    lines = [text for each in unpack(content) for text in (each, each.replace(b"\n", b""))]
     return any(form in text for text in lines for form in secrets)
 
 
 @pytest.fixture(scope="module")
-def key(walked):
-    return forms(walked.key.encode())
+def key_forms(walk):
+    return list_forms(walk.key.encode())
 
 
 @pytest.fixture(scope="module")
-def private(walked):
-    loaded = serialization.load_ssh_private_key(walked.private_key.encode(), password=None)
+def private_key_forms(walk):
+    loaded = serialization.load_ssh_private_key(walk.private_key.encode(), password=None)
     seed = loaded.private_bytes(
         serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
     )
-    lines = [line.encode() for line in walked.private_key.splitlines() if not line.startswith("-----")]
-    return [*forms(seed), *lines[1:]]  # the first line is the same in all such files
+    lines = [line.encode() for line in walk.private_key.splitlines() if not line.startswith("-----")]
+    return [*list_forms(seed), *lines[1:]]  # the first line is the same in all such files
 
 
 def test_search_finds_secrets():
@@ -98,71 +98,79 @@ def test_search_finds_secrets():
     hidden += [base64.urlsafe_b64encode(b"p" * length + secret) for length in range(7)]
     hidden += [base64.encodebytes(b"p" * 70 + secret)]
     hidden += ["".join(f"%{byte:02x}" for byte in secret).encode()]
-    assert [each for each in hidden if not tells(each, forms(secret))] == []
-    assert not tells(b"another text", forms(secret))
+    assert [each for each in hidden if not contains(each, list_forms(secret))] == []
+    assert not contains(b"another text", list_forms(secret))
 
 
-def test_no_output_contains_a_secret(walked, key, private):
-    assert [step for step, said in walked.outputs.items() if tells(said.encode(), key + private)] == []
-    assert all("invoke" in said for said in walked.outputs.values())
-
-
-def test_key_is_sent_only_to_secrets_manager(walked, key, private):
-    told = {
-        (call.service, call.operation)
-        for call in walked.calls
-        if any(tells(part, key) for part in call.sent_data)
-    }
-    assert told == MAY_TELL - {
-        ("secretsmanager", "PutSecretValue")
-    }  # which gave the secret another key, later
+def test_no_output_contains_a_secret(walk, key_forms, private_key_forms):
     assert [
-        call.operation for call in walked.calls if any(tells(part, private) for part in call.sent_data)
+        step
+        for step, output in walk.outputs.items()
+        if contains(output.encode(), key_forms + private_key_forms)
+    ] == []
+    assert all("invoke" in output for output in walk.outputs.values())
+
+
+def test_key_is_sent_only_to_secrets_manager(walk, key_forms, private_key_forms):
+    sending_calls = {
+        (call.service, call.operation)
+        for call in walk.calls
+        if any(contains(part, key_forms) for part in call.sent_data)
+    }
+    assert sending_calls == ALLOWED_CALLS - {
+        ("secretsmanager", "PutSecretValue")
+    }  # rotation stored another key later
+    assert [
+        call.operation
+        for call in walk.calls
+        if any(contains(part, private_key_forms) for part in call.sent_data)
     ] == []
 
 
-def test_key_is_in_uqle_env_only(walked, key):
-    assert {name: mode for name, (mode, content) in walked.files.items() if tells(content, key)} == {
+def test_key_is_in_uqle_env_only(walk, key_forms):
+    assert {name: mode for name, (mode, content) in walk.files.items() if contains(content, key_forms)} == {
         "work/uqle.env": 0o600
     }
-    assert f"SLURM_JWT_KEY={walked.key}\n".encode() in walked.files["work/uqle.env"][1]
+    assert f"SLURM_JWT_KEY={walk.key}\n".encode() in walk.files["work/uqle.env"][1]
     assert {
         "work/config.yml",
         "work/config-parameters.json",
         "home/.parallelcluster/pcluster-cli.log",
-    } <= walked.files.keys()
+    } <= walk.files.keys()
 
 
-def test_private_key_is_in_its_file_only(walked, private):
-    found = {name: mode for name, (mode, content) in walked.files.items() if tells(content, private)}
+def test_private_key_is_in_its_file_only(walk, private_key_forms):
+    found = {
+        name: mode for name, (mode, content) in walk.files.items() if contains(content, private_key_forms)
+    }
     assert found == {f"home/.ssh/{CLUSTER}.pem": 0o600}
 
 
-def test_no_process_shows_a_secret(walked, key, private):
-    assert [each for each in walked.process_data if tells(each, key + private)] == []
-    assert any(b"create-cluster" in each and b"pcluster" in each for each in walked.process_data)
+def test_no_process_shows_a_secret(walk, key_forms, private_key_forms):
+    assert [each for each in walk.process_data if contains(each, key_forms + private_key_forms)] == []
+    assert any(b"create-cluster" in each and b"pcluster" in each for each in walk.process_data)
 
 
-def test_parameter_files_are_readable_by_their_owner_only(walked):
+def test_parameter_files_are_readable_by_their_owner_only(walk):
     assert {
-        walked.files[f"work/{name}"][0] for name in ("config.yml", "config-parameters.json", "uqle.env")
+        walk.files[f"work/{name}"][0] for name in ("config.yml", "config-parameters.json", "uqle.env")
     } == {0o600}
 
 
 @pytest.mark.parametrize(
     "fault", [faults.lose_response, faults.fail_with_500, faults.fail_with_error("AccessDeniedException")]
 )
-def test_no_fault_makes_a_task_print_the_key(fault, cluster, project, monkeypatch):
-    # AWS_MAX_ATTEMPTS would stay: botocore writes it into the retries of the Config that all clients share.
+def test_key_is_not_printed_after_a_fault(fault, cluster, project, monkeypatch):
+    # Not AWS_MAX_ATTEMPTS: botocore would store it in the Config that all clients share.
     monkeypatch.setitem(clients.CONFIG.retries, "total_max_attempts", 1)
     run_task("create_jwt_key")
-    key = forms(jwt_secret.read_key(project.secretsmanager, project.secret).encode())
+    key_forms = list_forms(jwt_secret.read_key(project.secretsmanager, project.secret).encode())
     for task, arguments in ("create_jwt_key", []), ("handover", [True]):
         with faults.inject(fault, at=0, only="Secret") as counted:
             run_task(task, *arguments)
         assert counted.calls
         for at in range(1, len(counted.calls) + 1):
             with faults.inject(fault, at, then=fault, only="Secret") as injected:
-                said = run_task(task, *arguments)
+                output = run_task(task, *arguments)
             assert injected.failed_calls
-            assert not tells("".join(said).encode(), key), (task, at)
+            assert not contains("".join(output).encode(), key_forms), (task, at)

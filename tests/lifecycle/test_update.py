@@ -10,7 +10,7 @@ from slurm_cluster.aws import security_groups
 from tests.support import REGION
 from tests.support.task_runner import get_output
 
-pytestmark = pytest.mark.xdist_group("update")  # which is begun early, as all groups are: it takes a minute
+pytestmark = pytest.mark.xdist_group("update")  # takes a minute, and groups start early
 CONFIG = Path("config.yml")
 
 
@@ -21,7 +21,7 @@ def change(old, new):
 
 
 def test_update_applies_the_configuration(filled, invoke, project, monkeypatch):
-    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)  # pcluster looks again at what it deletes
+    monkeypatch.setattr(stacks, "MIN_DELETION_SECONDS", 1)  # pcluster still reads the stack that it deletes
     get_output(invoke("create-cluster"))
     get_output(invoke("update-cluster", "--ssh-from", "198.51.100.1/32"))  # a new home address
     change("MaxCount: 2", "MaxCount: 1")

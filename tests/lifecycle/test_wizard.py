@@ -1,4 +1,4 @@
-"""The real wizard: what an interrupted or failed one leaves, and what it does not touch."""
+"""The real wizard: what it leaves when it is interrupted or fails, and what the tasks do not touch."""
 
 import re
 from datetime import datetime, timezone
@@ -9,8 +9,8 @@ from slurm_cluster.aws import network
 from tests.support.task_runner import get_output
 
 
-def test_network_of_another_person_survives_an_interrupted_wizard(ec2, invoke, key_pair):
-    """B's wizard is killed before its own VPC exists, at the moment at which A's wizard makes one."""
+def test_interrupted_wizard_keeps_another_users_network(ec2, invoke, key_pair):
+    """Kill B's wizard before its own VPC exists, at the moment when A's wizard creates one."""
     of_a = []
 
     def make_network_of_a():

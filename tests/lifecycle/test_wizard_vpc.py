@@ -41,16 +41,16 @@ def test_configured_network_must_exist(project, network, capsys):
         vpc_step.check_configured_network(project)
 
 
-def named(ec2, name):
-    """Make a VPC of that name; of none where it is empty."""
+def create_vpc(ec2, name):
+    """Create a VPC with this name; without a name if it is empty."""
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     if name:
         ec2.create_tags(Resources=[vpc], Tags=[{"Key": "Name", "Value": name}])
     return vpc
 
 
-def started(seconds=0):
-    """Return the name that a wizard started now, or some seconds later, gives its VPC."""
+def get_vpc_name(seconds=0):
+    """Return the name of the VPC of a wizard that starts now, or some seconds later."""
     moment = datetime.now(timezone.utc) + timedelta(seconds=seconds)
     return f"ParallelClusterVPC-{moment.strftime(network.TIMESTAMP)}"
 
@@ -58,28 +58,28 @@ def started(seconds=0):
 TEMP_CONFIG, NOTE = Path("temp-config.yml"), Path("temp-config.yml.begun")
 
 
-def start(ec2, cloudformation):
-    """Start a wizard for the cluster `one` that is killed: nothing of its end is run."""
+def start_wizard(ec2, cloudformation):
+    """Start a wizard for the cluster `one` that is killed, so its final steps do not run."""
     wizard_vpc.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one").__enter__()
 
 
-def lay_unclaimed(ec2, cloudformation, began=None):
-    """Make a network as a wizard does that has not finished, and return its VPC and the id of its stack."""
-    began = began or started().removeprefix("ParallelClusterVPC-")
-    laid = prepare_network(ec2, cloudformation, timestamp=began)
-    ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
+def create_unclaimed_network(ec2, cloudformation, began=None):
+    """Create a network as an unfinished wizard does. Return the ids of its VPC and its stack."""
+    began = began or get_vpc_name().removeprefix("ParallelClusterVPC-")
+    created = prepare_network(ec2, cloudformation, timestamp=began)
+    ec2.delete_tags(Resources=[created["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     TEMP_CONFIG.unlink()
     stack = cloudformation.describe_stacks(StackName=f"parallelclusternetworking-pubpriv-{began}")["Stacks"][
         0
     ]
-    return laid["vpc"], stack["StackId"]
+    return created["vpc"], stack["StackId"]
 
 
 def test_stopped_wizard_claims_the_vpc_of_its_stack(ec2, cloudformation):
-    def stopped():
+    def run_wizard():
         with wizard_vpc.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
-            vpc, stack_id = lay_unclaimed(ec2, cloudformation)
-            named(ec2, started())
+            vpc, stack_id = create_unclaimed_network(ec2, cloudformation)
+            create_vpc(ec2, get_vpc_name())
             claimed.append((vpc, made))
             for part in (f"Stack Name: x (id: {stack_id[:20]}", f"{stack_id[20:]})\r\n"):
                 wizard.WizardScreen.write(screen, part)
@@ -88,15 +88,15 @@ def test_stopped_wizard_claims_the_vpc_of_its_stack(ec2, cloudformation):
     claimed: list = []
     screen = wizard.WizardScreen(cloudformation, partial(wizard_note.record_stack, TEMP_CONFIG), quiet=True)
     with pytest.raises(KeyboardInterrupt):
-        stopped()
+        run_wizard()
     [(vpc, made)] = claimed
     assert made == [vpc] == network.list_cluster_vpcs(ec2, "one")
     assert not NOTE.exists()
 
 
 def test_run_after_a_kill_claims_the_vpc_of_the_stack(ec2, cloudformation):
-    start(ec2, cloudformation)
-    vpc, stack_id = lay_unclaimed(ec2, cloudformation)
+    start_wizard(ec2, cloudformation)
+    vpc, stack_id = create_unclaimed_network(ec2, cloudformation)
     wizard.WizardScreen(cloudformation, partial(wizard_note.record_stack, TEMP_CONFIG), quiet=True).write(
         f"Stack Name: x (id: {stack_id})\r\n"
     )
@@ -109,10 +109,10 @@ def test_run_after_a_kill_claims_the_vpc_of_the_stack(ec2, cloudformation):
     assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
 
 
-@pytest.mark.parametrize("name", [started, lambda: ""])
+@pytest.mark.parametrize("name", [get_vpc_name, lambda: ""])
 def test_unproven_vpc_is_listed_and_never_claimed(name, ec2, cloudformation, project, key_pair):
-    start(ec2, cloudformation)
-    vpc = named(ec2, name())
+    start_wizard(ec2, cloudformation)
+    vpc = create_vpc(ec2, name())
     assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
     assert network.list_cluster_vpcs(ec2, "one") == []
     assert [found.id for found in unclaimed_networks.find_unproven_vpcs(project)] == [vpc]
@@ -122,16 +122,16 @@ def test_unproven_vpc_is_listed_and_never_claimed(name, ec2, cloudformation, pro
     assert NOTE.exists()
 
 
-def test_note_stays_until_the_user_tags_the_vpc(ec2, cloudformation):
-    start(ec2, cloudformation)
-    vpc = named(ec2, started())
+def test_note_is_kept_until_the_user_tags_the_vpc(ec2, cloudformation):
+    start_wizard(ec2, cloudformation)
+    vpc = create_vpc(ec2, get_vpc_name())
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": "slurm-cluster", "Value": "one"}])
     wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
     assert not NOTE.exists()
 
 
-def test_empty_lookup_keeps_the_note_for_the_next_task(ec2, cloudformation, network_of_nobody, monkeypatch):
-    start_before(ec2, cloudformation, network_of_nobody)
+def test_empty_lookup_keeps_the_note_for_the_next_task(ec2, cloudformation, unclaimed_network, monkeypatch):
+    start_wizard_before(ec2, cloudformation, unclaimed_network)
     Path("other.yml").rename(TEMP_CONFIG)
     with monkeypatch.context() as patched:
         patched.setattr(network, "find_vpc_of_subnet", lambda *_: None)
@@ -139,42 +139,42 @@ def test_empty_lookup_keeps_the_note_for_the_next_task(ec2, cloudformation, netw
     assert NOTE.exists()
     assert (
         wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
-        == [network_of_nobody]
+        == [unclaimed_network]
         == network.list_cluster_vpcs(ec2, "one")
     )
     assert not NOTE.exists()
 
 
-def start_before(ec2, cloudformation, vpc):
-    """Leave the note of a wizard that was started before a VPC existed."""
-    start(ec2, cloudformation)
+def start_wizard_before(ec2, cloudformation, vpc):
+    """Write the note of a wizard that started before a VPC existed."""
+    start_wizard(ec2, cloudformation)
     note = wizard_note.read_note(TEMP_CONFIG)
     wizard_note.write_note(
         TEMP_CONFIG, note._replace(vpcs=tuple(other for other in note.vpcs if other != vpc))
     )
 
 
-def test_older_network_is_not_claimed(ec2, cloudformation, network_of_nobody):
-    start(ec2, cloudformation)
+def test_older_network_is_not_claimed(ec2, cloudformation, unclaimed_network):
+    start_wizard(ec2, cloudformation)
     Path("other.yml").rename(TEMP_CONFIG)
     assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
     assert network.list_cluster_vpcs(ec2, "one") == []
 
 
-def test_vpc_with_another_clusters_tag_keeps_it(ec2, cloudformation, network_of_nobody):
-    start_before(ec2, cloudformation, network_of_nobody)
+def test_vpc_with_another_clusters_tag_keeps_it(ec2, cloudformation, unclaimed_network):
+    start_wizard_before(ec2, cloudformation, unclaimed_network)
     Path("other.yml").rename(TEMP_CONFIG)
-    ec2.create_tags(Resources=[network_of_nobody], Tags=[{"Key": "slurm-cluster", "Value": "two"}])
+    ec2.create_tags(Resources=[unclaimed_network], Tags=[{"Key": "slurm-cluster", "Value": "two"}])
     wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
-    assert network.list_cluster_vpcs(ec2, "two") == [network_of_nobody]
+    assert network.list_cluster_vpcs(ec2, "two") == [unclaimed_network]
 
 
 def test_finished_wizard_claims_the_network_of_its_file_only(ec2, cloudformation):
     with wizard_vpc.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
-        laid = prepare_network(ec2, cloudformation)
-        ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
-        named(ec2, started())
-    assert made == [laid["vpc"]] == network.list_cluster_vpcs(ec2, "one")
+        created = prepare_network(ec2, cloudformation)
+        ec2.delete_tags(Resources=[created["vpc"]], Tags=[{"Key": "slurm-cluster"}])
+        create_vpc(ec2, get_vpc_name())
+    assert made == [created["vpc"]] == network.list_cluster_vpcs(ec2, "one")
 
 
 def test_broken_note_is_reported(ec2, cloudformation):
@@ -186,9 +186,9 @@ def test_broken_note_is_reported(ec2, cloudformation):
             wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
 
 
-def test_unclaimed_vpcs_are_listed_with_age_nat_gateway_and_commands(ec2, cloudformation, invoke, key_pair):
-    """By configure, status and down; the printed commands do what they say."""
-    vpc, _ = lay_unclaimed(ec2, cloudformation, began="20261124000000")
+def test_unclaimed_vpcs_are_listed_with_commands(ec2, cloudformation, invoke, key_pair):
+    """By configure, status and down. The printed commands work."""
+    vpc, _ = create_unclaimed_network(ec2, cloudformation, began="20261124000000")
     [gateway] = [each["NatGatewayId"] for each in ec2.describe_nat_gateways()["NatGateways"]]
     tag = f"aws ec2 create-tags --region eu-west-2 --resources {vpc} --tags Key=slurm-cluster,Value=pcluster-ubuntu"
     stack = "parallelclusternetworking-pubpriv-20261124000000"
@@ -216,8 +216,8 @@ def test_unclaimed_vpcs_are_listed_with_age_nat_gateway_and_commands(ec2, cloudf
 
 
 def test_age_is_never_zero_hours():
-    assert unclaimed_vpcs.format_age(started(seconds=-60)).endswith("UTC, less than 2 hours ago")
-    assert unclaimed_vpcs.format_age(started(seconds=-3 * 3600)).endswith("UTC, 3 hours ago")
+    assert unclaimed_vpcs.format_age(get_vpc_name(seconds=-60)).endswith("UTC, less than 2 hours ago")
+    assert unclaimed_vpcs.format_age(get_vpc_name(seconds=-3 * 3600)).endswith("UTC, 3 hours ago")
 
 
 def run_aws(command):
@@ -232,11 +232,11 @@ def test_vpc_with_a_cluster_is_not_listed(ec2, cloudformation, cluster, network)
 
 
 @pytest.fixture
-def network_of_nobody(ec2, cloudformation):
-    laid = prepare_network(ec2, cloudformation)
-    ec2.delete_tags(Resources=[laid["vpc"]], Tags=[{"Key": "slurm-cluster"}])
+def unclaimed_network(ec2, cloudformation):
+    created = prepare_network(ec2, cloudformation)
+    ec2.delete_tags(Resources=[created["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     Path("temp-config.yml").rename("other.yml")
-    return laid["vpc"]
+    return created["vpc"]
 
 
 def test_second_wizard_in_the_same_folder_is_refused(account, invoke):

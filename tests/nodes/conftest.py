@@ -40,7 +40,7 @@ SLOW_FIXTURES = ["rebooted_machine", "reboot", "virtual_machine"]  # tests that 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests that share a booted machine or a disk, so that one worker runs them, and sort."""
+    """Group the tests that share a booted machine or a disk, so that one worker runs them. Sort the tests."""
 
     def get_sort_key(item: pytest.Item) -> tuple[bool, ...]:
         [group] = next(item.iter_markers("xdist_group")).args

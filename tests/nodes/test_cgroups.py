@@ -119,7 +119,7 @@ def test_scripts_use_cgroups(machine):
     assert output.splitlines()[-1] == str(512 * 2**20)
 
 
-def test_memory_and_processors_of_container_are_counted_and_limited(run_job):
+def test_container_is_counted_and_limited(run_job):
     """The container uses 100 MB and some processor time. It sees one of two processors."""
     script = f"""
 podman import --quiet /shared/image.tar localhost/test

@@ -85,7 +85,7 @@ def test_rerun_changes_nothing(head_node):
 
 
 def test_verify_waits_for_node_that_is_powered_up(head_node, compute_node):
-    """Also ParallelCluster's prolog and epilog run for the job."""
+    """ParallelCluster's prolog and epilog also run for the job."""
     assert head_node.get_path("/var/spool/slurm.state/resumed").exists() is False
     assert read_node_state(head_node) == "idle~"
     lines = run_verify(head_node)

@@ -1,4 +1,4 @@
-"""The commands of README, Your first job, and the Python of docs/clients.md, on real Slurm."""
+"""Run the commands of "Your first job" in the README, and the Python of docs/clients.md, on real Slurm."""
 
 import re
 import subprocess
@@ -28,7 +28,7 @@ def run_as_ubuntu(node, block):
 
 @pytest.fixture
 def image(cluster):
-    """Put a small image where Podman finds it: there is no registry. Its name is the README's."""
+    """Put a small image where Podman finds it, under the name in the README, because there is no registry."""
     script = (
         'i=$(mktemp -d) && chmod 755 "$i" && mkdir "$i/bin" && cp /bin/busybox "$i/bin/sh" && '
         'ln -s sh "$i/bin/echo" && tar --create --directory "$i" . | '
@@ -47,7 +47,7 @@ def test_batch_job(cluster):
 
 
 def test_job_through_the_rest_api(cluster, tmp_path):
-    """In place of the tunnel's end, the head node; in place of `invoke token`, a token of the same key."""
+    """The head node replaces the tunnel, and a token signed with the same key replaces `invoke token`."""
     api = cluster.rest_api
     (tmp_path / "invoke").write_text(f"#!/bin/sh\necho {api.sign_token()}\n")
     (tmp_path / "invoke").chmod(0o755)
@@ -71,7 +71,7 @@ def test_container_in_a_job(cluster, image):
 
 
 def test_python_client(cluster, tmp_path):
-    """In place of v0.0.44, the version that all Slurms of these tests have."""
+    """v0.0.44 is replaced by the version that all Slurms of these tests support."""
     [program] = re.findall(
         r"^```python\n(.*?)^```", (REPOSITORY / "docs/clients.md").read_text(), re.M | re.S
     )

@@ -134,8 +134,8 @@ def test_report_database_error(installed_head_node):
         ),
     ],
 )
-def test_leave_accounting_of_parallelcluster(configured_head_node, path, line):
-    """As ParallelCluster writes these files if the configuration has one of the sections."""
+def test_keep_accounting_of_parallelcluster(configured_head_node, path, line):
+    """ParallelCluster writes these files if the configuration has one of the sections."""
     file = configured_head_node.get_path(f"/opt/slurm/etc/{path}")
     text = f"{file.read_text() if file.exists() else ''}{line}\n"
     file.write_text(text)
@@ -156,7 +156,7 @@ def test_report_unreadable_node_type(new_head_node, script):
 
 
 def test_report_unexpected_error(installed_head_node):
-    """A command that nobody expected to fail: the last line has its line number, and the command."""
+    """An unexpected error: the last line of the output has the line number and the command."""
     installed_head_node.write_file("/usr/sbin/usermod", "#!/bin/sh\nexit 65\n", mode=0o755)
     result = installed_head_node.run_custom_action("OnNodeConfigured")
     assert result.returncode == 74, result.stdout

@@ -1,4 +1,4 @@
-"""Who owns /shared after OnNodeConfigured: slurm, if it is new and empty, else its owner from before."""
+"""The owner of /shared after OnNodeConfigured: slurm if the folder is new and empty, else the previous owner."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def run_with_shared(head_node):
 
 
 def test_slurm_gets_new_file_system(run_with_shared):
-    """As ParallelCluster mounts a new one; ext4 has a folder lost+found."""
+    """A new ext4 file system contains a folder lost+found."""
     owner, _ = run_with_shared("mkdir /shared/lost+found")
     assert owner == "slurm:slurm 1777"
 
@@ -51,7 +51,7 @@ def test_existing_file_system_keeps_owner(run_with_shared, prepare, owner):
 
 
 def test_refused_change_of_owner_is_a_warning(run_with_shared):
-    """As with root squash; here the file system is read-only."""
+    """A read-only file system refuses the change, as one with root squash does."""
     owner, log = run_with_shared("mount -o remount,ro /shared")
     assert owner == "root:root 1777"
     assert "WARNING: cannot give /shared to user slurm" in log

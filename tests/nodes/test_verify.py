@@ -120,10 +120,10 @@ def test_report_stopped_accounting(cluster, get_error, monkeypatch):
         assert get_error().startswith("No accounting: ")
 
 
-# One version is enough: it is about numbers of jobs, which are the same in both.
+# One version is enough, because both number their jobs in the same way.
 @pytest.mark.parametrize("cluster", DEBIAN_SUITES[:1], indirect=True)
 def test_report_job_that_slurmctld_forgot(cluster):
-    """A slurmctld that died before it saved its state. Another job then has the number, and continues."""
+    """slurmctld crashed before it saved its state. Another job then has the same id, and continues."""
     node, state = cluster.head_node, "/var/spool/slurm.state"
     # An orderly stop saves the state, with the jobs of the tests before.
     node.nsenter(

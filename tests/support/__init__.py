@@ -1,4 +1,4 @@
-"""What tests share. No test file imports another one."""
+"""Code that tests share. No test file imports another one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The whole state that tasks leave, as lines to compare: all resources of the account, and the files."""
+"""The state of an account and a folder, as lines to compare: all resources and all files."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from sandbox.api_calls import client
 from sandbox.inventory import describe_resources, list_resources
 from tests.support import REGION
 
-VARIABLE_PARTS = "|".join(  # what differs from run to run
+VARIABLE_PARTS = "|".join(  # parts that differ from run to run
     [
         r"(?<=pcluster-ubuntu-)[a-z0-9]{16}\b",  # pcluster's folder in its bucket
         r'(?<=VersionNumber": )\d+',  # of a launch template: each update adds one
@@ -35,7 +35,7 @@ VARIABLE_PARTS = "|".join(  # what differs from run to run
 
 
 def mask_ids(text: str) -> str:
-    """Return a text without what differs from run to run."""
+    """Replace the parts of a text that differ from run to run."""
     return re.sub(VARIABLE_PARTS, "ID", text)
 
 
@@ -57,8 +57,8 @@ def read_state() -> list[str]:
 def make_comparable(description: dict[str, Any]) -> dict[str, Any]:
     """Return AWS's description of a resource in a form to compare.
 
-    User data becomes text, so that its ids are masked. Of a secret's versions only the stages stay. The stack
-    parameters that name the archive of pcluster's code go: it contains the time at which it was packed.
+    User data becomes text, so that its ids are masked. Of a secret's versions, only the stages are kept. The
+    stack parameters that name the archive of pcluster's code are removed, because it contains a time.
     """
     replaced: dict[str, Any] = {}
     if encoded := (description.get("describe_instance_attribute UserData") or {}).get("Value", ""):
@@ -81,7 +81,7 @@ def list_files() -> list[Path]:
 
 
 def read_without_keys(path: Path) -> str:
-    """Return a file's text, in which a private key and the JWT key are replaced."""
+    """Return a file's text, with a private key and the JWT key replaced."""
     text = path.read_text()
     if path.suffix == ".pem":
         return re.sub(r"[A-Za-z0-9+/=]{20,}", "KEY", text)
@@ -99,25 +99,25 @@ def check_secret_values() -> list[str]:
 
 
 def encode_value(value: Any) -> str:
-    """Return a time as a word, and any other value that JSON does not know as text."""
+    """Return a fixed word for a time, and text for any other value that JSON does not support."""
     return "time" if isinstance(value, datetime) else str(value)
 
 
 def compare_states(expected: list[str], actual: list[str]) -> list[str]:
-    """Return the lines that are missing in the actual state, and those that should not be there."""
+    """Return the missing and the unexpected lines of the actual state."""
     missing, extra = Counter(expected) - Counter(actual), Counter(actual) - Counter(expected)
     return [*(f"missing: {line}" for line in missing), *(f"too much: {line}" for line in extra)]
 
 
 def drop_leftovers(state: list[str]) -> list[str]:
-    """Return a state without what teardown leaves: files, secrets to be deleted, tags of used tokens."""
+    """Remove the lines about what teardown keeps: files, secrets to be deleted, tags of used tokens."""
     lines = [line for line in state if not line.startswith(("file ", "secret to be deleted "))]
     tag = r'(, )?\{"Key": "slurm-cluster:spent-client-token", "Value": "\w+"\}'
     return [re.sub(tag, "", line) for line in lines]
 
 
 def read_decisions(folder: Path = Path()) -> dict[str, Any]:
-    """Return all that the steps decide, without ids.
+    """Return everything that the steps decide, without ids.
 
     Args:
         folder: with the files of the cluster.

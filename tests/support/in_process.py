@@ -1,4 +1,4 @@
-"""Run tasks in the process of the test, which can patch what they use."""
+"""Run tasks in the process of the test, so that the test can patch functions."""
 
 import contextlib
 import io

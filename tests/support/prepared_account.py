@@ -1,4 +1,4 @@
-"""Accounts and folders as they are before a task, made in a second."""
+"""Prepare the account and the folder for a task, in a second."""
 
 import shutil
 from pathlib import Path
@@ -18,7 +18,7 @@ CLUSTER = "pcluster-ubuntu"
 
 
 class Setup(NamedTuple):
-    """What exists before a task: network, cluster, running fleet, and what these tasks made."""
+    """What exists before a task: network, cluster, running fleet, and the results of these tasks."""
 
     network: bool = False
     cluster: bool = False
@@ -38,7 +38,7 @@ def rebuild_account(setup: Setup, invoke: TaskRunner) -> None:
 def set_up_account(
     setup: Setup, invoke: TaskRunner, cluster: str = CLUSTER, timestamp: str = TIMESTAMP
 ) -> None:
-    """Make what exists before a task. What is there already stays.
+    """Make what exists before a task; keep existing resources.
 
     Args:
         setup: what to make.

@@ -1,6 +1,6 @@
-"""The whole path and back, run once and recorded, for all tests that look at it, because it takes a minute.
+"""A record of all steps, from creation to teardown. They run once for all tests, because they take a minute.
 
-Each step is a process of its own with `--debug --echo`. The record has the calls to AWS, the output, the
+Each step is a separate process with `--debug --echo`. The record has the calls to AWS, the output, the
 files, and the arguments and environments of all processes.
 """
 
@@ -87,7 +87,7 @@ class RecordedWalk(NamedTuple):
 
 
 def record_walk(folder: Path) -> RecordedWalk:
-    """Run all steps of the path and back, in an empty folder."""
+    """Run all steps, from creation to teardown, in an empty folder."""
     folders = {"HOME": folder / "home", "TMPDIR": folder / "tmp", "PWD": folder / "work"}
     for path in folders.values():
         path.mkdir()
@@ -130,7 +130,7 @@ def record_walk(folder: Path) -> RecordedWalk:
         server.key = key
         with run_server(server):
             run_step(f"verify --url {server.url}")
-        run_step("rotate-jwt-key", status=1)  # the head node does not let anybody in, so nothing changes
+        run_step("rotate-jwt-key", status=1)  # the head node accepts no SSH, so nothing changes
         files = {
             str(path.relative_to(folder)): (path.stat().st_mode & 0o777, path.read_bytes())
             for root in folders.values()
@@ -199,7 +199,7 @@ def write_head_node_log() -> None:
 
 
 def change_policy() -> None:
-    """Change the policy to read the key, as another person could."""
+    """Change the policy that allows reading the key, as another user could."""
     iam = client("iam", REGION)
     arn = jwt_secret.get_policy_arn(CLUSTER, "123456789012", REGION)
     document = {
@@ -243,7 +243,7 @@ def list_descendants(ancestor: int) -> set[int]:
 
 
 def read_if_exists(path: Path) -> bytes:
-    """Return a file's content; nothing if its process has ended."""
+    """Return a file's content; empty if its process has ended."""
     try:
         return path.read_bytes()
     except OSError:

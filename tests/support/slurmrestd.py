@@ -98,14 +98,14 @@ class Slurmrestd(http.server.ThreadingHTTPServer):
     - versions: the versions of the API;
     - answers: other answers, by method and path, such as `GET /slurm/job/N`; each is the arguments of
       `RequestHandler.reply`, or a function that takes the handler;
-    - states: of the job, one for each time that it is asked for;
-    - accounting_lag: how many times accounting does not know the job yet.
+    - states: the job's states, one for each request;
+    - accounting_lag: how many requests accounting answers without the job.
     """
 
     daemon_threads = True
 
     def __init__(self, root):
-        """Open the server on a free port; `root` is the folder that jobs see as /shared."""
+        """Open the server on a free port; jobs use the folder `root` as /shared."""
         super().__init__(("127.0.0.1", 0), RequestHandler)
         self.root, self.key, self.versions = root, KEY, VERSIONS
         self.seconds_ahead, self.refused_users, self.refusal_status = 0, (), 511

@@ -1,7 +1,7 @@
 """Stand-ins for ssh on PATH: one records its calls, the other forwards a port on this machine.
 
-Of the first, STAND_IN_ENDS is JSON: beginnings of commands, with the status and the output of each. Any other command
-succeeds without output.
+For the first, STAND_IN_ENDS is JSON: the beginnings of commands, with the status and the output of each. All other
+commands succeed without output.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Run tasks whose calls to AWS go wrong."""
+"""Run tasks with faults in their calls to AWS."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from tests.support.task_runner import TaskResult, TaskRunner
 
 
 class FaultKind(NamedTuple):
-    """A way in which calls go wrong.
+    """A kind of fault.
 
     Args:
-        faults: makes the faults of a call and of the calls after it, one for each.
-        then: the fault of every later call, if AWS stays away.
-        survives: whether boto3's three attempts are enough for the task to succeed.
+        faults: returns the faults of a call and of the calls after it, one for each.
+        then: the fault of every later call, if AWS remains unavailable.
+        survives: whether the task succeeds, because boto3 makes three attempts.
     """
 
     faults: Callable[[TaskRunner], list[faults.Fault]]
@@ -58,12 +58,12 @@ FAULT_KINDS = {
 def run_with_faults(
     invoke: TaskRunner, kind: FaultKind, at: int, *task: str, **environment: str
 ) -> TaskResult:
-    """Run a task whose calls go wrong, and check that they did.
+    """Run a task with faults in its calls, and check that they were injected.
 
     Args:
         invoke: runs the task.
-        kind: the way in which they go wrong.
-        at: the first call that goes wrong, counted from 1.
+        kind: the kind of fault.
+        at: the number of the first call with a fault, counted from 1.
         task: its name and flags.
         environment: variables besides those of this process.
     """

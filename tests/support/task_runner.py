@@ -1,4 +1,4 @@
-"""Run tasks, each in a process of its own, in a tenth of the usual time.
+"""Run tasks, each in a separate process, in a tenth of the usual time.
 
 This module is also the program that forks these processes. It loads all modules once, reads from standard
 input which tasks to run, and writes their process ids and statuses to standard output.
@@ -33,7 +33,7 @@ class TaskResult(NamedTuple):
 
 
 class TaskRunner:
-    """Runs tasks one after another, and can kill the running one."""
+    """Runs tasks one after another. It can kill the running one."""
 
     def __init__(self) -> None:
         self.folder: Path | None = None  # in which tasks run; None: the current folder

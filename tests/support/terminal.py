@@ -1,4 +1,4 @@
-"""A program in a terminal of 80 columns, as a person has it."""
+"""A program in a terminal of 80 columns."""
 
 import io
 import os
@@ -32,7 +32,7 @@ class Terminal:
 
     @property
     def written(self) -> str:
-        """All that has been read until now."""
+        """Everything that has been read until now."""
         return self.process.logfile_read.getvalue()
 
     def wait_for(self, pattern: str) -> None:
@@ -50,6 +50,6 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """The lines as they stand on the screen in the end, and all that stood in their places before."""
+        """All lines that were on the screen, including the overwritten ones."""
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.written)
         return re.split(r"\r\n|\r|\n", plain)

@@ -35,7 +35,7 @@ Scheduling:
 
 
 def render_configuration(**changed: str) -> Any:
-    """Return what config.yml is rendered to from the good parameters, some of them changed."""
+    """Render config.yml from the good parameters, with some of them changed. Return it parsed."""
     parameters = GOOD_PARAMETERS | changed
     return yaml.safe_load(
         template.render_template(ROOT / "config.template.yml", parameters, Path("config-parameters.json"))

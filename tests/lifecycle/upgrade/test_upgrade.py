@@ -47,7 +47,7 @@ def fill(value: Any, ids: dict[str, str]) -> Any:
 
 
 def replay(state: str, ids: dict[str, str]) -> None:
-    """Repeat the calls that led to a state of the account, and add the ids that AWS answers."""
+    """Repeat the recorded calls of a state, and collect the ids that AWS returns."""
     for recorded in yaml.safe_load((DATA / "account.yml").read_text())[state]:
         service, operation = recorded["call"].split(".")
         answer = getattr(client(service, REGION), operation)(**fill(recorded["arguments"], ids))
@@ -56,9 +56,9 @@ def replay(state: str, ids: dict[str, str]) -> None:
 
 @pytest.fixture
 def disconnected(ec2, cloudformation) -> dict[str, str]:
-    """Lay out the account and the folder as they were after `disconnect-uqle`.
+    """Restore the account and the folder as they were after `disconnect-uqle`.
 
-    Network and cluster come from the quick helpers, because pcluster made them, not the old version.
+    The quick helpers make the network and the cluster, because pcluster created them, not the old version.
 
     Returns:
         The ids, by the names of their placeholders.
@@ -100,7 +100,7 @@ def disconnected(ec2, cloudformation) -> dict[str, str]:
 
 @pytest.fixture
 def connected(disconnected) -> dict[str, str]:
-    """Lay out the account and the folder as they were with a UQLE machine, and return the ids."""
+    """Restore the account and the folder as they were with a UQLE machine. Return the ids."""
     replay("after connecting again", disconnected)
     return disconnected
 
@@ -132,7 +132,7 @@ def test_status_finds_everything(connected, invoke):
     assert connected["INSTANCE"] in run(invoke, "status")
 
 
-@pytest.mark.xdist_group("upgrade")  # a group starts early, and this test takes the longest
+@pytest.mark.xdist_group("upgrade")  # groups start early, and this test takes longest
 def test_update_cluster_has_nothing_to_change(connected, invoke):
     with record.record_calls() as calls:
         assert "nothing to do" in run(invoke, "update-cluster")
@@ -148,7 +148,7 @@ def test_connect_uqle_finds_the_machine(connected, invoke):
 def test_the_first_launch_after_a_disconnect_succeeds(disconnected, invoke):
     with record.record_calls() as calls:
         run(invoke, "connect-uqle")
-    assert count(calls, "RunInstances") == 1  # the group's tag says which token is used up
+    assert count(calls, "RunInstances") == 1  # the group's tag names the used token
 
 
 def test_up_keeps_what_exists(connected, invoke):
@@ -157,7 +157,7 @@ def test_up_keeps_what_exists(connected, invoke):
         path: yaml.safe_load(path.read_text()) for path in map(Path, ("config-parameters.json", "config.yml"))
     }
     run(invoke, "up", "--yes")
-    # what this version adds: sizes with defaults, and a setting for update-cluster
+    # this version adds sizes with defaults, and a setting for update-cluster
     files[Path("config-parameters.json")] |= dict.fromkeys(parameters.SIZES, "")
     slurm = files[Path("config.yml")]["Scheduling"]["SlurmSettings"]
     slurm["CustomSlurmSettings"].append({"DisableRootJobs": "YES"})

@@ -211,7 +211,7 @@ class HeadNode(Node):
         self.start_service("slurmctld")
 
     def write_slurm_configuration(self) -> None:
-        """Write Slurm's configuration, without what needs its own kernel (cgroups), and the PATH of shells."""
+        """Write Slurm's configuration, without cgroups, which need a separate kernel, and the PATH of shells."""
         self.write_file("/etc/profile.d/slurm.sh", "PATH=$PATH:/opt/slurm/bin\n")
         for path, (text, mode) in render_slurm_files(self.template_values).items():
             self.write_file(path, text, mode)

@@ -131,7 +131,7 @@ class Machine:
 
     @property
     def leader_pid(self) -> str:
-        """The process id, on the host, of the machine's process 1. Empty while the machine has none yet."""
+        """The process id, on the host, of the machine's process 1; empty if it does not exist yet."""
         assert self.nspawn is not None
         if self.nspawn.poll() is not None:
             raise RuntimeError(Path(self.folder, "console").read_text(errors="replace"))

@@ -1,4 +1,4 @@
-"""AWS services that a machine uses: metadata service and file server. And the root file system for tools."""
+"""AWS services that a machine uses: metadata service and file server; and the root file system for tools."""
 
 import secrets
 import shutil
@@ -11,7 +11,7 @@ from typing import Any
 from tests.nodes.support.machine import run_on_host, wait_until
 
 METADATA_ADDRESS = "169.254.169.254"
-FOLDER_LISTING = ""  # the key of a folder's listing, where that is not the names in the folder
+FOLDER_LISTING = ""  # the key of a folder's listing, if it differs from the names in the folder
 NAME_SERVER = "10.0.0.2"  # Amazon's name server in a VPC of 10.0.0.0/16
 TOOLS_ROOT = Path("/run/tools")
 GANESHA_CONFIGURATION = Path(__file__).with_name("ganesha.conf")

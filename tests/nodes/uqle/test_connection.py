@@ -13,7 +13,7 @@ from tests.nodes.support.cluster import REPOSITORY
 
 pytestmark = pytest.mark.xdist_group("uqle")
 
-# Like the UQLE API: read the environment, run a job on Slurm, and read the result from the own mount point.
+# Like the UQLE API, read the environment, run a job on Slurm, and read the result from the mount point.
 VERIFY_ON_UQLE_MACHINE = """
 import os
 from pathlib import Path

@@ -44,7 +44,7 @@ cp /bin/busybox /tmp/image/bin
 for name in sh httpd wget sleep; do ln -sf busybox "/tmp/image/bin/$name"; done
 tar --create --directory /tmp/image . | docker import - test
 """
-# UQLE's repository is private. These services use Slurm and the shared files as its API and its runner do.
+# UQLE's repository is private. These services use Slurm and the shared files like UQLE's API and runner.
 UQLE_COMPOSE = """
 services:
   api:
@@ -75,7 +75,7 @@ while not output.exists():
     time.sleep(0.2)
 print("read", output.read_text(), flush=True)
 """
-# There is no registry: the machine's own Python becomes an image.
+# There is no registry, so the machine's own Python becomes an image.
 IMPORT_PYTHON = """
 set -o errexit -o pipefail
 cd /
@@ -186,7 +186,7 @@ def test_rerun_after_kills(machine, share):
     assert machine.nsenter("systemctl", "is-active", "docker").stdout.strip() == "active"
 
 
-def test_without_a_file_system_docker_is_installed_and_nothing_is_mounted(machine):
+def test_without_a_file_system_nothing_is_mounted(machine):
     machine.write_file(
         USER_DATA, uqle_instance.render_user_data(PLACE._replace(file_system=""), "/shared"), mode=0o755
     )

@@ -1,4 +1,4 @@
-"""The open ports of a cluster and its protection, from AWS's answers. One rule more or less fails here."""
+"""The open ports of a cluster, and its protection, as AWS reports them. Any added or removed rule fails a test."""
 
 import re
 
@@ -28,32 +28,32 @@ SOURCES = {
     FILE_SYSTEM: "file system",
     SSH_FROM: "`SSH_FROM`",
 }
-DOORS = {
+OPEN_PORTS = {
     *((machine, "all", source) for machine in MACHINES for source in (HEAD_NODES, COMPUTE)),
     *((machine, "tcp 22", SSH_FROM) for machine in ("HeadNode", "pcluster-ubuntu-uqle")),
     ("shared (file system)", "all", FILE_SYSTEM),
 }
 
 
-def test_all_open_ports_are_listed(walked):
-    assert {tuple(door) for door in walked.open_ports} == DOORS
+def test_all_open_ports_are_listed(walk):
+    assert {tuple(port) for port in walk.open_ports} == OPEN_PORTS
 
 
-def test_rest_port_is_open_to_the_cluster_only(walked):
+def test_rest_port_is_open_to_the_cluster_only(walk):
     def opens(ports: str) -> bool:
         first, _, last = ports.rpartition(" ")[2].partition("-")
         return ports.endswith("all") or int(first) <= 8082 <= int(last or first)
 
-    assert {door.source for door in walked.open_ports if opens(door.ports)} <= {
+    assert {port.source for port in walk.open_ports if opens(port.ports)} <= {
         HEAD_NODES,
         COMPUTE,
         FILE_SYSTEM,
     }
 
 
-def test_outside_reaches_only_ssh_from_ssh_from(walked):
+def test_only_ssh_is_open_to_the_outside(walk):
     networks = {
-        (door.ports, door.source) for door in walked.open_ports if re.match(r"[0-9a-f:.]+/|pl-", door.source)
+        (port.ports, port.source) for port in walk.open_ports if re.match(r"[0-9a-f:.]+/|pl-", port.source)
     }
     assert networks == {("tcp 22", SSH_FROM)}
 
@@ -68,7 +68,7 @@ def test_added_rule_shows_as_open_port(ec2, cluster):
         {"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535, "IpRanges": [{"CidrIp": "0.0.0.0/1"}]},
     ):
         ec2.authorize_security_group_ingress(GroupId=cluster["group"], IpPermissions=[permission])
-    new = {(door.ports, door.source) for door in set(exposure.list_open_ports(REGION)) - set(before)}
+    new = {(port.ports, port.source) for port in set(exposure.list_open_ports(REGION)) - set(before)}
     assert new == {
         ("tcp 8082", "::/0"),
         ("udp 1-9", "pl-01234567"),
@@ -89,30 +89,30 @@ def test_check_and_render_warn_of_ssh_from_everywhere(account, source, warned):
     )
 
 
-def test_machines_require_imdsv2_and_encrypted_volumes(walked):
-    assert walked.machines.keys() >= {
+def test_machines_require_imdsv2_and_encrypted_volumes(walk):
+    assert walk.machines.keys() >= {
         "HeadNode",
         "pcluster-ubuntu-uqle",
         "pcluster-ubuntu-queue1-t3large (launch template)",
     }
-    assert {name: machine for name, machine in walked.machines.items() if machine != ("required", True)} == {}
+    assert {name: machine for name, machine in walk.machines.items() if machine != ("required", True)} == {}
 
 
-def test_shared_file_system_is_encrypted(walked):
-    assert walked.encrypted == {"shared": True}
+def test_shared_file_system_is_encrypted(walk):
+    assert walk.encrypted == {"shared": True}
 
 
-def test_buckets_are_encrypted_and_tls_only(walked):
-    for name, bucket in walked.buckets.items():
+def test_buckets_are_encrypted_and_tls_only(walk):
+    for name, bucket in walk.buckets.items():
         assert bucket == (name.startswith("slurm-cluster-bootstrap-"), True, True), name
-    assert len(walked.buckets) == 2
+    assert len(walk.buckets) == 2
 
 
-def test_documented_connections_match_the_cluster(walked):
+def test_documented_connections_match_the_cluster(walk):
     row = rf"^\| ({'|'.join(MACHINES.values())}) \| ([^|]+) \| ([^|]+) \|$"
     shown = re.findall(row, (ROOT / "docs" / "permissions.md").read_text(), re.MULTILINE)
-    told: dict[tuple[str, str], list[str]] = {}
-    for door in walked.open_ports:
-        if door.source != FILE_SYSTEM:  # whose mount targets ask nobody for anything
-            told.setdefault((MACHINES[door.target], door.ports), []).append(SOURCES[door.source])
-    assert shown == [(*door, ", ".join(sorted(sources, reverse=True))) for door, sources in told.items()]
+    expected: dict[tuple[str, str], list[str]] = {}
+    for port in walk.open_ports:
+        if port.source != FILE_SYSTEM:  # mount targets open no connections
+            expected.setdefault((MACHINES[port.target], port.ports), []).append(SOURCES[port.source])
+    assert shown == [(*port, ", ".join(sorted(sources, reverse=True))) for port, sources in expected.items()]

@@ -1,4 +1,4 @@
-"""What AWS refuses is said in one sentence with the next step, whoever passes its words on."""
+"""If AWS refuses a call, the task prints a short message with the next step."""
 
 import re
 from pathlib import Path
@@ -101,8 +101,8 @@ REFUSALS = [
 ]
 
 
-def is_a_sentence(printed: str) -> bool:
-    """Return whether it is short, without a traceback, and ends as a sentence."""
+def is_short_message(printed: str) -> bool:
+    """Return whether the output is short, has no traceback, and ends with a period."""
     last = printed.strip().splitlines()[-1]
     return "Traceback" not in printed and last.endswith(".") and len(last) < 600
 
@@ -116,11 +116,11 @@ def test_refused_task_names_the_next_step(task, only, refusal, says, cluster, in
     with faults.inject(
         faults.fail_with_error(*refusal), then=faults.fail_with_error(*refusal), only=only
     ) as injection:
-        walked = invoke(task, AWS_MAX_ATTEMPTS="1")
+        result = invoke(task, AWS_MAX_ATTEMPTS="1")
     assert injection.failed_calls
-    assert walked.returncode == 1
-    assert re.search(says, walked.printed), walked.printed
-    assert is_a_sentence(walked.printed), walked.printed
+    assert result.returncode == 1
+    assert re.search(says, result.printed), result.printed
+    assert is_short_message(result.printed), result.printed
 
 
 @pytest.mark.parametrize(
@@ -133,10 +133,10 @@ def test_refused_task_names_the_next_step(task, only, refusal, says, cluster, in
 )
 def test_unreachable_service_is_reported(fault, says, invoke):
     with faults.inject(fault, then=fault):
-        walked = invoke("create-jwt-key")
-    assert walked.returncode == 1
-    assert re.search(says, walked.printed), walked.printed
-    assert is_a_sentence(walked.printed), walked.printed
+        result = invoke("create-jwt-key")
+    assert result.returncode == 1
+    assert re.search(says, result.printed), result.printed
+    assert is_short_message(result.printed), result.printed
 
 
 def test_expired_sso_session_is_reported(invoke):
@@ -145,12 +145,12 @@ def test_expired_sso_session_is_reported(invoke):
         "[sso-session s]\nsso_region = eu-west-2\nsso_start_url = https://example.org/start\n"
     )
     unset = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-    walked = invoke(
+    result = invoke(
         "create-jwt-key", AWS_PROFILE="work", AWS_CONFIG_FILE=str(Path("config").resolve()), **unset
     )
-    assert walked.returncode == 1
-    assert "`aws sso login`" in walked.printed
-    assert is_a_sentence(walked.printed), walked.printed
+    assert result.returncode == 1
+    assert "`aws sso login`" in result.printed
+    assert is_short_message(result.printed), result.printed
 
 
 @pytest.mark.parametrize(
@@ -170,9 +170,9 @@ def test_refused_stack_names_the_next_step(only, refusal, says, network, cloudfo
     ) as injection:
         made = make_cluster("pcluster-ubuntu", network, cloudformation)
     assert injection.failed_calls
-    cause, *_, advised = stack.list_failures(cloudformation, made["stack"])
+    cause, *_, hint = stack.list_failures(cloudformation, made["stack"])
     assert refusal[1] in cause
-    assert re.search(says, advised), advised
+    assert re.search(says, hint), hint
 
 
 def test_quota_of_the_wizards_stack_is_reported(cloudformation):
@@ -183,6 +183,6 @@ def test_quota_of_the_wizards_stack_is_reported(cloudformation):
         made = cloudformation.create_stack(
             StackName="parallelclusternetworking-pubpriv-1", TemplateBody=template
         )["StackId"]
-    cause, advised = stack.list_failures(cloudformation, made)
+    cause, hint = stack.list_failures(cloudformation, made)
     assert ADDRESSES in cause
-    assert "quota of Elastic IPs (L-0263D0A3)" in advised
+    assert "quota of Elastic IPs (L-0263D0A3)" in hint
