@@ -105,7 +105,7 @@ class Project:
         self.settings, self.run, self.dry_run = settings, run, dry_run
         self.task, self.read_only = task, read_only
         self.warnings: set[str] = set()
-        self.cluster = parameters.validate_cluster_name(get_setting(settings, "cluster_name"))
+        self.cluster_name = parameters.validate_cluster_name(get_setting(settings, "cluster_name"))
         self.temp_config, self.parameter_file, self.config_file, self.handover_file = get_file_paths(settings)
 
     # --- Settings and files -------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Project:
     @property
     def is_own_folder(self) -> bool:
         """Whether the files in the current folder are for this cluster, or for none yet."""
-        return bool(self.folder_values.get("CLUSTER_NAME", self.cluster) == self.cluster)
+        return bool(self.folder_values.get("CLUSTER_NAME", self.cluster_name) == self.cluster_name)
 
     @property
     def filled_values(self) -> dict[str, Any]:
@@ -201,10 +201,10 @@ class Project:
         other = self.folder_values["CLUSTER_NAME"]
         message = (
             f"{self.parameter_file} is for the cluster {parameters.sanitize(str(other))}, "
-            f"and this command is for {self.cluster}.\n"
-            f"Use a folder for each cluster. For {self.cluster}:\n"
-            f"  mkdir -p ../{self.cluster} && cd ../{self.cluster}\n"
-            f"  INVOKE_CLUSTER_NAME={self.cluster} invoke -r {shlex.quote(str(ROOT))} {self.task}"
+            f"and this command is for {self.cluster_name}.\n"
+            f"Use a folder for each cluster. For {self.cluster_name}:\n"
+            f"  mkdir -p ../{self.cluster_name} && cd ../{self.cluster_name}\n"
+            f"  INVOKE_CLUSTER_NAME={self.cluster_name} invoke -r {shlex.quote(str(ROOT))} {self.task}"
         )
         if not self.read_only:
             raise ClusterError(message)
@@ -216,7 +216,7 @@ class Project:
         filled = os.environ.get("INVOKE_KEY_PAIR") or self.filled_values.get("SSH_KEY_PAIR")
         if not filled and self.network:
             filled = self.network.key_pair
-        name = filled or get_setting(self.settings, "key_pair") or self.cluster
+        name = filled or get_setting(self.settings, "key_pair") or self.cluster_name
         if parameters.validate_value("SSH_KEY_PAIR", name) or "/" in str(name):
             raise ClusterError(
                 f"The key pair's name is {parameters.shorten(name)}. "
@@ -315,11 +315,11 @@ class Project:
     @property
     def secret(self) -> str:
         """The name of the secret that holds the JWT key."""
-        return f"{self.cluster}-{self.region}-slurm-jwt-key"
+        return f"{self.cluster_name}-{self.region}-slurm-jwt-key"
 
     @property
     def policy(self) -> str:
         """The ARN of the policy that lets the head node read the secret."""
         from slurm_cluster.aws.jwt_secret import get_policy_arn
 
-        return get_policy_arn(self.cluster, self.account, self.region)
+        return get_policy_arn(self.cluster_name, self.account, self.region)

@@ -25,7 +25,7 @@ def test_everything_of_all_clusters_is_found(project, cluster, network, monkeypa
     kept = efs.create_file_system(Tags=[tag])["FileSystemId"]
     efs.create_file_system(Tags=[{"Key": "Name", "Value": "of another program"}])
     uqle.create_instance(project)
-    machine = uqle_instance.find_instance(project.ec2, project.cluster)["InstanceId"]
+    machine = uqle_instance.find_instance(project.ec2, project.cluster_name)["InstanceId"]
     regions = [{"RegionName": name} for name in (REGION, "us-east-1", "ap-south-1", "eu-west-1")]
     monkeypatch.setattr(project.ec2, "describe_regions", lambda: {"Regions": regions})  # each takes a while
     found = all_regions.find_in_all_regions(project)

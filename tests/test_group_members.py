@@ -13,8 +13,8 @@ TAG = [{"Key": "slurm-cluster", "Value": "pcluster-ubuntu"}]
 def machine_by_hand(cluster, project, ec2):
     """Create the rule and the machine as the console does, without a tag. Return the machine's id."""
     target = find_launch_target(project)
-    security_groups.add_self_rule(ec2, target.group)
-    interface = {"DeviceIndex": 0, "SubnetId": target.subnet, "Groups": [target.group]}
+    security_groups.add_self_rule(ec2, target.group_id)
+    interface = {"DeviceIndex": 0, "SubnetId": target.subnet_id, "Groups": [target.group_id]}
     [machine] = ec2.run_instances(MinCount=1, MaxCount=1, NetworkInterfaces=[interface])["Instances"]
     return machine["InstanceId"]
 

@@ -11,7 +11,7 @@ TASKS = ["connect-uqle", "ssh", "verify", "rotate-jwt-key", "pause", "resume", "
 
 @pytest.fixture
 def head_node(cluster, cloudformation):
-    return stack.get_output(stack.find_stack(cloudformation, "pcluster-ubuntu"), "HeadNodeInstanceID")
+    return stack.require_output(stack.find_stack(cloudformation, "pcluster-ubuntu"), "HeadNodeInstanceID")
 
 
 def test_stopped_head_node_is_started_first(head_node, cluster, ec2, filled, invoke):

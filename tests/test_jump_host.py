@@ -10,8 +10,8 @@ from tests.support import REGION, SETTINGS
 
 @pytest.mark.usefixtures("cluster")
 def test_jump_host_is_the_uqle_machine_or_else_the_head_node(project, ec2, cloudformation):
-    cluster = stack.require_cluster(cloudformation, project.cluster)
-    instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
+    cluster = stack.require_cluster(cloudformation, project.cluster_name)
+    instance_id = stack.require_output(cluster, "HeadNodeInstanceID")
     [head_node] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
     other = Project({**SETTINGS, "uqle": {**SETTINGS["uqle"], "mount_point": "/data"}})
     through_head_node = (f"ubuntu@{head_node['PublicIpAddress']}", "/shared")

@@ -32,7 +32,8 @@ def test_untagged_network_is_found_by_its_stack(ec2, cloudformation, network):
     ec2.delete_tags(Resources=[network["vpc"]], Tags=[{"Key": "slurm-cluster"}])
     assert networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None) is None
     assert (
-        networks.find_network(ec2, cloudformation, "pcluster-ubuntu", network["public"]).vpc == network["vpc"]
+        networks.find_network(ec2, cloudformation, "pcluster-ubuntu", network["public"]).vpc_id
+        == network["vpc"]
     )
 
 

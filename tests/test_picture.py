@@ -140,7 +140,7 @@ def test_network_settings_are_the_machines(connected, cluster, network, project,
 
 
 def test_file_system_settings_match_user_data_and_mount_target(connected, project):
-    page, file_system = read(project), find_launch_target(project).file_system
+    page, file_system = read(project), find_launch_target(project).file_system_id
     target = project.efs.describe_mount_targets(FileSystemId=file_system)["MountTargets"][0]
     assert row(page, "File system")[0].startswith(file_system)
     assert row(page, "Mount point") == ["/shared"]
@@ -168,7 +168,7 @@ def test_pictures_say_that_they_are_drawn(connected, project):
 
 
 def test_user_data_of_the_console_wizard_is_read(cluster, project, ec2):
-    file_system = find_launch_target(project).file_system
+    file_system = find_launch_target(project).file_system_id
     launch(
         project,
         ec2,
@@ -233,7 +233,7 @@ def test_names_and_tags_cannot_run(connected, network, project, ec2):
     for thing in (network["vpc"], network["public"], network["private"], connected):
         ec2.create_tags(Resources=[thing], Tags=[{"Key": "Name", "Value": HOSTILE}])
     project.efs.tag_resource(
-        ResourceId=find_launch_target(project).file_system, Tags=[{"Key": "Name", "Value": HOSTILE}]
+        ResourceId=find_launch_target(project).file_system_id, Tags=[{"Key": "Name", "Value": HOSTILE}]
     )
     page = read(project)
     assert page.text.count(HOSTILE) >= 5

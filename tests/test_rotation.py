@@ -17,7 +17,7 @@ OTHER = KEY.upper()
 @pytest.fixture
 def read_secret(cluster, key_pair, project):
     """Create a cluster and its secret. Return a function that reads the secret."""
-    jwt_secret.ensure_secret(project.secretsmanager, project.secret, project.cluster)
+    jwt_secret.ensure_secret(project.secretsmanager, project.secret, project.cluster_name)
     return lambda: jwt_secret.read_key(project.secretsmanager, project.secret)
 
 

@@ -36,12 +36,12 @@ def test_removing_the_rule_keeps_others(ec2, cluster):
 
 def test_head_node_group_is_found_by_logical_id(cloudformation, cluster, network):
     second = make_cluster("second", network, cloudformation)
-    assert security_groups.get_head_node_group_id(cloudformation, "pcluster-ubuntu") == cluster["group"]
-    assert security_groups.get_head_node_group_id(cloudformation, "second") == second["group"]
+    assert security_groups.require_head_node_group_id(cloudformation, "pcluster-ubuntu") == cluster["group"]
+    assert security_groups.require_head_node_group_id(cloudformation, "second") == second["group"]
 
 
 def test_custom_security_groups_are_reported(cloudformation, account):
     template = '{"Resources": {"Other": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}}'
     cloudformation.create_stack(StackName="pcluster-ubuntu", TemplateBody=template)
     with pytest.raises(ClusterError, match="has no HeadNodeSecurityGroup"):
-        security_groups.get_head_node_group_id(cloudformation, "pcluster-ubuntu")
+        security_groups.require_head_node_group_id(cloudformation, "pcluster-ubuntu")

@@ -26,7 +26,7 @@ def test_unstable_cluster_is_reported_with_its_status(cloudformation, network, m
 
 def test_outputs_and_resources_are_found_by_name(cloudformation, cluster):
     found = stack.require_cluster(cloudformation, "pcluster-ubuntu")
-    assert stack.get_output(found, "HeadNodePrivateDnsName") == "ip-10-0-0-10.eu-west-2.compute.internal"
+    assert stack.require_output(found, "HeadNodePrivateDnsName") == "ip-10-0-0-10.eu-west-2.compute.internal"
     assert (
         stack.find_resource_id(cloudformation, "pcluster-ubuntu", "HeadNodeSecurityGroup") == cluster["group"]
     )
@@ -35,7 +35,7 @@ def test_outputs_and_resources_are_found_by_name(cloudformation, cluster):
         cluster["group"]
     ]
     with pytest.raises(ClusterError, match="has no output Absent"):
-        stack.get_output(found, "Absent")
+        stack.require_output(found, "Absent")
 
 
 def test_watch_creation(cloudformation, cluster):

@@ -83,7 +83,7 @@ def read_created_id():
 
 def test_internal_file_system_of_pcluster_is_not_the_shared_one(make, project):
     make(SHARED, ids="fs-00000001", SharedStorageType="Efs")
-    assert find_launch_target(project).file_system == read_created_id()
+    assert find_launch_target(project).file_system_id == read_created_id()
 
 
 def test_file_system_at_the_shared_directory_is_mounted(make, project, invoke):
@@ -95,7 +95,7 @@ def test_file_system_at_the_shared_directory_is_mounted(make, project, invoke):
     }
     make(tools, SHARED, ids="fs-00000002")
     created = read_created_id()
-    assert find_launch_target(project).file_system == created
+    assert find_launch_target(project).file_system_id == created
     printed = get_output(invoke("status"))
     assert f"file system      {created}" in printed
     assert "storage          fs-00000002, Efs, /tools" in printed
@@ -171,7 +171,7 @@ def test_mount_target_must_allow_the_head_nodes_group(make, existing, project, e
     assert "does not allow NFS" in page
     assert "disconnect-uqle connect-uqle" not in page
     allow_nfs(ec2, existing["group"], IpRanges=[{"CidrIp": "10.0.0.0/16"}])
-    assert find_launch_target(project).file_system == existing["id"]
+    assert find_launch_target(project).file_system_id == existing["id"]
 
 
 def project_vpc(ec2, existing):
@@ -256,7 +256,7 @@ def test_own_security_groups_are_shown_and_not_connected(network, cloudformation
     template = small_cluster.TEMPLATE.replace("HeadNodeSecurityGroup", "OwnGroup")
     config = build_config(SHARED, Networking={"SecurityGroups": [own]})
     make_cluster("pcluster-ubuntu", network, cloudformation, template, config)
-    assert "its head node has SecurityGroups of its own" in invoke("connect-uqle").stderr
+    assert "because the configuration names other SecurityGroups" in invoke("connect-uqle").stderr
     printed = get_output(invoke("status"))
     assert f"own groups       {own}" in printed
     assert get_output(invoke("create-cluster")).endswith("Next: invoke verify\n")  # exists already

@@ -214,7 +214,7 @@ def test_connect_without_key_pair_changes_nothing(cluster, ec2, project, invoke)
         "EC2 has no key pair pcluster-ubuntu in eu-west-2. `invoke create-key-pair` creates it."
         in " ".join(get_output(invoke("connect-uqle"), 1).split())
     )
-    assert not security_groups.has_self_rule(ec2, find_launch_target(project).group)
+    assert not security_groups.has_self_rule(ec2, find_launch_target(project).group_id)
 
 
 def test_key_is_in_the_file_only_and_on_request(filled, cluster, invoke, project):
@@ -316,6 +316,6 @@ def test_next_steps_are_commands_and_no_task_lacks_one():
 
 def test_bucket_that_vanished_meanwhile_counts_as_deleted(project, monkeypatch):
     monkeypatch.setattr(script_bucket, "bucket_exists", lambda *_: True)  # it existed a moment ago
-    bucket = project.s3, project.bucket, project.cluster, project.account
+    bucket = project.s3, project.bucket, project.cluster_name, project.account
     assert script_bucket.delete_scripts(*bucket) == []
     assert script_bucket.count_scripts(*bucket) == 0

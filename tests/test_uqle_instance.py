@@ -35,12 +35,12 @@ def instances(ec2):
 
 
 def test_launch_target_is_next_to_the_head_node(place, cluster, network):
-    assert (place.group, place.subnet, place.stack_id) == (
+    assert (place.group_id, place.subnet_id, place.stack_id) == (
         cluster["group"],
         network["public"],
         cluster["stack"],
     )
-    assert place.file_system.startswith("fs-")
+    assert place.file_system_id.startswith("fs-")
 
 
 def test_instance_matches_the_readme(ec2, place, settings, image):
@@ -53,9 +53,9 @@ def test_instance_matches_the_readme(ec2, place, settings, image):
         "t3.large",
         "pcluster-ubuntu",
     )
-    assert instance["SubnetId"] == place.subnet
+    assert instance["SubnetId"] == place.subnet_id
     assert [group["GroupId"] for nic in instance["NetworkInterfaces"] for group in nic["Groups"]] == [
-        place.group
+        place.group_id
     ]
     assert instance["PublicIpAddress"].startswith("203.0.113.")
     assert instance["MetadataOptions"]["HttpTokens"] == "required"
@@ -77,7 +77,7 @@ def test_instance_matches_the_readme(ec2, place, settings, image):
 
 def test_user_data_names_file_system_and_mount_point(place):
     script = uqle_instance.render_user_data(place, "/data/shared")
-    assert f"FILE_SYSTEM='{place.file_system}.efs.eu-west-2.amazonaws.com'" in script
+    assert f"FILE_SYSTEM='{place.file_system_id}.efs.eu-west-2.amazonaws.com'" in script
     assert "MOUNT_POINT='/data/shared'" in script
     assert "{{" not in script
     assert all(package in script for package in ("nfs-common", "docker.io", "docker-compose-v2"))
@@ -101,9 +101,9 @@ def test_launch_with_a_lost_answer_is_found(ec2, place, settings, image):
 def test_launch_after_a_disconnect(ec2, place, settings, image):
     script = uqle_instance.render_user_data(place, "/shared")
     first = uqle_instance.launch_instance(ec2, place, settings, image, script)
-    assert terminate(ec2, "pcluster-ubuntu", place.group) == [first]
-    assert uqle_instance.read_used_token(ec2, place.group) == uqle_instance.make_client_token(place, "")
-    assert terminate(ec2, "pcluster-ubuntu", place.group) == []
+    assert terminate(ec2, "pcluster-ubuntu", place.group_id) == [first]
+    assert uqle_instance.read_used_token(ec2, place.group_id) == uqle_instance.make_client_token(place, "")
+    assert terminate(ec2, "pcluster-ubuntu", place.group_id) == []
     second = uqle_instance.launch_instance(ec2, place, settings, image, script)
     assert second != first
     assert uqle_instance.find_instance(ec2, "pcluster-ubuntu")["InstanceId"] == second

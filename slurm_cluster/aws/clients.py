@@ -94,21 +94,23 @@ def get_dns_suffix(region: str) -> str:
     return suffixes[get_partition(region)]
 
 
-def tag_filter(cluster: str) -> FilterTypeDef:
+def tag_filter(cluster_name: str) -> FilterTypeDef:
     """Return the filter for resources with the cluster's tag."""
-    return {"Name": f"tag:{TAG}", "Values": [cluster]}
+    return {"Name": f"tag:{TAG}", "Values": [cluster_name]}
 
 
-def pcluster_filter(cluster: str) -> FilterTypeDef:
+def pcluster_filter(cluster_name: str) -> FilterTypeDef:
     """Return the filter for resources of EC2 that pcluster created for a cluster."""
-    return {"Name": f"tag:{PCLUSTER_TAG}", "Values": [cluster]}
+    return {"Name": f"tag:{PCLUSTER_TAG}", "Values": [cluster_name]}
 
 
-def tag_specification(resource_type: ResourceTypeType, cluster: str, name: str) -> TagSpecificationTypeDef:
+def tag_specification(
+    resource_type: ResourceTypeType, cluster_name: str, name: str
+) -> TagSpecificationTypeDef:
     """Return the tags with which EC2 creates a resource, so that it is never without them."""
     return {
         "ResourceType": resource_type,
-        "Tags": [{"Key": "Name", "Value": name}, {"Key": TAG, "Value": cluster}],
+        "Tags": [{"Key": "Name", "Value": name}, {"Key": TAG, "Value": cluster_name}],
     }
 
 

@@ -109,7 +109,7 @@ def list_target_groups(efs: EFSClient, mount_target_id: str) -> list[str]:
 
 
 def explain_nfs_obstacle(
-    file_system: FileSystem, rules: list[SecurityGroupRuleTypeDef], subnet: SubnetTypeDef, group: str
+    file_system: FileSystem, rules: list[SecurityGroupRuleTypeDef], subnet: SubnetTypeDef, group_id: str
 ) -> str:
     """Return why an instance could not mount a file system with plain NFS, and what helps; empty if it could.
 
@@ -117,7 +117,7 @@ def explain_nfs_obstacle(
         file_system: the file system.
         rules: the rules of the security groups of its mount targets; further rules do not matter.
         subnet: the subnet of the instance.
-        group: the id of its security group; empty if the group does not exist yet.
+        group_id: the id of its security group; empty if the group does not exist yet.
     """
     file_system_id = file_system.description["FileSystemId"]
     if not admits_plain_nfs(file_system.policy):
@@ -135,16 +135,16 @@ def explain_nfs_obstacle(
         )
     groups = near[0].groups
     inbound = [rule for rule in rules if rule["GroupId"] in groups]
-    if group in groups or any(is_source(rule, group, subnet["CidrBlock"]) for rule in inbound):
+    if group_id in groups or any(is_source(rule, group_id, subnet["CidrBlock"]) for rule in inbound):
         return ""
     return (
         f"The mount target {near[0].id} of {file_system_id} does not allow NFS from "
-        f"{group or 'the group of the head node'}. "
+        f"{group_id or 'the group_id of the head node'}. "
         f"Add an inbound rule for port {NFS} from {subnet['CidrBlock']} to {', '.join(groups)}."
     )
 
 
-def is_source(rule: SecurityGroupRuleTypeDef, group: str, block: str) -> bool:
+def is_source(rule: SecurityGroupRuleTypeDef, group_id: str, block: str) -> bool:
     """Return whether a rule allows NFS from a group, or from a whole block of addresses.
 
     What a prefix list contains is not read: it counts as a source.
@@ -156,7 +156,7 @@ def is_source(rule: SecurityGroupRuleTypeDef, group: str, block: str) -> bool:
     if "CidrIpv4" in rule:
         allowed = ipaddress.IPv4Network(rule["CidrIpv4"], strict=False)
         return ipaddress.IPv4Network(block).subnet_of(allowed)
-    return bool(group) and get_source(rule) == group
+    return bool(group_id) and get_source(rule) == group_id
 
 
 # --- The policy ---------------------------------------------------------------------------------------------

@@ -17,24 +17,26 @@ UNKNOWN = "UNKNOWN"  # ParallelCluster's word: the head node has not reported ye
 POLL_SECONDS, MAX_POLLS = 3, 300  # a quarter of an hour
 
 
-def get_fleet_status(dynamodb: DynamoDBClient, cluster: str) -> str:
+def get_fleet_status(dynamodb: DynamoDBClient, cluster_name: str) -> str:
     """Return the status, such as RUNNING or STOPPED.
 
     It is read from the table that `pcluster describe-compute-fleet` reads, in a tenth of its time.
     """
     answer = clients.find_or_none(
-        lambda: dynamodb.get_item(TableName=f"parallelcluster-{cluster}", Key={"Id": {"S": "COMPUTE_FLEET"}}),
+        lambda: dynamodb.get_item(
+            TableName=f"parallelcluster-{cluster_name}", Key={"Id": {"S": "COMPUTE_FLEET"}}
+        ),
         "ResourceNotFoundException",
     )
     return answer["Item"]["Data"]["M"]["status"]["S"] if answer and "Item" in answer else UNKNOWN
 
 
-def watch_fleet(dynamodb: DynamoDBClient, cluster: str, wanted: str) -> Iterator[Progress]:
+def watch_fleet(dynamodb: DynamoDBClient, cluster_name: str, wanted: str) -> Iterator[Progress]:
     """Poll the fleet until it has a status, for a quarter of an hour at most.
 
     Args:
         dynamodb: a client of DynamoDB.
-        cluster: the cluster's name.
+        cluster_name: the cluster's name.
         wanted: RUNNING or STOPPED.
 
     Yields:
@@ -43,7 +45,7 @@ def watch_fleet(dynamodb: DynamoDBClient, cluster: str, wanted: str) -> Iterator
     Raises:
         ClusterError: it does not reach the status.
     """
-    for status in poll(lambda: get_fleet_status(dynamodb, cluster), [POLL_SECONDS] * MAX_POLLS):
+    for status in poll(lambda: get_fleet_status(dynamodb, cluster_name), [POLL_SECONDS] * MAX_POLLS):
         if status == wanted:
             return
         yield Progress(f"compute fleet {status}, to be {wanted}")

@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef
 
 
-def list_other_members(ec2: EC2Client, cluster: str, group: str) -> list[InstanceTypeDef]:
+def list_other_members(ec2: EC2Client, cluster_name: str, group_id: str) -> list[InstanceTypeDef]:
     """Return the machines in the head node's group that are neither the cluster's nor its UQLE machine.
 
     Args:
         ec2: a client of EC2.
-        cluster: the cluster's name.
-        group: the id of the head node's group.
+        cluster_name: the cluster's name.
+        group_id: the id of the head node's group.
     """
     members = clients.list_instances(
         ec2,
-        {"Name": "instance.group-id", "Values": [group]},
+        {"Name": "instance.group-id", "Values": [group_id]},
         {"Name": "instance-state-name", "Values": uqle_instance.LIVE_STATES},
     )
-    own_tags = [(clients.TAG, cluster), (clients.PCLUSTER_TAG, cluster)]
+    own_tags = [(clients.TAG, cluster_name), (clients.PCLUSTER_TAG, cluster_name)]
     return [
         member
         for member in members
@@ -33,43 +33,48 @@ def list_other_members(ec2: EC2Client, cluster: str, group: str) -> list[Instanc
 
 
 def describe_other_members(
-    members: list[InstanceTypeDef], group: str, cluster: str, region: str
+    members: list[InstanceTypeDef], group_id: str, cluster_name: str, region: str
 ) -> list[str]:
     """Return the lines that name other machines in the head node's group, and how to tag a UQLE machine."""
     lines = []
     for member in members:
         lines += [
-            f"{member['InstanceId']} is in the head node's group {group}, and has no tag of {cluster}.",
+            f"{member['InstanceId']} is in the head node's group {group_id}, "
+            f"and has no tag of {cluster_name}.",
             "If it is your UQLE machine, tag it (an administrator may have to):",
-            f"  {format_tag_command(member, cluster, region)}",
+            f"  {format_tag_command(member, cluster_name, region)}",
         ]
     return lines
 
 
-def format_tag_command(machine: InstanceTypeDef, cluster: str, region: str) -> str:
+def format_tag_command(machine: InstanceTypeDef, cluster_name: str, region: str) -> str:
     """Return the command that makes a machine the UQLE machine of a cluster."""
-    tag = f"--resources {machine['InstanceId']} --tags Key={clients.TAG},Value={cluster}"
+    tag = f"--resources {machine['InstanceId']} --tags Key={clients.TAG},Value={cluster_name}"
     return f"aws ec2 create-tags --region {region} {tag}"
 
 
 def explain_members(
-    machines: list[InstanceTypeDef], others: list[InstanceTypeDef], group: str, cluster: str, region: str
+    machines: list[InstanceTypeDef],
+    others: list[InstanceTypeDef],
+    group_id: str,
+    cluster_name: str,
+    region: str,
 ) -> list[str]:
     """Return the lines about other machines in the head node's group, and UQLE machines outside of it."""
     return [
-        *describe_other_members(others, group, cluster, region),
-        *(line for machine in machines for line in explain_wrong_groups(machine, group, region)),
+        *describe_other_members(others, group_id, cluster_name, region),
+        *(line for machine in machines for line in explain_wrong_groups(machine, group_id, region)),
     ]
 
 
-def explain_wrong_groups(machine: InstanceTypeDef, group: str, region: str) -> list[str]:
+def explain_wrong_groups(machine: InstanceTypeDef, group_id: str, region: str) -> list[str]:
     """Return the lines that say how a UQLE machine gets into the head node's group; none if it is in it."""
     groups = [member["GroupId"] for member in machine.get("SecurityGroups", [])]
-    if group in groups:
+    if group_id in groups:
         return []
     instance_id = machine["InstanceId"]
-    command = f"--instance-id {instance_id} --groups {' '.join([*groups, group])}"
+    command = f"--instance-id {instance_id} --groups {' '.join([*groups, group_id])}"
     return [
-        f"The UQLE machine {instance_id} is not in the head node's group {group}. Add it:",
+        f"The UQLE machine {instance_id} is not in the head node's group {group_id}. Add it:",
         f"  aws ec2 modify-instance-attribute --region {region} {command}",
     ]

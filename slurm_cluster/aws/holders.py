@@ -47,7 +47,7 @@ def refuse_group_holders(
     cloudformation: CloudFormationClient,
     ec2: EC2Client,
     efs: EFSClient,
-    cluster: str,
+    cluster_name: str,
     *,
     with_uqle: bool = True,
 ) -> None:
@@ -57,25 +57,25 @@ def refuse_group_holders(
         cloudformation: a client of CloudFormation.
         ec2: a client of EC2.
         efs: a client of EFS.
-        cluster: the name of a cluster whose stack exists.
+        cluster_name: the name of a cluster whose stack exists.
         with_uqle: whether the UQLE machine counts too.
 
     Raises:
         ClusterError: they are in use; it names by what, with the commands that remove it.
     """
-    holders = find_group_holders(cloudformation, ec2, efs, cluster)
+    holders = find_group_holders(cloudformation, ec2, efs, cluster_name)
     if not with_uqle:
         holders = [holder for holder in holders if DISCONNECT not in holder.commands]
     if holders:
-        first = f"Nothing was deleted. AWS cannot delete {cluster} while these use its security groups:"
+        first = f"Nothing was deleted. AWS cannot delete {cluster_name} while these use its security groups:"
         raise ClusterError("\n".join([first, *format_holders(holders), "Remove them, then run this again."]))
 
 
 def find_group_holders(
-    cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient, cluster: str
+    cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient, cluster_name: str
 ) -> list[Holder]:
     """Return what uses the security groups of a cluster's stack and is not part of the stack."""
-    resources = stack.list_resources(cloudformation, cluster)
+    resources = stack.list_resources(cloudformation, cluster_name)
     has_fsx = any(resource["ResourceType"].startswith("AWS::FSx::") for resource in resources)
     groups = [
         resource["PhysicalResourceId"]
@@ -88,7 +88,7 @@ def find_group_holders(
     interfaces = clients.list_all(
         ec2, "describe_network_interfaces", Filters=[{"Name": "group-id", "Values": groups}]
     )
-    node_ids = {node["InstanceId"] for node in nodes.list_nodes(ec2, cluster)}
+    node_ids = {node["InstanceId"] for node in nodes.list_nodes(ec2, cluster_name)}
     foreign = [
         interface
         for interface in interfaces
@@ -99,7 +99,7 @@ def find_group_holders(
     targets = find_mount_targets(efs, foreign)
     foreign = [interface for interface in foreign if not is_target_of(targets, interface, own_ids)]
     return [
-        *find_interface_holders(ec2, foreign, targets, cluster, groups),
+        *find_interface_holders(ec2, foreign, targets, cluster_name, groups),
         *find_rule_holders(ec2, groups),
     ]
 
@@ -185,7 +185,7 @@ def find_interface_holders(
     ec2: EC2Client,
     interfaces: list[NetworkInterfaceTypeDef],
     targets: dict[str, MountTargetDescriptionTypeDef],
-    cluster: str,
+    cluster_name: str,
     groups: Collection[str] = (),
 ) -> list[Holder]:
     """Return the owners of network interfaces: instances, mount targets, endpoints and others.
@@ -194,7 +194,7 @@ def find_interface_holders(
         ec2: a client of EC2.
         interfaces: the interfaces.
         targets: the mount targets among them, by the interface's id.
-        cluster: the cluster; its UQLE machine has a task that terminates it.
+        cluster_name: the cluster; its UQLE machine has a task that terminates it.
         groups: if only these groups have to be freed, an interface with further groups may stay.
     """
     ids = sorted({get_instance_id(interface) for interface in interfaces} - {""})
@@ -205,7 +205,7 @@ def find_interface_holders(
         target, instance_id = targets.get(interface["NetworkInterfaceId"]), get_instance_id(interface)
         if target:
             holders.append(describe_target(target, ec2.meta.region_name))
-        elif clients.get_tag(instances.get(instance_id, {}), clients.TAG) == cluster:
+        elif clients.get_tag(instances.get(instance_id, {}), clients.TAG) == cluster_name:
             holders.append(Holder(f"the UQLE machine {instance_id}", [DISCONNECT]))
         else:
             name = clients.get_tag(instances.get(instance_id, {}), "Name")
@@ -260,9 +260,9 @@ def find_network_holders(
     ec2: EC2Client,
     cloudformation: CloudFormationClient,
     efs: EFSClient,
-    vpc: str,
+    vpc_id: str,
     own_subnets: Collection[str],
-    cluster: str,
+    cluster_name: str,
 ) -> list[Holder]:
     """Return what is in a VPC and was not created by the wizard, in the order in which it can be removed.
 
@@ -270,11 +270,11 @@ def find_network_holders(
         ec2: a client of EC2.
         cloudformation: a client of CloudFormation.
         efs: a client of EFS.
-        vpc: the VPC's id.
+        vpc_id: the VPC's id.
         own_subnets: the ids of the subnets that the wizard created.
-        cluster: the name of the cluster that the network was created for.
+        cluster_name: the name of the cluster that the network was created for.
     """
-    region, in_vpc = ec2.meta.region_name, [{"Name": "vpc-id", "Values": [vpc]}]
+    region, in_vpc = ec2.meta.region_name, [{"Name": "vpc-id", "Values": [vpc_id]}]
     gateways = clients.list_all(ec2, "describe_nat_gateways", Filters=in_vpc)
     of_gateways = {
         address.get("NetworkInterfaceId")
@@ -318,7 +318,7 @@ def find_network_holders(
             groups = [group for group in groups if group not in own_groups]
     holders += describe_file_systems(efs, targets, interfaces, region)
     others = [interface for interface in interfaces if interface["NetworkInterfaceId"] not in targets]
-    holders += find_interface_holders(ec2, others, {}, cluster)
+    holders += find_interface_holders(ec2, others, {}, cluster_name)
     holders += [
         Holder(
             f"the security group {group['GroupId']} ({group['GroupName']})",

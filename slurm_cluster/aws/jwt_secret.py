@@ -23,9 +23,9 @@ KEY_BYTES = 32  # what Slurm asks for: https://slurm.schedmd.com/jwt.html
 RECOVERY_DAYS = 7  # the shortest time in which a deleted secret can be restored
 
 
-def get_policy_arn(cluster: str, account: str, region: str) -> str:
+def get_policy_arn(cluster_name: str, account: str, region: str) -> str:
     """Return the ARN of a cluster's policy. IAM's names are global, so the region is part of it."""
-    name = f"{cluster}-{region}-read-slurm-jwt-key"
+    name = f"{cluster_name}-{region}-read-slurm-jwt-key"
     return f"arn:{clients.get_partition(region)}:iam::{account}:policy{IAM_PATH}{name}"
 
 
@@ -51,20 +51,20 @@ def create_random_key() -> str:
     return secrets.token_urlsafe(KEY_BYTES)
 
 
-def ensure_secret(manager: SecretsManagerClient, name: str, cluster: str) -> tuple[str, bool]:
+def ensure_secret(manager: SecretsManagerClient, name: str, cluster_name: str) -> tuple[str, bool]:
     """Create a secret with a random key, or restore it. A key that may be in use is never replaced.
 
     Args:
         manager: a client of Secrets Manager.
         name: the secret's name.
-        cluster: the cluster's name, for the tag.
+        cluster_name: the cluster's name, for the tag.
 
     Returns:
         The secret's ARN, and whether the key is new.
     """
     secret = describe_secret(manager, name)
     if secret is None:
-        is_new = create_secret(manager, name, cluster)
+        is_new = create_secret(manager, name, cluster_name)
         arn = find_secret_arn(manager, name)
         if arn is None:
             raise ClusterError(f"AWS does not show the new secret {name} yet. Run this again.")
@@ -79,11 +79,11 @@ def ensure_secret(manager: SecretsManagerClient, name: str, cluster: str) -> tup
     return secret["ARN"], True
 
 
-def create_secret(manager: SecretsManagerClient, name: str, cluster: str) -> bool:
+def create_secret(manager: SecretsManagerClient, name: str, cluster_name: str) -> bool:
     """Create a secret with a random key; return False if another process has just created it."""
     with clients.ignore_errors("ResourceExistsException"):
         manager.create_secret(
-            Name=name, SecretString=create_random_key(), Tags=[{"Key": clients.TAG, "Value": cluster}]
+            Name=name, SecretString=create_random_key(), Tags=[{"Key": clients.TAG, "Value": cluster_name}]
         )
         return True
     return False

@@ -19,9 +19,9 @@ RECORD_START = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ \[[A-Z]+\] ")  # 
 COMMAND_OUTPUT = re.compile(r"Command \S+ output: ")
 
 
-def list_log_groups(logs: CloudWatchLogsClient, cluster: str) -> list[str]:
+def list_log_groups(logs: CloudWatchLogsClient, cluster_name: str) -> list[str]:
     """Return the names of the cluster's log groups, the newest last. They end in the time of the creation."""
-    prefix = f"/aws/parallelcluster/{cluster}-"
+    prefix = f"/aws/parallelcluster/{cluster_name}-"
     names = list_group_names(logs, prefix)
     return [name for name in names if re.fullmatch(r"\d{12}", name.removeprefix(prefix))]
 
@@ -32,13 +32,13 @@ def list_group_names(logs: CloudWatchLogsClient, prefix: str) -> list[str]:
     return sorted(group["logGroupName"] for group in groups)
 
 
-def read_head_node_log(logs: CloudWatchLogsClient, cluster: str) -> list[str]:
+def read_head_node_log(logs: CloudWatchLogsClient, cluster_name: str) -> list[str]:
     """Return the end of the newest head node's log: of its boot script, else of its configuration.
 
     Returns:
         The stream's name, then its last lines; empty if there is no log.
     """
-    for group in list_log_groups(logs, cluster)[-1:]:
+    for group in list_log_groups(logs, cluster_name)[-1:]:
         streams = clients.list_all(logs, "describe_log_streams", logGroupName=group)
         streams.sort(key=lambda stream: stream["creationTime"], reverse=True)
         for kind in STREAMS:
@@ -51,9 +51,9 @@ def read_head_node_log(logs: CloudWatchLogsClient, cluster: str) -> list[str]:
     return []
 
 
-def read_lines(logs: CloudWatchLogsClient, group: str, stream: str) -> list[str]:
+def read_lines(logs: CloudWatchLogsClient, group_id: str, stream: str) -> list[str]:
     """Return the lines of a stream's newest events; one event may hold many lines."""
-    events = logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]
+    events = logs.get_log_events(logGroupName=group_id, logStreamName=stream)["events"]
     return [line.rstrip() for event in events for line in event["message"].splitlines() if line.strip()]
 
 

@@ -17,9 +17,9 @@ USABLE_STATES = ("running", "pending")
 GONE_STATES = ("shutting-down", "terminated")
 
 
-def list_nodes(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
+def list_nodes(ec2: EC2Client, cluster_name: str) -> list[InstanceTypeDef]:
     """Return the nodes of a cluster, by the tag that pcluster gives them and deletes them by."""
-    return clients.list_instances(ec2, clients.pcluster_filter(cluster))
+    return clients.list_instances(ec2, clients.pcluster_filter(cluster_name))
 
 
 def is_head_node(node: InstanceTypeDef) -> bool:
@@ -34,7 +34,7 @@ def is_login_node(node: InstanceTypeDef) -> bool:
 
 def find_head_node(ec2: EC2Client, cluster: StackTypeDef) -> InstanceTypeDef | None:
     """Find a cluster's head node, in every state that EC2 still lists."""
-    instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
+    instance_id = stack.require_output(cluster, "HeadNodeInstanceID")
     instances = clients.list_instances(ec2, {"Name": "instance-id", "Values": [instance_id]})
     return instances[0] if instances else None
 
@@ -55,20 +55,20 @@ def require_head_node(
     head_node = find_head_node(ec2, cluster)
     state = head_node["State"]["Name"] if head_node else "terminated"
     if head_node is None or state in GONE_STATES or not (may_be_stopped or state in USABLE_STATES):
-        instance_id = stack.get_output(cluster, "HeadNodeInstanceID")
+        instance_id = stack.require_output(cluster, "HeadNodeInstanceID")
         raise ClusterError(explain_state(cluster["StackName"], instance_id, state, ec2.meta.region_name))
     return head_node
 
 
-def explain_state(cluster: str, instance_id: str, state: str, region: str) -> str:
+def explain_state(cluster_name: str, instance_id: str, state: str, region: str) -> str:
     """Return why a head node in a state cannot be used, and what helps."""
     if state in GONE_STATES:
         return (
-            f"The head node {instance_id} of {cluster} is terminated, and AWS cannot restore it. "
+            f"The head node {instance_id} of {cluster_name} is terminated, and AWS cannot restore it. "
             "`invoke delete-cluster create-cluster` makes a new one, and deletes the data of the old one."
         )
     return (
-        f"The head node {instance_id} of {cluster} is {state}. "
+        f"The head node {instance_id} of {cluster_name} is {state}. "
         f"Start it with `{format_start_command(instance_id, region)}`, then run this again."
     )
 

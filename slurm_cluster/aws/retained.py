@@ -80,7 +80,7 @@ class Retained(NamedTuple):
 
 
 def find_retained(
-    cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient, fsx: BaseClient, cluster: str
+    cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient, fsx: BaseClient, cluster_name: str
 ) -> list[Retained]:
     """Return the file systems and volumes that pcluster created for a cluster and that its stack has no more.
 
@@ -89,24 +89,26 @@ def find_retained(
         ec2: a client of EC2.
         efs: a client of EFS.
         fsx: a client of FSx.
-        cluster: the cluster's name, which is a tag of all that pcluster creates.
+        cluster_name: the cluster's name, which is a tag of all that pcluster creates.
     """
 
     def is_of_cluster(file_system: Mapping[str, Any]) -> bool:
-        return clients.get_tag(file_system, clients.PCLUSTER_TAG) == cluster
+        return clients.get_tag(file_system, clients.PCLUSTER_TAG) == cluster_name
 
     region = ec2.meta.region_name
     is_free: FilterTypeDef = {"Name": "status", "Values": ["available"]}
     volumes, file_systems, of_fsx = clients.run_concurrently(
         lambda: clients.list_all(
-            ec2, "describe_volumes", Filters=[clients.pcluster_filter(cluster), is_free]
+            ec2, "describe_volumes", Filters=[clients.pcluster_filter(cluster_name), is_free]
         ),
         lambda: [found for found in clients.list_all(efs, "describe_file_systems") if is_of_cluster(found)],
         lambda: [found for found in list_fsx(fsx) if is_of_cluster(found)],
     )
     if not volumes and not file_systems and not of_fsx:
         return []
-    own_ids = list_stack_ids(cloudformation, cluster)  # after the listings: it has what is created meanwhile
+    own_ids = list_stack_ids(
+        cloudformation, cluster_name
+    )  # after the listings: it has what is created meanwhile
     return [
         *(
             describe_file_system(ec2, efs, file_system)
@@ -132,10 +134,12 @@ def find_retained(
     ]
 
 
-def list_stack_ids(cloudformation: CloudFormationClient, cluster: str) -> set[str]:
+def list_stack_ids(cloudformation: CloudFormationClient, cluster_name: str) -> set[str]:
     """Return the ids of all resources of a cluster's stack; none if there is no such stack."""
     with clients.ignore_errors("ValidationError"):
-        return {resource["PhysicalResourceId"] for resource in stack.list_resources(cloudformation, cluster)}
+        return {
+            resource["PhysicalResourceId"] for resource in stack.list_resources(cloudformation, cluster_name)
+        }
     return set()
 
 

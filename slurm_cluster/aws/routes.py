@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 ANY_ADDRESS = "0.0.0.0/0"
 
 
-def is_public(ec2: EC2Client, vpc: str, subnet: str) -> bool:
+def is_public(ec2: EC2Client, vpc_id: str, subnet_id: str) -> bool:
     """Return whether a subnet has a route to an internet gateway."""
-    return is_to_internet_gateway(find_default_route(ec2, vpc, subnet))
+    return is_to_internet_gateway(find_default_route(ec2, vpc_id, subnet_id))
 
 
 def is_to_internet_gateway(route: RouteTypeDef) -> bool:
@@ -23,14 +23,14 @@ def is_to_internet_gateway(route: RouteTypeDef) -> bool:
     return route.get("GatewayId", "").startswith("igw-")
 
 
-def find_default_route(ec2: EC2Client, vpc: str, subnet: str) -> RouteTypeDef:
+def find_default_route(ec2: EC2Client, vpc_id: str, subnet_id: str) -> RouteTypeDef:
     """Return the active default route of a subnet; empty if there is none.
 
     A subnet without a route table of its own has the main table of its VPC.
     https://docs.aws.amazon.com/vpc/latest/userguide/subnet-route-tables.html
     """
-    tables = clients.list_all(ec2, "describe_route_tables", Filters=network.filter_vpc(vpc))
-    own = [table for table in tables for link in table["Associations"] if link.get("SubnetId") == subnet]
+    tables = clients.list_all(ec2, "describe_route_tables", Filters=network.filter_vpc(vpc_id))
+    own = [table for table in tables for link in table["Associations"] if link.get("SubnetId") == subnet_id]
     main = [table for table in tables for link in table["Associations"] if link.get("Main")]
     routes = [
         route

@@ -56,7 +56,7 @@ def get_region(bucket: str) -> str:
     return bucket.removeprefix(BUCKET_PREFIX).partition("-")[2]
 
 
-def get_script_uris(folder: Path, bucket: str, cluster: str) -> dict[str, str]:
+def get_script_uris(folder: Path, bucket: str, cluster_name: str) -> dict[str, str]:
     """Return the URI of each script, by the names of the template.
 
     Each object's name contains a hash of its content: a new script never replaces one that nodes boot from.
@@ -64,17 +64,18 @@ def get_script_uris(folder: Path, bucket: str, cluster: str) -> dict[str, str]:
     Args:
         folder: the local folder of the scripts.
         bucket: the bucket's name.
-        cluster: the cluster's name, which is their folder in the bucket.
+        cluster_name: the cluster's name, which is their folder in the bucket.
     """
     return {
-        name: f"s3://{bucket}/{get_object_key(folder / script, cluster)}" for name, script in SCRIPTS.items()
+        name: f"s3://{bucket}/{get_object_key(folder / script, cluster_name)}"
+        for name, script in SCRIPTS.items()
     }
 
 
-def get_object_key(script: Path, cluster: str) -> str:
+def get_object_key(script: Path, cluster_name: str) -> str:
     """Return the key of a script's object."""
     digest = hashlib.sha256(files.read_text(script).encode()).hexdigest()
-    return f"{cluster}/{script.stem}-{digest[:12]}{script.suffix}"
+    return f"{cluster_name}/{script.stem}-{digest[:12]}{script.suffix}"
 
 
 def has_custom_scripts(values: Mapping[str, Any], bucket: str) -> bool:
@@ -84,7 +85,7 @@ def has_custom_scripts(values: Mapping[str, Any], bucket: str) -> bool:
 
 
 def reconcile_script_uris(
-    values: Mapping[str, Any], found: Mapping[str, str], cluster: str, cluster_exists: bool
+    values: Mapping[str, Any], found: Mapping[str, str], cluster_name: str, cluster_exists: bool
 ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     """Decide between the script URIs in config-parameters.json and those of the newest upload.
 
@@ -93,14 +94,14 @@ def reconcile_script_uris(
     Args:
         values: the values in the file.
         found: the values from the newest upload and the other steps.
-        cluster: the cluster's name.
+        cluster_name: the cluster's name.
         cluster_exists: whether its stack exists.
 
     Returns:
         The values in the file without URIs of older uploads, the found values without URIs that come too
         late, and a sentence for each of these.
     """
-    prefix = f"s3://{found.get('BOOTSTRAP_BUCKET')}/{cluster}/"
+    prefix = f"s3://{found.get('BOOTSTRAP_BUCKET')}/{cluster_name}/"
     uploaded = [name for name in SCRIPTS if name in found and str(values.get(name, "")).startswith(prefix)]
     if not cluster_exists:
         return {name: value for name, value in values.items() if name not in uploaded}, dict(found), []
@@ -189,7 +190,7 @@ def build_tls_policy(bucket: str, region: str) -> dict[str, object]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def upload_scripts(s3: S3Client, folder: Path, bucket: str, cluster: str, account: str) -> list[str]:
+def upload_scripts(s3: S3Client, folder: Path, bucket: str, cluster_name: str, account: str) -> list[str]:
     """Upload the scripts that are not in the bucket yet.
 
     Returns:
@@ -197,7 +198,7 @@ def upload_scripts(s3: S3Client, folder: Path, bucket: str, cluster: str, accoun
     """
     uploaded = []
     for script in SCRIPTS.values():
-        key, content = get_object_key(folder / script, cluster), (folder / script).read_bytes()
+        key, content = get_object_key(folder / script, cluster_name), (folder / script).read_bytes()
         if not object_exists(s3, bucket, key):
             s3.put_object(Bucket=bucket, Key=key, Body=content, ExpectedBucketOwner=account)
             uploaded.append(f"s3://{bucket}/{key}")
@@ -216,16 +217,16 @@ def find_missing_objects(s3: S3Client, uris: list[str]) -> list[str]:
     return [uri for uri, (bucket, key) in parts.items() if not object_exists(s3, bucket, key)]
 
 
-def count_scripts(s3: S3Client, bucket: str, cluster: str, account: str) -> int:
+def count_scripts(s3: S3Client, bucket: str, cluster_name: str, account: str) -> int:
     """Return the number of the cluster's scripts in the bucket."""
     if not bucket_exists(s3, bucket, account):
         return 0
     with clients.ignore_errors("NoSuchBucket"):  # somebody else deleted it meanwhile
-        return s3.list_objects_v2(Bucket=bucket, Prefix=f"{cluster}/").get("KeyCount", 0)
+        return s3.list_objects_v2(Bucket=bucket, Prefix=f"{cluster_name}/").get("KeyCount", 0)
     return 0
 
 
-def delete_scripts(s3: S3Client, bucket: str, cluster: str, account: str) -> list[str]:
+def delete_scripts(s3: S3Client, bucket: str, cluster_name: str, account: str) -> list[str]:
     """Delete the cluster's scripts, and the bucket if it is empty then.
 
     Returns:
@@ -236,7 +237,7 @@ def delete_scripts(s3: S3Client, bucket: str, cluster: str, account: str) -> lis
     deleted = []
     with clients.ignore_errors("NoSuchBucket"):  # somebody else deleted it meanwhile
         keys = [entry["Key"] for entry in clients.list_all(s3, "list_objects_v2", Bucket=bucket)]
-        own = [key for key in keys if key.startswith(f"{cluster}/")]
+        own = [key for key in keys if key.startswith(f"{cluster_name}/")]
         for key in own:
             s3.delete_object(Bucket=bucket, Key=key, ExpectedBucketOwner=account)
             deleted.append(f"s3://{bucket}/{key}")

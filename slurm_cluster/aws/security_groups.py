@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     )
 
 
-def find_head_node_group_id(cloudformation: CloudFormationClient, cluster: str) -> str | None:
+def find_head_node_group_id(cloudformation: CloudFormationClient, cluster_name: str) -> str | None:
     """Return the id of the head node's group, by its logical id in the stack; None if the stack has none."""
-    return stack.find_resource_id(cloudformation, cluster, "HeadNodeSecurityGroup")
+    return stack.find_resource_id(cloudformation, cluster_name, "HeadNodeSecurityGroup")
 
 
-def get_head_node_group_id(cloudformation: CloudFormationClient, cluster: str) -> str:
+def require_head_node_group_id(cloudformation: CloudFormationClient, cluster_name: str) -> str:
     """Return the id of the head node's group.
 
     Raises:
         ClusterError: the configuration has groups of its own, so pcluster created none.
     """
-    group = find_head_node_group_id(cloudformation, cluster)
+    group = find_head_node_group_id(cloudformation, cluster_name)
     if group is None:
         raise ClusterError(
-            f"The stack {cluster} has no HeadNodeSecurityGroup: its head node has SecurityGroups of its own. "
-            "A UQLE machine can only be connected to the group that pcluster creates."
+            f"The stack {cluster_name} has no HeadNodeSecurityGroup, because the configuration names other "
+            "SecurityGroups. A UQLE machine can only be connected to the group that pcluster creates."
         )
     return group
 
 
-def describe_group(ec2: EC2Client, group: str) -> SecurityGroupTypeDef:
+def describe_group(ec2: EC2Client, group_id: str) -> SecurityGroupTypeDef:
     """Return a group as EC2 describes it."""
-    return ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
+    return ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]
 
 
 def list_group_rules(ec2: EC2Client, groups: Sequence[str]) -> list[SecurityGroupRuleTypeDef]:
@@ -65,28 +65,28 @@ def covers_port(rule: SecurityGroupRuleTypeDef, port: int) -> bool:
     return rule["IpProtocol"] == "tcp" and rule["FromPort"] <= port <= rule["ToPort"]
 
 
-def build_self_rule(group: str) -> IpPermissionUnionTypeDef:
+def build_self_rule(group_id: str) -> IpPermissionUnionTypeDef:
     """Return the inbound rule that allows all traffic between the group's members."""
-    return {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
+    return {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group_id}]}
 
 
-def has_self_rule(ec2: EC2Client, group: str) -> bool:
+def has_self_rule(ec2: EC2Client, group_id: str) -> bool:
     """Return whether a group allows all traffic between its members."""
     return any(
-        rule["IpProtocol"] == "-1" and pair.get("GroupId") == group
-        for rule in describe_group(ec2, group).get("IpPermissions", [])
+        rule["IpProtocol"] == "-1" and pair.get("GroupId") == group_id
+        for rule in describe_group(ec2, group_id).get("IpPermissions", [])
         for pair in rule.get("UserIdGroupPairs", [])
     )
 
 
-def add_self_rule(ec2: EC2Client, group: str) -> bool:
+def add_self_rule(ec2: EC2Client, group_id: str) -> bool:
     """Add the rule that allows all traffic between a group's members.
 
     Returns:
         Whether it was added now; False if it existed.
     """
     try:
-        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[build_self_rule(group)])
+        ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[build_self_rule(group_id)])
     except ClientError as error:
         if error_code(error) != "InvalidPermission.Duplicate":
             raise
@@ -94,14 +94,14 @@ def add_self_rule(ec2: EC2Client, group: str) -> bool:
     return True
 
 
-def remove_self_rule(ec2: EC2Client, group: str) -> bool:
+def remove_self_rule(ec2: EC2Client, group_id: str) -> bool:
     """Remove the rule.
 
     Returns:
         Whether it was removed now; False if it did not exist.
     """
-    if not has_self_rule(ec2, group):
+    if not has_self_rule(ec2, group_id):
         return False
     with clients.ignore_errors("InvalidPermission.NotFound"):
-        ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[build_self_rule(group)])
+        ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=[build_self_rule(group_id)])
     return True

@@ -42,50 +42,50 @@ def describe_stack(cloudformation: CloudFormationClient, name: str) -> StackType
     )
 
 
-def require_cluster(cloudformation: CloudFormationClient, cluster: str) -> StackTypeDef:
+def require_cluster(cloudformation: CloudFormationClient, cluster_name: str) -> StackTypeDef:
     """Return the stack of a cluster that is complete.
 
     Raises:
         ClusterError: there is no such cluster, or it is not complete. The message names the others.
     """
-    stack = find_stack_in_phase(cloudformation, cluster, "complete")
+    stack = find_stack_in_phase(cloudformation, cluster_name, "complete")
     if stack is None:
-        others = ", ".join(list_clusters(cloudformation)) or "none"
+        others, region = ", ".join(list_clusters(cloudformation)) or "none", cloudformation.meta.region_name
         raise ClusterError(
-            f"There is no cluster {cluster} in {cloudformation.meta.region_name} (clusters there: {others}). "
+            f"There is no cluster {cluster_name} in {region} (clusters there: {others}). "
             "`invoke create-cluster` creates it."
         )
     return stack
 
 
 def find_stack_in_phase(
-    cloudformation: CloudFormationClient, cluster: str, *phases: str
+    cloudformation: CloudFormationClient, cluster_name: str, *phases: str
 ) -> StackTypeDef | None:
     """Return the stack of a cluster that is in one of these phases; None if there is none.
 
     Raises:
         ClusterError: it is in another phase. The message says what to do.
     """
-    stack = find_stack(cloudformation, cluster)
+    stack = find_stack(cloudformation, cluster_name)
     if stack and stack_status.get_phase(stack["StackStatus"]) not in phases:
         raise ClusterError(
             stack_status.explain_status(
-                "cluster", cluster, stack["StackStatus"], cloudformation.meta.region_name
+                "cluster", cluster_name, stack["StackStatus"], cloudformation.meta.region_name
             )
         )
     return stack
 
 
-def wait_until_listed(cloudformation: CloudFormationClient, cluster: str) -> StackTypeDef:
+def wait_until_listed(cloudformation: CloudFormationClient, cluster_name: str) -> StackTypeDef:
     """Wait until a stack whose creation was just requested is listed.
 
     Raises:
         ClusterError: it is not listed.
     """
-    for stack in poll(lambda: find_stack(cloudformation, cluster), POLL_SECONDS):
+    for stack in poll(lambda: find_stack(cloudformation, cluster_name), POLL_SECONDS):
         if stack:
             return stack
-    raise ClusterError(f"AWS does not list the new stack {cluster} yet. Run this again.")
+    raise ClusterError(f"AWS does not list the new stack {cluster_name} yet. Run this again.")
 
 
 def list_clusters(cloudformation: CloudFormationClient) -> list[str]:
@@ -99,7 +99,7 @@ def list_clusters(cloudformation: CloudFormationClient) -> list[str]:
     )
 
 
-def get_output(stack: StackTypeDef, key: str) -> str:
+def require_output(stack: StackTypeDef, key: str) -> str:
     """Return an output of a stack.
 
     Raises:
@@ -254,11 +254,11 @@ def list_nested_events(
 
 
 def explain_failed_creation(
-    cloudformation: CloudFormationClient, logs: CloudWatchLogsClient, cluster: str, stack_id: str
+    cloudformation: CloudFormationClient, logs: CloudWatchLogsClient, cluster_name: str, stack_id: str
 ) -> str:
     """Return why a cluster was not created: failed resources, the head node's log, and the next step."""
-    lines = [f"The cluster {cluster} was not created.", *list_failures(cloudformation, stack_id)]
-    log = node_log.read_head_node_log(logs, cluster)
+    lines = [f"The cluster {cluster_name} was not created.", *list_failures(cloudformation, stack_id)]
+    log = node_log.read_head_node_log(logs, cluster_name)
     if log:
         lines += [f"The end of {log[0]}:", *log[1:]]
     return "\n  ".join([*lines, "`invoke delete-cluster` deletes what is left of it."])

@@ -77,7 +77,7 @@ def find_unclaimed_vpcs(
     ]
 
 
-def describe_unclaimed_vpcs(vpcs: list[UnclaimedVpc], cluster: str, region: str) -> list[str]:
+def describe_unclaimed_vpcs(vpcs: list[UnclaimedVpc], cluster_name: str, region: str) -> list[str]:
     """Return lines that list unclaimed VPCs, with the commands to claim or delete each."""
     if not vpcs:
         return []
@@ -85,10 +85,10 @@ def describe_unclaimed_vpcs(vpcs: list[UnclaimedVpc], cluster: str, region: str)
     for vpc in vpcs:
         gateways = ", ".join(vpc.nat_gateways)
         billed = f", with {gateways} ($ billed until you delete it)" if gateways else ""
-        tag = f"--tags Key={clients.TAG},Value={cluster}"
+        tag = f"--tags Key={clients.TAG},Value={cluster_name}"
         lines += [
             f"  {vpc.id} {vpc.name or 'without a name'}, {format_age(vpc.name)}{billed}",
-            f"    To claim it for {cluster}, so that `invoke delete-network` deletes it",
+            f"    To claim it for {cluster_name}, so that `invoke delete-network` deletes it",
             "    (an administrator may have to run this):",
             f"      aws ec2 create-tags --region {region} --resources {vpc.id} {tag}",
             "    To delete it:",

@@ -67,25 +67,25 @@ class LaunchTarget(NamedTuple):
     """Where the machine is launched, as AWS describes the cluster.
 
     Args:
-        cluster: the cluster's name.
+        cluster_name: the cluster's name.
         region: its region.
         stack_id: the id of its stack.
-        group: the id of the head node's security group.
-        subnet: the id of the head node's subnet.
+        group_id: the id of the head node's security group.
+        subnet_id: the id of the head node's subnet.
         is_public: whether the subnet has a route to the internet, so that the machine gets a public address.
-        file_system: the id of the shared file system; empty to mount none.
+        file_system_id: the id of the shared file system; empty to mount none.
         used_token: the client token of the last launch that has ended, or empty.
         mount_obstacle: why the machine cannot mount the shared storage; empty if it can, or mounts nothing.
         other_members: other machines in the group, which have no tag of the cluster.
     """
 
-    cluster: str
+    cluster_name: str
     region: str
     stack_id: str
-    group: str
-    subnet: str
+    group_id: str
+    subnet_id: str
     is_public: bool
-    file_system: str
+    file_system_id: str
     used_token: str = ""
     mount_obstacle: str = ""
     other_members: tuple[InstanceTypeDef, ...] = ()
@@ -124,56 +124,56 @@ def validate_settings(
 # --- Finding it ---------------------------------------------------------------------------------------------
 
 
-def find_instance(ec2: EC2Client, cluster: str) -> InstanceTypeDef | None:
+def find_instance(ec2: EC2Client, cluster_name: str) -> InstanceTypeDef | None:
     """Find the cluster's UQLE machine by its tag; a terminated one does not count.
 
     Raises:
         ClusterError: there are several.
     """
-    machines = list_live_instances(ec2, cluster)
+    machines = list_live_instances(ec2, cluster_name)
     if len(machines) > 1:
-        raise ClusterError(explain_several(machines, cluster))
+        raise ClusterError(explain_several(machines, cluster_name))
     return machines[0] if machines else None
 
 
-def explain_several(machines: list[InstanceTypeDef], cluster: str) -> str:
+def explain_several(machines: list[InstanceTypeDef], cluster_name: str) -> str:
     """Return what to do about several UQLE machines of one cluster."""
     ids = ", ".join(machine["InstanceId"] for machine in machines)
     return (
-        f"Several machines have the tag {clients.TAG}={cluster}: {ids}. Terminate all but one of them. "
+        f"Several machines have the tag {clients.TAG}={cluster_name}: {ids}. Terminate all but one of them. "
         "`invoke disconnect-uqle` terminates every one."
     )
 
 
-def list_live_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
+def list_live_instances(ec2: EC2Client, cluster_name: str) -> list[InstanceTypeDef]:
     """Return the instances with the cluster's tag that are not terminated or about to be, by their ids."""
-    machines = list_tagged_instances(ec2, cluster)
+    machines = list_tagged_instances(ec2, cluster_name)
     live = [machine for machine in machines if machine["State"]["Name"] in LIVE_STATES]
     return sorted(live, key=lambda machine: machine["InstanceId"])
 
 
-def require_instance(ec2: EC2Client, cluster: str, region: str) -> InstanceTypeDef:
+def require_instance(ec2: EC2Client, cluster_name: str, region: str) -> InstanceTypeDef:
     """Return the cluster's UQLE machine.
 
     Raises:
         ClusterError: there is none.
     """
-    machine = find_instance(ec2, cluster)
+    machine = find_instance(ec2, cluster_name)
     if machine is None:
         raise ClusterError(
-            f"There is no UQLE machine of {cluster} in {region}. `invoke connect-uqle` launches one."
+            f"There is no UQLE machine of {cluster_name} in {region}. `invoke connect-uqle` launches one."
         )
     return machine
 
 
-def list_tagged_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
+def list_tagged_instances(ec2: EC2Client, cluster_name: str) -> list[InstanceTypeDef]:
     """Return the instances with the cluster's tag, in every state that EC2 still lists."""
-    return clients.list_instances(ec2, clients.tag_filter(cluster))
+    return clients.list_instances(ec2, clients.tag_filter(cluster_name))
 
 
-def list_remaining_instances(ec2: EC2Client, cluster: str) -> list[InstanceTypeDef]:
+def list_remaining_instances(ec2: EC2Client, cluster_name: str) -> list[InstanceTypeDef]:
     """Return the instances with the cluster's tag that are not terminated."""
-    machines = list_tagged_instances(ec2, cluster)
+    machines = list_tagged_instances(ec2, cluster_name)
     return [machine for machine in machines if machine["State"]["Name"] != "terminated"]
 
 
@@ -200,7 +200,7 @@ def render_user_data(target: LaunchTarget, mount_point: str) -> str:
         mount_point: where the machine mounts the file system.
     """
     suffix = clients.get_dns_suffix(target.region)
-    host = f"{target.file_system}.efs.{target.region}.{suffix}" if target.file_system else ""
+    host = f"{target.file_system_id}.efs.{target.region}.{suffix}" if target.file_system_id else ""
     values = {"FILE_SYSTEM": host, "MOUNT_POINT": mount_point}
     rendered: str = chevron.render(files.read_text(USER_DATA_SCRIPT), values)
     return rendered
@@ -228,7 +228,7 @@ def build_launch_request(
     target: LaunchTarget, settings: InstanceSettings, image_id: str, user_data: str, token: str
 ) -> RunInstancesRequestTypeDef:
     """Return the arguments of RunInstances."""
-    name = f"{target.cluster}-uqle"
+    name = f"{target.cluster_name}-uqle"
     volume = {
         "VolumeSize": settings.volume_gib,
         "VolumeType": "gp3",
@@ -237,8 +237,8 @@ def build_launch_request(
     }
     interface = {
         "DeviceIndex": 0,
-        "SubnetId": target.subnet,
-        "Groups": [target.group],
+        "SubnetId": target.subnet_id,
+        "Groups": [target.group_id],
         "AssociatePublicIpAddress": target.is_public,
         "DeleteOnTermination": True,
     }
@@ -257,8 +257,8 @@ def build_launch_request(
         },
         "UserData": user_data,
         "TagSpecifications": [
-            clients.tag_specification("instance", target.cluster, name),
-            clients.tag_specification("volume", target.cluster, name),
+            clients.tag_specification("instance", target.cluster_name, name),
+            clients.tag_specification("volume", target.cluster_name, name),
         ],
         "ClientToken": token,
     }
@@ -274,14 +274,14 @@ def make_client_token(target: LaunchTarget, used_token: str) -> str:
     return hashlib.sha256(f"{target.stack_id} {used_token}".encode()).hexdigest()[:32]
 
 
-def read_used_token(ec2: EC2Client, group: str) -> str:
+def read_used_token(ec2: EC2Client, group_id: str) -> str:
     """Return the token of the last launch that has ended, which is a tag of the head node's group."""
-    return clients.get_tag(security_groups.describe_group(ec2, group), USED_TOKEN_TAG)
+    return clients.get_tag(security_groups.describe_group(ec2, group_id), USED_TOKEN_TAG)
 
 
-def record_used_token(ec2: EC2Client, group: str, token: str) -> None:
+def record_used_token(ec2: EC2Client, group_id: str, token: str) -> None:
     """Record that a launch has ended."""
-    ec2.create_tags(Resources=[group], Tags=[{"Key": USED_TOKEN_TAG, "Value": token}])
+    ec2.create_tags(Resources=[group_id], Tags=[{"Key": USED_TOKEN_TAG, "Value": token}])
 
 
 def launch_instance(
@@ -305,10 +305,10 @@ def launch_instance(
             if error_code(error) not in ("IdempotentParameterMismatch", "IdempotentInstanceTerminated"):
                 raise
         # An earlier launch used the token: its answer was lost, or its instance was terminated by hand.
-        existing = find_instance(ec2, target.cluster)
+        existing = find_instance(ec2, target.cluster_name)
         if existing:
             return existing["InstanceId"]
-        record_used_token(ec2, target.group, token)
+        record_used_token(ec2, target.group_id, token)
         used_token = token
     raise ClusterError("EC2 still refuses the launch as a repeated one. Wait a minute, then run this again.")
 
@@ -332,7 +332,7 @@ def list_differences(
     compared = [
         ("type", instance["InstanceType"], settings.instance_type),
         ("key pair", instance.get("KeyName", "none"), settings.key_pair),
-        ("subnet", instance["SubnetId"], target.subnet),
+        ("subnet", instance["SubnetId"], target.subnet_id),
     ]
     differences = [
         f"its {name} is {is_now}, not {wanted}" for name, is_now, wanted in compared if is_now != wanted
@@ -371,22 +371,22 @@ def watch_instances(ec2: EC2Client, instance_ids: list[str], wanted: str) -> Ite
     raise ClusterError(f"{', '.join(remaining)} is not {wanted}. See its state reason in the EC2 console.")
 
 
-def stop_instance(ec2: EC2Client, cluster: str) -> list[str]:
+def stop_instance(ec2: EC2Client, cluster_name: str) -> list[str]:
     """Stop the UQLE machine. It keeps its disk, and gets another address when it is started.
 
     Returns:
         The ids of the instances that are stopping.
     """
-    machine = find_instance(ec2, cluster)
+    machine = find_instance(ec2, cluster_name)
     if machine is None or machine["State"]["Name"] == "stopped":
         return []
     ec2.stop_instances(InstanceIds=[machine["InstanceId"]])
     return [machine["InstanceId"]]
 
 
-def start_instance(ec2: EC2Client, cluster: str) -> Iterator[Progress]:
+def start_instance(ec2: EC2Client, cluster_name: str) -> Iterator[Progress]:
     """Start the UQLE machine, if there is one, and yield its progress until it is running."""
-    machine = find_instance(ec2, cluster)
+    machine = find_instance(ec2, cluster_name)
     if machine is None:
         return
     if machine["State"]["Name"] == "stopping":
@@ -396,22 +396,22 @@ def start_instance(ec2: EC2Client, cluster: str) -> Iterator[Progress]:
     yield from watch_instances(ec2, [machine["InstanceId"]], "running")
 
 
-def terminate_instances(ec2: EC2Client, machines: list[InstanceTypeDef], group: str | None) -> list[str]:
+def terminate_instances(ec2: EC2Client, machines: list[InstanceTypeDef], group_id: str | None) -> list[str]:
     """Terminate UQLE machines. Their group cannot be deleted until they are terminated.
 
     Args:
         ec2: a client of EC2.
         machines: the machines.
-        group: the id of the head node's group, which records the end of the launch; None if it is deleted.
+        group_id: the id of the head node's group, which records the end of the launch; None if it is deleted.
 
     Returns:
         The ids of the instances that are shutting down.
     """
     if not machines:
         return []
-    if group:  # first: if this run is stopped in between, the next one still finds the machine
+    if group_id:  # first: if this run is stopped in between, the next one still finds the machine
         for machine in machines:
-            record_used_token(ec2, group, machine.get("ClientToken", ""))
+            record_used_token(ec2, group_id, machine.get("ClientToken", ""))
     instance_ids = [machine["InstanceId"] for machine in machines]
     ec2.terminate_instances(InstanceIds=instance_ids)
     return instance_ids

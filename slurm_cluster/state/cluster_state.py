@@ -102,19 +102,19 @@ class ClusterState(NamedTuple):
 def load_state(p: Project) -> ClusterState:
     """Read the state of the project's cluster from AWS."""
     cluster, head_node_group, compute_group, instances, machines, own_network = clients.run_concurrently(
-        lambda: stack.find_stack(p.cloudformation, p.cluster) or {},
-        lambda: security_groups.find_head_node_group_id(p.cloudformation, p.cluster) or "",
-        lambda: stack.find_resource_id(p.cloudformation, p.cluster, "ComputeSecurityGroup") or "",
-        lambda: nodes.list_nodes(p.ec2, p.cluster),
-        lambda: uqle_instance.list_live_instances(p.ec2, p.cluster),
-        lambda: network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet),
+        lambda: stack.find_stack(p.cloudformation, p.cluster_name) or {},
+        lambda: security_groups.find_head_node_group_id(p.cloudformation, p.cluster_name) or "",
+        lambda: stack.find_resource_id(p.cloudformation, p.cluster_name, "ComputeSecurityGroup") or "",
+        lambda: nodes.list_nodes(p.ec2, p.cluster_name),
+        lambda: uqle_instance.list_live_instances(p.ec2, p.cluster_name),
+        lambda: network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet),
     )
     uqle: InstanceTypeDef = machines[0] if machines else {}
     live_nodes = [node for node in instances if node["State"]["Name"] in uqle_instance.LIVE_STATES]
     head_nodes = [node for node in live_nodes if nodes.is_head_node(node)]
     login_nodes = [node for node in live_nodes if nodes.is_login_node(node)]
     head_node: InstanceTypeDef = head_nodes[0] if head_nodes else {}
-    own_vpc_id = own_network.vpc if own_network else ""
+    own_vpc_id = own_network.vpc_id if own_network else ""
     vpc_id = head_node.get("VpcId") or own_vpc_id
     if not vpc_id and p.public_subnet:
         vpc_id = (network.find_vpc_of_subnet(p.ec2, p.public_subnet) or {}).get("VpcId", "")
@@ -127,7 +127,9 @@ def load_state(p: Project) -> ClusterState:
             lambda: clients.list_all(p.ec2, "describe_nat_gateways", Filters=in_vpc),
             lambda: clients.list_all(p.ec2, "describe_security_groups", Filters=in_vpc),
             lambda: (
-                group_members.list_other_members(p.ec2, p.cluster, head_node_group) if head_node_group else []
+                group_members.list_other_members(p.ec2, p.cluster_name, head_node_group)
+                if head_node_group
+                else []
             ),
             lambda: p.ec2.describe_addresses(Filters=of_uqle)["Addresses"],
             lambda: uqle_instance.read_user_data(p.ec2, uqle["InstanceId"]) if uqle else "",

@@ -150,7 +150,7 @@ def find_mount_obstacle(p: Project, shared: Storage | None, subnet: SubnetTypeDe
     """
     loaded = find_file_system(p.efs, shared, {})
     rules = security_groups.list_group_rules(p.ec2, loaded.groups if loaded else [])
-    return explain_mount_obstacle(p, shared, loaded, rules, subnet, group="")
+    return explain_mount_obstacle(p, shared, loaded, rules, subnet, group_id="")
 
 
 def explain_mount_obstacle(
@@ -159,7 +159,7 @@ def explain_mount_obstacle(
     loaded: FileSystem | None,
     rules: list[SecurityGroupRuleTypeDef],
     subnet: SubnetTypeDef | None,
-    group: str,
+    group_id: str,
 ) -> str:
     """Return why a UQLE machine cannot mount the shared storage, and what helps; empty if it can.
 
@@ -169,24 +169,24 @@ def explain_mount_obstacle(
         loaded: its file system, if it is on EFS and exists.
         rules: the rules of the security groups of its mount targets; further rules do not matter.
         subnet: the subnet of the machine; None if it does not exist.
-        group: the id of its security group; empty if it does not exist yet.
+        group_id: the id of its security group; empty if it does not exist yet.
     """
     if shared is None:
         return (
-            f"The cluster {p.cluster} has no shared storage at {p.shared_dir}. "
+            f"The cluster {p.cluster_name} has no shared storage at {p.shared_dir}. "
             "If it is elsewhere, the setting shared_dir names its MountDir."
         )
     if shared.kind != "Efs":
-        return f"{p.shared_dir} of {p.cluster} is on {shared.kind}. A UQLE machine can only mount EFS."
+        return f"{p.shared_dir} of {p.cluster_name} is on {shared.kind}. A UQLE machine can only mount EFS."
     if shared.access_point:
         return (
             f"The nodes mount {shared.id} through the access point {shared.access_point}, which plain NFS "
             "cannot use. Share the file system without an access point."
         )
-    if group and not shared.id:
-        return f"The outputs of the stack {p.cluster} do not name the file system at {p.shared_dir}."
+    if group_id and not shared.id:
+        return f"The outputs of the stack {p.cluster_name} do not name the file system at {p.shared_dir}."
     if not shared.id or not subnet:
         return ""  # pcluster creates it, and lets the head node's group reach it
     if loaded is None:
         return f"The file system {shared.id} does not exist in {p.region}."
-    return file_system.explain_nfs_obstacle(loaded, rules, subnet, group)
+    return file_system.explain_nfs_obstacle(loaded, rules, subnet, group_id)

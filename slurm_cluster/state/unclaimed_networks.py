@@ -28,4 +28,4 @@ def find_unproven_vpcs(p: Project) -> list[UnclaimedVpc]:
 
 def describe_unclaimed(p: Project) -> list[str]:
     """Return the lines that list these VPCs, with the commands to claim or delete each."""
-    return unclaimed_vpcs.describe_unclaimed_vpcs(find_unclaimed_vpcs(p), p.cluster, p.region)
+    return unclaimed_vpcs.describe_unclaimed_vpcs(find_unclaimed_vpcs(p), p.cluster_name, p.region)

@@ -45,7 +45,7 @@ def find_jump_host(p: Project, cluster: StackTypeDef) -> JumpHost:
         ClusterError: neither is running.
     """
     head_login = find_head_node_login(p, cluster)
-    machine = uqle_instance.find_instance(p.ec2, p.cluster)
+    machine = uqle_instance.find_instance(p.ec2, p.cluster_name)
     if machine and machine["State"]["Name"] == "running" and machine.get("PublicIpAddress"):
         mount_point = find_mount_point(p, cluster, machine)
         if mount_point:
@@ -83,7 +83,7 @@ def verify(p: Project, url: str, user: str, seconds: str) -> None:
         ClusterError: a link of the chain is broken, and it names the first one; or `seconds` is no number.
     """
     timeout = parse_number("--seconds", seconds, MAX_SECONDS)
-    if p.skip_for_dry_run(f"run a job of user {user} through the REST API of {p.cluster}"):
+    if p.skip_for_dry_run(f"run a job of user {user} through the REST API of {p.cluster_name}"):
         return
     if url:
         key = p.read_jwt_key()
@@ -91,9 +91,9 @@ def verify(p: Project, url: str, user: str, seconds: str) -> None:
             smoke_job.run_smoke_job(url, key, user, p.shared_dir, seconds=timeout), WAITING_FOR, p.quiet
         )
         return
-    cluster = stack.require_cluster(p.cloudformation, p.cluster)
+    cluster = stack.require_cluster(p.cloudformation, p.cluster_name)
     key = p.read_jwt_key()
-    host = stack.get_output(cluster, "HeadNodePrivateDnsName")
+    host = stack.require_output(cluster, "HeadNodePrivateDnsName")
     identity_file = key_pair.get_private_key_path(p.key_pair)
     jump_host = find_jump_host(p, cluster)
 
@@ -142,8 +142,8 @@ def open_shell(p: Project, uqle: bool, forward: str = "") -> None:
         command = shlex.join(["ssh", *options, f"ubuntu@{address}"])
     else:
         if not p.dry_run:
-            find_head_node_login(p, stack.require_cluster(p.cloudformation, p.cluster))
-        command = pcluster.build_command("ssh", "--cluster-name", p.cluster, *options, region=p.region)
+            find_head_node_login(p, stack.require_cluster(p.cloudformation, p.cluster_name))
+        command = pcluster.build_command("ssh", "--cluster-name", p.cluster_name, *options, region=p.region)
     status = p.run(command, interactive=True, pty=sys.stdin.isatty()).exited
     if status:
         raise ClusterError(f"The shell ended with status {status}, or could not be opened.", status=status)
@@ -155,7 +155,7 @@ def find_uqle_address(p: Project) -> str:
     Raises:
         ClusterError: there is no such machine, or it is not running.
     """
-    machine = uqle_instance.require_instance(p.ec2, p.cluster, p.region)
+    machine = uqle_instance.require_instance(p.ec2, p.cluster_name, p.region)
     if machine["State"]["Name"] != "running":
         state = machine["State"]["Name"]
         raise ClusterError(f"The UQLE machine {machine['InstanceId']} is {state}. Run `invoke resume` first.")

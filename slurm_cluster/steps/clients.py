@@ -61,12 +61,12 @@ def hold_tunnel(p: Project, port: str) -> None:
     Raises:
         ClusterError: the port is in use, the tunnel cannot be opened, or it ended.
     """
-    if p.skip_for_dry_run(f"forward port {port} of this machine to slurmrestd of {p.cluster}"):
+    if p.skip_for_dry_run(f"forward port {port} of this machine to slurmrestd of {p.cluster_name}"):
         return
     local_port = access.parse_number("--port", port, access.MAX_PORT)
     refuse_used_port(local_port)
-    cluster = stack.require_cluster(p.cloudformation, p.cluster)
-    head_node = stack.get_output(cluster, "HeadNodePrivateDnsName")
+    cluster = stack.require_cluster(p.cloudformation, p.cluster_name)
+    head_node = stack.require_output(cluster, "HeadNodePrivateDnsName")
     jump_host = access.find_jump_host(p, cluster)
     identity_file = key_pair.get_private_key_path(p.key_pair)
     with ssh_client.run_tunnel(jump_host.login, identity_file, head_node, local_port) as process:
@@ -76,7 +76,8 @@ def hold_tunnel(p: Project, port: str) -> None:
         path = f"/slurm/{client.version}/jobs/"
         echo_lines(
             [
-                f"{client.url} is slurmrestd of {p.cluster} until you press Ctrl-C. Try in another terminal:",
+                f"{client.url} is slurmrestd of {p.cluster_name} until you press Ctrl-C. "
+                "Try in another terminal:",
                 f'  curl -H "X-SLURM-USER-TOKEN: $(invoke token)" {client.url}{path}',
             ]
         )

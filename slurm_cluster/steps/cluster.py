@@ -23,7 +23,7 @@ DELETABLE_PHASES = ("creating", "complete", "half-updated", "failed", "deleting"
 
 def build_configuration_command(p: Project, action: str, *more: str) -> str:
     """Return the command by which pcluster creates or updates the cluster from config.yml."""
-    arguments = ["--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster]
+    arguments = ["--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster_name]
     return pcluster.build_command(action, *arguments, *more, region=p.region)
 
 
@@ -37,7 +37,7 @@ def check_configuration(p: Project) -> None:
         configuration.warn_of_wide_range(p, ssh_from, setting)
     elif not config.head_node.own_groups:
         p.warn(f"{p.config_file} has no HeadNode / Ssh / AllowedIps. {parameters.OPEN_TO_ALL}")
-    preflight.check_configuration(config, p.config_file, p.cluster, p.region, p.s3)
+    preflight.check_configuration(config, p.config_file, p.cluster_name, p.region, p.s3)
     for warning in preflight.list_warnings(p, config):
         p.warn(warning)
 
@@ -58,21 +58,21 @@ def create_cluster(p: Project) -> str:
         p.run(dry_run)
         p.run(create)
         return ""
-    found = stack.find_stack_in_phase(p.cloudformation, p.cluster, "complete", "creating")
+    found = stack.find_stack_in_phase(p.cloudformation, p.cluster_name, "complete", "creating")
     if found and stack_status.get_phase(found["StackStatus"]) == "complete":
         nodes.require_head_node(p.ec2, found, may_be_stopped=True)
-        echo(f"The cluster {p.cluster} exists already: {found['StackStatus']}.")
+        echo(f"The cluster {p.cluster_name} exists already: {found['StackStatus']}.")
         return get_next_step(p, found)
     if not found:
         check_configuration(p)
         result = p.run(dry_run, hide=True)
         echo_lines(pcluster.check_dry_run(result.stdout, result.stderr))
         pcluster.check_result(p.run(create, hide=True))
-        found = stack.wait_until_listed(p.cloudformation, p.cluster)
+        found = stack.wait_until_listed(p.cloudformation, p.cluster_name)
     if show_progress(stack.watch_stack(p.cloudformation, found["StackId"]), p.quiet) != "CREATE_COMPLETE":
-        reason = stack.explain_failed_creation(p.cloudformation, p.logs, p.cluster, found["StackId"])
+        reason = stack.explain_failed_creation(p.cloudformation, p.logs, p.cluster_name, found["StackId"])
         raise ClusterError(reason)
-    echo(f"Created the cluster {p.cluster}.")
+    echo(f"Created the cluster {p.cluster_name}.")
     return get_next_step(p, found)
 
 
@@ -82,7 +82,7 @@ def get_next_step(p: Project, cluster: StackTypeDef) -> str:
     if config.head_node.own_groups:
         return VERIFY
     shared = storage.find_shared(storage.list_storage(config, cluster), p.shared_dir)
-    obstacle = storage.explain_mount_obstacle(p, shared, loaded=None, rules=[], subnet=None, group="")
+    obstacle = storage.explain_mount_obstacle(p, shared, loaded=None, rules=[], subnet=None, group_id="")
     flag = " --no-shared" if obstacle and not fault else ""
     return f"invoke connect-uqle{flag} (without UQLE: {VERIFY})"
 
@@ -107,10 +107,10 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
         p.run(command)
         return
     ssh_from = configuration.confirm_ssh_from(p, ssh_from, yes)
-    found = stack.find_stack(p.cloudformation, p.cluster)
+    found = stack.find_stack(p.cloudformation, p.cluster_name)
     if found and stack_status.get_phase(found["StackStatus"]) == "updating":  # an earlier run was stopped
         show_progress(stack.watch_stack(p.cloudformation, found["StackId"]))
-    found = stack.require_cluster(p.cloudformation, p.cluster)
+    found = stack.require_cluster(p.cloudformation, p.cluster_name)
     nodes.require_head_node(p.ec2, found)  # it applies the update; without it, AWS would wait in vain
     if ssh_from:
         render_ssh_source(p, ssh_from)
@@ -118,15 +118,17 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
     last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
     result = p.run(command, hide=True)
     if pcluster.has_no_changes(result.stdout):
-        echo(f"The cluster {p.cluster} matches {p.config_file} already: nothing to do.")
+        echo(f"The cluster {p.cluster_name} matches {p.config_file} already: nothing to do.")
         return
     pcluster.check_result(result)
     progress = stack.watch_stack(p.cloudformation, found["StackId"], last_event)
     if show_progress(progress, p.quiet) != "UPDATE_COMPLETE":
         reasons = stack.list_failures(p.cloudformation, found["StackId"])
-        message = f"The cluster {p.cluster} was not updated. Its previous configuration is still in place."
+        message = (
+            f"The cluster {p.cluster_name} was not updated. Its previous configuration is still in place."
+        )
         raise ClusterError("\n  ".join([message, *reasons]))
-    echo(f"Updated the cluster {p.cluster} to {p.config_file}.")
+    echo(f"Updated the cluster {p.cluster_name} to {p.config_file}.")
 
 
 def delete_cluster(p: Project, yes: bool) -> None:
@@ -139,36 +141,36 @@ def delete_cluster(p: Project, yes: bool) -> None:
     Raises:
         ClusterError: the user did not confirm, others use the cluster's groups, or the deletion failed.
     """
-    command = pcluster.build_command("delete-cluster", "--cluster-name", p.cluster, region=p.region)
+    command = pcluster.build_command("delete-cluster", "--cluster-name", p.cluster_name, region=p.region)
     if p.dry_run:
         p.run(command)
         return
-    found = stack.find_stack_in_phase(p.cloudformation, p.cluster, *DELETABLE_PHASES)
+    found = stack.find_stack_in_phase(p.cloudformation, p.cluster_name, *DELETABLE_PHASES)
     if not found:
-        echo(f"There is no cluster {p.cluster} in {p.region}.")
+        echo(f"There is no cluster {p.cluster_name} in {p.region}.")
         return
     if stack_status.get_phase(found["StackStatus"]) != "deleting":
-        holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster)
+        holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name)
     last_event = ""
     if found["StackStatus"] != "DELETE_IN_PROGRESS":
         consequence = retained.describe_deletion(p.cloudformation, p.efs, found)
-        confirm(f"Delete the cluster {p.cluster} in {p.region}? {consequence}", yes, name=p.cluster)
+        confirm(f"Delete the cluster {p.cluster_name} in {p.region}? {consequence}", yes, name=p.cluster_name)
         last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
         result = p.run(command, hide=True)
-        now = stack.find_stack(p.cloudformation, p.cluster)
+        now = stack.find_stack(p.cloudformation, p.cluster_name)
         if now and now["StackStatus"] != "DELETE_IN_PROGRESS":  # else it took effect, whatever was answered
             pcluster.check_result(result)
     progress = stack.watch_stack(p.cloudformation, found["StackId"], last_event)
     if show_progress(progress, p.quiet) != "DELETE_COMPLETE":
         raise ClusterError(explain_failed_deletion(p, found["StackId"]))
-    echo(f"Deleted the cluster {p.cluster}.")
+    echo(f"Deleted the cluster {p.cluster_name}.")
 
 
 def explain_failed_deletion(p: Project, stack_id: str) -> str:
     """Return why a cluster was not deleted, what still uses its groups, and what to do."""
     reasons = stack.list_failures(p.cloudformation, stack_id)
-    lines = [f"The cluster {p.cluster} was not deleted.", *(f"  {reason}" for reason in reasons)]
-    found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster)
+    lines = [f"The cluster {p.cluster_name} was not deleted.", *(f"  {reason}" for reason in reasons)]
+    found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name)
     if found:
-        lines += [f"These resources use security groups of {p.cluster}:", *holders.format_holders(found)]
+        lines += [f"These resources use security groups of {p.cluster_name}:", *holders.format_holders(found)]
     return "\n".join([*lines, "Remove the cause, then run this again."])

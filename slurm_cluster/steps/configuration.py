@@ -22,15 +22,15 @@ AUTO = "auto"  # as --ssh-from: this machine's public address
 def upload_bootstrap(p: Project) -> None:
     """Upload the boot scripts to a private bucket."""
     scripts = ", ".join(script_bucket.SCRIPTS.values())
-    if p.skip_for_dry_run(f"upload {scripts} to s3://slurm-cluster-bootstrap-.../{p.cluster}/"):
+    if p.skip_for_dry_run(f"upload {scripts} to s3://slurm-cluster-bootstrap-.../{p.cluster_name}/"):
         return
     refuse_network_of_another(p)
     if script_bucket.ensure_bucket(p.s3, p.bucket, p.account, p.region):
         echo(f"Created the bucket {p.bucket}.")
-    uploaded = script_bucket.upload_scripts(p.s3, script_bucket.FOLDER, p.bucket, p.cluster, p.account)
+    uploaded = script_bucket.upload_scripts(p.s3, script_bucket.FOLDER, p.bucket, p.cluster_name, p.account)
     echo_lines(f"Uploaded {uri}" for uri in uploaded)
     if not uploaded:
-        echo(f"The boot scripts are already in s3://{p.bucket}/{p.cluster}/: nothing to do.")
+        echo(f"The boot scripts are already in s3://{p.bucket}/{p.cluster_name}/: nothing to do.")
 
 
 def create_jwt_key(p: Project) -> None:
@@ -38,7 +38,7 @@ def create_jwt_key(p: Project) -> None:
     if p.skip_for_dry_run(f"create the secret {p.secret} with a random key, and a policy to read it"):
         return
     refuse_network_of_another(p)
-    secret, is_new = jwt_secret.ensure_secret(p.secretsmanager, p.secret, p.cluster)
+    secret, is_new = jwt_secret.ensure_secret(p.secretsmanager, p.secret, p.cluster_name)
     changed = jwt_secret.ensure_policy(p.iam, p.policy, secret)
     echo(f"{'Created a new key' if is_new else 'Kept the key'} in {secret}.")
     echo(f"{'Wrote' if changed else 'Kept'} the policy {p.policy}.")
@@ -92,8 +92,8 @@ def fill_parameters(p: Project, ssh_from: str, overwrite: bool, yes: bool) -> No
     ssh_from = confirm_ssh_from(p, ssh_from, yes)
     wanted = ssh_from or get_setting(p.settings, "ssh_from") or p.get_ssh_from()
     found = {"SSH_FROM": p.get_ssh_from(wanted), **find_parameters(p)}
-    exists = stack.find_stack(p.cloudformation, p.cluster) is not None
-    values, found, late = script_bucket.reconcile_script_uris(values, found, p.cluster, exists)
+    exists = stack.find_stack(p.cloudformation, p.cluster_name) is not None
+    values, found, late = script_bucket.reconcile_script_uris(values, found, p.cluster_name, exists)
     if not exists and jwt_secret.is_cluster_secret(str(values.get(parameters.KEY_PARAMETER, "")), p.secret):
         values = {**values, parameters.KEY_PARAMETER: ""}  # a secret that was created again has another ARN
     old_ssh_from = parameters.filter_filled(values).get("SSH_FROM", ssh_from)
@@ -122,10 +122,10 @@ def find_parameters(p: Project) -> dict[str, str]:
         "SSH_KEY_PAIR": network.key_pair,
         "PRIVATE_SUBNET": network.private_subnet,
         "PUBLIC_SUBNET": network.public_subnet,
-        "CLUSTER_NAME": p.cluster,
+        "CLUSTER_NAME": p.cluster_name,
     }
     if not script_bucket.has_custom_scripts(p.filled_values, p.bucket):
-        scripts = script_bucket.get_script_uris(script_bucket.FOLDER, p.bucket, p.cluster)
+        scripts = script_bucket.get_script_uris(script_bucket.FOLDER, p.bucket, p.cluster_name)
         if script_bucket.find_missing_objects(p.s3, list(scripts.values())):
             raise ClusterError(
                 f"The boot scripts are not in s3://{p.bucket}. Run `invoke upload-bootstrap` first."

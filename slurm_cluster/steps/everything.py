@@ -48,7 +48,7 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
             f"{IDLE_COST if with_uqle else IDLE_COST_WITHOUT_UQLE} dollars an hour with the default sizes "
             "and no job running. "
             "`invoke down --all` deletes everything again. "
-            f"Create the cluster {p.cluster} in {p.region}, with SSH from {source}?",
+            f"Create the cluster {p.cluster_name} in {p.region}, with SSH from {source}?",
             yes,
         )
     requirements.create_key_pair(p, public_key="")
@@ -76,24 +76,26 @@ def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, y
         ClusterError: the user did not confirm.
     """
     parts: dict[str, object] = {
-        "the UQLE machine": uqle_instance.list_remaining_instances(p.ec2, p.cluster),
+        "the UQLE machine": uqle_instance.list_remaining_instances(p.ec2, p.cluster_name),
         "the cluster": found,
-        "the network": network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
+        "the network": network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet)
         or wizard_note.read_note(p.temp_config).cluster,  # an interrupted wizard may have left one
     }
     if everything:
-        parts["the boot scripts"] = script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account)
+        parts["the boot scripts"] = script_bucket.count_scripts(p.s3, p.bucket, p.cluster_name, p.account)
         parts["the JWT key"] = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
     existing = [name for name, part in parts.items() if part]
     if not existing:
         echo(
-            f"There is nothing of {p.cluster} in {p.region}. "
+            f"There is nothing of {p.cluster_name} in {p.region}. "
             "`invoke status --all-regions` shows what exists elsewhere."
         )
         return
     consequence = retained.describe_deletion(p.cloudformation, p.efs, found)
-    question = f"Delete these of {p.cluster} in {p.region}: {', '.join(existing)}? {consequence}".rstrip()
-    confirm(question, yes, name=p.cluster)
+    question = (
+        f"Delete these of {p.cluster_name} in {p.region}: {', '.join(existing)}? {consequence}".rstrip()
+    )
+    confirm(question, yes, name=p.cluster_name)
 
 
 def down(p: Project, everything: bool, yes: bool) -> None:
@@ -108,9 +110,9 @@ def down(p: Project, everything: bool, yes: bool) -> None:
         ClusterError: the user did not confirm, a deletion failed, or something else is in the network.
     """
     if not p.dry_run:
-        found = stack.find_stack_in_phase(p.cloudformation, p.cluster, *cluster.DELETABLE_PHASES)
+        found = stack.find_stack_in_phase(p.cloudformation, p.cluster_name, *cluster.DELETABLE_PHASES)
         if found and stack_status.get_phase(found["StackStatus"]) != "deleting":
-            holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster, with_uqle=False)
+            holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name, with_uqle=False)
         confirm_deletion(p, found, everything, yes)
     uqle.disconnect_uqle(p, yes)
     cluster.delete_cluster(p, yes=True)
@@ -120,7 +122,7 @@ def down(p: Project, everything: bool, yes: bool) -> None:
     except NetworkInUseError as error:  # another cluster may be in it: delete what belongs to this one alone
         in_use = str(error)
     if everything and not p.skip_for_dry_run("delete the boot scripts, the secret and its policy"):
-        deleted = script_bucket.delete_scripts(p.s3, p.bucket, p.cluster, p.account)
+        deleted = script_bucket.delete_scripts(p.s3, p.bucket, p.cluster_name, p.account)
         deleted += jwt_secret.delete_secret_and_policy(p.secretsmanager, p.iam, p.secret, p.policy)
         echo_lines(f"Deleted {name}." for name in deleted)
     if not p.dry_run:

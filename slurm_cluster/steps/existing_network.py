@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 AMAZON_DNS = {"AmazonProvidedDNS", "169.254.169.253"}
 
 
-def use_existing_network(ec2: EC2Client, path: Path, cluster: str, wanted: TempConfig) -> str:
+def use_existing_network(ec2: EC2Client, path: Path, cluster_name: str, wanted: TempConfig) -> str:
     """Write temp-config.yml for an existing network. Nothing in AWS changes.
 
     Args:
         ec2: a client of EC2.
         path: temp-config.yml.
-        cluster: the cluster's name.
+        cluster_name: the cluster's name.
         wanted: the values for the file.
 
     Returns:
@@ -39,7 +39,7 @@ def use_existing_network(ec2: EC2Client, path: Path, cluster: str, wanted: TempC
         raise ClusterError(f"{path} is for another network. Move the file away, then run this again.")
     key_pair.require_key_pair(ec2, wanted.key_pair)
     vpc = check_subnets(ec2, wanted.public_subnet, wanted.private_subnet)
-    network.refuse_second_network(ec2, cluster, allowed_vpc=vpc)
+    network.refuse_second_network(ec2, cluster_name, allowed_vpc=vpc)
     if not files.exists(path):
         temp_config.write_temp_config(path, wanted)
     return f"{path} contains subnets of {vpc}. No task deletes this network."
@@ -115,24 +115,24 @@ def describe_subnet(ec2: EC2Client, flag: str, identifier: str) -> SubnetTypeDef
     return subnets[0]
 
 
-def list_missing_dns_settings(ec2: EC2Client, vpc: str) -> list[str]:
+def list_missing_dns_settings(ec2: EC2Client, vpc_id: str) -> list[str]:
     """Return the names of the DNS settings that are off.
 
     https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-mount-cmd-dns-name.html
     """
-    support = ec2.describe_vpc_attribute(VpcId=vpc, Attribute="enableDnsSupport")["EnableDnsSupport"]
-    hostnames = ec2.describe_vpc_attribute(VpcId=vpc, Attribute="enableDnsHostnames")["EnableDnsHostnames"]
+    support = ec2.describe_vpc_attribute(VpcId=vpc_id, Attribute="enableDnsSupport")["EnableDnsSupport"]
+    hostnames = ec2.describe_vpc_attribute(VpcId=vpc_id, Attribute="enableDnsHostnames")["EnableDnsHostnames"]
     settings = {"DNS support": support, "DNS hostnames": hostnames}
     return [name for name, setting in settings.items() if not setting["Value"]]
 
 
-def list_dns_servers(ec2: EC2Client, vpc: str) -> set[str]:
+def list_dns_servers(ec2: EC2Client, vpc_id: str) -> set[str]:
     """Return the DNS servers in a VPC's DHCP options; AmazonProvidedDNS for Amazon's address in the VPC.
 
     A VPC without DHCP options has none.
     https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
     """
-    described = ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]
+    described = ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"][0]
     identifiers: FilterTypeDef = {"Name": "dhcp-options-id", "Values": [described["DhcpOptionsId"]]}
     servers = {
         value["Value"]

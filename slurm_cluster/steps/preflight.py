@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 
-def check_configuration(config: ClusterConfig, path: Path, cluster: str, region: str, s3: S3Client) -> None:
+def check_configuration(
+    config: ClusterConfig, path: Path, cluster_name: str, region: str, s3: S3Client
+) -> None:
     """Refuse a configuration whose nodes would fail when they boot, half an hour later.
 
     Args:
         config: the cluster of config.yml, whoever wrote it.
         path: config.yml, for messages.
-        cluster: the cluster's name.
+        cluster_name: the cluster's name.
         region: the cluster's region.
         s3: a client of S3.
 
@@ -37,8 +39,8 @@ def check_configuration(config: ClusterConfig, path: Path, cluster: str, region:
             f"Region in {path} is {shorten(config.region)}, and this command is for {region}. "
             "Run `invoke render` again."
         )
-    if reads_scripts_of_another(config, cluster):
-        raise ClusterError(f"{path} is for another cluster than {cluster}. Use one folder per cluster.")
+    if reads_scripts_of_another(config, cluster_name):
+        raise ClusterError(f"{path} is for another cluster than {cluster_name}. Use one folder per cluster.")
     scripts = {uri for node in config.nodes for uri in node.scripts}
     missing = script_bucket.find_missing_objects(s3, sorted(scripts))
     advice = "Run `invoke upload-bootstrap fill-parameters render`"
@@ -50,11 +52,13 @@ def check_configuration(config: ClusterConfig, path: Path, cluster: str, region:
         raise ClusterError(format_faults(path, faults))
 
 
-def reads_scripts_of_another(config: ClusterConfig, cluster: str) -> bool:
+def reads_scripts_of_another(config: ClusterConfig, cluster_name: str) -> bool:
     """Return whether a node may read another cluster's folder in a bucket of `invoke upload-bootstrap`."""
     uris = [uri.removeprefix("s3://") for node in config.nodes for uri in node.readable_uris]
     places = [uri.split("/", 1) for uri in uris]
-    return any(script_bucket.is_script_bucket(bucket) and key != f"{cluster}/*" for bucket, key in places)
+    return any(
+        script_bucket.is_script_bucket(bucket) and key != f"{cluster_name}/*" for bucket, key in places
+    )
 
 
 def list_warnings(p: Project, config: ClusterConfig) -> list[str]:

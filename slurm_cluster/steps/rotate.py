@@ -20,11 +20,13 @@ def rotate_jwt_key(p: Project) -> None:
     Raises:
         ClusterError: it is a literal key, the head node cannot be reached, or Slurm refuses the new key.
     """
-    if p.skip_for_dry_run(f"put a new key into the secret of {p.cluster}, and install it on the head node"):
+    if p.skip_for_dry_run(
+        f"put a new key into the secret of {p.cluster_name}, and install it on the head node"
+    ):
         return
     key_rotation.refuse_literal_key(p.literal_key, p.parameter_file)
-    cluster = stack.require_cluster(p.cloudformation, p.cluster)
-    head_node = stack.get_output(cluster, "HeadNodePrivateDnsName")
+    cluster = stack.require_cluster(p.cloudformation, p.cluster_name)
+    head_node = stack.require_output(cluster, "HeadNodePrivateDnsName")
     login, identity_file = find_head_node_login(p, cluster), key_pair.get_private_key_path(p.key_pair)
     old_key = p.read_jwt_key()
     secret = p.custom_secret_arn or jwt_secret.find_secret_arn(p.secretsmanager, p.secret) or p.secret

@@ -59,7 +59,7 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
     settings = p.get_uqle_settings()
     target, existing, pair, image_id = clients.run_concurrently(
         lambda: find_launch_target(p, with_share),
-        lambda: uqle_instance.find_instance(p.ec2, p.cluster),
+        lambda: uqle_instance.find_instance(p.ec2, p.cluster_name),
         lambda: key_pair.find_key_pair(p.ec2, settings.key_pair),
         lambda: uqle_instance.get_ubuntu_image_id(p.ec2, p.ssm, settings.instance_type),
     )
@@ -70,7 +70,7 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
         key_pair.require_key_pair(p.ec2, settings.key_pair)
     if target.other_members and not existing and not allow_others:
         members = list(target.other_members)
-        warnings = group_members.describe_other_members(members, target.group, p.cluster, p.region)
+        warnings = group_members.describe_other_members(members, target.group_id, p.cluster_name, p.region)
         command = "invoke connect-uqle --allow-other-members"
         advice = f"Nothing was changed. To launch another machine beside it, run `{command}`."
         raise ClusterError("\n".join([*warnings, advice]))
@@ -80,7 +80,7 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
 def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
     """Find where the UQLE machine is launched: the head node's group and subnet, and what it mounts.
 
-    What does not depend on each other is read at the same time.
+    Values that do not depend on each other are read at the same time.
 
     Args:
         p: the project.
@@ -90,14 +90,14 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
         ClusterError: there is no such cluster, or its head node is not running or has security groups of its
             own.
     """
-    cluster, group = clients.run_concurrently(
-        lambda: stack.require_cluster(p.cloudformation, p.cluster),
-        lambda: security_groups.get_head_node_group_id(p.cloudformation, p.cluster),
+    cluster, group_id = clients.run_concurrently(
+        lambda: stack.require_cluster(p.cloudformation, p.cluster_name),
+        lambda: security_groups.require_head_node_group_id(p.cloudformation, p.cluster_name),
     )
     node, used_token, other_members, shared, file_systems = clients.run_concurrently(
         lambda: nodes.require_head_node(p.ec2, cluster),
-        lambda: uqle_instance.read_used_token(p.ec2, group),
-        lambda: group_members.list_other_members(p.ec2, p.cluster, group),
+        lambda: uqle_instance.read_used_token(p.ec2, group_id),
+        lambda: group_members.list_other_members(p.ec2, p.cluster_name, group_id),
         lambda: storage.load_shared(p, cluster),
         lambda: storage.load_file_systems(p.efs, cluster) if with_share else {},
     )
@@ -109,16 +109,16 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
     )
     obstacle = ""
     if with_share:
-        obstacle = storage.explain_mount_obstacle(p, shared, file_system, rules, subnet, group)
+        obstacle = storage.explain_mount_obstacle(p, shared, file_system, rules, subnet, group_id)
     return uqle_instance.LaunchTarget(
-        cluster=p.cluster,
+        cluster_name=p.cluster_name,
         region=p.region,
         stack_id=cluster["StackId"],
-        group=group,
-        subnet=subnet["SubnetId"],
+        group_id=group_id,
+        subnet_id=subnet["SubnetId"],
         is_public=is_public,
         mount_obstacle=obstacle,
-        file_system=shared.id if shared and with_share and not obstacle else "",
+        file_system_id=shared.id if shared and with_share and not obstacle else "",
         used_token=used_token,
         other_members=tuple(other_members),
     )
@@ -131,17 +131,17 @@ def check_settings(p: Project) -> None:
 
 def allow_head_node_group(p: Project) -> None:
     """Add the rule that lets the members of the head node's group reach each other."""
-    if p.skip_for_dry_run(f"let the members of {p.cluster}'s head node group reach each other"):
+    if p.skip_for_dry_run(f"let the members of {p.cluster_name}'s head node group reach each other"):
         return
-    cluster = stack.require_cluster(p.cloudformation, p.cluster)
+    cluster = stack.require_cluster(p.cloudformation, p.cluster_name)
     nodes.require_head_node(p.ec2, cluster, may_be_stopped=True)
-    add_group_rule(p, security_groups.get_head_node_group_id(p.cloudformation, p.cluster))
+    add_group_rule(p, security_groups.require_head_node_group_id(p.cloudformation, p.cluster_name))
 
 
-def add_group_rule(p: Project, group: str) -> None:
+def add_group_rule(p: Project, group_id: str) -> None:
     """Add the rule to a group, unless it has it."""
-    added = security_groups.add_self_rule(p.ec2, group)
-    echo(f"{group} {'now' if added else 'already'} allows all traffic between its members.")
+    added = security_groups.add_self_rule(p.ec2, group_id)
+    echo(f"{group_id} {'now' if added else 'already'} allows all traffic between its members.")
 
 
 def create_instance(p: Project) -> None:
@@ -154,7 +154,9 @@ def skip_launch(p: Project, with_share: bool = True) -> bool:
     """Return whether this is a dry run, and print then what would be launched."""
     settings = p.get_uqle_settings()
     mount = (
-        f"mounts the file system of {p.cluster} at {settings.mount_point}" if with_share else "mounts nothing"
+        f"mounts the file system of {p.cluster_name} at {settings.mount_point}"
+        if with_share
+        else "mounts nothing"
     )
     return p.skip_for_dry_run(f"launch a {settings.instance_type} that {mount}")
 
@@ -166,7 +168,7 @@ def launch(p: Project, plan: LaunchPlan) -> None:
     if plan.existing:
         instance_id, state = plan.existing["InstanceId"], plan.existing["State"]["Name"]
         echo(f"The UQLE machine {instance_id} exists already and is {state}.")
-        wrong_groups = group_members.explain_wrong_groups(plan.existing, plan.target.group, p.region)
+        wrong_groups = group_members.explain_wrong_groups(plan.existing, plan.target.group_id, p.region)
         if wrong_groups:
             echo_lines(wrong_groups)
             return
@@ -176,11 +178,14 @@ def launch(p: Project, plan: LaunchPlan) -> None:
             echo("`invoke disconnect-uqle connect-uqle` replaces it.")
         return
     if not plan.target.is_public:
-        echo(f"{plan.target.subnet}, the head node's subnet, is private: the machine gets no public address.")
+        echo(
+            f"{plan.target.subnet_id}, the head node's subnet, is private: "
+            "the machine gets no public address."
+        )
     instance_id = uqle_instance.launch_instance(p.ec2, plan.target, settings, plan.image_id, user_data)
     echo(f"Launched {instance_id}. Waiting until it is running ...")
     show_progress(uqle_instance.watch_instances(p.ec2, [instance_id], "running"), p.quiet)
-    address = nodes.get_address(uqle_instance.require_instance(p.ec2, p.cluster, p.region))
+    address = nodes.get_address(uqle_instance.require_instance(p.ec2, p.cluster_name, p.region))
     echo(f"The UQLE machine {instance_id} is running at {address}.")
 
 
@@ -197,7 +202,7 @@ def connect_uqle(p: Project, with_share: bool = True, allow_others: bool = False
         skip_launch(p, with_share)
         return
     plan = plan_launch(p, with_share, allow_others)
-    add_group_rule(p, plan.target.group)
+    add_group_rule(p, plan.target.group_id)
     launch(p, plan)
 
 
@@ -214,26 +219,28 @@ def disconnect_uqle(p: Project, yes: bool) -> str:
     Raises:
         ClusterError: several machines have the cluster's tag, and the user did not confirm.
     """
-    action = f"terminate the UQLE machine of {p.cluster}, and remove the rule of the head node's group"
+    action = f"terminate the UQLE machine of {p.cluster_name}, and remove the rule of the head node's group"
     if p.skip_for_dry_run(action):
         return ""
-    group = security_groups.find_head_node_group_id(p.cloudformation, p.cluster)
-    machines = uqle_instance.list_remaining_instances(p.ec2, p.cluster)
+    group_id = security_groups.find_head_node_group_id(p.cloudformation, p.cluster_name)
+    machines = uqle_instance.list_remaining_instances(p.ec2, p.cluster_name)
     if len(machines) > 1:
         names = ", ".join(machine["InstanceId"] for machine in machines)
-        confirm(f"Several machines have the tag of {p.cluster}: {names}. Terminate all these machines?", yes)
-    terminated = uqle_instance.terminate_instances(p.ec2, machines, group)
+        confirm(
+            f"Several machines have the tag of {p.cluster_name}: {names}. Terminate all these machines?", yes
+        )
+    terminated = uqle_instance.terminate_instances(p.ec2, machines, group_id)
     show_progress(uqle_instance.watch_instances(p.ec2, terminated, "terminated"), p.quiet)
-    missing = f"There is no UQLE machine of {p.cluster} in {p.region}."
+    missing = f"There is no UQLE machine of {p.cluster_name} in {p.region}."
     echo(f"Terminated {', '.join(terminated)}." if terminated else missing)
-    if not group:
+    if not group_id:
         return STATUS
-    others = group_members.list_other_members(p.ec2, p.cluster, group)
-    if others and security_groups.has_self_rule(p.ec2, group):
-        echo_lines(group_members.describe_other_members(others, group, p.cluster, p.region))
-        echo(f"{group} keeps its rule, because another machine may need it.")
-    elif security_groups.remove_self_rule(p.ec2, group):
-        echo(f"{group} no longer allows traffic between its members.")
+    others = group_members.list_other_members(p.ec2, p.cluster_name, group_id)
+    if others and security_groups.has_self_rule(p.ec2, group_id):
+        echo_lines(group_members.describe_other_members(others, group_id, p.cluster_name, p.region))
+        echo(f"{group_id} keeps its rule, because another machine may need it.")
+    elif security_groups.remove_self_rule(p.ec2, group_id):
+        echo(f"{group_id} no longer allows traffic between its members.")
     return STATUS if others else "invoke delete-cluster"
 
 
@@ -249,10 +256,10 @@ def handover(p: Project, with_key: bool) -> str:
     """
     if p.skip_for_dry_run(f"write {p.handover_file} for the UQLE machine"):
         return ""
-    cluster = stack.require_cluster(p.cloudformation, p.cluster)
+    cluster = stack.require_cluster(p.cloudformation, p.cluster_name)
     nodes.require_head_node(p.ec2, cluster, may_be_stopped=True)
-    host = stack.get_output(cluster, "HeadNodePrivateDnsName")
-    machine = uqle_instance.find_instance(p.ec2, p.cluster)
+    host = stack.require_output(cluster, "HeadNodePrivateDnsName")
+    machine = uqle_instance.find_instance(p.ec2, p.cluster_name)
     mount_point = find_mount_point(p, cluster, machine)
     key, api_host = p.read_jwt_key() if with_key else None, uqle_env.get_api_host(machine)
     uqle_env.write_uqle_env(p.handover_file, host, mount_point, key, api_host)
@@ -261,11 +268,11 @@ def handover(p: Project, with_key: bool) -> str:
     echo_lines(
         uqle_env.format_summary(p.handover_file, host, mount_point, source, with_key, p.key_pair, machine)
     )
-    group = security_groups.find_head_node_group_id(p.cloudformation, p.cluster)
-    others = group_members.list_other_members(p.ec2, p.cluster, group) if group else []
-    if group:
+    group_id = security_groups.find_head_node_group_id(p.cloudformation, p.cluster_name)
+    others = group_members.list_other_members(p.ec2, p.cluster_name, group_id) if group_id else []
+    if group_id:
         machines = [machine] if machine else []
-        echo_lines(group_members.explain_members(machines, others, group, p.cluster, p.region))
+        echo_lines(group_members.explain_members(machines, others, group_id, p.cluster_name, p.region))
     if machine:
         return "invoke verify"
     echo("The cluster has no UQLE machine yet.")

@@ -31,7 +31,7 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     if head_node_subnet or compute_subnet:
         wanted = temp_config.TempConfig(p.region, p.key_pair, head_node_subnet, compute_subnet)
         if not p.skip_for_dry_run(f"write {p.temp_config} for {head_node_subnet} and {compute_subnet}"):
-            echo(existing_network.use_existing_network(p.ec2, p.temp_config, p.cluster, wanted))
+            echo(existing_network.use_existing_network(p.ec2, p.temp_config, p.cluster_name, wanted))
         return
     command = pcluster.build_command("configure", "-c", str(p.temp_config))
     if p.dry_run:
@@ -42,7 +42,7 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     with files.acquire_lock(p.temp_config.parent, LOCK):
         wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
         network.refuse_incomplete(
-            network.find_network(ec2, cloudformation, p.cluster, p.wizard_subnet), p.region
+            network.find_network(ec2, cloudformation, p.cluster_name, p.wizard_subnet), p.region
         )
         if files.exists(p.temp_config):
             check_configured_network(p)
@@ -59,9 +59,9 @@ def refuse_network_of_another(p: Project) -> None:
     """
     vpc = network.find_vpc_of_subnet(p.ec2, p.wizard_subnet) if p.wizard_subnet else None
     owner = get_tag(vpc, TAG) if vpc else ""
-    if owner not in ("", p.cluster):
+    if owner not in ("", p.cluster_name):
         raise ClusterError(
-            f"{p.temp_config} is for the cluster {owner}, and this command is for {p.cluster}. "
+            f"{p.temp_config} is for the cluster {owner}, and this command is for {p.cluster_name}. "
             "Use a folder for each cluster."
         )
 
@@ -88,9 +88,9 @@ def check_ready(p: Project) -> None:
         ClusterError: there is no key pair, or the cluster has a network, or may have one.
     """
     key_pair.require_key_pair(p.ec2, p.key_pair)
-    network.refuse_second_network(p.ec2, p.cluster)
+    network.refuse_second_network(p.ec2, p.cluster_name)
     unproven = unclaimed_networks.find_unproven_vpcs(p)
-    wizard_vpc.refuse_unproven_vpcs(unproven, p.temp_config, p.cluster, p.region)
+    wizard_vpc.refuse_unproven_vpcs(unproven, p.temp_config, p.cluster_name, p.region)
     echo_lines(unclaimed_networks.describe_unclaimed(p))
 
 
@@ -106,7 +106,7 @@ def run_wizard(p: Project, command: str) -> None:
         p.cloudformation, lambda stack_id: wizard_note.record_stack(p.temp_config, stack_id), p.quiet
     )
     reason, exit_status = "", 1
-    with wizard_vpc.track_vpc(p.ec2, p.cloudformation, p.temp_config, p.cluster) as claimed:
+    with wizard_vpc.track_vpc(p.ec2, p.cloudformation, p.temp_config, p.cluster_name) as claimed:
         try:
             result = p.run(
                 command,
@@ -130,7 +130,7 @@ def run_wizard(p: Project, command: str) -> None:
         lines.append(f"It left {claimed[0]}: `invoke delete-network` deletes it.")
     else:
         unproven = unclaimed_networks.find_unproven_vpcs(p)
-        lines += unclaimed_vpcs.describe_unclaimed_vpcs(unproven, p.cluster, p.region)
+        lines += unclaimed_vpcs.describe_unclaimed_vpcs(unproven, p.cluster_name, p.region)
     raise ClusterError("\n".join(lines), status=exit_status)
 
 
@@ -150,24 +150,26 @@ def delete_own_network(p: Project) -> bool:
         NetworkInUseError: something else is in it.
         ClusterError: the cluster is in it, or a stack was not deleted.
     """
-    if p.skip_for_dry_run(f"delete the network of {p.cluster}"):
+    if p.skip_for_dry_run(f"delete the network of {p.cluster_name}"):
         return True
     ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK):
         wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
-    found = network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
+    found = network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet)
     if not found:
-        echo(network.explain_no_network(p.ec2, p.cluster, p.public_subnet))
+        echo(network.explain_no_network(p.ec2, p.cluster_name, p.public_subnet))
         return False
-    network.refuse_network_in_use(p.ec2, p.cloudformation, p.efs, p.cluster, found)
-    network.claim_vpc(p.ec2, found.vpc, p.cluster)  # so that the next run finds it, if this one is stopped
+    network.refuse_network_in_use(p.ec2, p.cloudformation, p.efs, p.cluster_name, found)
+    network.claim_vpc(
+        p.ec2, found.vpc_id, p.cluster_name
+    )  # so that the next run finds it, if this one is stopped
     for name in found.stacks:
         progress = network.delete_wizard_stack(p.cloudformation, name)
         if output.show_progress(progress, p.quiet) != "DELETE_COMPLETE":
             raise ClusterError(explain_failed_deletion(p, name, found))
     forget_subnets(p)  # before the VPC is deleted: if this run is stopped then, the next one still finds it
-    network.delete_vpc(p.ec2, found.vpc)
-    echo(f"Deleted the network {found.vpc}.")
+    network.delete_vpc(p.ec2, found.vpc_id)
+    echo(f"Deleted the network {found.vpc_id}.")
     return True
 
 
@@ -176,9 +178,9 @@ def explain_failed_deletion(p: Project, name: str, found: network.Network) -> st
     failed = stack.find_stack(p.cloudformation, name)
     reasons = stack.list_failures(p.cloudformation, failed["StackId"]) if failed else []
     lines = [f"The stack {name} of the network was not deleted.", *(f"  {reason}" for reason in reasons)]
-    others = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster, found)
+    others = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster_name, found)
     if others:
-        lines += [f"These resources are in {found.vpc}:", *holders.format_holders(others)]
+        lines += [f"These resources are in {found.vpc_id}:", *holders.format_holders(others)]
     return "\n".join([*lines, "Remove the cause, then run this again."])
 
 

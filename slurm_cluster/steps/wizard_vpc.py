@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def track_vpc(
-    ec2: EC2Client, cloudformation: CloudFormationClient, temp_config_file: Path, cluster: str
+    ec2: EC2Client, cloudformation: CloudFormationClient, temp_config_file: Path, cluster_name: str
 ) -> Iterator[list[str]]:
     """Claim the VPC that the wizard creates within the context, even if the wizard fails or is stopped.
 
@@ -34,13 +34,13 @@ def track_vpc(
         ec2: a client of EC2.
         cloudformation: a client of CloudFormation.
         temp_config_file: temp-config.yml.
-        cluster: the cluster that the VPC is for.
+        cluster_name: the cluster that the VPC is for.
 
     Yields:
         A list that holds the id of the claimed VPC afterwards.
     """
     existing = tuple(vpc["VpcId"] for vpc in network.list_vpcs(ec2))
-    wizard_note.write_note(temp_config_file, wizard_note.WizardNote(cluster, existing))
+    wizard_note.write_note(temp_config_file, wizard_note.WizardNote(cluster_name, existing))
     claimed: list[str] = []
     try:
         yield claimed
@@ -89,7 +89,7 @@ def find_proven_vpc(
 
 
 def refuse_unproven_vpcs(
-    vpcs: list[unclaimed_vpcs.UnclaimedVpc], temp_config_file: Path, cluster: str, region: str
+    vpcs: list[unclaimed_vpcs.UnclaimedVpc], temp_config_file: Path, cluster_name: str, region: str
 ) -> None:
     """Refuse to start a second wizard while VPCs exist that an interrupted one may have created.
 
@@ -99,7 +99,7 @@ def refuse_unproven_vpcs(
     if vpcs:
         lines = [
             "An earlier `invoke configure` was interrupted. It may have created one of these VPCs.",
-            *unclaimed_vpcs.describe_unclaimed_vpcs(vpcs, cluster, region),
+            *unclaimed_vpcs.describe_unclaimed_vpcs(vpcs, cluster_name, region),
             "Claim or delete the one that is yours.",
             f"If none is yours, remove {wizard_note.get_note_path(temp_config_file)}. Then run this again.",
         ]

@@ -209,7 +209,7 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
     Yields:
         The result of each check. Those that call AWS are left out if the credentials do not work.
     """
-    yield Check("name", "PASS", project.cluster)
+    yield Check("name", "PASS", project.cluster_name)
     yield Check("region", "PASS", project.region)
     credentials = attempt_check("credentials", lambda: describe_credentials(project.sts))
     yield credentials
@@ -240,7 +240,7 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
 def check_permissions(project: Project) -> Iterator[Check]:
     """Compare the credentials' permissions with the policies in iam/, if IAM may simulate them."""
     identity = project.sts.get_caller_identity()
-    scope = permissions.PolicyScope(project.cluster, project.region, identity["Account"])
+    scope = permissions.PolicyScope(project.cluster_name, project.region, identity["Account"])
     for path in permissions.FILES:
         policy = f"{path.parent.name}/{path.name}"
         try:

@@ -68,7 +68,9 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
     statuses = {resource.name: resource.details.get("status", "") for resource in resources}
     cluster = statuses["cluster"]
     if stack_status.get_phase(cluster) not in ("", "complete"):
-        command = stack_status.find_next_command(stack_status.CLUSTER_TASKS, p.cluster, cluster, p.region)
+        command = stack_status.find_next_command(
+            stack_status.CLUSTER_TASKS, p.cluster_name, cluster, p.region
+        )
         if command == "invoke update-cluster" and not p.config_file.exists():
             return ""  # AWS ends it; the task would go on with config.yml
         return find_deletion_step(p, command) if stack_status.get_phase(cluster) == "failed" else command
@@ -84,15 +86,15 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
     elif not has_unnamed_network(p, resources):
         return None
     if command == DELETE_NETWORK:
-        own = network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
-        found = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster, own) if own else []
+        own = network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet)
+        found = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster_name, own) if own else []
         return found[0].commands[0] if found else command
     return command
 
 
 def find_deletion_step(p: Project, command: str) -> str:
     """Return the command that deletes the cluster, or the first one that removes what holds its groups."""
-    found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster)
+    found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name)
     return found[0].commands[0] if found else command
 
 

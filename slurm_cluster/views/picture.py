@@ -63,7 +63,7 @@ def render_page(p: Project) -> str:
     create_cluster = connectivity.RECREATE_CLUSTER if state.status else connectivity.CREATE_CLUSTER
     has_group = state.head_node_group or state.own_groups
     return environment.get_template(TEMPLATE.name).render(
-        cluster=p.cluster,
+        cluster=p.cluster_name,
         region=p.region,
         now=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         state=state,

@@ -69,10 +69,10 @@ def list_resources(p: Project) -> list[Resource]:
     pair, s, script_count, secret, fleet_status, kept = clients.run_concurrently(
         lambda: key_pair.find_key_pair(p.ec2, p.key_pair),
         lambda: cluster_state.load_state(p),
-        lambda: script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account),
+        lambda: script_bucket.count_scripts(p.s3, p.bucket, p.cluster_name, p.account),
         lambda: jwt_secret.find_secret_arn(p.secretsmanager, p.custom_secret_arn or p.secret),
-        lambda: fleet.get_fleet_status(p.dynamodb, p.cluster),
-        lambda: retained.find_retained(p.cloudformation, p.ec2, p.efs, p.fsx, p.cluster),
+        lambda: fleet.get_fleet_status(p.dynamodb, p.cluster_name),
+        lambda: retained.find_retained(p.cloudformation, p.ec2, p.efs, p.fsx, p.cluster_name),
     )
     has_private_key = key_pair.get_private_key_path(p.key_pair).exists()
     scripts, where = str(script_count or ""), f"in s3://{p.bucket}"
@@ -162,7 +162,7 @@ def describe_cluster(p: Project, s: ClusterState, fleet_status: str) -> list[Res
     if node.details.get("state") == "stopped":
         node = node._replace(repair=nodes.format_start_command(node.id, p.region))
     return [
-        Resource("cluster", p.cluster, {"status": s.status}, command=create),
+        Resource("cluster", p.cluster_name, {"status": s.status}, command=create),
         node,
         Resource(
             "compute fleet",
@@ -201,9 +201,9 @@ def describe_group(p: Project, s: ClusterState) -> list[Resource]:
     repair, notes = "", list[str]()
     if s.head_node_group:
         group, others = s.head_node_group, s.other_members
-        notes = group_members.explain_members(s.uqle_instances, others, group, p.cluster, p.region)
+        notes = group_members.explain_members(s.uqle_instances, others, group, p.cluster_name, p.region)
         if others and not s.uqle_instances:
-            repair = group_members.format_tag_command(others[0], p.cluster, p.region)
+            repair = group_members.format_tag_command(others[0], p.cluster_name, p.region)
     self_rules = connectivity.list_self_rules(s)
     return [
         Resource(
@@ -258,7 +258,7 @@ def describe_uqle_instances(p: Project, s: ClusterState) -> list[Resource]:
     command = connectivity.CONNECT_WITHOUT_SHARE if s.mount_obstacle else connectivity.CREATE_INSTANCE
     rows = [describe_instance(name, machine, command) for machine in s.uqle_instances or [{}]]
     if len(rows) > 1:
-        note = uqle_instance.explain_several(s.uqle_instances, p.cluster)
+        note = uqle_instance.explain_several(s.uqle_instances, p.cluster_name)
         rows[0] = rows[0]._replace(repair=connectivity.DISCONNECT, notes=(note,))
     return rows
 

@@ -40,12 +40,12 @@ def format_status(p: Project) -> list[str]:
     ids = {resource.name: resource.id for resource in resources}
     others = [vpc for vpc in unclaimed if vpc.id != ids["VPC"]]
     return [
-        *textwrap.wrap(f"Cluster {p.cluster} in {p.region}", get_width(), break_on_hyphens=False),
+        *textwrap.wrap(f"Cluster {p.cluster_name} in {p.region}", get_width(), break_on_hyphens=False),
         "",
         *(line for resource in resources for line in format_resource(resource)),
         "",
         *list_other_clusters(p, resources),
-        *unclaimed_vpcs.describe_unclaimed_vpcs(others, p.cluster, p.region),
+        *unclaimed_vpcs.describe_unclaimed_vpcs(others, p.cluster_name, p.region),
         *(note for resource in resources for note in resource.notes),
         "$ = billed until you delete it",
         *explain_statuses(p, resources),
@@ -69,24 +69,24 @@ def list_other_clusters(p: Project, resources: list[Resource]) -> list[str]:
     if any(resource.name == "cluster" and resource.id for resource in resources):
         return []
     names = stack.list_clusters(p.cloudformation)
-    text = f"There is no cluster {p.cluster} in {p.region}. Clusters there: {', '.join(names)}."
+    text = f"There is no cluster {p.cluster_name} in {p.region}. Clusters there: {', '.join(names)}."
     return textwrap.wrap(text, get_width()) if names else []
 
 
 def list_retained(p: Project) -> list[str]:
     """Return the lines that list storage that outlived its cluster, with the commands that delete it."""
-    found = retained.find_retained(p.cloudformation, p.ec2, p.efs, p.fsx, p.cluster)
+    found = retained.find_retained(p.cloudformation, p.ec2, p.efs, p.fsx, p.cluster_name)
     return [line for storage in found for line in retained.format_retained(storage)]
 
 
 def list_own_network(p: Project) -> list[str]:
     """Return the line that names the cluster's own network, if it still exists."""
-    own = network.find_network(p.ec2, p.cloudformation, p.cluster, p.wizard_subnet)
+    own = network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet)
     if not own:
         return []
-    gateways = ", ".join(network.list_nat_gateways(p.ec2, own.vpc))
+    gateways = ", ".join(network.list_nat_gateways(p.ec2, own.vpc_id))
     billed = f" with {gateways} ($ billed until you delete it)" if gateways else ""
-    return [f"network {own.vpc}{billed}: `invoke delete-network` deletes it when nothing else is in it"]
+    return [f"network {own.vpc_id}{billed}: `invoke delete-network` deletes it when nothing else is in it"]
 
 
 def format_json(p: Project) -> str:
@@ -104,7 +104,7 @@ def format_json(p: Project) -> str:
         for resource in resources
     ]
     status = {
-        "cluster": p.cluster,
+        "cluster": p.cluster_name,
         "region": p.region,
         "parts": parts,
         "next": get_next_step(p, resources),
@@ -114,7 +114,7 @@ def format_json(p: Project) -> str:
 
 def list_paused_costs(p: Project) -> list[str]:
     """Return the lines that list what is billed while the fleet and the UQLE machine are stopped."""
-    has_login_nodes = any(nodes.is_login_node(node) for node in nodes.list_nodes(p.ec2, p.cluster))
+    has_login_nodes = any(nodes.is_login_node(node) for node in nodes.list_nodes(p.ec2, p.cluster_name))
     login_nodes = "the login nodes, " if has_login_nodes else ""
     costs = (
         f"the NAT gateway, the head node, {login_nodes}their public addresses, the disks, the file system, "
@@ -125,11 +125,11 @@ def list_paused_costs(p: Project) -> list[str]:
 
 def list_leftovers(p: Project) -> list[str]:
     """Return what remains after the cluster is deleted: why, or how to delete it."""
-    log_groups = node_log.list_log_groups(p.logs, p.cluster)
+    log_groups = node_log.list_log_groups(p.logs, p.cluster_name)
     function_count = len(node_log.list_group_names(p.logs, FUNCTION_LOG_GROUPS))
     buckets = [bucket["Name"] for bucket in p.s3.list_buckets()["Buckets"]]
     pair = key_pair.find_key_pair(p.ec2, p.key_pair)
-    script_count = script_bucket.count_scripts(p.s3, p.bucket, p.cluster, p.account)
+    script_count = script_bucket.count_scripts(p.s3, p.bucket, p.cluster_name, p.account)
     secret = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
     functions = f"{function_count} log groups {FUNCTION_LOG_GROUPS}..."
     shared = "created by pcluster, shared by all clusters of the region"

@@ -35,7 +35,7 @@ def test_update_applies_the_configuration(filled, invoke, project, monkeypatch):
     change("    EfsSettings:\n", "    EfsSettings:\n      DeletionPolicy: Retain\n")
     get_output(invoke("pause"))
     assert "Updated the cluster pcluster-ubuntu to config.yml." in get_output(invoke("update-cluster"))
-    group = security_groups.get_head_node_group_id(project.cloudformation, project.cluster)
+    group = security_groups.require_head_node_group_id(project.cloudformation, project.cluster_name)
     rules = security_groups.describe_group(project.ec2, group)["IpPermissions"]
     assert [each["CidrIp"] for rule in rules for each in rule["IpRanges"]] == ["198.51.100.1/32"]
 

@@ -52,12 +52,12 @@ def account(operator: Operator) -> Iterator[Account]:
     cluster_stack = stack.require_cluster(cloudformation, CLUSTER_NAME)
     reservations = ec2.describe_instances()["Reservations"]
     instances = {i["InstanceId"]: i for reservation in reservations for i in reservation["Instances"]}
-    head_instance = instances[stack.get_output(cluster_stack, "HeadNodeInstanceID")]
+    head_instance = instances[stack.require_output(cluster_stack, "HeadNodeInstanceID")]
     uqle_tag = {"Key": "slurm-cluster", "Value": CLUSTER_NAME}
     [uqle_instance] = [instance for instance in instances.values() if uqle_tag in instance["Tags"]]
     uqle_id = uqle_instance["InstanceId"]
     user_data = ec2.describe_instance_attribute(InstanceId=uqle_id, Attribute="userData")["UserData"]["Value"]
-    file_system_id = stack.get_output(cluster_stack, "EFSIds")
+    file_system_id = stack.require_output(cluster_stack, "EFSIds")
     [mount_target] = efs.describe_mount_targets(FileSystemId=file_system_id)["MountTargets"]
     compute_group_id = stack.find_resource_id(cloudformation, CLUSTER_NAME, "ComputeSecurityGroup")
     compute_interface = ec2.create_network_interface(

@@ -126,7 +126,7 @@ def test_run_compose_services_on_share(machine, share):
     assert machine.get_path("/bin/sh").readlink().name == "dash"
     result = machine.run(USER_DATA, check=False)
     assert result.returncode == 0, result.stdout
-    file_system = f"{PLACE.file_system}.efs.{PLACE.region}.amazonaws.com"
+    file_system = f"{PLACE.file_system_id}.efs.{PLACE.region}.amazonaws.com"
     assert f"{file_system} is mounted at /shared, and Docker is installed" in result.stdout
     machine.write_file("/srv/compose.yaml", COMPOSE)
     machine.run("bash", "-c", IMPORT_IMAGE)
@@ -188,7 +188,7 @@ def test_rerun_after_kills(machine, share):
 
 def test_without_a_file_system_nothing_is_mounted(machine):
     machine.write_file(
-        USER_DATA, uqle_instance.render_user_data(PLACE._replace(file_system=""), "/shared"), mode=0o755
+        USER_DATA, uqle_instance.render_user_data(PLACE._replace(file_system_id=""), "/shared"), mode=0o755
     )
     result = machine.run(USER_DATA, check=False)
     assert result.returncode == 0, result.stdout
