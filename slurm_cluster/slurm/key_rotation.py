@@ -11,7 +11,7 @@ from slurm_cluster.slurm.rest_client import SlurmClient, format_result
 # Both daemons read the key only when they start.
 RESTART_COMMAND = "sudo systemctl restart slurmdbd.service slurmctld.service"
 START_TIMEOUT = 60  # seconds that Slurm may take to restart
-RETRY_HINT = "Run this again: it creates another key."
+RETRY_HINT = "Run this again to create another key."
 
 
 def refuse_literal_key(literal_key: str, source: Path) -> None:
@@ -27,26 +27,29 @@ def refuse_literal_key(literal_key: str, source: Path) -> None:
     if literal_key:
         raise ClusterError(
             f"SLURM_JWT_KEY in {source} is the key itself, not the ARN of a secret. "
-            "It cannot change on a running cluster: only a new cluster gets another key."
+            "Such a key cannot be changed on a running cluster. To change it, create the cluster again."
         )
 
 
-def check_root_access(jump_host: str, identity_file: Path) -> None:
-    """Check that we can run commands as root on the head node, before anything changes.
+def check_root_access(login: str, identity_file: Path) -> None:
+    """Check that sudo works on the head node, before anything is changed.
 
     Raises:
-        ClusterError: we cannot.
+        ClusterError: it does not.
     """
-    result = ssh.run_remote(jump_host, identity_file, "sudo --non-interactive true")
+    result = ssh.run_remote(login, identity_file, "sudo --non-interactive true")
     if result.returncode:
-        raise ClusterError(f"{jump_host} does not allow sudo ({result.stderr.strip()}). Nothing was changed.")
+        raise ClusterError(
+            f"{login} does not allow sudo ({result.stderr.strip()}). "
+            "Nothing was changed. Allow passwordless sudo, then run this again."
+        )
 
 
-def install_key(jump_host: str, identity_file: Path, secret_arn: str, script: str) -> None:
+def install_key(login: str, identity_file: Path, secret_arn: str, script: str) -> None:
     """Run the boot script that installs the key on the head node, and restart the daemons that use it.
 
     Args:
-        jump_host: the head node, as ubuntu@203.0.113.7.
+        login: the head node, as ubuntu@203.0.113.7.
         identity_file: the private key file for ssh.
         secret_arn: the ARN of the secret. The key itself is never in a command line.
         script: the text of the boot script on_node_start_ubuntu.sh.
@@ -55,7 +58,7 @@ def install_key(jump_host: str, identity_file: Path, secret_arn: str, script: st
         ClusterError: the script failed, or the daemons did not restart.
     """
     command = f"sudo bash -s -- {shlex.quote(secret_arn)} && {RESTART_COMMAND}"
-    result = ssh.run_remote(jump_host, identity_file, command, script)
+    result = ssh.run_remote(login, identity_file, command, script)
     if result.returncode:
         last_line = (result.stdout + result.stderr).strip().rpartition("\n")[2]
         raise ClusterError(
@@ -65,7 +68,7 @@ def install_key(jump_host: str, identity_file: Path, secret_arn: str, script: st
 
 
 def verify_rotation(url: str, new: str, old: str) -> str:
-    """Wait until Slurm accepts tokens of the new key, and check that it refuses those of the old one.
+    """Wait until Slurm accepts tokens signed with the new key, and check that it refuses the old key's.
 
     Args:
         url: the URL of slurmrestd.

@@ -1,4 +1,4 @@
-"""A client of Slurm's REST API, whose errors name the part that is broken.
+"""A client of Slurm's REST API. Its error messages name the component that failed.
 
 It reads the answers of API v0.0.41 and later, which Slurm 24.11 and later offer.
 """
@@ -20,8 +20,8 @@ from slurm_cluster.trees import find_value, list_mappings
 TOKEN_SECONDS = 300  # lifetime of a token; each request has its own
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 90  # slurmrestd itself tries for 60 s to reach slurmctld
-LAG_SECONDS = 60  # how late accounting and a shared file system may be
-SKEW_SECONDS = 60  # a smaller difference between two clocks is not the cause of an error
+LAG_SECONDS = 60  # how long accounting and the shared file system may take to show the result
+SKEW_SECONDS = 60  # a clock difference up to this cannot cause an error
 DAY_SECONDS = 86400
 # https://slurm.schedmd.com/job_state_codes.html
 END_STATES = {
@@ -44,13 +44,14 @@ RULE_HINT = (
     f"Port {REST_PORT} is open only inside the head node's security group. "
     "Leave out --url to use a tunnel, or run `invoke allow-head-node-group`."
 )
-NO_ROUTE = f"No route: no answer from {{url}} within {CONNECT_SECONDS} s. {RULE_HINT}"
+NO_ROUTE = f"No route: {{url}} did not respond within {CONNECT_SECONDS} s. {RULE_HINT}"
 NOT_HTTP = f"Not slurmrestd: no HTTP answer from {{url}}. Check that --url names port {REST_PORT}."
 NO_ANSWER_MESSAGES: list[tuple[type[BaseException], str]] = [  # the first match counts
     (requests.ConnectTimeout, NO_ROUTE),
     (
         requests.Timeout,
-        f"slurmrestd hangs: {{url}} took the request and did not answer in {ANSWER_SECONDS} s. {LOG_HINT}",
+        "slurmrestd hangs: {url} accepted the request, "
+        f"but did not respond within {ANSWER_SECONDS} s. {LOG_HINT}",
     ),
     (
         socket.gaierror,
@@ -75,7 +76,7 @@ class Answer(NamedTuple):
 
     @property
     def error_numbers(self) -> set[object]:
-        """Slurm's numbers of the errors."""
+        """The error numbers of Slurm."""
         return {error.get("error_number") for error in list_mappings(self.body, "errors")}
 
     @property
@@ -152,7 +153,7 @@ class SlurmClient:
         return Answer(response.status_code, content, to_one_line(", ".join(unique_texts)))
 
     def fetch(self, path: str, *ignored_errors: int) -> dict[str, Any]:
-        """Return an object of slurmctld.
+        """Return the body of a GET request to slurmctld.
 
         Args:
             path: the part of the path after the API's version, as /job/7.
@@ -171,8 +172,7 @@ class SlurmClient:
     def find_job(self, job_id: int, name: str) -> dict[str, Any] | None:
         """Return the job with this number and name, or None if slurmctld does not have it.
 
-        A slurmctld that dies can forget a job that it has just accepted. It then gives the job's number to
-        another job.
+        If slurmctld crashes, it can lose a job that it has just accepted, and reuse the job's number.
 
         Args:
             job_id: its number.
@@ -237,14 +237,14 @@ class SlurmClient:
             raise ClusterError(
                 f"slurmctld is down: slurmrestd cannot reach it ({answer.summary}). {LOG_HINT}"
             )
-        # A refusal does not show Slurm's time. An accepted token does: try one that is valid for a day, for a
-        # user without rights.
+        # Find out whether a clock or the key is wrong. Only a successful response contains Slurm's time, so
+        # send a token that is valid for a day, for a user without rights.
         probe = self.send("GET", path, user="nobody", lifetime=DAY_SECONDS)
         if not probe.is_success:
             raise ClusterError(
-                f"Token refused: the JWT key here is not the head node's ({answer.summary}). "
-                "A running head node keeps its key when the secret changes. "
-                "Check whether the secret has changed since, and whether the clock of this machine is right."
+                f"Token refused: the JWT key is not the head node's key ({answer.summary}). "
+                "Check whether the secret was changed after the head node booted. "
+                "Also check the clock of this machine."
             )
         slurm_time = find_value(probe.body, "statistics", "req_time", "number") or 0
         seconds_behind = slurm_time - int(time.time())
@@ -273,7 +273,7 @@ class SlurmClient:
         if not names_up:
             known = ", ".join(f"{name} is {' '.join(words)}" for name, words in states.items())
             raise ClusterError(
-                f"No partition: Slurm has none that is up ({known or 'it has no partitions'}). "
+                f"No partition: no partition of Slurm is up ({known or 'there are none'}). "
                 "If the compute fleet was stopped, start it with `invoke resume`."
             )
         return format_result("partition", f"up: {', '.join(names_up)}")
@@ -328,8 +328,8 @@ class SlurmClient:
             job = self.find_job(job_id, name)
             if job is None:
                 raise ClusterError(
-                    f"Job lost: slurmctld accepted job {job_id}, {name}, and no longer has it. "
-                    f"It forgets new jobs when it dies. Run this again. {LOG_HINT}"
+                    f"Job lost: slurmctld accepted job {job_id} ({name}), but no longer lists it. "
+                    f"slurmctld may have crashed. Run this again. {LOG_HINT}"
                 )
             states, reason = get_states(job.get("job_state")), str(job.get("state_reason") or "None")
             status = " ".join(states)
@@ -351,7 +351,7 @@ class SlurmClient:
                 raise ClusterError(
                     f"Job does not end: job {job_id} is {status} after {seconds} s. "
                     "If its node does not boot, read /var/log/parallelcluster/slurm_resume.log "
-                    "on the head node. --seconds waits longer."
+                    "on the head node. To wait longer, pass --seconds."
                 )
             last_status = status
             time.sleep(pause)
@@ -385,7 +385,7 @@ class SlurmClient:
 
 
 def explain_no_answer(error: BaseException) -> str:
-    """Return the message for an error of `requests`, by its causes: its own text may contain secrets."""
+    """Return the message for an error of `requests`, by its causes. Its own text may contain secrets."""
     causes = [error]
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)
@@ -397,12 +397,12 @@ def explain_no_answer(error: BaseException) -> str:
 
 
 def format_result(part: str, detail: str) -> str:
-    """Return the line about a part that was checked."""
+    """Return the output line of a check."""
     return f"{part:10} {detail}"
 
 
 def get_states(value: object) -> list[str]:
-    """Return the words of a state."""
+    """Return the flags of a job or partition state, such as COMPLETED."""
     return [str(word) for word in value] if isinstance(value, list) else ["UNKNOWN"]
 
 

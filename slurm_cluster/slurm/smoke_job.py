@@ -1,4 +1,4 @@
-"""A smoke job: it checks each part on the way from the REST API to accounting."""
+"""A smoke test: run a job through the REST API, and check each component from slurmrestd to accounting."""
 
 import re
 import secrets
@@ -23,7 +23,7 @@ def run_smoke_job(
     pause: float = 2.0,
     read_output: Callable[[str], str] | None = None,
 ) -> Iterator[str]:
-    """Run a small job through the REST API, and check each part on the way.
+    """Run a small job through the REST API, and check each component that it passes.
 
     Args:
         url: the URL of slurmrestd, or of the local end of a tunnel.
@@ -33,14 +33,14 @@ def run_smoke_job(
             file there, with the same name each time.
         seconds: the longest time that the job may take, including the boot of its node.
         pause: seconds between two requests.
-        read_output: returns the text of that file, read by its path on another machine. Without it, only the
-            job itself reads the file.
+        read_output: reads that file on another machine, by its path on the node. If None, only the job reads
+            it.
 
     Yields:
-        A line for each part that works.
+        A line for each component that works.
 
     Raises:
-        ClusterError: names the first part that is broken, and what to do next.
+        ClusterError: a check failed. The message says which one, and what to do next.
     """
     if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", directory):
         raise ClusterError(f"{directory!r} is not a plain absolute path. Use one like /shared.")
@@ -102,7 +102,7 @@ def check_output(text: str, path: str, pause: float, read_output: Callable[[str]
     """
     if read_output is None:
         return format_result("output", f"{path}, read only by the job on its own node")
-    deadline, reason = time.monotonic() + rest_client.LAG_SECONDS, "it holds another text"
+    deadline, reason = time.monotonic() + rest_client.LAG_SECONDS, "its content is different"
     while True:
         try:
             if read_output(path).strip() == text:
@@ -111,7 +111,7 @@ def check_output(text: str, path: str, pause: float, read_output: Callable[[str]
             reason = str(error).rstrip(".")
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"No output: {path} is not what the job wrote ({reason}). "
+                f"No output: cannot read what the job wrote to {path} ({reason}). "
                 "Check that the compute nodes mount the same file system as the machine that reads the file."
             )
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""SSH to the cluster's machines, and a tunnel to the REST API: its port is not open to the internet."""
+"""SSH to the cluster's instances, and an SSH tunnel to the REST API, which is not open to the internet."""
 
 import re
 import shlex
@@ -29,7 +29,8 @@ TUNNEL_OPTIONS = [
     "ServerAliveInterval=15",
     "LogLevel=INFO",  # ssh then prints why the jump host cannot reach the port
     "PermitLocalCommand=yes",
-    f"LocalCommand=echo {READY}",  # runs once ssh owns the local port. Until then, another program could
+    # ssh runs this once it listens on the local port, so that no other program's port is used
+    f"LocalCommand=echo {READY}",
 ]
 
 
@@ -64,13 +65,13 @@ def open_tunnel(jump_host: str, identity_file: Path, head_node: str) -> Iterator
 def run_tunnel(
     jump_host: str, identity_file: Path, head_node: str, port: int
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Open a tunnel as `open_tunnel` does, at a port of one's choice.
+    """Open a tunnel like `open_tunnel`, on a given local port.
 
     Args:
         jump_host: the machine that the tunnel goes through, as ubuntu@203.0.113.7.
         identity_file: the private key file for ssh.
         head_node: the head node's private DNS name, which the jump host can resolve.
-        port: the port of this machine.
+        port: the local port.
 
     Yields:
         The ssh process, which ends if the connection breaks.
@@ -119,7 +120,7 @@ def read_messages(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
 
 
 def is_answering(port: int) -> bool:
-    """Return whether the far end answers: the local end of a tunnel always accepts connections."""
+    """Return whether slurmrestd responds. The local end of a tunnel accepts connections in any case."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -146,7 +147,7 @@ def explain_unreachable_port(jump_host: str, head_node: str, reason: str) -> str
     log_hint = "read `journalctl -u slurmrestd` on the head node (`invoke ssh`)"
     if "refused" in reason:
         return (
-            f"Port closed: {jump_host} finds nothing listening at {target} ({reason}). "
+            f"Port closed: nothing listens at {target}, as seen from {jump_host} ({reason}). "
             f"slurmrestd is down: {log_hint}."
         )
     return (
@@ -155,29 +156,28 @@ def explain_unreachable_port(jump_host: str, head_node: str, reason: str) -> str
     )
 
 
-def read_remote_file(jump_host: str, identity_file: Path, path: str) -> str:
-    """Return the text of a file on the machine.
+def read_remote_file(login: str, identity_file: Path, path: str) -> str:
+    """Return the text of a file on a remote machine.
 
     Raises:
         ClusterError: it cannot be read.
     """
-    result = run_remote(jump_host, identity_file, shlex.join(["cat", "--", path]))
+    result = run_remote(login, identity_file, shlex.join(["cat", "--", path]))
     if result.returncode:
         last_line = result.stderr.strip().rpartition("\n")[2]
         raise ClusterError(
-            f"{jump_host} cannot read {path} ({last_line}). "
-            "Check that the shared file system is mounted there."
+            f"{login} cannot read {path} ({last_line}). Check that the shared file system is mounted there."
         )
     return result.stdout
 
 
 def run_remote(
-    jump_host: str, identity_file: Path, command: str, script: str = ""
+    login: str, identity_file: Path, command: str, script: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a shell command on the machine, and return its result, whatever its exit status.
+    """Run a shell command on a remote machine, and return its result, whatever its exit status.
 
     Args:
-        jump_host: the machine, as ubuntu@203.0.113.7.
+        login: the ssh destination, as ubuntu@203.0.113.7.
         identity_file: the private key file for ssh.
         command: the command, for the remote shell.
         script: the standard input of the command.
@@ -185,7 +185,7 @@ def run_remote(
     Raises:
         ClusterError: ssh cannot log in.
     """
-    ssh_command = build_command(identity_file, SSH_OPTIONS, jump_host, command)
+    ssh_command = build_command(identity_file, SSH_OPTIONS, login, command)
     try:
         result = subprocess.run(
             ssh_command, input=script, capture_output=True, text=True, errors="replace", check=False
@@ -193,5 +193,5 @@ def run_remote(
     except FileNotFoundError:
         raise ClusterError(NO_SSH) from None
     if result.returncode == SSH_EXIT_ERROR:
-        raise ClusterError(explain_failed_login(jump_host, identity_file, result.stderr))
+        raise ClusterError(explain_failed_login(login, identity_file, result.stderr))
     return result

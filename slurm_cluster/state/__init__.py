@@ -1,1 +1,1 @@
-"""What exists of a cluster, read from AWS and the configuration for steps and views alike."""
+"""The state of a cluster, read from AWS and its configuration, for steps and views."""

@@ -30,7 +30,7 @@ def read_template_groups(p: Project, template: Path) -> list[InstanceGroup]:
 
 
 def list_groups(config: ClusterConfig) -> list[InstanceGroup]:
-    """Return the groups of instances, without types and subnets that the template has no value for yet."""
+    """Return the groups of instances. Types and subnets that are still placeholders are left out."""
     return [
         replace(group, subnets=[subnet for subnet in group.subnets if subnet != PLACEHOLDER])
         for group in config.groups
@@ -52,9 +52,9 @@ def describe_groups(groups: list[InstanceGroup]) -> str:
 
 
 def count_vcpus(groups: list[InstanceGroup], types: Mapping[str, TypeSize]) -> Counter[tuple[str, str]]:
-    """Return the vCPUs that each quota has to allow, by its code and by what it counts, in words.
+    """Return the number of vCPUs needed from each quota, by the quota's code and description.
 
-    Of several types, the largest that a quota counts is assumed. Capacity blocks have no quota for vCPUs.
+    If a group has several types, the largest one counts. Capacity blocks are not counted.
 
     Args:
         groups: the groups of instances.
@@ -84,7 +84,7 @@ def describe_subnets(ec2: EC2Client, groups: list[InstanceGroup]) -> dict[str, S
 
 
 def check_zones(ec2: EC2Client, groups: list[InstanceGroup], subnets: Mapping[str, SubnetTypeDef]) -> str:
-    """Check that the subnets' zones offer all types or, before there are subnets, that one zone does.
+    """Check that the subnets' zones offer all instance types. Without subnets, check that any zone does.
 
     Args:
         ec2: a client of EC2.
@@ -105,7 +105,7 @@ def check_zones(ec2: EC2Client, groups: list[InstanceGroup], subnets: Mapping[st
         for name in group.instance_types:
             if own and not own & zones[name]:
                 raise ClusterError(
-                    f"{', '.join(sorted(own))} does not offer {name}, which {group.name} has. "
+                    f"{group.name} uses {name}, which is not available in {', '.join(sorted(own))}. "
                     "Choose another type, or another subnet."
                 )
     common = set.intersection(*zones.values())
@@ -145,7 +145,9 @@ def check_addresses(
         existing = [subnet for subnet in subnet_ids if subnet in subnets]
         free = sum(subnets[subnet]["AvailableIpAddressCount"] for subnet in existing)
         where = (
-            f"{', '.join(existing)} has {free} free" if existing else f"the wizard creates {WIZARD_ADDRESSES}"
+            f"{', '.join(existing)} has {free} free"
+            if existing
+            else f"the wizard's subnet will have {WIZARD_ADDRESSES}"
         )
         if count > (free if existing else WIZARD_ADDRESSES):
             raise ClusterError(f"{count} private addresses are needed; {where}. Use a larger subnet.")

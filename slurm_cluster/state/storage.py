@@ -1,4 +1,4 @@
-"""The shared storage of a cluster: what its configuration mounts where, and the ids of it in the stack."""
+"""The shared storage of a cluster: mount directories from its configuration, ids from its stack."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def load_config(s3: S3Client, cluster: StackTypeDef) -> ClusterConfig:
 def list_storage(config: ClusterConfig, cluster: StackTypeDef | None = None) -> list[Storage]:
     """Return the shared storage of a cluster, in the order of its configuration.
 
-    pcluster lists the ids of a kind in an output of the stack, in the order of the configuration.
+    The stack has one output for each kind of storage, with the ids in the order of the configuration.
     https://github.com/aws/aws-parallelcluster/blob/v3.16.1/cli/src/pcluster/templates/cluster_stack.py
 
     Args:
@@ -92,7 +92,7 @@ def list_output_ids(cluster: StackTypeDef | None, family: str) -> list[str]:
 
 
 def get_family(entry: StorageConfig) -> str:
-    """Return how the output with a storage's id begins."""
+    """Return the prefix of the stack output that holds a storage's id."""
     if entry.kind == "Efs":
         return EFS
     if entry.kind == "Ebs":
@@ -117,7 +117,7 @@ def load_shared(p: Project, cluster: StackTypeDef) -> Storage | None:
 def load_file_systems(efs: EFSClient, cluster: StackTypeDef) -> dict[str, FileSystem]:
     """Return the EFS file systems in the outputs of a cluster's stack, by id.
 
-    The configuration says which of them is shared. This does not wait for it: both are read at the same time.
+    Only the configuration says which one is shared, but loading all of them lets both be read concurrently.
     """
     ids = list_output_ids(cluster, EFS)
     calls = [functools.partial(file_system.load_file_system, efs, identifier) for identifier in ids]
@@ -133,7 +133,7 @@ def find_file_system(
     Args:
         efs: a client of EFS.
         shared: the storage at the shared directory.
-        loaded: the file systems in the outputs of the stack; an update adds new ones at its end.
+        loaded: the file systems of `load_file_systems`. One that is missing here is loaded.
     """
     if not shared or shared.kind != "Efs" or not shared.id:
         return None
@@ -141,7 +141,7 @@ def find_file_system(
 
 
 def find_mount_obstacle(p: Project, shared: Storage | None, subnet: SubnetTypeDef | None) -> str:
-    """Return why the UQLE machine of a cluster that is not created yet could not mount its shared storage.
+    """Return why a UQLE machine could not mount the shared storage of a cluster that does not exist yet.
 
     Args:
         p: the project.
@@ -174,7 +174,7 @@ def explain_mount_obstacle(
     if shared is None:
         return (
             f"The cluster {p.cluster_name} has no shared storage at {p.shared_dir}. "
-            "If it is elsewhere, the setting shared_dir names its MountDir."
+            "If it is mounted elsewhere, set shared_dir in invoke.yaml to its MountDir."
         )
     if shared.kind != "Efs":
         return f"{p.shared_dir} of {p.cluster_name} is on {shared.kind}. A UQLE machine can only mount EFS."
@@ -186,7 +186,7 @@ def explain_mount_obstacle(
     if group_id and not shared.id:
         return f"The outputs of the stack {p.cluster_name} do not name the file system at {p.shared_dir}."
     if not shared.id or not subnet:
-        return ""  # pcluster creates it, and lets the head node's group reach it
+        return ""  # pcluster will create it, and allow access from the head node's security group
     if loaded is None:
         return f"The file system {shared.id} does not exist in {p.region}."
     return file_system.explain_nfs_obstacle(loaded, rules, subnet, group_id)

@@ -1,4 +1,4 @@
-"""The networks of wizards that no cluster claims, also of a wizard that was interrupted in this folder."""
+"""The VPCs of wizards that no cluster has claimed, including those of a wizard interrupted in this folder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def find_unclaimed_vpcs(p: Project) -> list[UnclaimedVpc]:
-    """Find the VPCs of wizards that nothing proves to be a cluster's."""
+    """Return the unclaimed VPCs, including those from an interrupted wizard."""
     vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation)
     return vpcs + [vpc for vpc in find_unproven_vpcs(p) if vpc not in vpcs]
 
 
 def find_unproven_vpcs(p: Project) -> list[UnclaimedVpc]:
-    """Find the VPCs that an interrupted wizard may have created; none if no wizard was interrupted."""
+    """Return the VPCs that an interrupted wizard may have created; none if no wizard was interrupted."""
     note = wizard_note.read_note(p.temp_config)
     if not note.cluster:
         return []
@@ -27,5 +27,5 @@ def find_unproven_vpcs(p: Project) -> list[UnclaimedVpc]:
 
 
 def describe_unclaimed(p: Project) -> list[str]:
-    """Return the lines that list these VPCs, with the commands to claim or delete each."""
+    """Return the lines that list unclaimed VPCs, with the commands to claim or delete each."""
     return unclaimed_vpcs.describe_unclaimed_vpcs(find_unclaimed_vpcs(p), p.cluster_name, p.region)

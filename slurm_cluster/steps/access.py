@@ -1,4 +1,4 @@
-"""README, Verify and Debugging: a job through the REST API, and shells on the machines."""
+"""Run a test job, and open shells on the machines (README: Verify, Debugging)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_SECONDS = 86400  # a day
 
 
 class JumpHost(NamedTuple):
-    """A machine to reach the cluster's network through.
+    """The machine through which an SSH tunnel goes.
 
     Args:
         login: for ssh, such as ubuntu@203.0.113.7.
@@ -39,7 +39,7 @@ class JumpHost(NamedTuple):
 
 
 def find_jump_host(p: Project, cluster: StackTypeDef) -> JumpHost:
-    """Return the machine to go through: the UQLE machine if it has the shared files, else the head node.
+    """Return the jump host: the UQLE machine if it mounts the shared file system, else the head node.
 
     Raises:
         ClusterError: neither is running.
@@ -54,7 +54,7 @@ def find_jump_host(p: Project, cluster: StackTypeDef) -> JumpHost:
 
 
 def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
-    """Return the head node for ssh, such as ubuntu@203.0.113.7. Say how to reach it if it is private.
+    """Return the head node's ssh destination, such as ubuntu@203.0.113.7. Print a hint if it is private.
 
     Raises:
         ClusterError: it is not running.
@@ -64,14 +64,14 @@ def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
     if not node.get("PublicIpAddress"):
         command = f"verify --url http://{address}:{REST_PORT}" if p.task == "verify" else p.task
         echo(
-            f"The head node has no public address. {address} is reached from inside the VPC, or by VPN. "
+            f"The head node has no public address. {address} can be reached only from inside the VPC or by VPN. "
             f"Run `invoke {command}` there."
         )
     return f"ubuntu@{address}"
 
 
 def verify(p: Project, url: str, user: str, seconds: str) -> None:
-    """Run a job through the REST API, and print each link of the chain that works.
+    """Run a test job through the REST API, and print the result of each check.
 
     Args:
         p: the project.
@@ -80,7 +80,7 @@ def verify(p: Project, url: str, user: str, seconds: str) -> None:
         seconds: how long the job may take, with the boot of its node.
 
     Raises:
-        ClusterError: a link of the chain is broken, and it names the first one; or `seconds` is no number.
+        ClusterError: a check failed, or `seconds` is not a number.
     """
     timeout = parse_number("--seconds", seconds, MAX_SECONDS)
     if p.skip_for_dry_run(f"run a job of user {user} through the REST API of {p.cluster_name}"):
@@ -98,8 +98,8 @@ def verify(p: Project, url: str, user: str, seconds: str) -> None:
     jump_host = find_jump_host(p, cluster)
 
     def read_output(path: str) -> str:
-        path_there = jump_host.shared_dir + path.removeprefix(p.shared_dir)
-        return ssh_client.read_remote_file(jump_host.login, identity_file, path_there)
+        remote_path = jump_host.shared_dir + path.removeprefix(p.shared_dir)
+        return ssh_client.read_remote_file(jump_host.login, identity_file, remote_path)
 
     with ssh_client.open_tunnel(jump_host.login, identity_file, host) as tunnel_url:
         lines = smoke_job.run_smoke_job(
@@ -109,14 +109,14 @@ def verify(p: Project, url: str, user: str, seconds: str) -> None:
 
 
 def parse_number(flag: str, text: str, maximum: int) -> int:
-    """Return the number that a flag has, from 1 to a maximum. invoke itself would end in a traceback.
+    """Return the value of a flag as a number. invoke would fail with a traceback if the flag were an int.
 
     Raises:
-        ClusterError: it is another text.
+        ClusterError: it is not a whole number from 1 to the maximum.
     """
     number = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
     if not 1 <= number <= maximum:
-        raise ClusterError(f"{flag} is {shorten(text)}, and must be a whole number from 1 to {maximum}.")
+        raise ClusterError(f"{flag} is {shorten(text)}. It must be a whole number from 1 to {maximum}.")
     return number
 
 
@@ -126,7 +126,7 @@ def open_shell(p: Project, uqle: bool, forward: str = "") -> None:
     Args:
         p: the project.
         uqle: the UQLE machine instead of the head node.
-        forward: a port of the machine that is also this machine's while the shell is open; empty for none.
+        forward: a remote port to forward to the same local port while the shell is open; empty for none.
 
     Raises:
         ClusterError: there is no such machine, or the shell ended with a status other than 0, which becomes
@@ -150,7 +150,7 @@ def open_shell(p: Project, uqle: bool, forward: str = "") -> None:
 
 
 def find_uqle_address(p: Project) -> str:
-    """Return the address of the UQLE machine for ssh. Say how to reach it if it is private.
+    """Return the address of the UQLE machine for ssh. Print a hint if it is private.
 
     Raises:
         ClusterError: there is no such machine, or it is not running.
@@ -161,5 +161,7 @@ def find_uqle_address(p: Project) -> str:
         raise ClusterError(f"The UQLE machine {machine['InstanceId']} is {state}. Run `invoke resume` first.")
     address = nodes.get_address(machine)
     if not machine.get("PublicIpAddress"):
-        echo(f"The UQLE machine has no public address. {address} is reached from inside the VPC, or by VPN.")
+        echo(
+            f"The UQLE machine has no public address. {address} can be reached only from inside the VPC or by VPN."
+        )
     return address

@@ -24,12 +24,12 @@ MAX_HOURS = 720  # 30 days
 
 
 def create_token(p: Project, user: str, hours: str, output: str) -> None:
-    """Sign a token on this machine. Print it if stdout is a pipe, or write it to a file; never show it.
+    """Sign a token, and write it to a file, or to stdout unless stdout is a terminal.
 
     Args:
         p: the project.
         user: the user whose jobs the token can run.
-        hours: its lifetime, as the user wrote it.
+        hours: the lifetime, not validated.
         output: the file to write; empty for stdout.
 
     Raises:
@@ -56,7 +56,7 @@ def hold_tunnel(p: Project, port: str) -> None:
 
     Args:
         p: the project.
-        port: the port of this machine, as the user wrote it.
+        port: the local port, not validated.
 
     Raises:
         ClusterError: the port is in use, the tunnel cannot be opened, or it ended.
@@ -76,7 +76,7 @@ def hold_tunnel(p: Project, port: str) -> None:
         path = f"/slurm/{client.version}/jobs/"
         echo_lines(
             [
-                f"{client.url} is slurmrestd of {p.cluster_name} until you press Ctrl-C. "
+                f"Forwarding {client.url} to slurmrestd of {p.cluster_name} until you press Ctrl-C. "
                 "Try in another terminal:",
                 f'  curl -H "X-SLURM-USER-TOKEN: $(invoke token)" {client.url}{path}',
             ]
@@ -90,10 +90,10 @@ def hold_tunnel(p: Project, port: str) -> None:
 
 
 def refuse_used_port(port: int) -> None:
-    """Refuse a port that another program listens on, or that this user may not use.
+    """Check that this user can listen on a port.
 
     Raises:
-        ClusterError: with what to do.
+        ClusterError: the port is in use or not allowed.
     """
     try:
         with socket.create_server(("127.0.0.1", port)):

@@ -22,13 +22,13 @@ DELETABLE_PHASES = ("creating", "complete", "half-updated", "failed", "deleting"
 
 
 def build_configuration_command(p: Project, action: str, *more: str) -> str:
-    """Return the command by which pcluster creates or updates the cluster from config.yml."""
+    """Return the pcluster command that creates or updates the cluster from config.yml."""
     arguments = ["--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster_name]
     return pcluster.build_command(action, *arguments, *more, region=p.region)
 
 
 def check_configuration(p: Project) -> None:
-    """Refuse a config.yml whose nodes would not boot, and warn of what will not work with it."""
+    """Refuse a config.yml with which nodes cannot boot. Warn about features that it disables."""
     config = cluster_config.load(p.config_file)
     ssh_from = config.head_node.ssh_from
     if ssh_from:
@@ -49,8 +49,7 @@ def create_cluster(p: Project) -> str:
         The next step.
 
     Raises:
-        ClusterError: config.yml is refused, the creation failed, or the cluster exists without its head node.
-            The message has the reason.
+        ClusterError: config.yml is refused, the creation failed, or an existing cluster has lost its head node.
     """
     dry_run = build_configuration_command(p, "create-cluster", "--dryrun", "true")
     create = build_configuration_command(p, "create-cluster")
@@ -77,7 +76,7 @@ def create_cluster(p: Project) -> str:
 
 
 def get_next_step(p: Project, cluster: StackTypeDef) -> str:
-    """Return the step after the creation: to connect a UQLE machine as far as the cluster's shape allows."""
+    """Return the step after the creation: connect-uqle with the right flags, or verify if it is impossible."""
     config, fault = cluster_state.load_config(p.s3, cluster)
     if config.head_node.own_groups:
         return VERIFY
@@ -111,7 +110,8 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
     if found and stack_status.get_phase(found["StackStatus"]) == "updating":  # an earlier run was stopped
         show_progress(stack.watch_stack(p.cloudformation, found["StackId"]))
     found = stack.require_cluster(p.cloudformation, p.cluster_name)
-    nodes.require_head_node(p.ec2, found)  # it applies the update; without it, AWS would wait in vain
+    # the head node applies the update; if it is stopped, CloudFormation waits until its timeout
+    nodes.require_head_node(p.ec2, found)
     if ssh_from:
         render_ssh_source(p, ssh_from)
     check_configuration(p)
@@ -139,7 +139,8 @@ def delete_cluster(p: Project, yes: bool) -> None:
         yes: do not ask.
 
     Raises:
-        ClusterError: the user did not confirm, others use the cluster's groups, or the deletion failed.
+        ClusterError: the user did not confirm, another resource uses the cluster's security groups, or the
+            deletion failed.
     """
     command = pcluster.build_command("delete-cluster", "--cluster-name", p.cluster_name, region=p.region)
     if p.dry_run:
@@ -158,7 +159,7 @@ def delete_cluster(p: Project, yes: bool) -> None:
         last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
         result = p.run(command, hide=True)
         now = stack.find_stack(p.cloudformation, p.cluster_name)
-        if now and now["StackStatus"] != "DELETE_IN_PROGRESS":  # else it took effect, whatever was answered
+        if now and now["StackStatus"] != "DELETE_IN_PROGRESS":  # else it has started
             pcluster.check_result(result)
     progress = stack.watch_stack(p.cloudformation, found["StackId"], last_event)
     if show_progress(progress, p.quiet) != "DELETE_COMPLETE":
@@ -173,4 +174,4 @@ def explain_failed_deletion(p: Project, stack_id: str) -> str:
     found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name)
     if found:
         lines += [f"These resources use security groups of {p.cluster_name}:", *holders.format_holders(found)]
-    return "\n".join([*lines, "Remove the cause, then run this again."])
+    return "\n".join([*lines, "Fix the cause, then run this again."])

@@ -45,7 +45,7 @@ def create_jwt_key(p: Project) -> None:
 
 
 def resolve_ssh_from(p: Project, flag: str) -> str:
-    """Return the address range of the flag --ssh-from, validated, with a warning if it is wide.
+    """Return the validated address range of --ssh-from, and warn if it is too wide.
 
     Args:
         p: the project.
@@ -95,7 +95,7 @@ def fill_parameters(p: Project, ssh_from: str, overwrite: bool, yes: bool) -> No
     exists = stack.find_stack(p.cloudformation, p.cluster_name) is not None
     values, found, late = script_bucket.reconcile_script_uris(values, found, p.cluster_name, exists)
     if not exists and jwt_secret.is_cluster_secret(str(values.get(parameters.KEY_PARAMETER, "")), p.secret):
-        values = {**values, parameters.KEY_PARAMETER: ""}  # a secret that was created again has another ARN
+        values = {**values, parameters.KEY_PARAMETER: ""}  # a recreated secret has a new ARN
     old_ssh_from = parameters.filter_filled(values).get("SSH_FROM", ssh_from)
     if ssh_from:
         values = {**values, "SSH_FROM": ssh_from}
@@ -106,7 +106,9 @@ def fill_parameters(p: Project, ssh_from: str, overwrite: bool, yes: bool) -> No
     if ssh_from and old_ssh_from != ssh_from:
         echo(f"Replaced SSH_FROM {parameters.shorten(old_ssh_from)} with {parameters.shorten(ssh_from)}.")
         if exists:
-            echo("The running cluster still has the old one. `invoke render update-cluster` changes it.")
+            echo(
+                "The running cluster still has the old range. Run `invoke render update-cluster` to change it."
+            )
     echo(f"Wrote {p.parameter_file}: {len(parameters.filter_filled(filled))} values.")
 
 

@@ -1,4 +1,4 @@
-"""README, the whole path in one command, and Teardown: `up` and `down`, from the other steps."""
+"""`up` and `down`: run the other steps in order."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
         if with_uqle:
             uqle.check_settings(p)
         ssh_from = configuration.resolve_ssh_from(p, ssh_from)
-        source = p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
+        source = p.get_ssh_from(ssh_from)  # fails on an invalid range before anything is created
         confirm(
-            "This takes about 20 minutes. You pay from the creation of the network on: about "
-            f"{IDLE_COST if with_uqle else IDLE_COST_WITHOUT_UQLE} dollars an hour with the default sizes "
-            "and no job running. "
+            "This takes about 20 minutes. It costs about "
+            f"{IDLE_COST if with_uqle else IDLE_COST_WITHOUT_UQLE} dollars an hour while idle, "
+            "with the default sizes. "
             "`invoke down --all` deletes everything again. "
             f"Create the cluster {p.cluster_name} in {p.region}, with SSH from {source}?",
             yes,
@@ -64,7 +64,7 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
 
 
 def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, yes: bool) -> None:
-    """Ask before `down` deletes what exists. Where nothing exists, do not ask.
+    """List what `down` will delete, and ask for confirmation. Do not ask if there is nothing.
 
     Args:
         p: the project.
@@ -87,7 +87,7 @@ def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, y
     existing = [name for name, part in parts.items() if part]
     if not existing:
         echo(
-            f"There is nothing of {p.cluster_name} in {p.region}. "
+            f"Nothing of the cluster {p.cluster_name} exists in {p.region}. "
             "`invoke status --all-regions` shows what exists elsewhere."
         )
         return
@@ -119,7 +119,8 @@ def down(p: Project, everything: bool, yes: bool) -> None:
     in_use = ""
     try:
         vpc.delete_own_network(p)  # the leftovers below list unclaimed VPCs
-    except NetworkInUseError as error:  # another cluster may be in it: delete what belongs to this one alone
+    except NetworkInUseError as error:
+        # something else is in the network: go on with the rest, and report it at the end
         in_use = str(error)
     if everything and not p.skip_for_dry_run("delete the boot scripts, the secret and its policy"):
         deleted = script_bucket.delete_scripts(p.s3, p.bucket, p.cluster_name, p.account)

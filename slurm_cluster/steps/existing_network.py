@@ -32,7 +32,7 @@ def use_existing_network(ec2: EC2Client, path: Path, cluster_name: str, wanted: 
         A sentence that says what was done.
 
     Raises:
-        ClusterError: a cluster would not work in the network, the key pair does not exist, or the cluster has
+        ClusterError: a cluster cannot run in the network, the key pair does not exist, or the cluster has
             another network.
     """
     if files.exists(path) and temp_config.read_temp_config(path) != wanted:
@@ -46,7 +46,7 @@ def use_existing_network(ec2: EC2Client, path: Path, cluster_name: str, wanted: 
 
 
 def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
-    """Refuse subnets in which the nodes cannot boot, which would only show half an hour later.
+    """Check that nodes can boot in these subnets. Otherwise, the creation would fail after half an hour.
 
     https://docs.aws.amazon.com/parallelcluster/latest/ug/network-configuration-v3.html
 
@@ -59,7 +59,7 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
         The id of the VPC of both.
 
     Raises:
-        ClusterError: a cluster would not work in them; it lists all reasons.
+        ClusterError: a cluster cannot run in them; it lists all reasons.
     """
     public = describe_subnet(ec2, "--head-node-subnet", head_node)
     private = describe_subnet(ec2, "--compute-subnet", compute)
@@ -69,7 +69,7 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
             f"{head_node} is in {vpc}, and {compute} is in {private['VpcId']}. Choose two subnets of one VPC."
         )
     faults = [
-        f"{vpc} has no {setting}: the nodes cannot look up the file system's name."
+        f"{vpc} has {setting} turned off: the nodes cannot resolve the file system's name. Turn it on."
         for setting in list_missing_dns_settings(ec2, vpc)
     ]
     servers = list_dns_servers(ec2, vpc)
@@ -78,7 +78,7 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
     foreign = sorted(servers - AMAZON_DNS)
     if foreign:
         faults.append(
-            f"{vpc} uses other DNS servers than Amazon's ({', '.join(foreign)}): the nodes cannot look up "
+            f"{vpc} uses other DNS servers than Amazon's ({', '.join(foreign)}): the nodes cannot resolve "
             "the names of the file system and the head node. Use AmazonProvidedDNS in its DHCP options."
         )
     if not routes.is_public(ec2, vpc, head_node):
@@ -86,14 +86,14 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
     route = routes.find_default_route(ec2, vpc, compute)
     if not route:
         faults.append(
-            f"{compute} has no outbound internet access, such as a NAT gateway: nodes cannot load packages."
+            f"{compute} has no outbound internet access, such as a NAT gateway: nodes cannot download packages."
         )
     elif routes.is_to_internet_gateway(route) and not private["MapPublicIpOnLaunch"]:
         faults.append(
             f"{compute} assigns no public addresses: nodes cannot use its route to the internet gateway."
         )
     if faults:
-        raise ClusterError("\n  ".join(["A cluster does not work in this network:", *faults]))
+        raise ClusterError("\n  ".join(["A cluster cannot run in this network:", *faults]))
     return vpc
 
 
@@ -127,7 +127,7 @@ def list_missing_dns_settings(ec2: EC2Client, vpc_id: str) -> list[str]:
 
 
 def list_dns_servers(ec2: EC2Client, vpc_id: str) -> set[str]:
-    """Return the DNS servers in a VPC's DHCP options; AmazonProvidedDNS for Amazon's address in the VPC.
+    """Return the DNS servers in a VPC's DHCP options. The VPC's own resolver is returned as AmazonProvidedDNS.
 
     A VPC without DHCP options has none.
     https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html

@@ -1,4 +1,4 @@
-"""The `pcluster` command line: its commands, and its answers as sentences."""
+"""Build `pcluster` commands, and turn their output into messages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 NO_CHANGES = "No changes found in your cluster configuration."
 DRY_RUN_SUCCEEDED = "Request would have succeeded, but DryRun flag is set."
-UNREADABLE_ANSWER = ", invalid XML received"  # botocore's words, which it follows with the whole answer
+UNREADABLE_ANSWER = (
+    ", invalid XML received"  # botocore's message, followed by the whole response, which is cut off here
+)
 NEEDS_STOPPED_FLEET = "Stop the compute fleet|compute nodes must be stopped"
-STOP_FLEET = "`invoke pause` stops the fleet. Run this again a minute later, then `invoke resume`."
+STOP_FLEET = "Run `invoke pause`, wait a minute, then run this again. Afterwards, run `invoke resume`."
 FINDING_KINDS = ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
 
 
@@ -28,7 +30,7 @@ def build_command(*arguments: str, region: str = "") -> str:
 
     Args:
         arguments: pcluster's arguments.
-        region: always passed, as pcluster does not notice a wrong default; empty for the wizard, which asks.
+        region: the region, because pcluster would silently use its default; empty for `configure`.
     """
     return shlex.join(["pcluster", *arguments, *(["--region", region] if region else [])])
 

@@ -1,4 +1,4 @@
-"""Check what pcluster's dry run does not: that the boot scripts exist, and that the nodes may read them."""
+"""Check a configuration in AWS: the boot scripts exist, and the subnets and the file system are usable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_configuration(
     """Refuse a configuration whose nodes would fail when they boot, half an hour later.
 
     Args:
-        config: the cluster of config.yml, whoever wrote it.
+        config: the configuration in config.yml.
         path: config.yml, for messages.
         cluster_name: the cluster's name.
         region: the cluster's region.
@@ -36,8 +36,8 @@ def check_configuration(
     """
     if config.region != region:
         raise ClusterError(
-            f"Region in {path} is {shorten(config.region)}, and this command is for {region}. "
-            "Run `invoke render` again."
+            f"Region in {path} is {shorten(config.region)}, but this command is for {region}. "
+            "Correct the file, or run `invoke render` again."
         )
     if reads_scripts_of_another(config, cluster_name):
         raise ClusterError(f"{path} is for another cluster than {cluster_name}. Use one folder per cluster.")
@@ -55,14 +55,15 @@ def check_configuration(
 def reads_scripts_of_another(config: ClusterConfig, cluster_name: str) -> bool:
     """Return whether a node may read another cluster's folder in a bucket of `invoke upload-bootstrap`."""
     uris = [uri.removeprefix("s3://") for node in config.nodes for uri in node.readable_uris]
-    places = [uri.split("/", 1) for uri in uris]
+    buckets_and_keys = [uri.split("/", 1) for uri in uris]
     return any(
-        script_bucket.is_script_bucket(bucket) and key != f"{cluster_name}/*" for bucket, key in places
+        script_bucket.is_script_bucket(bucket) and key != f"{cluster_name}/*"
+        for bucket, key in buckets_and_keys
     )
 
 
 def list_warnings(p: Project, config: ClusterConfig) -> list[str]:
-    """Return a sentence for each property of config.yml that works, but takes something away.
+    """Return a warning for each subnet or storage in config.yml that limits access or rules out UQLE.
 
     Args:
         p: the project.
@@ -74,10 +75,10 @@ def list_warnings(p: Project, config: ClusterConfig) -> list[str]:
     if subnet and not routes.is_public(p.ec2, subnet["VpcId"], subnet["SubnetId"]):
         warnings.append(
             f"The head node's subnet, {subnet['SubnetId']}, has no route to an internet gateway. "
-            "Head node and UQLE machine are reached from inside the VPC, or by VPN."
+            "The head node and the UQLE machine can be reached only from inside the VPC or by VPN."
         )
     shared = storage.find_shared(storage.list_storage(config), p.shared_dir)
     obstacle = storage.find_mount_obstacle(p, shared, subnet)
-    if obstacle and not config.head_node.own_groups:  # with which nothing can be connected
-        warnings.append(f"{obstacle} A UQLE machine is connected only by `invoke connect-uqle --no-shared`.")
+    if obstacle and not config.head_node.own_groups:  # those rule out a UQLE machine anyway
+        warnings.append(f"{obstacle} Without the shared files, `invoke connect-uqle --no-shared` works.")
     return warnings

@@ -1,4 +1,4 @@
-"""README, Render the configuration. Apart from the other steps, because it must not load AWS's libraries."""
+"""Render config.yml. In a module of its own, because it must not import boto3."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def render_ssh_source(p: Project, ssh_from: str) -> None:
         ssh_from: the address range that may use SSH, validated.
 
     Raises:
-        ClusterError: a file is missing or wrong, or config.yml has edits that a render would lose.
+        ClusterError: a file is missing or invalid, or rendering would discard edits in config.yml.
     """
     values = parameters.read_parameters(p.parameter_file)
     actual = files.read_text(p.config_file)
@@ -49,8 +49,8 @@ def render_ssh_source(p: Project, ssh_from: str) -> None:
         line = find_difference(actual, expected)
         raise ClusterError(
             f"{p.config_file} differs from what `invoke render` writes, from line {line} on.\n"
-            f"If you edited {p.config_file}: `invoke render` would lose that. "
-            "Change AllowedIps in it too, then run `invoke update-cluster`.\n"
+            f"If you edited {p.config_file}: `invoke render` would discard your edits. "
+            "Change AllowedIps there yourself, then run `invoke update-cluster`.\n"
             f"If you edited the template or {p.parameter_file}: run `invoke render` first."
         )
     rendered = template.render_template(p.template, {**values, "SSH_FROM": ssh_from}, p.parameter_file)

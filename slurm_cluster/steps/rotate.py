@@ -1,4 +1,4 @@
-"""README, Changing the JWT key: put a new one into the secret and onto the running head node."""
+"""Rotate the JWT key on a running cluster (README: Changing the JWT key)."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ def rotate_jwt_key(p: Project) -> None:
     key_rotation.check_root_access(login, identity_file)
     new_key = jwt_secret.create_random_key()
     p.secretsmanager.put_secret_value(SecretId=secret, SecretString=new_key)
-    echo(f"Put a new key into {secret}. Installing it on the head node ...")
+    echo(f"Stored a new key in {secret}. Installing it on the head node ...")
     key_rotation.install_key(login, identity_file, secret, script)
     with ssh.open_tunnel(login, identity_file, head_node) as url:
         echo(key_rotation.verify_rotation(url, new_key, old_key))
-    echo("UQLE still has the old key. Run `invoke handover --with-key`, then copy the file to it again.")
+    echo(
+        "UQLE still has the old key. Run `invoke handover --with-key`, then copy uqle.env to the UQLE machine."
+    )

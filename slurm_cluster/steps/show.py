@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_status(p: Project, as_json: bool, everywhere: bool) -> None:
-    """Print what exists, what of it is billed, and the next step.
+    """Print what exists, what is billed, and the next step.
 
     Args:
         p: the project.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 
-STATUS = "invoke status"  # where the next step depends on more than the task has read
+STATUS = "invoke status"  # the next step if the task does not know enough to name a better one
 
 
 class LaunchPlan(NamedTuple):
@@ -50,7 +50,7 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
     Args:
         p: the project.
         with_share: whether the machine mounts the shared file system.
-        allow_others: whether to launch it beside other machines in the head node's group.
+        allow_other_members: whether to launch it even if other instances are in its security group.
 
     Raises:
         ClusterError: there is no cluster to connect to, the machine could not mount the file system, another
@@ -72,7 +72,7 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
         members = list(target.other_members)
         warnings = group_members.describe_other_members(members, target.group_id, p.cluster_name, p.region)
         command = "invoke connect-uqle --allow-other-members"
-        advice = f"Nothing was changed. To launch another machine beside it, run `{command}`."
+        advice = f"Nothing was changed. To launch a new UQLE machine anyway, run `{command}`."
         raise ClusterError("\n".join([*warnings, advice]))
     return LaunchPlan(target, existing, image_id)
 
@@ -80,7 +80,7 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
 def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
     """Find where the UQLE machine is launched: the head node's group and subnet, and what it mounts.
 
-    Values that do not depend on each other are read at the same time.
+    Independent values are read concurrently.
 
     Args:
         p: the project.
@@ -125,7 +125,7 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
 
 
 def check_settings(p: Project) -> None:
-    """Refuse settings of the UQLE machine that its launch would refuse, before a cluster is paid for."""
+    """Check the UQLE machine's settings before the cluster is created."""
     uqle_instance.get_ubuntu_image_id(p.ec2, p.ssm, p.get_uqle_settings().instance_type)
 
 
@@ -139,7 +139,7 @@ def allow_head_node_group(p: Project) -> None:
 
 
 def add_group_rule(p: Project, group_id: str) -> None:
-    """Add the rule to a group, unless it has it."""
+    """Add the self rule to a security group, and print whether it was missing."""
     added = security_groups.add_self_rule(p.ec2, group_id)
     echo(f"{group_id} {'now' if added else 'already'} allows all traffic between its members.")
 
@@ -151,7 +151,7 @@ def create_instance(p: Project) -> None:
 
 
 def skip_launch(p: Project, with_share: bool = True) -> bool:
-    """Return whether this is a dry run, and print then what would be launched."""
+    """Return whether this is a dry run; if so, print what would be launched."""
     settings = p.get_uqle_settings()
     mount = (
         f"mounts the file system of {p.cluster_name} at {settings.mount_point}"
@@ -173,7 +173,7 @@ def launch(p: Project, plan: LaunchPlan) -> None:
             echo_lines(wrong_groups)
             return
         differences = uqle_instance.list_differences(p.ec2, plan.existing, plan.target, settings, user_data)
-        echo_lines(f"It differs from the settings: {difference}." for difference in differences)
+        echo_lines(f"It differs from a new launch: {difference}." for difference in differences)
         if differences:
             echo("`invoke disconnect-uqle connect-uqle` replaces it.")
         return
@@ -190,12 +190,12 @@ def launch(p: Project, plan: LaunchPlan) -> None:
 
 
 def connect_uqle(p: Project, with_share: bool = True, allow_others: bool = False) -> None:
-    """Add the group's rule, then launch the UQLE machine; everything is checked before the first change.
+    """Check everything, then add the security group's rule and launch the UQLE machine.
 
     Args:
         p: the project.
         with_share: whether the machine mounts the shared file system.
-        allow_others: whether to launch it beside other machines in the head node's group.
+        allow_other_members: whether to launch it even if other instances are in its security group.
     """
     if p.dry_run:
         allow_head_node_group(p)
@@ -226,9 +226,7 @@ def disconnect_uqle(p: Project, yes: bool) -> str:
     machines = uqle_instance.list_remaining_instances(p.ec2, p.cluster_name)
     if len(machines) > 1:
         names = ", ".join(machine["InstanceId"] for machine in machines)
-        confirm(
-            f"Several machines have the tag of {p.cluster_name}: {names}. Terminate all these machines?", yes
-        )
+        confirm(f"Several machines have the tag of {p.cluster_name}: {names}. Terminate all of them?", yes)
     terminated = uqle_instance.terminate_instances(p.ec2, machines, group_id)
     show_progress(uqle_instance.watch_instances(p.ec2, terminated, "terminated"), p.quiet)
     missing = f"There is no UQLE machine of {p.cluster_name} in {p.region}."

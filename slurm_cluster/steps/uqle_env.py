@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 UQLE_PORT = 2323  # of the UQLE API, on the UQLE machine
 OLD_API_HINT = (
-    f"Slurm answers API {API_VERSIONS}. A UQLE of 2022 asks for v0.0.37: see docs/clients.md, UQLE."
+    f"Slurm supports API {API_VERSIONS}. UQLE versions of 2022 need v0.0.37: see docs/clients.md, UQLE."
 )
 
 
@@ -53,7 +53,7 @@ def write_uqle_env(path: Path, head_node: str, mount_point: str, key: str | None
     if key is not None:
         lines.append(f"SLURM_JWT_KEY={key}")
     lines += [
-        f"# Slurm answers API {API_VERSIONS}",
+        f"# Slurm supports API {API_VERSIONS}",
         f"UQLE_API_HOST={api_host}",
         "UQLE_CLI_TAG=",
         "UQLE_CLI_TOKEN=",
@@ -65,18 +65,18 @@ def format_summary(
     path: Path,
     head_node: str,
     mount_point: str,
-    key: str,
+    key_source: str,
     with_key: bool,
     key_pair: str,
     machine: InstanceTypeDef | None,
 ) -> list[str]:
-    """Return the values to note, and the command that copies the file to the UQLE machine.
+    """Return the lines that list the values, and the command that copies the file to the UQLE machine.
 
     Args:
         path: uqle.env.
         head_node: the head node's private DNS name.
         mount_point: where the UQLE machine mounts the shared file system; empty if it does not.
-        key: where the JWT key is, in words.
+        key_source: where the JWT key is, in words.
         with_key: whether the file contains the key.
         key_pair: the name of the machine's key pair.
         machine: the UQLE machine, if there is one.
@@ -84,7 +84,7 @@ def format_summary(
     lines = [
         f"Slurm URL      {get_slurm_url(head_node)}",
         f"Slurm port     {REST_PORT}",
-        f"JWT key        {key}",
+        f"JWT key        {key_source}",
         f"Mount point    {mount_point or 'none: the UQLE machine does not mount the shared files'}",
         f"UQLE API host  {get_api_host(machine) or 'not known without a UQLE machine'}",
         OLD_API_HINT,

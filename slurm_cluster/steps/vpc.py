@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 WIZARD_SECONDS = 3600
-LOCK = "configure"  # the task that the message names if another one holds the folder
+LOCK_TASK = "configure"  # delete-network takes the same lock; the message names this task
 
 
 def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
@@ -26,7 +26,7 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     Args:
         p: the project.
         head_node_subnet: the id of an existing public subnet; empty for the wizard.
-        compute_subnet: with it, the id of an existing subnet for the compute nodes.
+        compute_subnet: the id of an existing subnet for the compute nodes; required with head_node_subnet.
     """
     if head_node_subnet or compute_subnet:
         wanted = temp_config.TempConfig(p.region, p.key_pair, head_node_subnet, compute_subnet)
@@ -38,8 +38,8 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
         p.run(command)
         return
     refuse_network_of_another(p)
-    ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
-    with files.acquire_lock(p.temp_config.parent, LOCK):
+    ec2, cloudformation = p.ec2, p.cloudformation  # created before the lock, to hold it only briefly
+    with files.acquire_lock(p.temp_config.parent, LOCK_TASK):
         wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
         network.refuse_incomplete(
             network.find_network(ec2, cloudformation, p.cluster_name, p.wizard_subnet), p.region
@@ -52,7 +52,7 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
 
 
 def refuse_network_of_another(p: Project) -> None:
-    """Refuse the network in temp-config.yml if the wizard created it for another cluster.
+    """Check that the network in temp-config.yml does not belong to another cluster.
 
     Raises:
         ClusterError: it has another cluster's tag.
@@ -67,7 +67,7 @@ def refuse_network_of_another(p: Project) -> None:
 
 
 def check_configured_network(p: Project) -> None:
-    """Print that the network of temp-config.yml exists.
+    """Check that the network in temp-config.yml exists.
 
     Raises:
         ClusterError: it does not.
@@ -82,7 +82,7 @@ def check_configured_network(p: Project) -> None:
 
 
 def check_ready(p: Project) -> None:
-    """Refuse to start the wizard where it would fail, or create a second network. List unclaimed VPCs.
+    """Check that the wizard can run, and that the cluster has no network yet. Print unclaimed VPCs.
 
     Raises:
         ClusterError: there is no key pair, or the cluster has a network, or may have one.
@@ -152,22 +152,21 @@ def delete_own_network(p: Project) -> bool:
     """
     if p.skip_for_dry_run(f"delete the network of {p.cluster_name}"):
         return True
-    ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
-    with files.acquire_lock(p.temp_config.parent, LOCK):
+    ec2, cloudformation = p.ec2, p.cloudformation  # created before the lock, to hold it only briefly
+    with files.acquire_lock(p.temp_config.parent, LOCK_TASK):
         wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
     found = network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet)
     if not found:
         echo(network.explain_no_network(p.ec2, p.cluster_name, p.public_subnet))
         return False
     network.refuse_network_in_use(p.ec2, p.cloudformation, p.efs, p.cluster_name, found)
-    network.claim_vpc(
-        p.ec2, found.vpc_id, p.cluster_name
-    )  # so that the next run finds it, if this one is stopped
+    # if this run is interrupted, the next one finds the VPC by this tag
+    network.claim_vpc(p.ec2, found.vpc_id, p.cluster_name)
     for name in found.stacks:
         progress = network.delete_wizard_stack(p.cloudformation, name)
         if output.show_progress(progress, p.quiet) != "DELETE_COMPLETE":
             raise ClusterError(explain_failed_deletion(p, name, found))
-    forget_subnets(p)  # before the VPC is deleted: if this run is stopped then, the next one still finds it
+    forget_subnets(p)  # before the VPC is deleted, so that an interrupted run can be repeated
     network.delete_vpc(p.ec2, found.vpc_id)
     echo(f"Deleted the network {found.vpc_id}.")
     return True
@@ -181,11 +180,11 @@ def explain_failed_deletion(p: Project, name: str, found: network.Network) -> st
     others = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster_name, found)
     if others:
         lines += [f"These resources are in {found.vpc_id}:", *holders.format_holders(others)]
-    return "\n".join([*lines, "Remove the cause, then run this again."])
+    return "\n".join([*lines, "Fix the cause, then run this again."])
 
 
 def forget_subnets(p: Project) -> None:
-    """Remove deleted subnets from the user's files, so that the next network takes their place."""
+    """Remove deleted subnets from the user's files, so that the next network's can be filled in."""
     missing = network.find_missing_subnets(p.ec2, p.subnets)
     parameters.clear_values(p.parameter_file, missing)
     if files.exists(p.temp_config) and p.public_subnet in missing:

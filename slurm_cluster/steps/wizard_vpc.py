@@ -1,8 +1,7 @@
-"""The VPC of a wizard: track it while the wizard runs, and tag it as the cluster's once that is proven.
+"""Find the VPC that the wizard created, and tag it as the cluster's.
 
-A wizard that is stopped leaves a VPC behind. A VPC that was created at the same time can be another person's.
-So only these are tagged as the cluster's: the VPC of the stack that this wizard printed, and the VPC of the
-subnets in temp-config.yml.
+An interrupted wizard leaves a VPC behind, but a new VPC can also be someone else's. So a VPC is tagged only
+if the wizard printed its stack, or if temp-config.yml has its subnets.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 def track_vpc(
     ec2: EC2Client, cloudformation: CloudFormationClient, temp_config_file: Path, cluster_name: str
 ) -> Iterator[list[str]]:
-    """Claim the VPC that the wizard creates within the context, even if the wizard fails or is stopped.
+    """Tag the VPC that the wizard creates in this context, even if the wizard fails or is interrupted.
 
-    If this process is killed, the next run claims the VPC by the note.
+    If this process is killed, the next run finds the VPC by the note.
 
     Args:
         ec2: a client of EC2.
@@ -51,7 +50,7 @@ def track_vpc(
 def claim_proven_vpc(
     ec2: EC2Client, cloudformation: CloudFormationClient, temp_config_file: Path
 ) -> list[str]:
-    """Tag the VPC of a wizard that has ended, if it is proven, and remove the note; otherwise keep the note.
+    """Tag the VPC of a wizard that has ended, and delete the note. Keep the note if no VPC is found.
 
     Args:
         ec2: a client of EC2.
@@ -59,7 +58,7 @@ def claim_proven_vpc(
         temp_config_file: temp-config.yml, which does not exist if the wizard did not finish.
 
     Returns:
-        The id of the proven VPC, if there is one.
+        The id of the VPC, if it is found.
     """
     note = wizard_note.read_note(temp_config_file)
     if not note.cluster:
@@ -67,7 +66,7 @@ def claim_proven_vpc(
     vpc = find_proven_vpc(ec2, cloudformation, temp_config_file, note)
     if vpc and not clients.get_tag(vpc, clients.TAG):
         network.claim_vpc(ec2, vpc["VpcId"], note.cluster)
-    elif not vpc and not network.list_cluster_vpcs(ec2, note.cluster):  # nor has the user tagged one
+    elif not vpc and not network.list_cluster_vpcs(ec2, note.cluster):  # nor did the user tag one
         return []
     wizard_note.get_note_path(temp_config_file).unlink(missing_ok=True)
     return [vpc["VpcId"]] if vpc else []
@@ -76,7 +75,7 @@ def claim_proven_vpc(
 def find_proven_vpc(
     ec2: EC2Client, cloudformation: CloudFormationClient, temp_config_file: Path, note: wizard_note.WizardNote
 ) -> VpcTypeDef | None:
-    """Find the VPC that a wizard provably created, by temp-config.yml or by the wizard's stack."""
+    """Find the VPC that a wizard created, by temp-config.yml or by the wizard's stack."""
     if temp_config.is_from_wizard(temp_config_file):
         subnet = temp_config.read_temp_config(temp_config_file).public_subnet
         vpc = network.find_vpc_of_subnet(ec2, subnet)
@@ -91,7 +90,7 @@ def find_proven_vpc(
 def refuse_unproven_vpcs(
     vpcs: list[unclaimed_vpcs.UnclaimedVpc], temp_config_file: Path, cluster_name: str, region: str
 ) -> None:
-    """Refuse to start a second wizard while VPCs exist that an interrupted one may have created.
+    """Check that no VPC exists that an interrupted wizard may have created.
 
     Raises:
         ClusterError: there are such VPCs; it lists them with the commands to claim or delete each.

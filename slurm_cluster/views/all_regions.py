@@ -1,4 +1,4 @@
-"""What exists of all clusters in all regions that are enabled for the account."""
+"""`invoke status --all-regions`: the resources of all clusters in all enabled regions of the account."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UNKNOWN = "UNKNOWN"
 
 
 class Finding(NamedTuple):
-    """Something of a cluster.
+    """A resource of a cluster, or an error in a region.
 
     Args:
         region: its region.
@@ -52,11 +52,11 @@ class Finding(NamedTuple):
 
 
 def find_in_all_regions(p: Project) -> tuple[list[str], list[Finding]]:
-    """Return the names of the enabled regions, and what exists in them; all are asked at the same time."""
+    """Return the names of the enabled regions, and what exists in them; all are read concurrently."""
     regions = sorted(region["RegionName"] for region in p.ec2.describe_regions()["Regions"])
     found = clients.run_concurrently(
         *(functools.partial(find_in_region, region) for region in regions),
-        lambda: collect(p.region, lambda: find_buckets(p.s3)),
+        lambda: collect_findings(p.region, lambda: find_buckets(p.s3)),
     )
     return regions, [finding for findings in found for finding in findings]
 
@@ -64,7 +64,7 @@ def find_in_all_regions(p: Project) -> tuple[list[str], list[Finding]]:
 def find_in_region(region: str) -> list[Finding]:
     """Return the clusters, UQLE machines, networks, retained file systems and secrets of one region."""
     cloudformation, ec2, efs, secretsmanager = [clients.make_client(service, region) for service in SERVICES]
-    return collect(
+    return collect_findings(
         region,
         lambda: find_clusters(region, cloudformation, efs),
         lambda: find_machines(region, ec2),
@@ -73,8 +73,8 @@ def find_in_region(region: str) -> list[Finding]:
     )
 
 
-def collect(region: str, *calls: Callable[[], list[Finding]]) -> list[Finding]:
-    """Return what calls find, up to the first one that fails; for that one, why it is not known."""
+def collect_findings(region: str, *calls: Callable[[], list[Finding]]) -> list[Finding]:
+    """Return the findings of all calls. After a call that fails, add its error and stop."""
     findings: list[Finding] = []
     try:
         for call in calls:
@@ -159,7 +159,7 @@ def format_all_regions(p: Project) -> list[str]:
         rows = [format_row(finding) for finding in findings if finding.region == region]
         lines += ["", region, *itertools.chain(*rows)]
     if not findings:
-        return [*lines, "", f"There is no cluster in them, and nothing with the tag {clients.TAG}."]
+        return [*lines, "", f"There are no clusters, and no resources with the tag {clients.TAG}."]
     return [
         *lines,
         "",
@@ -180,7 +180,7 @@ def format_row(finding: Finding) -> list[str]:
 
 
 def format_json(p: Project) -> str:
-    """Return the same as JSON. Its keys are an interface for scripts."""
+    """Return the findings as JSON. Scripts rely on its keys."""
     regions, findings = find_in_all_regions(p)
     resources = [finding._asdict() for finding in findings]
     return json.dumps({"regions": regions, "resources": resources}, indent=2)

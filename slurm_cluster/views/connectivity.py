@@ -24,7 +24,7 @@ ALLOW_GROUP = "invoke allow-head-node-group"
 UPDATE_CLUSTER = "invoke update-cluster"
 DISCONNECT = "invoke disconnect-uqle"
 RECONNECT = "invoke disconnect-uqle connect-uqle"
-RESTORE_RULE = "pcluster created this rule with the cluster. Restore it."
+RESTORE_RULE = "Restore this rule: pcluster created it with the cluster, and it was removed since."
 ANY_SOURCE = ("0.0.0.0/0", "::/0")
 
 
@@ -45,7 +45,7 @@ class Endpoint(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """A TCP connection between two endpoints.
+    """A TCP connection that the cluster needs, or that must be blocked, and the rules that allow it.
 
     Args:
         source: the name of the endpoint that connects, or the sources of the rules.
@@ -63,9 +63,9 @@ class Connection(NamedTuple):
 
 
 def list_connections(s: ClusterState) -> dict[str, Connection]:
-    """Return the connections by the names that their arrows have in the diagram.
+    """Return the connections, by the names of their arrows in the diagram.
 
-    Those to the shared file system are left out if a cluster shares its files in another way than by EFS.
+    Connections to the file system are left out if the shared storage is not EFS.
     """
     create = RECREATE_CLUSTER if s.status else CREATE_CLUSTER
     head_node = Endpoint(
@@ -104,7 +104,7 @@ def explain_group_rule(s: ClusterState) -> str:
     """Return how to let the UQLE machine reach the head node."""
     if not s.own_groups:
         return ALLOW_GROUP
-    return f"Allow all traffic between the members of {s.own_groups[0]}, and launch the machine in it."
+    return f"Allow all traffic between the members of {s.own_groups[0]}, and launch the UQLE machine in it."
 
 
 def connect_from_outside(s: ClusterState, target: Endpoint, port: int, remedy: str) -> Connection:
@@ -140,7 +140,7 @@ def connect_within(s: ClusterState, source: Endpoint, target: Endpoint, port: in
 
 
 def list_inbound_rules(s: ClusterState, groups: Collection[str]) -> list[SecurityGroupRuleTypeDef]:
-    """Return the inbound rules of groups: those for a port first, a group's rule for its own members last."""
+    """Return the inbound rules of security groups: rules for ports first, self rules last."""
 
     def sort_key(rule: SecurityGroupRuleTypeDef) -> tuple[bool, int, bool, str]:
         source = get_source(rule)

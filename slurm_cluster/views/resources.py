@@ -1,4 +1,4 @@
-"""The rows of `invoke status`: what the steps create, whether it exists or not."""
+"""The rows of `invoke status`: each resource that the steps create, existing or missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from slurm_cluster.state.cluster_state import ClusterState
 
 EXISTING_NETWORK = "existing network"
-# The rows of a UQLE machine, and what they say as long as none is connected.
+# The rows for UQLE, and their text while no UQLE machine is connected.
 OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
 CONNECT = "invoke connect-uqle"
 
@@ -42,10 +42,10 @@ class Resource(NamedTuple):
         name: what it is.
         id: its id; empty if it is missing.
         details: its other properties, by name. The row shows the values alone.
-        billed: what of it is billed until it is deleted; empty if nothing is.
+        billed: its billed parts, such as `instance, disk`; empty if nothing is billed.
         command: the command that creates it; empty if another row's command does, or nothing can.
-        absence: what the row says if it does not exist.
-        repair: a command that comes before every other step.
+        absence: the text of the row if the resource does not exist.
+        repair: a command to run before all other steps; empty if none is needed.
         notes: the lines below the table that explain it, with commands.
     """
 
@@ -60,12 +60,12 @@ class Resource(NamedTuple):
 
     @property
     def is_missing(self) -> bool:
-        """Whether it does not exist, and the cluster is not complete without it."""
+        """Whether it does not exist, but the cluster needs it."""
         return bool(self.command) and not self.id and self.absence == "missing"
 
 
 def list_resources(p: Project) -> list[Resource]:
-    """Return what the steps create, in their order, whether it exists or not."""
+    """Return a row for each resource that the steps create, in their order, existing or missing."""
     pair, s, script_count, secret, fleet_status, kept = clients.run_concurrently(
         lambda: key_pair.find_key_pair(p.ec2, p.key_pair),
         lambda: cluster_state.load_state(p),
@@ -99,7 +99,7 @@ def list_resources(p: Project) -> list[Resource]:
 
 
 def mark_optional(resources: list[Resource]) -> list[Resource]:
-    """Return the rows, with those of the UQLE machine as optional as long as none of them exists."""
+    """Return the rows. Mark the rows for UQLE as optional if none of them exists."""
     rows = {resource.name: resource for resource in resources if resource.name in OPTIONAL}
     if any(row.id for row in rows.values()):
         return resources
@@ -114,7 +114,7 @@ def mark_optional(resources: list[Resource]) -> list[Resource]:
 
 
 def describe_network(s: ClusterState) -> list[Resource]:
-    """Return the VPC, its subnets and its NAT gateways; of an existing network only what the cluster uses."""
+    """Return the rows of the network. For an existing network, list only the subnets that the cluster uses."""
     if not s.vpc:
         return [Resource("VPC", "", {}, command="invoke configure")]
     vpc_id = s.vpc["VpcId"]
@@ -152,7 +152,7 @@ def describe_nat_gateway(gateway: NatGatewayTypeDef) -> Resource:
 
 
 def describe_cluster(p: Project, s: ClusterState, fleet_status: str) -> list[Resource]:
-    """Return the cluster, its nodes, its head node's group and its storage."""
+    """Return the rows of the cluster, its nodes, its security group and its storage."""
     create = connectivity.CREATE_CLUSTER
     if not s.status:
         return [Resource("cluster", "", {}, command=create)]
@@ -185,9 +185,9 @@ def describe_login_nodes(s: ClusterState) -> list[Resource]:
 
 
 def describe_group(p: Project, s: ClusterState) -> list[Resource]:
-    """Return the head node's group and its rule; or the groups that the configuration names instead.
+    """Return the rows of the head node's security group and its self rule, or of the user's own groups.
 
-    A machine in the group that has no tag may be the UQLE machine.
+    An untagged instance in the group may be the UQLE machine, so the notes tell how to tag it.
     """
     groups = s.own_groups or [s.head_node_group]
     ssh_sources = ", ".join(
@@ -224,7 +224,7 @@ def describe_group(p: Project, s: ClusterState) -> list[Resource]:
 
 
 def describe_storage(s: ClusterState) -> list[Resource]:
-    """Return the shared file system with its mount targets, then the other shared storage."""
+    """Return the rows of the shared file system, of its mount targets, then of the other shared storage."""
     others = [describe_mount_target(target) for target in s.mount_targets]
     others += [
         Resource("storage", item.id, {"kind": item.kind, "directory": item.mount_dir}, "stored data")
@@ -252,7 +252,7 @@ def describe_uqle_instances(p: Project, s: ClusterState) -> list[Resource]:
     """Return the row of the UQLE machine, or why the cluster cannot have one; a row for each of several."""
     name = "UQLE machine"
     if s.own_groups and not s.uqle_instances:
-        return [Resource(name, "", {}, absence="not possible: the head node has groups of your own")]
+        return [Resource(name, "", {}, absence="not possible: the head node has your own security groups")]
     if s.other_members and not s.uqle_instances:
         return [Resource(name, "", {}, absence="none has the tag: see below")]
     command = connectivity.CONNECT_WITHOUT_SHARE if s.mount_obstacle else connectivity.CREATE_INSTANCE
@@ -270,7 +270,7 @@ def describe_mount_target(target: MountTarget) -> Resource:
 
 
 def describe_instance(name: str, instance: InstanceTypeDef, command: str) -> Resource:
-    """Return the row of an instance. Of a stopped one, only the disk is billed."""
+    """Return the row of an instance. A stopped instance is billed for its disk only."""
     if not instance:
         return Resource(name, "", {}, command=command)
     state = instance["State"]["Name"]

@@ -1,4 +1,4 @@
-"""What exists of a cluster, what of it is billed, and the next step."""
+"""`invoke status`: the resources of a cluster, what is billed, and the next step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from slurm_cluster.views.resources import Resource, list_resources
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
-FUNCTION_LOG_GROUPS = "/aws/lambda/pcluster-"  # of pcluster's own functions, without a cluster's name
+FUNCTION_LOG_GROUPS = "/aws/lambda/pcluster-"  # prefix; these log groups do not name their cluster
 WAIT = "wait until AWS has finished"
 NAME_WIDTH = 15  # columns
 
@@ -54,7 +54,7 @@ def format_status(p: Project) -> list[str]:
 
 
 def format_resource(resource: Resource) -> list[str]:
-    """Return the lines of a row: the first one starts with $ if something of the resource is billed."""
+    """Return the lines of a row: the first one starts with $ if the resource is billed."""
     absence = f"{resource.absence}: {resource.command}" if resource.command else resource.absence
     text = ", ".join([resource.id, *filter(None, resource.details.values())]) if resource.id else absence
     prefix = f"{'$' if resource.billed else ' '} {resource.name:{NAME_WIDTH}}  "
@@ -86,7 +86,7 @@ def list_own_network(p: Project) -> list[str]:
         return []
     gateways = ", ".join(network.list_nat_gateways(p.ec2, own.vpc_id))
     billed = f" with {gateways} ($ billed until you delete it)" if gateways else ""
-    return [f"network {own.vpc_id}{billed}: `invoke delete-network` deletes it when nothing else is in it"]
+    return [f"network {own.vpc_id}{billed}: empty it, then run `invoke delete-network`"]
 
 
 def format_json(p: Project) -> str:
@@ -120,11 +120,13 @@ def list_paused_costs(p: Project) -> list[str]:
         f"the NAT gateway, the head node, {login_nodes}their public addresses, the disks, the file system, "
         "the secret"
     )
-    return textwrap.wrap(f"Still billed: {costs}. Run `invoke resume` to start again.", get_width())
+    return textwrap.wrap(
+        f"Still billed: {costs}. Run `invoke resume` to start the cluster again.", get_width()
+    )
 
 
 def list_leftovers(p: Project) -> list[str]:
-    """Return what remains after the cluster is deleted: why, or how to delete it."""
+    """Return a line for each resource that remains: why, or how to delete it."""
     log_groups = node_log.list_log_groups(p.logs, p.cluster_name)
     function_count = len(node_log.list_group_names(p.logs, FUNCTION_LOG_GROUPS))
     buckets = [bucket["Name"] for bucket in p.s3.list_buckets()["Buckets"]]
