@@ -285,9 +285,9 @@ def token(c: Context, user: str = "slurm", hours: str = "8", output: str = "") -
     Undo:    none: the token expires; `invoke rotate-jwt-key` ends all tokens
     Example: invoke token --user alice --hours 24 --output alice.token
     """
-    from slurm_cluster.steps import clients
+    from slurm_cluster.steps import api_access
 
-    clients.create_token(get_project(c), user, hours, output)
+    api_access.create_token(get_project(c), user, hours, output)
 
 
 @task(klass=Step, read_only=True, help={"port": "port of this machine (default: 8082)"})
@@ -299,9 +299,9 @@ def tunnel(c: Context, port: str = "8082") -> None:
     Undo:    press Ctrl-C
     Example: invoke tunnel
     """
-    from slurm_cluster.steps import clients
+    from slurm_cluster.steps import api_access
 
-    clients.hold_tunnel(get_project(c), port)
+    api_access.keep_tunnel_open(get_project(c), port)
 
 
 # --- Debugging ----------------------------------------------------------------------------------------------
@@ -469,9 +469,9 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
     Undo:    none: copy what you want to keep first
     Example: invoke down --all
     """
-    from slurm_cluster.steps import everything
+    from slurm_cluster.steps import up_down
 
-    everything.down(get_project(c), all, yes)
+    up_down.down(get_project(c), all, yes)
 
 
 # --- The whole path in one command --------------------------------------------------------------------------
@@ -494,9 +494,9 @@ def up(c: Context, ssh_from: str = "", yes: bool = False, without_uqle: bool = F
     Undo:    invoke down
     Example: invoke up --ssh-from 203.0.113.7/32
     """
-    from slurm_cluster.steps import everything
+    from slurm_cluster.steps import up_down
 
-    everything.up(get_project(c), ssh_from, yes, not without_uqle)
+    up_down.up(get_project(c), ssh_from, yes, not without_uqle)
 
 
 @task(

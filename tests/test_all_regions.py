@@ -53,7 +53,7 @@ def test_everything_of_all_clusters_is_found(project, cluster, network, monkeypa
 
 def test_empty_account_is_reported(project, monkeypatch):
     monkeypatch.setattr(all_regions, "find_in_all_regions", lambda _: ([REGION], []))
-    assert "There is no cluster in them, and nothing with the tag slurm-cluster." in "\n".join(
+    assert "There are no clusters, and no resources with the tag slurm-cluster." in "\n".join(
         all_regions.format_all_regions(project)
     )
 

@@ -12,7 +12,7 @@ from sandbox.rehearsal import INVOKE
 from slurm_cluster import cli
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
-from slurm_cluster.steps import access, clients
+from slurm_cluster.steps import access, api_access
 from tests.support import SETTINGS, in_process, ssh_stand_in
 from tests.support.slurmrestd import KEY, Slurmrestd, run_server
 from tests.support.terminal import CTRL_C, Terminal
@@ -31,7 +31,7 @@ def read_claims(token):
 
 
 def test_token_for_a_pipe_is_all_that_is_printed(p, capsys):
-    clients.create_token(p, "slurm", "8", "")
+    api_access.create_token(p, "slurm", "8", "")
     printed = capsys.readouterr()
     claims = read_claims(printed.out.strip())
     assert (claims["sun"], claims["exp"] - claims["iat"]) == ("slurm", 8 * 3600)
@@ -40,7 +40,7 @@ def test_token_for_a_pipe_is_all_that_is_printed(p, capsys):
 
 
 def test_token_in_a_file_is_for_its_owner_only(p, capsys):
-    clients.create_token(p, "alice", "720", str(FILE))
+    api_access.create_token(p, "alice", "720", str(FILE))
     claims = read_claims(FILE.read_text().strip())
     assert (claims["sun"], claims["exp"] - claims["iat"]) == ("alice", 720 * 3600)
     assert FILE.stat().st_mode & 0o777 == 0o600
@@ -50,15 +50,15 @@ def test_token_in_a_file_is_for_its_owner_only(p, capsys):
 def test_token_is_not_shown_on_a_terminal(p, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     with pytest.raises(ClusterError, match="Pass --output FILE"):
-        clients.create_token(p, "slurm", "8", "")
+        api_access.create_token(p, "slurm", "8", "")
     assert "eyJ" not in capsys.readouterr().out
-    clients.create_token(p, "slurm", "8", str(FILE))
+    api_access.create_token(p, "slurm", "8", str(FILE))
 
 
 @pytest.mark.parametrize("hours", ["0", "721", "-1", "abc", "", "1.5", "8h", "\u0663"])
 def test_lifetime_is_1_to_720_hours(p, hours):
-    with pytest.raises(ClusterError, match="^--hours is .* and must be a whole number from 1 to 720"):
-        clients.create_token(p, "slurm", hours, "")
+    with pytest.raises(ClusterError, match="^--hours is .*[.] It must be a whole number from 1 to 720"):
+        api_access.create_token(p, "slurm", hours, "")
 
 
 def test_no_flag_is_a_number_for_invoke(p):
@@ -66,25 +66,27 @@ def test_no_flag_is_a_number_for_invoke(p):
     steps = [step for step in vars(in_process.TASKS).values() if isinstance(step, cli.Step)]
     kinds = {argument.kind for step in steps for argument in step.get_arguments()}
     assert kinds == {str, bool}
-    with pytest.raises(ClusterError, match='^--seconds is "abc", and must be a whole number from 1 to 86400'):
+    with pytest.raises(
+        ClusterError, match='^--seconds is "abc"[.] It must be a whole number from 1 to 86400'
+    ):
         access.verify(p, "", "slurm", "abc")
 
 
 def test_dry_run_reads_no_key(monkeypatch, capsys):
     monkeypatch.setattr(Project, "read_jwt_key", None)
-    clients.create_token(Project(SETTINGS, dry_run=True), "slurm", "8", "")
+    api_access.create_token(Project(SETTINGS, dry_run=True), "slurm", "8", "")
     assert capsys.readouterr().out == "would sign a token of user slurm for 8 hours\n"
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
 def test_port_is_a_number(p, port):
     with pytest.raises(ClusterError, match="^--port is .* from 1 to 65535"):
-        clients.hold_tunnel(p, port)
+        api_access.keep_tunnel_open(p, port)
 
 
 def test_used_port_is_refused_before_ssh_starts(p):
     with run_server(Slurmrestd(None)) as server, pytest.raises(ClusterError) as error:
-        clients.hold_tunnel(p, str(server.server_port))
+        api_access.keep_tunnel_open(p, str(server.server_port))
     assert str(error.value) == (
         f"Cannot listen on port {server.server_port} of this machine (Address already in use). "
         "Choose another with --port."
@@ -97,7 +99,7 @@ def test_ssh_forwards_a_port(invoke, flags):
     assert f"{Path.home()}/.ssh/pcluster-ubuntu.pem -L 127.0.0.1:2323:127.0.0.1:2323 " in printed
     refused = invoke("-R", "ssh", *flags, "--forward", "uqle")
     assert refused.returncode == 1
-    assert '--forward is "uqle", and must be a whole number from 1 to 65535.' in refused.printed
+    assert '--forward is "uqle". It must be a whole number from 1 to 65535.' in refused.printed
 
 
 def test_handover_names_the_api_on_the_uqle_machine(cluster, invoke, ec2):

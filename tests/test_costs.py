@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from slurm_cluster.config import cluster_config
-from slurm_cluster.steps import everything
+from slurm_cluster.steps import up_down
 from tests.support import ROOT
 from tests.support.task_runner import get_output
 from tests.support.valid_files import render_configuration
@@ -34,16 +34,16 @@ def idle_cost():
 
 
 def test_idle_cost_is_the_sum_of_the_table(idle_cost):
-    assert f"{idle_cost:.2f}" == everything.IDLE_COST
+    assert f"{idle_cost:.2f}" == up_down.IDLE_COST
     without_uqle = idle_cost - get_price("UQLE machine") - get_price("public addresses")
-    assert f"{without_uqle:.2f}" == everything.IDLE_COST_WITHOUT_UQLE
+    assert f"{without_uqle:.2f}" == up_down.IDLE_COST_WITHOUT_UQLE
     monthly = idle_cost * HOURS + get_price("secret") + get_price("private DNS zone")
-    assert f"about {everything.IDLE_COST} US dollars an hour, or {monthly:.0f} a month" in COSTS
+    assert f"about {up_down.IDLE_COST} US dollars an hour, or {monthly:.0f} a month" in COSTS
 
 
 def test_idle_cost_is_the_same_everywhere():
     for name, words in ("README.md", "US dollars an hour"), ("tasks.py", "dollars an hour"):
-        assert re.findall(rf"(\d\.\d+) {words}", (ROOT / name).read_text()) == [everything.IDLE_COST], name
+        assert re.findall(rf"(\d\.\d+) {words}", (ROOT / name).read_text()) == [up_down.IDLE_COST], name
 
 
 def test_prices_have_a_date_and_a_region():
@@ -73,7 +73,7 @@ def test_up_shows_cost_time_and_teardown_before_it_asks(invoke):
     printed = get_output(invoke("up", "--ssh-from", "203.0.113.7/32"), 1)
     for words in (
         "about 20 minutes",
-        f"about {everything.IDLE_COST} dollars an hour",
+        f"about {up_down.IDLE_COST} dollars an hour",
         "`invoke down --all`",
         "pass --yes",
     ):

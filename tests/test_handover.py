@@ -11,7 +11,7 @@ def test_file_holds_the_key_for_its_owner_only():
     assert Path("uqle.env").read_bytes() == (
         b"SLURM_URL=http://ip-10-0-0-10.internal:8082\nSLURM_PORT=8082\nSHARED_MOUNT=/shared\nSLURM_JWT_KEY="
         + b"k" * 43
-        + b"\n# Slurm answers API v0.0.41 to v0.0.44\n"
+        + b"\n# Slurm supports API v0.0.41 to v0.0.44\n"
         b"UQLE_API_HOST=http://10.0.0.7:2323\nUQLE_CLI_TAG=\nUQLE_CLI_TOKEN=\n"
     )
     assert Path("uqle.env").stat().st_mode & 0o777 == 0o600

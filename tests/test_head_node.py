@@ -58,6 +58,6 @@ def test_private_head_node_means_private_uqle_machine(network, cloudformation, e
     assert "from inside the VPC, or by VPN," in handover
     assert f"ubuntu@{address}:" in handover
     assert (
-        f"no public address. {address} is reached from inside the VPC, or by VPN."
+        f"no public address. {address} can be reached only from inside the VPC or by VPN."
         in invoke("ssh", "--uqle").printed
     )

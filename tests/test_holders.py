@@ -139,7 +139,7 @@ def test_dependency_violation_names_the_holder(ec2, cluster, network, cloudforma
     assert message.startswith("The cluster pcluster-ubuntu was not deleted.")
     assert f"aws ec2 terminate-instances --region eu-west-2 --instance-ids {instance_ids[0]}" in message
     assert "has a dependent object" in message
-    assert message.endswith("Remove the cause, then run this again.")
+    assert message.endswith("Fix the cause, then run this again.")
     ec2.terminate_instances(InstanceIds=instance_ids)
 
 

@@ -53,7 +53,7 @@ def test_each_quota_counts_its_own_vcpus(ec2):
 
 
 def test_description_names_types_and_maximum_counts():
-    assert sizes.describe_groups(GROUPS[:2] + GROUPS[4:5]) == (
+    assert sizes.format_groups(GROUPS[:2] + GROUPS[4:5]) == (
         "1 t3.xlarge, 20 c7i.4xlarge, 10 c7i.large or c7i.xlarge (spot)"
     )
 
@@ -88,20 +88,20 @@ def test_unknown_family_has_no_quota():
 def test_zones_of_existing_subnets_count(ec2, network):
     subnets = {"public": [network["public"]], "private": [network["private"]]}
     head_node = InstanceGroup("the head node", ["t3.xlarge"], subnets=subnets["public"])
-    zone = sizes.describe_subnets(ec2, [head_node])[network["public"]]["AvailabilityZone"]
+    zone = sizes.load_subnets(ec2, [head_node])[network["public"]]["AvailabilityZone"]
     offered = InstanceGroup("queue a", ["t3.large"], subnets=subnets["private"])
-    existing = sizes.describe_subnets(ec2, [head_node, offered])
+    existing = sizes.load_subnets(ec2, [head_node, offered])
     assert sizes.check_zones(ec2, [head_node, offered], existing).endswith(f" in {zone}")
     missing = InstanceGroup("queue b", ["x9.huge"], subnets=subnets["private"])
-    with pytest.raises(ClusterError, match=f"{zone} does not offer x9.huge, which queue b has"):
+    with pytest.raises(ClusterError, match=f"queue b uses x9.huge, which is not available in {zone}"):
         sizes.check_zones(ec2, [head_node, missing], existing)
 
 
 def test_subnet_needs_an_address_for_each_node(ec2, network):
     queue = InstanceGroup("queue a", ["t3.large"], 100_000, subnets=[network["private"]])
     with pytest.raises(ClusterError, match=f"100000 private addresses are needed; {network['private']} has"):
-        sizes.check_addresses([queue], {}, sizes.describe_subnets(ec2, [queue]))
-    with pytest.raises(ClusterError, match="the wizard creates 4091"):
+        sizes.check_addresses([queue], {}, sizes.load_subnets(ec2, [queue]))
+    with pytest.raises(ClusterError, match="the wizard's subnet will have 4091"):
         sizes.check_addresses([queue], {}, {})
 
 

@@ -128,7 +128,7 @@ def test_closed_port(get_error):
 
 
 def test_no_route(get_error, monkeypatch):
-    monkeypatch.setattr(rest_client, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(rest_client, "CONNECT_TIMEOUT", 0.2)
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as full,
         socket.create_connection(full.getsockname()),
@@ -140,7 +140,7 @@ def test_no_route(get_error, monkeypatch):
         said = get_error(f"http://127.0.0.1:{full.getsockname()[1]}")
         for each in filled:
             each.close()
-    assert said.startswith("No route: no answer from http://127.0.0.1:")
+    assert said.startswith("No route: http://127.0.0.1:")
     assert "Leave out --url to use a tunnel" in said
 
 
@@ -164,7 +164,7 @@ def test_unknown_host_name(get_error, monkeypatch):
     ids=["hangs", "ends the connection", "speaks another protocol"],
 )
 def test_invalid_answer(get_error, monkeypatch, reply, says):
-    monkeypatch.setattr(rest_client, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(rest_client, "RESPONSE_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():
@@ -202,14 +202,14 @@ def test_slurmrestd_that_refuses_all_tokens(slurm, get_error):
 @pytest.mark.parametrize("refusal", [511, 500, 401])
 def test_wrong_key(slurm, get_error, refusal):
     slurm.key, slurm.refusal_status = "another-key-_0123456789-abcdefghijklmnopqrst", refusal
-    assert f"Token refused: the JWT key here is not the head node's ({refusal} Protocol auth" in get_error(
+    assert f"Token refused: the JWT key is not the head node's key ({refusal} Protocol auth" in get_error(
         slurm.url
     )
 
 
 def test_a_key_with_a_newline_is_another_key(slurm, get_error):
     assert get_error(slurm.url, key=KEY + "\n").startswith(
-        "Token refused: the JWT key here is not the head node's"
+        "Token refused: the JWT key is not the head node's key"
     )
 
 
@@ -239,7 +239,7 @@ def test_slurmctld_down(slurm, get_error):
 @pytest.mark.parametrize(
     ("partitions", "known"),
     [
-        ([], "it has no partitions"),
+        ([], "there are none"),
         ([{"name": "queue1", "partition": {"state": ["INACTIVE"]}}], "queue1 is INACTIVE"),
     ],
     ids=["none", "stopped fleet"],
@@ -247,7 +247,7 @@ def test_slurmctld_down(slurm, get_error):
 def test_no_partition(slurm, get_error, partitions, known):
     slurm.answers["GET /slurm/partitions/"] = (200, {"errors": [], "partitions": partitions})
     assert get_error(slurm.url).startswith(
-        f"No partition: Slurm has none that is up ({known}). "
+        f"No partition: no partition of Slurm is up ({known}). "
         "If the compute fleet was stopped, start it with `invoke resume`."
     )
 
@@ -319,7 +319,7 @@ def test_endless_job_is_cancelled(slurm, get_error):
     describe_job(slurm, job_state=["PENDING"], state_reason="Resources")
     said = get_error(slurm.url, seconds=0)
     assert said.startswith("Job does not end: job 7 is PENDING (Resources) after 0 s. ")
-    assert said.endswith("--seconds waits longer.")
+    assert said.endswith("To wait longer, pass --seconds.")
     assert slurm.requests[-1][:2] == ("DELETE", "/slurm/v0.0.45/job/7")
 
 
@@ -396,7 +396,7 @@ def test_output_unseen_by_the_other_machine(slurm, get_error):
 def test_output_of_an_earlier_run_is_not_accepted(slurm, get_error):
     said = get_error(slurm.url, read_output=lambda _: "0123456789abcdef\n")
     assert said.startswith(
-        "No output: /shared/verify-slurm.txt is not what the job wrote (it holds another text)"
+        "No output: cannot read what the job wrote to /shared/verify-slurm.txt (its content is different)"
     )
 
 

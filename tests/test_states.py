@@ -15,7 +15,7 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import Progress
 from slurm_cluster.project import Project
 from slurm_cluster.steps import cluster as cluster_steps
-from slurm_cluster.steps import everything, pause, preflight, vpc
+from slurm_cluster.steps import pause, preflight, up_down, vpc
 from slurm_cluster.views.next_step import explain_statuses, get_next_step
 from slurm_cluster.views.resources import list_resources
 from tests.support import REGION, SETTINGS
@@ -238,7 +238,7 @@ def test_unknown_status_is_reported_and_changes_nothing(states):
         lambda: cluster_steps.update_cluster(states.p, "", yes=True),
         lambda: cluster_steps.delete_cluster(states.p, yes=True),
         lambda: pause.pause(states.p),
-        lambda: everything.down(states.p, everything=True, yes=True),
+        lambda: up_down.down(states.p, delete_all=True, yes=True),
         lambda: vpc.configure(states.p, "", ""),
     ):
         with pytest.raises(ClusterError, match="is FUTURE_STATUS: a status that these tasks do not know"):

@@ -260,7 +260,7 @@ def test_own_security_groups_are_shown_and_not_connected(network, cloudformation
     printed = get_output(invoke("status"))
     assert f"own groups       {own}" in printed
     assert get_output(invoke("create-cluster")).endswith("Next: invoke verify\n")  # exists already
-    assert "UQLE machine     not possible: the head node has groups of your own" in printed
+    assert "UQLE machine     not possible: the head node has your own security groups" in printed
     assert "create-cluster" not in printed
     get_output(invoke("picture"))
     assert f"Allow all traffic between the members of {own}" in Path("picture.html").read_text()

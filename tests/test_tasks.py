@@ -269,7 +269,7 @@ def test_listing_and_rendering_load_no_boto3(filled):
 def test_down_checks_before_it_asks(invoke):
     printed = get_output(invoke("down", "--all"))
     assert printed.startswith(
-        "There is nothing of pcluster-ubuntu in eu-west-2. `invoke status --all-regions`"
+        "Nothing of the cluster pcluster-ubuntu exists in eu-west-2. `invoke status --all-regions`"
     )
 
 

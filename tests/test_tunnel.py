@@ -125,7 +125,7 @@ def test_changed_host_key_names_the_next_step(monkeypatch):
 def test_closed_port_at_the_far_end(monkeypatch):
     monkeypatch.setenv("STAND_IN_FAILS_TO_CONNECT", "connect failed: Connection refused")
     assert fails().startswith(
-        f"Port closed: ubuntu@203.0.113.7 finds nothing listening at {HEAD_NODE}:8082 (connect failed"
+        f"Port closed: nothing listens at {HEAD_NODE}:8082, as seen from ubuntu@203.0.113.7 (connect failed"
     )
 
 
@@ -140,7 +140,7 @@ def test_unreachable_far_end(monkeypatch, why):
 
 
 def test_silent_far_end(monkeypatch):
-    monkeypatch.setattr(ssh, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(ssh, "REST_TIMEOUT", 0.2)
     assert f"cannot reach {HEAD_NODE}:8082 (no answer within 0.2 s)" in fails()
 
 

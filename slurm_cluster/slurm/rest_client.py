@@ -18,13 +18,13 @@ from slurm_cluster.slurm.token import sign_token
 from slurm_cluster.trees import find_value, list_mappings
 
 TOKEN_SECONDS = 300  # lifetime of a token; each request has its own
-CONNECT_SECONDS = 10
-ANSWER_SECONDS = 90  # slurmrestd itself tries for 60 s to reach slurmctld
+CONNECT_TIMEOUT = 10
+RESPONSE_TIMEOUT = 90  # slurmrestd itself tries for 60 s to reach slurmctld
 LAG_SECONDS = 60  # how long accounting and the shared file system may take to show the result
 SKEW_SECONDS = 60  # a clock difference up to this cannot cause an error
 DAY_SECONDS = 86400
 # https://slurm.schedmd.com/job_state_codes.html
-END_STATES = {
+JOB_END_STATES = {
     "BOOT_FAIL",
     "CANCELLED",
     "COMPLETED",
@@ -44,26 +44,26 @@ RULE_HINT = (
     f"Port {REST_PORT} is open only inside the head node's security group. "
     "Leave out --url to use a tunnel, or run `invoke allow-head-node-group`."
 )
-NO_ROUTE = f"No route: {{url}} did not respond within {CONNECT_SECONDS} s. {RULE_HINT}"
+NO_ROUTE = f"No route: {{url}} did not respond within {CONNECT_TIMEOUT} s. {RULE_HINT}"
 NOT_HTTP = f"Not slurmrestd: no HTTP answer from {{url}}. Check that --url names port {REST_PORT}."
 NO_ANSWER_MESSAGES: list[tuple[type[BaseException], str]] = [  # the first match counts
     (requests.ConnectTimeout, NO_ROUTE),
     (
         requests.Timeout,
         "slurmrestd hangs: {url} accepted the request, "
-        f"but did not respond within {ANSWER_SECONDS} s. {LOG_HINT}",
+        f"but did not respond within {RESPONSE_TIMEOUT} s. {LOG_HINT}",
     ),
     (
         socket.gaierror,
         f"No route: cannot resolve the name in {{url}}. It is only known inside the VPC. {RULE_HINT}",
     ),
     (ConnectionRefusedError, f"Port closed: nothing listens at {{url}}, so slurmrestd is down. {LOG_HINT}"),
-    (ConnectionError, f"slurmrestd is down: {{url}} closed the connection without an answer. {LOG_HINT}"),
+    (ConnectionError, f"slurmrestd is down: {{url}} closed the connection without an response. {LOG_HINT}"),
 ]
 
 
-class Answer(NamedTuple):
-    """An answer: its HTTP status, its JSON object or an empty one, and its errors in one line."""
+class Response(NamedTuple):
+    """A response: its HTTP status, its JSON object or an empty one, and its errors in one line."""
 
     status: int
     body: dict[str, Any]
@@ -113,8 +113,8 @@ class SlurmClient:
 
     def send(
         self, method: str, path: str, body: object = None, user: str = "", lifetime: int = TOKEN_SECONDS
-    ) -> Answer:
-        """Send a request and return the answer, whatever its status.
+    ) -> Response:
+        """Send a request and return the response, whatever its status.
 
         Args:
             method: the HTTP method.
@@ -128,21 +128,25 @@ class SlurmClient:
         """
         token = sign_token(self._key, user or self.user, lifetime)
         try:
-            response = self._session.request(
+            http_response = self._session.request(
                 method,
                 self.url + path,
                 json=body,
                 headers={"X-SLURM-USER-TOKEN": token},
-                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                timeout=(CONNECT_TIMEOUT, RESPONSE_TIMEOUT),
                 allow_redirects=False,
             )
         except (requests.RequestException, ValueError) as error:
             raise ClusterError(explain_no_answer(error).format(url=self.url)) from None
-        text = response.content.decode(errors="replace").replace(token, "(token)").replace(self._key, "(key)")
+        text = (
+            http_response.content.decode(errors="replace")
+            .replace(token, "(token)")
+            .replace(self._key, "(key)")
+        )
         try:
             parsed = json.loads(text)
         except ValueError:
-            return Answer(response.status_code, {}, to_one_line(text))
+            return Response(http_response.status_code, {}, to_one_line(text))
         content = parsed if isinstance(parsed, dict) else {}
         texts = [
             str(error.get(name) or "")
@@ -150,7 +154,7 @@ class SlurmClient:
             for name in ("error", "description")
         ]
         unique_texts = dict.fromkeys(filter(None, texts))
-        return Answer(response.status_code, content, to_one_line(", ".join(unique_texts)))
+        return Response(http_response.status_code, content, to_one_line(", ".join(unique_texts)))
 
     def fetch(self, path: str, *ignored_errors: int) -> dict[str, Any]:
         """Return the body of a GET request to slurmctld.
@@ -162,12 +166,12 @@ class SlurmClient:
         Raises:
             ClusterError: it answers with another error.
         """
-        answer = self.send("GET", f"/slurm/{self.version}{path}")
-        if not answer.is_success and not answer.error_numbers & set(ignored_errors):
-            problem = "No accounting" if answer.is_accounting_error else "slurmctld failed"
+        response = self.send("GET", f"/slurm/{self.version}{path}")
+        if not response.is_success and not response.error_numbers & set(ignored_errors):
+            problem = "No accounting" if response.is_accounting_error else "slurmctld failed"
             kind = path.split("/")[1]
-            raise ClusterError(f"{problem}: slurmctld did not return {kind} ({answer.summary}). {LOG_HINT}")
-        return answer.body
+            raise ClusterError(f"{problem}: slurmctld did not return {kind} ({response.summary}). {LOG_HINT}")
+        return response.body
 
     def find_job(self, job_id: int, name: str) -> dict[str, Any] | None:
         """Return the job with this number and name, or None if slurmctld does not have it.
@@ -188,7 +192,7 @@ class SlurmClient:
         """Cancel the job with this number and name, if slurmctld still has it.
 
         Raises:
-            ClusterError: there is no answer.
+            ClusterError: there is no response.
         """
         if self.find_job(job_id, name):
             self.send("DELETE", f"/slurm/{self.version}/job/{job_id}")
@@ -202,19 +206,19 @@ class SlurmClient:
         Raises:
             ClusterError: another program answers, or slurmrestd accepts no tokens.
         """
-        answer = self.send("GET", "/openapi/v3")
+        response = self.send("GET", "/openapi/v3")
         yield format_result("route", f"{self.url} answers")
-        if answer.status == 401:
+        if response.status == 401:
             raise ClusterError(
-                f"Token refused: slurmrestd accepts no tokens ({answer.summary}). "
+                f"Token refused: slurmrestd accepts no tokens ({response.summary}). "
                 f"Its unit needs Environment=SLURM_JWT=daemon and -a rest_auth/jwt. {LOG_HINT}"
             )
-        paths = answer.body.get("paths") or {}
+        paths = response.body.get("paths") or {}
         matches = [re.match(r"/slurm/v(\d+\.\d+\.\d+)/job/submit", str(path)) for path in paths]
         versions = {match[1] for match in matches if match}
-        if answer.status != 200 or not versions:
+        if response.status != 200 or not versions:
             raise ClusterError(
-                f"Not slurmrestd: another program answers at {self.url} ({answer.summary}). "
+                f"Not slurmrestd: another program answers at {self.url} ({response.summary}). "
                 "Check the address and the port."
             )
         oldest_first = sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
@@ -230,19 +234,19 @@ class SlurmClient:
             ClusterError: the token is refused, or slurmctld is down.
         """
         path = f"/slurm/{self.version}/diag"
-        answer = self.send("GET", path)
-        if answer.is_success:
+        response = self.send("GET", path)
+        if response.is_success:
             return format_result("token", f"accepted, for user {self.user}")
-        if re.search("contact|connect", answer.errors, re.IGNORECASE):
+        if re.search("contact|connect", response.errors, re.IGNORECASE):
             raise ClusterError(
-                f"slurmctld is down: slurmrestd cannot reach it ({answer.summary}). {LOG_HINT}"
+                f"slurmctld is down: slurmrestd cannot reach it ({response.summary}). {LOG_HINT}"
             )
         # Find out whether a clock or the key is wrong. Only a successful response contains Slurm's time, so
         # send a token that is valid for a day, for a user without rights.
         probe = self.send("GET", path, user="nobody", lifetime=DAY_SECONDS)
         if not probe.is_success:
             raise ClusterError(
-                f"Token refused: the JWT key is not the head node's key ({answer.summary}). "
+                f"Token refused: the JWT key is not the head node's key ({response.summary}). "
                 "Check whether the secret was changed after the head node booted. "
                 "Also check the clock of this machine."
             )
@@ -251,10 +255,10 @@ class SlurmClient:
         if seconds_behind > SKEW_SECONDS:
             raise ClusterError(
                 f"Token refused: the clock here is {seconds_behind} s behind the head node's "
-                f"({answer.summary}). Set the clock of this machine, then run this again."
+                f"({response.summary}). Set the clock of this machine, then run this again."
             )
         raise ClusterError(
-            f"Token refused: the key is right, but Slurm refuses user {self.user} ({answer.summary}). "
+            f"Token refused: the key is right, but Slurm refuses user {self.user} ({response.summary}). "
             "Choose another user with --user."
         )
 
@@ -292,17 +296,17 @@ class SlurmClient:
             "standard_output": "/dev/null",
             "standard_error": "/dev/null",
         }
-        answer = self.send("POST", f"/slurm/{self.version}/job/submit", {"script": script, "job": job})
-        job_id = answer.body.get("job_id")
-        if answer.status == 200 and job_id:  # errors beside a number only say what the job waits for
+        response = self.send("POST", f"/slurm/{self.version}/job/submit", {"script": script, "job": job})
+        job_id = response.body.get("job_id")
+        if response.status == 200 and job_id:  # errors beside a number only say what the job waits for
             return int(job_id)
         problem = "Job rejected"
-        if PARTITION_ERRORS & answer.error_numbers:
+        if PARTITION_ERRORS & response.error_numbers:
             problem = "No partition"
-        elif answer.is_accounting_error:
+        elif response.is_accounting_error:
             problem = "No accounting"
         raise ClusterError(
-            f"{problem}: Slurm did not accept the job ({answer.summary}). "
+            f"{problem}: Slurm did not accept the job ({response.summary}). "
             f"On the head node, check `scontrol show partition`, and that user {self.user} exists."
         )
 
@@ -340,7 +344,7 @@ class SlurmClient:
                 is_booting = BOOT_STATES & set(states)
                 note = ": a compute node is booting, which takes minutes" if is_booting else ""
                 yield format_result("job", f"{job_id} is {status}{nodes}{note}")
-            if END_STATES & set(states):
+            if JOB_END_STATES & set(states):
                 return job
             if "Held" in reason:
                 raise ClusterError(
@@ -369,17 +373,17 @@ class SlurmClient:
         """
         deadline = time.monotonic() + LAG_SECONDS
         while True:
-            answer = self.send("GET", f"/slurmdb/{self.version}/job/{job_id}")
-            records = [job for job in list_mappings(answer.body, "jobs") if job.get("name") == name]
+            response = self.send("GET", f"/slurmdb/{self.version}/job/{job_id}")
+            records = [job for job in list_mappings(response.body, "jobs") if job.get("name") == name]
             states = get_states(find_value(records[-1], "state", "current")) if records else []
-            if END_STATES & set(states):
+            if JOB_END_STATES & set(states):
                 detail = f"job {job_id}: {' '.join(states)}, exit status {get_exit_status(records[-1])}"
                 return format_result("accounting", detail)
             if time.monotonic() > deadline:
-                reason = answer.errors or " ".join(states) or "no record"
+                reason = response.errors or " ".join(states) or "no record"
                 raise ClusterError(
                     f"No accounting: slurmdbd does not have job {job_id} after {LAG_SECONDS} s "
-                    f"({answer.status} {reason}). {LOG_HINT}"
+                    f"({response.status} {reason}). {LOG_HINT}"
                 )
             time.sleep(pause)
 

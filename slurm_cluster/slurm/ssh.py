@@ -13,7 +13,7 @@ from typing import IO
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.slurm import REST_PORT
 
-ANSWER_SECONDS = 20
+REST_TIMEOUT = 20
 READY = "ready"
 SSH_EXIT_ERROR = 255  # ssh's own exit status. Any other is that of the remote command
 NO_SSH = "`ssh` is not on PATH. Install the OpenSSH client."
@@ -93,7 +93,7 @@ def run_tunnel(
                 raise ClusterError(explain_failed_login(jump_host, identity_file, messages))
             if not is_answering(port):
                 reasons = re.findall(r"open failed: (.+)", read_messages(process, log))
-                reason = reasons[-1].strip() if reasons else f"no answer within {ANSWER_SECONDS} s"
+                reason = reasons[-1].strip() if reasons else f"no answer within {REST_TIMEOUT} s"
                 raise ClusterError(explain_unreachable_port(jump_host, head_node, reason))
             yield process
         finally:
@@ -122,7 +122,7 @@ def read_messages(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
 def is_answering(port: int) -> bool:
     """Return whether slurmrestd responds. The local end of a tunnel accepts connections in any case."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=REST_TIMEOUT) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             return bool(connection.recv(1))
     except OSError:

@@ -56,7 +56,7 @@ class ClusterState(NamedTuple):
         login_nodes: the instances of its login pools.
         compute_nodes: the other instances of the cluster.
         uqle_instances: the instances with the cluster's tag. More than one is a mistake.
-        other_members: other machines in the head node's group.
+        other_members: other instances in the head node's group.
         has_elastic_ip: whether the UQLE machine's public address is an Elastic IP.
         user_data: the UQLE machine's user data.
         storage: the shared storage of the cluster.
@@ -101,16 +101,18 @@ class ClusterState(NamedTuple):
 
 def load_state(p: Project) -> ClusterState:
     """Read the state of the project's cluster from AWS."""
-    cluster, head_node_group, compute_group, instances, machines, own_network = clients.run_concurrently(
-        lambda: stack.find_stack(p.cloudformation, p.cluster_name) or {},
-        lambda: security_groups.find_head_node_group_id(p.cloudformation, p.cluster_name) or "",
-        lambda: stack.find_resource_id(p.cloudformation, p.cluster_name, "ComputeSecurityGroup") or "",
-        lambda: nodes.list_nodes(p.ec2, p.cluster_name),
-        lambda: uqle_instance.list_live_instances(p.ec2, p.cluster_name),
-        lambda: network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet),
+    cluster, head_node_group, compute_group, cluster_nodes, uqle_instances, own_network = (
+        clients.run_concurrently(
+            lambda: stack.find_stack(p.cloudformation, p.cluster_name) or {},
+            lambda: security_groups.find_head_node_group_id(p.cloudformation, p.cluster_name) or "",
+            lambda: stack.find_resource_id(p.cloudformation, p.cluster_name, "ComputeSecurityGroup") or "",
+            lambda: nodes.list_nodes(p.ec2, p.cluster_name),
+            lambda: uqle_instance.list_live_instances(p.ec2, p.cluster_name),
+            lambda: network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet),
+        )
     )
-    uqle: InstanceTypeDef = machines[0] if machines else {}
-    live_nodes = [node for node in instances if node["State"]["Name"] in uqle_instance.LIVE_STATES]
+    uqle: InstanceTypeDef = uqle_instances[0] if uqle_instances else {}
+    live_nodes = [node for node in cluster_nodes if node["State"]["Name"] in uqle_instance.LIVE_STATES]
     head_nodes = [node for node in live_nodes if nodes.is_head_node(node)]
     login_nodes = [node for node in live_nodes if nodes.is_login_node(node)]
     head_node: InstanceTypeDef = head_nodes[0] if head_nodes else {}
@@ -120,32 +122,42 @@ def load_state(p: Project) -> ClusterState:
         vpc_id = (network.find_vpc_of_subnet(p.ec2, p.public_subnet) or {}).get("VpcId", "")
     in_vpc = network.filter_vpc(vpc_id)
     of_uqle: list[FilterTypeDef] = [{"Name": "instance-id", "Values": [uqle.get("InstanceId", "")]}]
-    vpcs, subnets, gateways, groups, others, elastic_ips, user_data, (config, storage_fault), file_systems = (
-        clients.run_concurrently(
-            lambda: clients.list_all(p.ec2, "describe_vpcs", Filters=in_vpc),
-            lambda: clients.list_all(p.ec2, "describe_subnets", Filters=in_vpc),
-            lambda: clients.list_all(p.ec2, "describe_nat_gateways", Filters=in_vpc),
-            lambda: clients.list_all(p.ec2, "describe_security_groups", Filters=in_vpc),
-            lambda: (
-                group_members.list_other_members(p.ec2, p.cluster_name, head_node_group)
-                if head_node_group
-                else []
-            ),
-            lambda: p.ec2.describe_addresses(Filters=of_uqle)["Addresses"],
-            lambda: uqle_instance.read_user_data(p.ec2, uqle["InstanceId"]) if uqle else "",
-            lambda: load_config(p.s3, cluster),
-            lambda: storage.load_file_systems(p.efs, cluster),
-        )
+    (
+        vpcs,
+        subnets,
+        gateways,
+        groups,
+        other_members,
+        elastic_ips,
+        user_data,
+        (config, storage_fault),
+        file_systems,
+    ) = clients.run_concurrently(
+        lambda: clients.list_all(p.ec2, "describe_vpcs", Filters=in_vpc),
+        lambda: clients.list_all(p.ec2, "describe_subnets", Filters=in_vpc),
+        lambda: clients.list_all(p.ec2, "describe_nat_gateways", Filters=in_vpc),
+        lambda: clients.list_all(p.ec2, "describe_security_groups", Filters=in_vpc),
+        lambda: (
+            group_members.list_other_members(p.ec2, p.cluster_name, head_node_group)
+            if head_node_group
+            else []
+        ),
+        lambda: p.ec2.describe_addresses(Filters=of_uqle)["Addresses"],
+        lambda: uqle_instance.read_user_data(p.ec2, uqle["InstanceId"]) if uqle else "",
+        lambda: load_config_or_error(p.s3, cluster),
+        lambda: storage.load_file_systems(p.efs, cluster),
     )
     group_names = {group["GroupId"]: group["GroupName"] for group in groups}
     rules = security_groups.list_group_rules(p.ec2, list(group_names))
-    listed = storage.list_storage(config, cluster)
-    shared = storage.find_shared(listed, p.shared_dir)
-    loaded = storage.find_file_system(p.efs, shared, file_systems)
+    storages = storage.list_storage(config, cluster)
+    shared = storage.find_shared(storages, p.shared_dir)
+    file_system = storage.find_file_system(p.efs, shared, file_systems)
     subnet = next((subnet for subnet in subnets if subnet["SubnetId"] == head_node.get("SubnetId")), None)
     mount_obstacle = ""
     if head_node_group and not storage_fault:
-        mount_obstacle = storage.explain_mount_obstacle(p, shared, loaded, rules, subnet, head_node_group)
+        mount_obstacle = storage.explain_mount_obstacle(
+            p, shared, file_system, rules, subnet, head_node_group
+        )
     return ClusterState(
         status=cluster.get("StackStatus", ""),
         vpc=vpcs[0] if vpcs else {},
@@ -162,20 +174,20 @@ def load_state(p: Project) -> ClusterState:
         head_node_id=stack.find_output(cluster, "HeadNodeInstanceID"),
         login_nodes=login_nodes,
         compute_nodes=[node for node in live_nodes if node is not head_node and node not in login_nodes],
-        uqle_instances=machines,
-        other_members=others,
+        uqle_instances=uqle_instances,
+        other_members=other_members,
         has_elastic_ip=bool(elastic_ips),
         user_data=user_data,
-        storage=listed,
+        storage=storages,
         storage_fault=storage_fault,
         shared=shared,
         mount_obstacle=mount_obstacle,
-        file_system=loaded.description if loaded else None,
-        mount_targets=loaded.targets if loaded else [],
+        file_system=file_system.description if file_system else None,
+        mount_targets=file_system.targets if file_system else [],
     )
 
 
-def load_config(s3: S3Client, cluster: StackTypeDef) -> tuple[ClusterConfig, str]:
+def load_config_or_error(s3: S3Client, cluster: StackTypeDef) -> tuple[ClusterConfig, str]:
     """Return a running cluster's configuration and "", or an empty configuration and the error."""
     if cluster:
         try:

@@ -43,7 +43,7 @@ def list_types(groups: list[InstanceGroup]) -> list[str]:
     return list(dict.fromkeys(name for group in groups for name in group.instance_types))
 
 
-def describe_groups(groups: list[InstanceGroup]) -> str:
+def format_groups(groups: list[InstanceGroup]) -> str:
     """Return the maximum counts and the types, such as `1 t3.xlarge, 2 t3.large`."""
     return ", ".join(
         f"{group.max_count} {' or '.join(group.instance_types)}{' (spot)' if group.is_spot else ''}"
@@ -75,7 +75,7 @@ def count_vcpus(groups: list[InstanceGroup], types: Mapping[str, TypeSize]) -> C
     return total
 
 
-def describe_subnets(ec2: EC2Client, groups: list[InstanceGroup]) -> dict[str, SubnetTypeDef]:
+def load_subnets(ec2: EC2Client, groups: list[InstanceGroup]) -> dict[str, SubnetTypeDef]:
     """Return the subnets of the groups that exist, by id."""
     subnet_ids = sorted({subnet for group in groups for subnet in group.subnets})
     filters = [{"Name": "subnet-id", "Values": subnet_ids}]

@@ -140,7 +140,7 @@ def find_file_system(
     return loaded.get(shared.id) or file_system.load_file_system(efs, shared.id)
 
 
-def find_mount_obstacle(p: Project, shared: Storage | None, subnet: SubnetTypeDef | None) -> str:
+def predict_mount_obstacle(p: Project, shared: Storage | None, subnet: SubnetTypeDef | None) -> str:
     """Return why a UQLE machine could not mount the shared storage of a cluster that does not exist yet.
 
     Args:

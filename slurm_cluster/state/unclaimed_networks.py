@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from slurm_cluster.project import Project
 
 
-def find_unclaimed_vpcs(p: Project) -> list[UnclaimedVpc]:
+def list_unclaimed_vpcs(p: Project) -> list[UnclaimedVpc]:
     """Return the unclaimed VPCs, including those from an interrupted wizard."""
     vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation)
-    return vpcs + [vpc for vpc in find_unproven_vpcs(p) if vpc not in vpcs]
+    return vpcs + [vpc for vpc in list_candidate_vpcs(p) if vpc not in vpcs]
 
 
-def find_unproven_vpcs(p: Project) -> list[UnclaimedVpc]:
+def list_candidate_vpcs(p: Project) -> list[UnclaimedVpc]:
     """Return the VPCs that an interrupted wizard may have created; none if no wizard was interrupted."""
     note = wizard_note.read_note(p.temp_config)
     if not note.cluster:
@@ -26,6 +26,6 @@ def find_unproven_vpcs(p: Project) -> list[UnclaimedVpc]:
     return unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, before=note.vpcs)
 
 
-def describe_unclaimed(p: Project) -> list[str]:
+def format_unclaimed_vpcs(p: Project) -> list[str]:
     """Return the lines that list unclaimed VPCs, with the commands to claim or delete each."""
-    return unclaimed_vpcs.describe_unclaimed_vpcs(find_unclaimed_vpcs(p), p.cluster_name, p.region)
+    return unclaimed_vpcs.describe_unclaimed_vpcs(list_unclaimed_vpcs(p), p.cluster_name, p.region)

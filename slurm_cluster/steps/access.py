@@ -64,7 +64,8 @@ def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
     if not node.get("PublicIpAddress"):
         command = f"verify --url http://{address}:{REST_PORT}" if p.task == "verify" else p.task
         echo(
-            f"The head node has no public address. {address} can be reached only from inside the VPC or by VPN. "
+            "The head node has no public address. "
+            f"{address} can be reached only from inside the VPC or by VPN. "
             f"Run `invoke {command}` there."
         )
     return f"ubuntu@{address}"
@@ -162,6 +163,7 @@ def find_uqle_address(p: Project) -> str:
     address = nodes.get_address(machine)
     if not machine.get("PublicIpAddress"):
         echo(
-            f"The UQLE machine has no public address. {address} can be reached only from inside the VPC or by VPN."
+            "The UQLE machine has no public address. "
+            f"{address} can be reached only from inside the VPC or by VPN."
         )
     return address

@@ -10,7 +10,7 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
 from slurm_cluster.state import cluster_state, storage
 from slurm_cluster.steps import configuration, pcluster, preflight
-from slurm_cluster.steps.render import render_ssh_source
+from slurm_cluster.steps.render import replace_ssh_from
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
@@ -27,7 +27,7 @@ def build_configuration_command(p: Project, action: str, *more: str) -> str:
     return pcluster.build_command(action, *arguments, *more, region=p.region)
 
 
-def check_configuration(p: Project) -> None:
+def check_config_file(p: Project) -> None:
     """Refuse a config.yml with which nodes cannot boot. Warn about features that it disables."""
     config = cluster_config.load(p.config_file)
     ssh_from = config.head_node.ssh_from
@@ -38,7 +38,7 @@ def check_configuration(p: Project) -> None:
     elif not config.head_node.own_groups:
         p.warn(f"{p.config_file} has no HeadNode / Ssh / AllowedIps. {parameters.OPEN_TO_ALL}")
     preflight.check_configuration(config, p.config_file, p.cluster_name, p.region, p.s3)
-    for warning in preflight.list_warnings(p, config):
+    for warning in preflight.list_aws_warnings(p, config):
         p.warn(warning)
 
 
@@ -49,7 +49,7 @@ def create_cluster(p: Project) -> str:
         The next step.
 
     Raises:
-        ClusterError: config.yml is refused, the creation failed, or an existing cluster has lost its head node.
+        ClusterError: config.yml is refused, the creation failed, or an existing cluster lost its head node.
     """
     dry_run = build_configuration_command(p, "create-cluster", "--dryrun", "true")
     create = build_configuration_command(p, "create-cluster")
@@ -61,9 +61,9 @@ def create_cluster(p: Project) -> str:
     if found and stack_status.get_phase(found["StackStatus"]) == "complete":
         nodes.require_head_node(p.ec2, found, may_be_stopped=True)
         echo(f"The cluster {p.cluster_name} exists already: {found['StackStatus']}.")
-        return get_next_step(p, found)
+        return choose_connect_command(p, found)
     if not found:
-        check_configuration(p)
+        check_config_file(p)
         result = p.run(dry_run, hide=True)
         echo_lines(pcluster.check_dry_run(result.stdout, result.stderr))
         pcluster.check_result(p.run(create, hide=True))
@@ -72,12 +72,12 @@ def create_cluster(p: Project) -> str:
         reason = stack.explain_failed_creation(p.cloudformation, p.logs, p.cluster_name, found["StackId"])
         raise ClusterError(reason)
     echo(f"Created the cluster {p.cluster_name}.")
-    return get_next_step(p, found)
+    return choose_connect_command(p, found)
 
 
-def get_next_step(p: Project, cluster: StackTypeDef) -> str:
-    """Return the step after the creation: connect-uqle with the right flags, or verify if it is impossible."""
-    config, fault = cluster_state.load_config(p.s3, cluster)
+def choose_connect_command(p: Project, cluster: StackTypeDef) -> str:
+    """Return the step after the creation: connect-uqle with the right flags, or verify without UQLE."""
+    config, fault = cluster_state.load_config_or_error(p.s3, cluster)
     if config.head_node.own_groups:
         return VERIFY
     shared = storage.find_shared(storage.list_storage(config, cluster), p.shared_dir)
@@ -113,8 +113,8 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
     # the head node applies the update; if it is stopped, CloudFormation waits until its timeout
     nodes.require_head_node(p.ec2, found)
     if ssh_from:
-        render_ssh_source(p, ssh_from)
-    check_configuration(p)
+        replace_ssh_from(p, ssh_from)
+    check_config_file(p)
     last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
     result = p.run(command, hide=True)
     if pcluster.has_no_changes(result.stdout):
@@ -163,11 +163,11 @@ def delete_cluster(p: Project, yes: bool) -> None:
             pcluster.check_result(result)
     progress = stack.watch_stack(p.cloudformation, found["StackId"], last_event)
     if show_progress(progress, p.quiet) != "DELETE_COMPLETE":
-        raise ClusterError(explain_failed_deletion(p, found["StackId"]))
+        raise ClusterError(explain_failed_cluster_deletion(p, found["StackId"]))
     echo(f"Deleted the cluster {p.cluster_name}.")
 
 
-def explain_failed_deletion(p: Project, stack_id: str) -> str:
+def explain_failed_cluster_deletion(p: Project, stack_id: str) -> str:
     """Return why a cluster was not deleted, what still uses its groups, and what to do."""
     reasons = stack.list_failures(p.cloudformation, stack_id)
     lines = [f"The cluster {p.cluster_name} was not deleted.", *(f"  {reason}" for reason in reasons)]

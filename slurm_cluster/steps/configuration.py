@@ -11,7 +11,7 @@ from slurm_cluster.config import parameters, temp_config
 from slurm_cluster.config.settings import get_setting
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines
-from slurm_cluster.steps.vpc import refuse_network_of_another
+from slurm_cluster.steps.vpc import check_network_owner
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -24,7 +24,7 @@ def upload_bootstrap(p: Project) -> None:
     scripts = ", ".join(script_bucket.SCRIPTS.values())
     if p.skip_for_dry_run(f"upload {scripts} to s3://slurm-cluster-bootstrap-.../{p.cluster_name}/"):
         return
-    refuse_network_of_another(p)
+    check_network_owner(p)
     if script_bucket.ensure_bucket(p.s3, p.bucket, p.account, p.region):
         echo(f"Created the bucket {p.bucket}.")
     uploaded = script_bucket.upload_scripts(p.s3, script_bucket.FOLDER, p.bucket, p.cluster_name, p.account)
@@ -37,7 +37,7 @@ def create_jwt_key(p: Project) -> None:
     """Create the secret with a random JWT key, and the policy to read it."""
     if p.skip_for_dry_run(f"create the secret {p.secret} with a random key, and a policy to read it"):
         return
-    refuse_network_of_another(p)
+    check_network_owner(p)
     secret, is_new = jwt_secret.ensure_secret(p.secretsmanager, p.secret, p.cluster_name)
     changed = jwt_secret.ensure_policy(p.iam, p.policy, secret)
     echo(f"{'Created a new key' if is_new else 'Kept the key'} in {secret}.")
@@ -88,28 +88,33 @@ def fill_parameters(p: Project, ssh_from: str, overwrite: bool, yes: bool) -> No
     sources = "<from configure>, <from upload-bootstrap> and <from create-jwt-key>"
     if p.skip_for_dry_run(f"write {p.parameter_file}, with {sources}"):
         return
-    values = parameters.read_parameters(p.parameter_file) if files.exists(p.parameter_file) else {}
+    file_values = parameters.read_parameters(p.parameter_file) if files.exists(p.parameter_file) else {}
     ssh_from = confirm_ssh_from(p, ssh_from, yes)
-    wanted = ssh_from or get_setting(p.settings, "ssh_from") or p.get_ssh_from()
-    found = {"SSH_FROM": p.get_ssh_from(wanted), **find_parameters(p)}
-    exists = stack.find_stack(p.cloudformation, p.cluster_name) is not None
-    values, found, late = script_bucket.reconcile_script_uris(values, found, p.cluster_name, exists)
-    if not exists and jwt_secret.is_cluster_secret(str(values.get(parameters.KEY_PARAMETER, "")), p.secret):
-        values = {**values, parameters.KEY_PARAMETER: ""}  # a recreated secret has a new ARN
-    old_ssh_from = parameters.filter_filled(values).get("SSH_FROM", ssh_from)
+    range_to_use = ssh_from or get_setting(p.settings, "ssh_from") or p.get_ssh_from()
+    found_values = {"SSH_FROM": p.get_ssh_from(range_to_use), **find_parameters(p)}
+    cluster_exists = stack.find_stack(p.cloudformation, p.cluster_name) is not None
+    file_values, found_values, dropped_messages = script_bucket.reconcile_script_uris(
+        file_values, found_values, p.cluster_name, cluster_exists
+    )
+    if not cluster_exists and jwt_secret.is_cluster_secret(
+        str(file_values.get(parameters.KEY_PARAMETER, "")), p.secret
+    ):
+        file_values = {**file_values, parameters.KEY_PARAMETER: ""}  # a recreated secret has a new ARN
+    old_ssh_from = parameters.filter_filled(file_values).get("SSH_FROM", ssh_from)
     if ssh_from:
-        values = {**values, "SSH_FROM": ssh_from}
-    filled, kept = parameters.merge_parameters(values, found, overwrite=overwrite)
-    warn_of_wide_range(p, str(filled["SSH_FROM"]))
-    parameters.write_parameters(p.parameter_file, filled)
-    echo_lines([*late, *kept])
+        file_values = {**file_values, "SSH_FROM": ssh_from}
+    merged_values, kept_messages = parameters.merge_parameters(file_values, found_values, overwrite=overwrite)
+    warn_of_wide_range(p, str(merged_values["SSH_FROM"]))
+    parameters.write_parameters(p.parameter_file, merged_values)
+    echo_lines([*dropped_messages, *kept_messages])
     if ssh_from and old_ssh_from != ssh_from:
         echo(f"Replaced SSH_FROM {parameters.shorten(old_ssh_from)} with {parameters.shorten(ssh_from)}.")
-        if exists:
+        if cluster_exists:
             echo(
-                "The running cluster still has the old range. Run `invoke render update-cluster` to change it."
+                "The running cluster still has the old range. "
+                "Run `invoke render update-cluster` to change it."
             )
-    echo(f"Wrote {p.parameter_file}: {len(parameters.filter_filled(filled))} values.")
+    echo(f"Wrote {p.parameter_file}: {len(parameters.filter_filled(merged_values))} values.")
 
 
 def find_parameters(p: Project) -> dict[str, str]:

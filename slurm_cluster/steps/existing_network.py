@@ -61,15 +61,15 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
     Raises:
         ClusterError: a cluster cannot run in them; it lists all reasons.
     """
-    public = describe_subnet(ec2, "--head-node-subnet", head_node)
-    private = describe_subnet(ec2, "--compute-subnet", compute)
+    public = require_subnet(ec2, "--head-node-subnet", head_node)
+    private = require_subnet(ec2, "--compute-subnet", compute)
     vpc = public["VpcId"]
     if private["VpcId"] != vpc:
         raise ClusterError(
             f"{head_node} is in {vpc}, and {compute} is in {private['VpcId']}. Choose two subnets of one VPC."
         )
     faults = [
-        f"{vpc} has {setting} turned off: the nodes cannot resolve the file system's name. Turn it on."
+        f"{vpc} has {setting} turned off: nodes cannot resolve the file system's name. Turn it on."
         for setting in list_missing_dns_settings(ec2, vpc)
     ]
     servers = list_dns_servers(ec2, vpc)
@@ -86,7 +86,8 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
     route = routes.find_default_route(ec2, vpc, compute)
     if not route:
         faults.append(
-            f"{compute} has no outbound internet access, such as a NAT gateway: nodes cannot download packages."
+            f"{compute} has no outbound internet access, such as a NAT gateway: "
+            "nodes cannot download packages."
         )
     elif routes.is_to_internet_gateway(route) and not private["MapPublicIpOnLaunch"]:
         faults.append(
@@ -97,7 +98,7 @@ def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
     return vpc
 
 
-def describe_subnet(ec2: EC2Client, flag: str, identifier: str) -> SubnetTypeDef:
+def require_subnet(ec2: EC2Client, flag: str, identifier: str) -> SubnetTypeDef:
     """Return a subnet.
 
     Raises:
@@ -127,7 +128,7 @@ def list_missing_dns_settings(ec2: EC2Client, vpc_id: str) -> list[str]:
 
 
 def list_dns_servers(ec2: EC2Client, vpc_id: str) -> set[str]:
-    """Return the DNS servers in a VPC's DHCP options. The VPC's own resolver is returned as AmazonProvidedDNS.
+    """Return the DNS servers in a VPC's DHCP options, with AmazonProvidedDNS for the VPC's own resolver.
 
     A VPC without DHCP options has none.
     https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html

@@ -62,7 +62,7 @@ def reads_scripts_of_another(config: ClusterConfig, cluster_name: str) -> bool:
     )
 
 
-def list_warnings(p: Project, config: ClusterConfig) -> list[str]:
+def list_aws_warnings(p: Project, config: ClusterConfig) -> list[str]:
     """Return a warning for each subnet or storage in config.yml that limits access or rules out UQLE.
 
     Args:
@@ -78,7 +78,7 @@ def list_warnings(p: Project, config: ClusterConfig) -> list[str]:
             "The head node and the UQLE machine can be reached only from inside the VPC or by VPN."
         )
     shared = storage.find_shared(storage.list_storage(config), p.shared_dir)
-    obstacle = storage.find_mount_obstacle(p, shared, subnet)
+    obstacle = storage.predict_mount_obstacle(p, shared, subnet)
     if obstacle and not config.head_node.own_groups:  # those rule out a UQLE machine anyway
         warnings.append(f"{obstacle} Without the shared files, `invoke connect-uqle --no-shared` works.")
     return warnings

@@ -39,5 +39,6 @@ def rotate_jwt_key(p: Project) -> None:
     with ssh.open_tunnel(login, identity_file, head_node) as url:
         echo(key_rotation.verify_rotation(url, new_key, old_key))
     echo(
-        "UQLE still has the old key. Run `invoke handover --with-key`, then copy uqle.env to the UQLE machine."
+        "UQLE still has the old key. "
+        f"Run `invoke handover --with-key`, then copy {p.handover_file} to the UQLE machine."
     )

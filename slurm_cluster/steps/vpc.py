@@ -37,10 +37,10 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     if p.dry_run:
         p.run(command)
         return
-    refuse_network_of_another(p)
+    check_network_owner(p)
     ec2, cloudformation = p.ec2, p.cloudformation  # created before the lock, to hold it only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK_TASK):
-        wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
+        wizard_vpc.claim_wizard_vpc(ec2, cloudformation, p.temp_config)
         network.refuse_incomplete(
             network.find_network(ec2, cloudformation, p.cluster_name, p.wizard_subnet), p.region
         )
@@ -51,7 +51,7 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
         run_wizard(p, command)
 
 
-def refuse_network_of_another(p: Project) -> None:
+def check_network_owner(p: Project) -> None:
     """Check that the network in temp-config.yml does not belong to another cluster.
 
     Raises:
@@ -89,9 +89,9 @@ def check_ready(p: Project) -> None:
     """
     key_pair.require_key_pair(p.ec2, p.key_pair)
     network.refuse_second_network(p.ec2, p.cluster_name)
-    unproven = unclaimed_networks.find_unproven_vpcs(p)
-    wizard_vpc.refuse_unproven_vpcs(unproven, p.temp_config, p.cluster_name, p.region)
-    echo_lines(unclaimed_networks.describe_unclaimed(p))
+    candidates = unclaimed_networks.list_candidate_vpcs(p)
+    wizard_vpc.check_no_candidate_vpcs(candidates, p.temp_config, p.cluster_name, p.region)
+    echo_lines(unclaimed_networks.format_unclaimed_vpcs(p))
 
 
 def run_wizard(p: Project, command: str) -> None:
@@ -129,15 +129,15 @@ def run_wizard(p: Project, command: str) -> None:
     if claimed:
         lines.append(f"It left {claimed[0]}: `invoke delete-network` deletes it.")
     else:
-        unproven = unclaimed_networks.find_unproven_vpcs(p)
-        lines += unclaimed_vpcs.describe_unclaimed_vpcs(unproven, p.cluster_name, p.region)
+        candidates = unclaimed_networks.list_candidate_vpcs(p)
+        lines += unclaimed_vpcs.describe_unclaimed_vpcs(candidates, p.cluster_name, p.region)
     raise ClusterError("\n".join(lines), status=exit_status)
 
 
 def delete_network(p: Project) -> None:
     """Delete the network that the wizard created for the cluster. If there is none, list unclaimed VPCs."""
     if not delete_own_network(p):
-        echo_lines(unclaimed_networks.describe_unclaimed(p))
+        echo_lines(unclaimed_networks.format_unclaimed_vpcs(p))
 
 
 def delete_own_network(p: Project) -> bool:
@@ -154,7 +154,7 @@ def delete_own_network(p: Project) -> bool:
         return True
     ec2, cloudformation = p.ec2, p.cloudformation  # created before the lock, to hold it only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK_TASK):
-        wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
+        wizard_vpc.claim_wizard_vpc(ec2, cloudformation, p.temp_config)
     found = network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet)
     if not found:
         echo(network.explain_no_network(p.ec2, p.cluster_name, p.public_subnet))
@@ -165,14 +165,14 @@ def delete_own_network(p: Project) -> bool:
     for name in found.stacks:
         progress = network.delete_wizard_stack(p.cloudformation, name)
         if output.show_progress(progress, p.quiet) != "DELETE_COMPLETE":
-            raise ClusterError(explain_failed_deletion(p, name, found))
-    forget_subnets(p)  # before the VPC is deleted, so that an interrupted run can be repeated
+            raise ClusterError(explain_failed_network_deletion(p, name, found))
+    clear_deleted_subnets(p)  # before the VPC is deleted, so that an interrupted run can be repeated
     network.delete_vpc(p.ec2, found.vpc_id)
     echo(f"Deleted the network {found.vpc_id}.")
     return True
 
 
-def explain_failed_deletion(p: Project, name: str, found: network.Network) -> str:
+def explain_failed_network_deletion(p: Project, name: str, found: network.Network) -> str:
     """Return why a stack of a network was not deleted, what is still in the network, and what to do."""
     failed = stack.find_stack(p.cloudformation, name)
     reasons = stack.list_failures(p.cloudformation, failed["StackId"]) if failed else []
@@ -183,7 +183,7 @@ def explain_failed_deletion(p: Project, name: str, found: network.Network) -> st
     return "\n".join([*lines, "Fix the cause, then run this again."])
 
 
-def forget_subnets(p: Project) -> None:
+def clear_deleted_subnets(p: Project) -> None:
     """Remove deleted subnets from the user's files, so that the next network's can be filled in."""
     missing = network.find_missing_subnets(p.ec2, p.subnets)
     parameters.clear_values(p.parameter_file, missing)

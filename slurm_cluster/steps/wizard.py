@@ -137,7 +137,7 @@ class WizardScreen:
         sys.stdout.flush()
 
     def format_stack_progress(self) -> str:
-        """Return the stack's progress. On a terminal, it overwrites the line; otherwise each change is a line."""
+        """Return the stack's progress. On a terminal, overwrite the line; else print each change."""
         progress = next(stack.watch_stack(self.cloudformation, self.stack_id))
         line = output.format_progress(progress, time.monotonic() - self.start)
         previous, self.last_line = self.last_line, output.format_progress(progress, 0)

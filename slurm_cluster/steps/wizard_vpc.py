@@ -44,10 +44,10 @@ def track_vpc(
     try:
         yield claimed
     finally:
-        claimed += claim_proven_vpc(ec2, cloudformation, temp_config_file)
+        claimed += claim_wizard_vpc(ec2, cloudformation, temp_config_file)
 
 
-def claim_proven_vpc(
+def claim_wizard_vpc(
     ec2: EC2Client, cloudformation: CloudFormationClient, temp_config_file: Path
 ) -> list[str]:
     """Tag the VPC of a wizard that has ended, and delete the note. Keep the note if no VPC is found.
@@ -63,7 +63,7 @@ def claim_proven_vpc(
     note = wizard_note.read_note(temp_config_file)
     if not note.cluster:
         return []
-    vpc = find_proven_vpc(ec2, cloudformation, temp_config_file, note)
+    vpc = find_wizard_vpc(ec2, cloudformation, temp_config_file, note)
     if vpc and not clients.get_tag(vpc, clients.TAG):
         network.claim_vpc(ec2, vpc["VpcId"], note.cluster)
     elif not vpc and not network.list_cluster_vpcs(ec2, note.cluster):  # nor did the user tag one
@@ -72,7 +72,7 @@ def claim_proven_vpc(
     return [vpc["VpcId"]] if vpc else []
 
 
-def find_proven_vpc(
+def find_wizard_vpc(
     ec2: EC2Client, cloudformation: CloudFormationClient, temp_config_file: Path, note: wizard_note.WizardNote
 ) -> VpcTypeDef | None:
     """Find the VPC that a wizard created, by temp-config.yml or by the wizard's stack."""
@@ -87,7 +87,7 @@ def find_proven_vpc(
     return next((vpc for vpc in network.list_vpcs(ec2) if vpc["VpcId"] == parameters.get("VpcId")), None)
 
 
-def refuse_unproven_vpcs(
+def check_no_candidate_vpcs(
     vpcs: list[unclaimed_vpcs.UnclaimedVpc], temp_config_file: Path, cluster_name: str, region: str
 ) -> None:
     """Check that no VPC exists that an interrupted wizard may have created.

@@ -71,10 +71,10 @@ class Check(NamedTuple):
     detail: str
 
 
-def attempt_check(name: str, find_detail: Callable[[], str]) -> Check:
+def run_check(name: str, check: Callable[[], str]) -> Check:
     """Run a check: return PASS with the result of the function, or FAIL with its error."""
     try:
-        return Check(name, "PASS", find_detail())
+        return Check(name, "PASS", check())
     except ClusterError as error:
         return Check(name, "FAIL", str(error))
     except (BotoCoreError, ClientError) as error:
@@ -104,7 +104,7 @@ def check_key_pair(ec2: EC2Client, name: str) -> str:
     return f"{name}, ed25519, private key in {path}"
 
 
-def find_images(ec2: EC2Client, ssm: SSMClient, config: ClusterConfig, uqle_type: str) -> str:
+def check_images(ec2: EC2Client, ssm: SSMClient, config: ClusterConfig, uqle_type: str) -> str:
     """Check that the region has the images of the cluster's head node and of the UQLE machine."""
     node_image = config.custom_ami or find_official_image(ec2, config)
     return f"nodes {node_image}, UQLE machine {uqle_instance.get_ubuntu_image_id(ec2, ssm, uqle_type)}"
@@ -161,19 +161,19 @@ def check_sizes(project: Project, config: ClusterConfig, source: str) -> Iterato
         source: the name of its file.
     """
     groups = sizes.list_groups(config)
-    yield Check("sizes", "PASS", f"at most {sizes.describe_groups(groups)}, from {source}")
+    yield Check("sizes", "PASS", f"at most {sizes.format_groups(groups)}, from {source}")
     head_node_subnets = next((group.subnets for group in groups if group.name == "the head node"), [])
     uqle_type = project.get_uqle_settings().instance_type
     groups.append(InstanceGroup("the UQLE machine", [uqle_type], subnets=head_node_subnets))
     ec2 = project.ec2
     try:
         types = instance_types.describe_types(ec2, sizes.list_types(groups))
-        subnets = sizes.describe_subnets(ec2, groups)
+        subnets = sizes.load_subnets(ec2, groups)
     except (BotoCoreError, ClientError) as error:
         yield Check("instance types", "FAIL", format_error(error))
         return
-    yield attempt_check("instance types", lambda: sizes.check_zones(ec2, groups, subnets))
-    yield attempt_check("addresses", lambda: sizes.check_addresses(groups, types, subnets))
+    yield run_check("instance types", lambda: sizes.check_zones(ec2, groups, subnets))
+    yield run_check("addresses", lambda: sizes.check_addresses(groups, types, subnets))
     vcpus = sizes.count_vcpus(groups, types)
     quotas = [Quota("ec2", code, count, unit) for (code, unit), count in vcpus.items()]
     yield from check_quotas(project.service_quotas, [*quotas, *NETWORK_QUOTAS])
@@ -211,9 +211,9 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
     """
     yield Check("name", "PASS", project.cluster_name)
     yield Check("region", "PASS", project.region)
-    credentials = attempt_check("credentials", lambda: describe_credentials(project.sts))
+    credentials = run_check("credentials", lambda: describe_credentials(project.sts))
     yield credentials
-    yield attempt_check("Node.js", find_node)
+    yield run_check("Node.js", find_node)
     yield check_ssh_source(project)
     if project.literal_key:
         warning = f"{project.parameter_file} holds the key itself: {parameters.LITERAL_KEY_WARNING}"
@@ -227,12 +227,12 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
         configs = {}
         yield Check("sizes", "FAIL", str(error))
     yield from check_boot_scripts(configs)
-    yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
+    yield run_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
     uqle_type = project.get_uqle_settings().instance_type
     if configs:
         path, config = list(configs.items())[-1]  # config.yml if it exists, else the template
         yield from (Check("configuration", "WARN", text) for text in boot_checks.list_warnings(config))
-        yield attempt_check("images", partial(find_images, ec2, project.ssm, config, uqle_type))
+        yield run_check("images", partial(check_images, ec2, project.ssm, config, uqle_type))
         yield from check_sizes(project, config, path.name)
     yield from check_permissions(project)
 

@@ -79,24 +79,24 @@ def list_connections(s: ClusterState) -> dict[str, Connection]:
     )
     compute = Endpoint("compute nodes", s.compute_groups, "", create)
     connections = {
-        "ssh_uqle": connect_from_outside(s, uqle, SSH, UPDATE_CLUSTER),
-        "ssh_head": connect_from_outside(s, head_node, SSH, UPDATE_CLUSTER),
-        "rest_outside": connect_from_outside(s, head_node, REST_PORT, ""),
-        "rest": connect_within(s, uqle, head_node, REST_PORT, explain_group_rule(s)),
-        "slurmctld": connect_within(s, compute, head_node, SLURMCTLD, RESTORE_RULE),
-        "slurmd": connect_within(s, head_node, compute, SLURMD, RESTORE_RULE),
+        "ssh_uqle": find_outside_connection(s, uqle, SSH, UPDATE_CLUSTER),
+        "ssh_head": find_outside_connection(s, head_node, SSH, UPDATE_CLUSTER),
+        "rest_outside": find_outside_connection(s, head_node, REST_PORT, ""),
+        "rest": find_vpc_connection(s, uqle, head_node, REST_PORT, explain_group_rule(s)),
+        "slurmctld": find_vpc_connection(s, compute, head_node, SLURMCTLD, RESTORE_RULE),
+        "slurmd": find_vpc_connection(s, head_node, compute, SLURMD, RESTORE_RULE),
     }
     if s.status and not s.file_system:
         return connections
     mount_target = find_mount_target(s, s.uqle_instance or s.head_node)
     shared = Endpoint("file system", mount_target.groups if mount_target else [], "", create)
-    nfs_uqle = connect_within(s, uqle, shared, NFS, RECONNECT)
+    nfs_uqle = find_vpc_connection(s, uqle, shared, NFS, RECONNECT)
     if s.mount_obstacle:
         nfs_uqle = nfs_uqle._replace(rules=[], remedy=s.mount_obstacle)
     return connections | {
         "nfs_uqle": nfs_uqle,
-        "nfs_head": connect_within(s, head_node, shared, NFS, RESTORE_RULE),
-        "nfs_compute": connect_within(s, compute, shared, NFS, RESTORE_RULE),
+        "nfs_head": find_vpc_connection(s, head_node, shared, NFS, RESTORE_RULE),
+        "nfs_compute": find_vpc_connection(s, compute, shared, NFS, RESTORE_RULE),
     }
 
 
@@ -107,7 +107,7 @@ def explain_group_rule(s: ClusterState) -> str:
     return f"Allow all traffic between the members of {s.own_groups[0]}, and launch the UQLE machine in it."
 
 
-def connect_from_outside(s: ClusterState, target: Endpoint, port: int, remedy: str) -> Connection:
+def find_outside_connection(s: ClusterState, target: Endpoint, port: int, remedy: str) -> Connection:
     """Return the connection to a port from address ranges and prefix lists."""
     rules = [
         rule
@@ -127,7 +127,9 @@ def connect_from_outside(s: ClusterState, target: Endpoint, port: int, remedy: s
     )
 
 
-def connect_within(s: ClusterState, source: Endpoint, target: Endpoint, port: int, remedy: str) -> Connection:
+def find_vpc_connection(
+    s: ClusterState, source: Endpoint, target: Endpoint, port: int, remedy: str
+) -> Connection:
     """Return the connection between two endpoints in the VPC."""
     rule_ids = [
         rule["SecurityGroupRuleId"]

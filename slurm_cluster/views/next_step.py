@@ -43,7 +43,7 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
         if not p.parameter_file.exists():
             return "invoke fill-parameters --ssh-from <your address>/32"
         return connectivity.CREATE_CLUSTER if p.config_file.exists() else "invoke render"
-    if missing and missing.name == "VPC" and unclaimed_networks.find_unproven_vpcs(p):
+    if missing and missing.name == "VPC" and unclaimed_networks.list_candidate_vpcs(p):
         return f"claim or delete your VPC in the list above, then run {missing.command}"
     if missing:
         return missing.command
@@ -83,7 +83,7 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
         command = stack_status.find_next_command(
             stack_status.NETWORK_TASKS, network_stack.id, status, p.region
         )
-    elif not has_unnamed_network(p, resources):
+    elif not is_network_missing_in_files(p, resources):
         return None
     if command == DELETE_NETWORK:
         own = network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet)
@@ -98,7 +98,7 @@ def find_deletion_step(p: Project, command: str) -> str:
     return found[0].commands[0] if found else command
 
 
-def has_unnamed_network(p: Project, resources: list[Resource]) -> bool:
+def is_network_missing_in_files(p: Project, resources: list[Resource]) -> bool:
     """Return whether the cluster has its own network, but no file names it: its wizard was interrupted."""
     [vpc] = [resource for resource in resources if resource.name == "VPC"]
     return bool(vpc.id) and vpc.details.get("whose") != EXISTING_NETWORK and not p.subnets

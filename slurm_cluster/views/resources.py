@@ -88,12 +88,12 @@ def list_resources(p: Project) -> list[Resource]:
             {"private half": "private key in ~/.ssh" if has_private_key else "private key not in ~/.ssh"},
             command="invoke create-key-pair",
         ),
-        *describe_network(s),
+        *build_network_rows(s),
         Resource("boot scripts", scripts, {"where": where}, command="invoke upload-bootstrap"),
         Resource("JWT key", key, {}, "secret" if secret else "", "invoke create-jwt-key"),
-        *describe_cluster(p, s, fleet_status),
-        *(describe_retained(storage) for storage in kept),
-        *describe_uqle_instances(p, s),
+        *build_cluster_rows(p, s, fleet_status),
+        *(build_retained_row(storage) for storage in kept),
+        *build_uqle_instances_rows(p, s),
     ]
     return mark_optional(resources)
 
@@ -113,8 +113,8 @@ def mark_optional(resources: list[Resource]) -> list[Resource]:
     ]
 
 
-def describe_network(s: ClusterState) -> list[Resource]:
-    """Return the rows of the network. For an existing network, list only the subnets that the cluster uses."""
+def build_network_rows(s: ClusterState) -> list[Resource]:
+    """Return the rows of the network. For an existing network, list only the subnets in use."""
     if not s.vpc:
         return [Resource("VPC", "", {}, command="invoke configure")]
     vpc_id = s.vpc["VpcId"]
@@ -126,37 +126,37 @@ def describe_network(s: ClusterState) -> list[Resource]:
                 for name, status in s.network_stacks.items()
                 if stack_status.get_phase(status) != "complete"
             ),
-            *(describe_subnet(subnet) for subnet in s.subnets),
-            *(describe_nat_gateway(gateway) for gateway in s.nat_gateways),
+            *(build_subnet_row(subnet) for subnet in s.subnets),
+            *(build_nat_gateway_row(gateway) for gateway in s.nat_gateways),
         ]
     instances = [s.head_node, *s.login_nodes, *s.compute_nodes, *s.uqle_instances]
     used_ids = {instance["SubnetId"] for instance in instances if instance}
     return [
         Resource("VPC", vpc_id, {"block": s.vpc["CidrBlock"], "whose": EXISTING_NETWORK}),
-        *(describe_subnet(subnet) for subnet in s.subnets if subnet["SubnetId"] in used_ids),
+        *(build_subnet_row(subnet) for subnet in s.subnets if subnet["SubnetId"] in used_ids),
     ]
 
 
-def describe_subnet(subnet: SubnetTypeDef) -> Resource:
+def build_subnet_row(subnet: SubnetTypeDef) -> Resource:
     """Return the row of a subnet."""
     name = "public subnet" if subnet["MapPublicIpOnLaunch"] else "private subnet"
     details = {"block": subnet["CidrBlock"], "zone": subnet["AvailabilityZone"]}
     return Resource(name, subnet["SubnetId"], details)
 
 
-def describe_nat_gateway(gateway: NatGatewayTypeDef) -> Resource:
+def build_nat_gateway_row(gateway: NatGatewayTypeDef) -> Resource:
     """Return the row of a NAT gateway."""
     addresses = ", ".join(address.get("PublicIp", "") for address in gateway["NatGatewayAddresses"])
     details = {"state": str(gateway["State"]), "address": addresses}
     return Resource("NAT gateway", gateway["NatGatewayId"], details, billed="NAT gateway, public address")
 
 
-def describe_cluster(p: Project, s: ClusterState, fleet_status: str) -> list[Resource]:
+def build_cluster_rows(p: Project, s: ClusterState, fleet_status: str) -> list[Resource]:
     """Return the rows of the cluster, its nodes, its security group and its storage."""
     create = connectivity.CREATE_CLUSTER
     if not s.status:
         return [Resource("cluster", "", {}, command=create)]
-    node = describe_instance("head node", s.head_node, create)
+    node = build_instance_row("head node", s.head_node, create)
     if s.head_node_id and not s.head_node:
         node = Resource("head node", s.head_node_id, {"state": "terminated"})
     if node.details.get("state") == "stopped":
@@ -170,13 +170,13 @@ def describe_cluster(p: Project, s: ClusterState, fleet_status: str) -> list[Res
             {"nodes": f"{len(s.compute_nodes)} nodes"},
             billed="instances, disks" if s.compute_nodes else "",
         ),
-        *describe_login_nodes(s),
-        *describe_group(p, s),
-        *describe_storage(s),
+        *build_login_nodes_rows(s),
+        *build_group_rows(p, s),
+        *build_storage_rows(s),
     ]
 
 
-def describe_login_nodes(s: ClusterState) -> list[Resource]:
+def build_login_nodes_rows(s: ClusterState) -> list[Resource]:
     """Return the row of the login nodes, if the cluster has some. `pause` does not stop them."""
     if not s.login_nodes:
         return []
@@ -184,7 +184,7 @@ def describe_login_nodes(s: ClusterState) -> list[Resource]:
     return [Resource("login nodes", f"{len(s.login_nodes)} nodes", {}, billed)]
 
 
-def describe_group(p: Project, s: ClusterState) -> list[Resource]:
+def build_group_rows(p: Project, s: ClusterState) -> list[Resource]:
     """Return the rows of the head node's security group and its self rule, or of the user's own groups.
 
     An untagged instance in the group may be the UQLE machine, so the notes tell how to tag it.
@@ -223,9 +223,9 @@ def describe_group(p: Project, s: ClusterState) -> list[Resource]:
     ]
 
 
-def describe_storage(s: ClusterState) -> list[Resource]:
+def build_storage_rows(s: ClusterState) -> list[Resource]:
     """Return the rows of the shared file system, of its mount targets, then of the other shared storage."""
-    others = [describe_mount_target(target) for target in s.mount_targets]
+    others = [build_mount_target_row(target) for target in s.mount_targets]
     others += [
         Resource("storage", item.id, {"kind": item.kind, "directory": item.mount_dir}, "stored data")
         for item in s.storage
@@ -248,7 +248,7 @@ def describe_storage(s: ClusterState) -> list[Resource]:
     return [Resource("file system", s.shared.id, details, "stored data", notes=notes), *others]
 
 
-def describe_uqle_instances(p: Project, s: ClusterState) -> list[Resource]:
+def build_uqle_instances_rows(p: Project, s: ClusterState) -> list[Resource]:
     """Return the row of the UQLE machine, or why the cluster cannot have one; a row for each of several."""
     name = "UQLE machine"
     if s.own_groups and not s.uqle_instances:
@@ -256,20 +256,20 @@ def describe_uqle_instances(p: Project, s: ClusterState) -> list[Resource]:
     if s.other_members and not s.uqle_instances:
         return [Resource(name, "", {}, absence="none has the tag: see below")]
     command = connectivity.CONNECT_WITHOUT_SHARE if s.mount_obstacle else connectivity.CREATE_INSTANCE
-    rows = [describe_instance(name, machine, command) for machine in s.uqle_instances or [{}]]
+    rows = [build_instance_row(name, machine, command) for machine in s.uqle_instances or [{}]]
     if len(rows) > 1:
         note = uqle_instance.explain_several(s.uqle_instances, p.cluster_name)
         rows[0] = rows[0]._replace(repair=connectivity.DISCONNECT, notes=(note,))
     return rows
 
 
-def describe_mount_target(target: MountTarget) -> Resource:
+def build_mount_target_row(target: MountTarget) -> Resource:
     """Return the row of a mount target."""
     details = {"address": target.address, "zone": target.zone, "state": target.state}
     return Resource("mount target", target.id, details)
 
 
-def describe_instance(name: str, instance: InstanceTypeDef, command: str) -> Resource:
+def build_instance_row(name: str, instance: InstanceTypeDef, command: str) -> Resource:
     """Return the row of an instance. A stopped instance is billed for its disk only."""
     if not instance:
         return Resource(name, "", {}, command=command)
@@ -283,7 +283,7 @@ def describe_instance(name: str, instance: InstanceTypeDef, command: str) -> Res
     return Resource(name, instance["InstanceId"], details, billed, command)
 
 
-def describe_retained(kept: Retained) -> Resource:
+def build_retained_row(kept: Retained) -> Resource:
     """Return the row of storage that outlived its cluster."""
     details = {"kind": kept.kind, "size": kept.size, "origin": "kept when its cluster was deleted"}
     return Resource(

@@ -35,7 +35,7 @@ NAME_WIDTH = 15  # columns
 def format_status(p: Project) -> list[str]:
     """Return the lines that `invoke status` prints, folded to the terminal's width."""
     resources, unclaimed = clients.run_concurrently(
-        lambda: list_resources(p), lambda: unclaimed_networks.find_unclaimed_vpcs(p)
+        lambda: list_resources(p), lambda: unclaimed_networks.list_unclaimed_vpcs(p)
     )
     ids = {resource.name: resource.id for resource in resources}
     others = [vpc for vpc in unclaimed if vpc.id != ids["VPC"]]
@@ -151,7 +151,7 @@ def list_leftovers(p: Project) -> list[str]:
         *list_own_network(p),
         *list_retained(p),
         *filter(None, leftovers),
-        *unclaimed_networks.describe_unclaimed(p),
+        *unclaimed_networks.format_unclaimed_vpcs(p),
     ]
 
 

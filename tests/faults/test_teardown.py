@@ -153,7 +153,7 @@ def test_partly_deleted_cluster_is_deleted(invoke):
         "DELETE_FAILED",
     )
     assert "was not deleted." in result.printed
-    assert "Remove the cause, then run this again." in result.printed
+    assert "Fix the cause, then run this again." in result.printed
     assert "it is in use" in result.printed
     assert invoke("delete-cluster", "--yes").returncode == 0
     assert compare_states(before, drop_leftovers(read_state())) == []

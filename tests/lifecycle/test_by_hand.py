@@ -106,7 +106,7 @@ def test_by_hand_and_tasks_give_the_same_state(walk, invoke):
     assert again.returncode == 0
     assert "already allows all traffic" in again.stdout
     assert "is running" in again.stdout
-    assert "differs from the settings" not in again.stdout
+    assert "differs from a new launch" not in again.stdout
 
 
 def test_update_without_changes_says_so(walk):

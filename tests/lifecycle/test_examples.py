@@ -69,7 +69,7 @@ def test_file_system_of_the_rehearsal_can_be_mounted(project, ec2, network):
     rehearsal.create_file_system(PARAMETERS)
     shared = Storage(json.loads(PARAMETERS.read_text())["FILE_SYSTEM"], "Efs", "/shared")
     [subnet] = ec2.describe_subnets(SubnetIds=[network["public"]])["Subnets"]
-    assert storage.find_mount_obstacle(project, shared, subnet) == ""
+    assert storage.predict_mount_obstacle(project, shared, subnet) == ""
     rehearsal.delete_file_systems()
     assert project.efs.describe_file_systems()["FileSystems"] == []
     groups = ec2.describe_security_groups()["SecurityGroups"]

@@ -102,23 +102,23 @@ def test_run_after_a_kill_claims_the_vpc_of_the_stack(ec2, cloudformation):
     )
     assert network.list_cluster_vpcs(ec2, "one") == []
     assert (
-        wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+        wizard_vpc.claim_wizard_vpc(ec2, cloudformation, TEMP_CONFIG)
         == [vpc]
         == network.list_cluster_vpcs(ec2, "one")
     )
-    assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+    assert wizard_vpc.claim_wizard_vpc(ec2, cloudformation, TEMP_CONFIG) == []
 
 
 @pytest.mark.parametrize("name", [get_vpc_name, lambda: ""])
 def test_unproven_vpc_is_listed_and_never_claimed(name, ec2, cloudformation, project, key_pair):
     start_wizard(ec2, cloudformation)
     vpc = create_vpc(ec2, name())
-    assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+    assert wizard_vpc.claim_wizard_vpc(ec2, cloudformation, TEMP_CONFIG) == []
     assert network.list_cluster_vpcs(ec2, "one") == []
-    assert [found.id for found in unclaimed_networks.find_unproven_vpcs(project)] == [vpc]
+    assert [found.id for found in unclaimed_networks.list_candidate_vpcs(project)] == [vpc]
     step = next_step.get_next_step(project, list_resources(project))
-    assert step == "claim or delete the VPC above that is yours, then invoke configure"
-    assert any(vpc in line for line in unclaimed_networks.describe_unclaimed(project))
+    assert step == "claim or delete your VPC in the list above, then run invoke configure"
+    assert any(vpc in line for line in unclaimed_networks.format_unclaimed_vpcs(project))
     assert NOTE.exists()
 
 
@@ -126,7 +126,7 @@ def test_note_is_kept_until_the_user_tags_the_vpc(ec2, cloudformation):
     start_wizard(ec2, cloudformation)
     vpc = create_vpc(ec2, get_vpc_name())
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": "slurm-cluster", "Value": "one"}])
-    wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+    wizard_vpc.claim_wizard_vpc(ec2, cloudformation, TEMP_CONFIG)
     assert not NOTE.exists()
 
 
@@ -135,10 +135,10 @@ def test_empty_lookup_keeps_the_note_for_the_next_task(ec2, cloudformation, uncl
     Path("other.yml").rename(TEMP_CONFIG)
     with monkeypatch.context() as patched:
         patched.setattr(network, "find_vpc_of_subnet", lambda *_: None)
-        assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+        assert wizard_vpc.claim_wizard_vpc(ec2, cloudformation, TEMP_CONFIG) == []
     assert NOTE.exists()
     assert (
-        wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+        wizard_vpc.claim_wizard_vpc(ec2, cloudformation, TEMP_CONFIG)
         == [unclaimed_network]
         == network.list_cluster_vpcs(ec2, "one")
     )
@@ -157,7 +157,7 @@ def start_wizard_before(ec2, cloudformation, vpc):
 def test_older_network_is_not_claimed(ec2, cloudformation, unclaimed_network):
     start_wizard(ec2, cloudformation)
     Path("other.yml").rename(TEMP_CONFIG)
-    assert wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG) == []
+    assert wizard_vpc.claim_wizard_vpc(ec2, cloudformation, TEMP_CONFIG) == []
     assert network.list_cluster_vpcs(ec2, "one") == []
 
 
@@ -165,7 +165,7 @@ def test_vpc_with_another_clusters_tag_keeps_it(ec2, cloudformation, unclaimed_n
     start_wizard_before(ec2, cloudformation, unclaimed_network)
     Path("other.yml").rename(TEMP_CONFIG)
     ec2.create_tags(Resources=[unclaimed_network], Tags=[{"Key": "slurm-cluster", "Value": "two"}])
-    wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+    wizard_vpc.claim_wizard_vpc(ec2, cloudformation, TEMP_CONFIG)
     assert network.list_cluster_vpcs(ec2, "two") == [unclaimed_network]
 
 
@@ -183,7 +183,7 @@ def test_broken_note_is_reported(ec2, cloudformation):
         with pytest.raises(
             ClusterError, match=r"temp-config.yml.begun is not a note of `invoke configure`. Remove it"
         ):
-            wizard_vpc.claim_proven_vpc(ec2, cloudformation, TEMP_CONFIG)
+            wizard_vpc.claim_wizard_vpc(ec2, cloudformation, TEMP_CONFIG)
 
 
 def test_unclaimed_vpcs_are_listed_with_commands(ec2, cloudformation, invoke, key_pair):

@@ -79,7 +79,7 @@ def test_report_stopped_slurmctld(cluster, get_error):
 
 
 def test_report_wrong_key(get_error):
-    message = "Token refused: the JWT key here is not the head node's"
+    message = "Token refused: the JWT key is not the head node's key"
     assert get_error(key=OTHER_KEY).startswith(message)
 
 
@@ -97,7 +97,7 @@ def test_report_unknown_user(get_error):
 def test_report_partition_that_is_down(cluster, get_error):
     update = "/opt/slurm/bin/scontrol update partitionname=queue1 state="
     with run_around(cluster.head_node, f"{update}DOWN", f"{update}UP"):
-        message = "No partition: Slurm has none that is up (queue1 is DOWN)"
+        message = "No partition: no partition of Slurm is up (queue1 is DOWN)"
         assert get_error().startswith(message)
 
 

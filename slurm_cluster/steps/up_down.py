@@ -38,7 +38,7 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
         with_uqle: whether to connect a UQLE machine to the cluster.
     """
     if not p.dry_run:
-        vpc.refuse_network_of_another(p)
+        vpc.check_network_owner(p)
         if with_uqle:
             uqle.check_settings(p)
         ssh_from = configuration.resolve_ssh_from(p, ssh_from)
@@ -63,13 +63,13 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
         uqle.handover(p, with_key=False)
 
 
-def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, yes: bool) -> None:
+def confirm_deletion(p: Project, found: StackTypeDef | None, delete_all: bool, yes: bool) -> None:
     """List what `down` will delete, and ask for confirmation. Do not ask if there is nothing.
 
     Args:
         p: the project.
         found: the cluster's stack, if there is one.
-        everything: whether the boot scripts and the JWT key are deleted too.
+        delete_all: whether the boot scripts and the JWT key are deleted too.
         yes: do not ask.
 
     Raises:
@@ -81,7 +81,7 @@ def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, y
         "the network": network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet)
         or wizard_note.read_note(p.temp_config).cluster,  # an interrupted wizard may have left one
     }
-    if everything:
+    if delete_all:
         parts["the boot scripts"] = script_bucket.count_scripts(p.s3, p.bucket, p.cluster_name, p.account)
         parts["the JWT key"] = jwt_secret.find_secret_arn(p.secretsmanager, p.secret)
     existing = [name for name, part in parts.items() if part]
@@ -98,12 +98,12 @@ def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, y
     confirm(question, yes, name=p.cluster_name)
 
 
-def down(p: Project, everything: bool, yes: bool) -> None:
+def down(p: Project, delete_all: bool, yes: bool) -> None:
     """Delete the UQLE machine, the cluster and the network, in the order that AWS allows; print what is left.
 
     Args:
         p: the project.
-        everything: delete the boot scripts, the secret and its policy too.
+        delete_all: delete the boot scripts, the secret and its policy too.
         yes: do not ask.
 
     Raises:
@@ -113,7 +113,7 @@ def down(p: Project, everything: bool, yes: bool) -> None:
         found = stack.find_stack_in_phase(p.cloudformation, p.cluster_name, *cluster.DELETABLE_PHASES)
         if found and stack_status.get_phase(found["StackStatus"]) != "deleting":
             holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name, with_uqle=False)
-        confirm_deletion(p, found, everything, yes)
+        confirm_deletion(p, found, delete_all, yes)
     uqle.disconnect_uqle(p, yes)
     cluster.delete_cluster(p, yes=True)
     in_use = ""
@@ -122,7 +122,7 @@ def down(p: Project, everything: bool, yes: bool) -> None:
     except NetworkInUseError as error:
         # something else is in the network: go on with the rest, and report it at the end
         in_use = str(error)
-    if everything and not p.skip_for_dry_run("delete the boot scripts, the secret and its policy"):
+    if delete_all and not p.skip_for_dry_run("delete the boot scripts, the secret and its policy"):
         deleted = script_bucket.delete_scripts(p.s3, p.bucket, p.cluster_name, p.account)
         deleted += jwt_secret.delete_secret_and_policy(p.secretsmanager, p.iam, p.secret, p.policy)
         echo_lines(f"Deleted {name}." for name in deleted)
