@@ -1,4 +1,4 @@
-"""docs/clients.md: tokens for people and programs, and port 8082 on this machine."""
+"""Create tokens, and forward a local port to the REST API (docs/clients.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""README, Creating the cluster: create, update and delete it with `pcluster`, and show its progress."""
+"""Create, update and delete the cluster with `pcluster` (README: Creating the cluster)."""
 
 from __future__ import annotations
 

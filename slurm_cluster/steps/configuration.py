@@ -1,4 +1,4 @@
-"""README, Creating the cluster configuration file: the boot scripts, the JWT key and the parameters."""
+"""Prepare boot scripts, JWT key and parameters (README: Creating the cluster configuration file)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""README, Pausing: stop and start the compute fleet and the UQLE machine."""
+"""Stop and start the compute fleet and the UQLE machine (README: Pausing)."""
 
 from __future__ import annotations
 

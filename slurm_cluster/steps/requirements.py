@@ -1,4 +1,4 @@
-"""README, Requirements: the preflight checks and the key pair."""
+"""Run the preflight checks, and create the key pair (README: Requirements)."""
 
 from __future__ import annotations
 

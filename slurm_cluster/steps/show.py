@@ -1,4 +1,4 @@
-"""README, Status: what exists, and the picture of it."""
+"""Print the status, and write the picture (README: Status)."""
 
 from __future__ import annotations
 

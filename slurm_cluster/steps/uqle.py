@@ -1,4 +1,4 @@
-"""README, Connecting the cluster to the UQLE API: the group's rule, the UQLE machine and the handover."""
+"""Connect a UQLE machine, and write its settings (README: Connecting the cluster to the UQLE API)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""README, Creating the VPC: run the wizard of `pcluster configure`, and delete its network."""
+"""Run the wizard of `pcluster configure`, and delete its network (README: Creating the VPC)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """The security groups allow only the intended connections, and `verify` works through them."""
 
+import re
 import socket
 
 import pytest
