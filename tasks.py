@@ -22,7 +22,7 @@ YES = "do not ask (default: ask)"
 
 @task(klass=Step, read_only=True)
 def check(c: Context) -> str:
-    """Check everything that the steps need.
+    """Check the tools, credentials, quotas and permissions that the steps need.
 
     Changes: nothing
     Costs:   nothing
@@ -81,7 +81,7 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
 
 @task(klass=Step, next_step="invoke create-jwt-key")
 def upload_bootstrap(c: Context) -> None:
-    """Upload the boot scripts to a private bucket, for the nodes.
+    """Upload the nodes' boot scripts to a private S3 bucket.
 
     Changes: creates a bucket for the account and region, with two small objects
     Costs:   less than a cent a month
@@ -292,7 +292,7 @@ def token(c: Context, user: str = "slurm", hours: str = "8", output: str = "") -
 
 @task(klass=Step, read_only=True, help={"port": "port of this machine (default: 8082)"})
 def tunnel(c: Context, port: str = "8082") -> None:
-    """Forward port 8082 of this machine to the REST API, until Ctrl-C.
+    """Forward a local port to the REST API, until Ctrl-C.
 
     Changes: nothing
     Costs:   nothing
@@ -301,7 +301,7 @@ def tunnel(c: Context, port: str = "8082") -> None:
     """
     from slurm_cluster.steps import clients
 
-    clients.hold_tunnel(get_project(c), port)
+    clients.keep_tunnel_open(get_project(c), port)
 
 
 # --- Debugging ----------------------------------------------------------------------------------------------

@@ -96,12 +96,12 @@ def read_json(path: Path) -> Any:
         raise ClusterError(f"{path} is not JSON, {place}: {error.msg}.") from error
     except (ValueError, RecursionError) as error:
         raise ClusterError(
-            f"{path} is not JSON: a number is too long, or it is nested too deeply."
+            f"{path} cannot be read: a number is too long, or the JSON is nested too deeply."
         ) from error
 
 
 class Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, whose errors all have their place."""
+    """PyYAML's safe loader, with a line and a column in every error."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Return the value of a node."""
@@ -139,7 +139,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def count_values(node: yaml.Node, counts: dict[yaml.Node, int | None]) -> int:
-    """Return how many values a node has, with those of its aliases each time.
+    """Return the number of values in a node. An alias counts each time it is used.
 
     Args:
         node: the node.
@@ -180,7 +180,7 @@ def describe_yaml_error(error: yaml.YAMLError) -> str:
 
 @contextmanager
 def acquire_lock(folder: Path, task: str) -> Iterator[None]:
-    """Lock a folder against a second run of a task, within the context or until this process ends.
+    """Hold a lock on a folder, so that the task cannot run in it twice at the same time.
 
     Raises:
         ClusterError: the task is running in the folder.

@@ -143,8 +143,8 @@ def format_events(progress: Progress) -> str:
     return "; ".join(filter(None, [progress.last, others and f"now {others}"]))
 
 
-def is_dynamic() -> bool:
-    """Return whether stdout is a terminal that can change a line and show a bar."""
+def has_live_terminal() -> bool:
+    """Return whether stdout is a terminal that can redraw a line and show a progress bar."""
     is_utf = sys.stdout.encoding.lower().startswith("utf")
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and is_utf
 
@@ -156,7 +156,7 @@ def live_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     Yields:
         The function that updates the line; None without a terminal, or if quiet.
     """
-    if quiet or not is_dynamic():
+    if quiet or not has_live_terminal():
         yield None
         return
     from rich import progress as bars  # slow to import

@@ -79,12 +79,12 @@ def test_dry_run_reads_no_key(monkeypatch, capsys):
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
 def test_port_is_a_number(p, port):
     with pytest.raises(ClusterError, match="^--port is .* from 1 to 65535"):
-        clients.hold_tunnel(p, port)
+        clients.keep_tunnel_open(p, port)
 
 
 def test_used_port_is_refused_before_ssh_starts(p):
     with run_server(Slurmrestd(None)) as server, pytest.raises(ClusterError) as error:
-        clients.hold_tunnel(p, str(server.server_port))
+        clients.keep_tunnel_open(p, str(server.server_port))
     assert str(error.value) == (
         f"Cannot listen on port {server.server_port} of this machine (Address already in use). "
         "Choose another with --port."

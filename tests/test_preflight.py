@@ -64,7 +64,7 @@ def test_file_without_configuration_is_refused(project, text):
 def test_configuration_of_another_region_is_refused(project, config):
     config["Region"] = "us-east-1"
     with pytest.raises(
-        ClusterError, match='Region in config.yml is "us-east-1", and this command is for eu-west-2'
+        ClusterError, match='Region in config.yml is "us-east-1", but this command is for eu-west-2'
     ):
         check(project, config)
 
@@ -136,9 +136,9 @@ def test_queue_without_boot_scripts_and_own_groups_are_warned_of():
     assert boot_checks.list_warnings(cluster_config.parse(tree)) == []
     del tree["Scheduling"]["SlurmQueues"][0]["CustomActions"]
     tree["HeadNode"]["Networking"]["SecurityGroups"] = ["sg-0123456789abcdef0"]
-    no_podman, own_groups = boot_checks.list_warnings(cluster_config.parse(tree))
+    no_podman, own_security_groups = boot_checks.list_warnings(cluster_config.parse(tree))
     assert no_podman == "queue queue1 does not run the boot scripts. Its nodes have no Podman."
-    assert "SecurityGroups of its own" in own_groups
+    assert "SecurityGroups of its own" in own_security_groups
 
 
 def test_storage_and_private_subnet_are_warned_of(project, network):
@@ -164,11 +164,11 @@ def test_own_groups_make_the_storage_unimportant(project, network):
     tree = render_configuration(PUBLIC_SUBNET=network["public"]) | {"SharedStorage": []}
     FILE.write_text(yaml.safe_dump(tree))
     [storage] = preflight.list_warnings(project, cluster_config.load(FILE))
-    assert storage.endswith("A UQLE machine is connected only by `invoke connect-uqle --no-shared`.")
+    assert storage.endswith("Without the shared files, `invoke connect-uqle --no-shared` works.")
     tree["HeadNode"]["Networking"]["SecurityGroups"] = ["sg-0123456789abcdef0"]
     FILE.write_text(yaml.safe_dump(tree))
-    [own_groups] = preflight.list_warnings(project, cluster_config.load(FILE))
-    assert "SecurityGroups of its own" in own_groups
+    [own_security_groups] = preflight.list_warnings(project, cluster_config.load(FILE))
+    assert "SecurityGroups of its own" in own_security_groups
 
 
 @pytest.mark.parametrize("scheduler", ["awsbatch", "plugin"])

@@ -202,14 +202,14 @@ def test_slurmrestd_that_refuses_all_tokens(slurm, get_error):
 @pytest.mark.parametrize("refusal", [511, 500, 401])
 def test_wrong_key(slurm, get_error, refusal):
     slurm.key, slurm.refusal_status = "another-key-_0123456789-abcdefghijklmnopqrst", refusal
-    assert f"Token refused: the JWT key here is not the head node's ({refusal} Protocol auth" in get_error(
+    assert f"Token refused: the JWT key is not the head node's key ({refusal} Protocol auth" in get_error(
         slurm.url
     )
 
 
 def test_a_key_with_a_newline_is_another_key(slurm, get_error):
     assert get_error(slurm.url, key=KEY + "\n").startswith(
-        "Token refused: the JWT key here is not the head node's"
+        "Token refused: the JWT key is not the head node's key"
     )
 
 
@@ -319,7 +319,7 @@ def test_endless_job_is_cancelled(slurm, get_error):
     describe_job(slurm, job_state=["PENDING"], state_reason="Resources")
     said = get_error(slurm.url, seconds=0)
     assert said.startswith("Job does not end: job 7 is PENDING (Resources) after 0 s. ")
-    assert said.endswith("--seconds waits longer.")
+    assert said.endswith("To wait longer, pass --seconds.")
     assert slurm.requests[-1][:2] == ("DELETE", "/slurm/v0.0.45/job/7")
 
 

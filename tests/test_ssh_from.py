@@ -182,7 +182,7 @@ def render(**changed: str) -> Project:
 
 def test_update_changes_parameters_and_configuration():
     project = render()
-    render_step.render_ssh_source(project, NEW)
+    render_step.replace_ssh_from(project, NEW)
     assert (read_source(), read_allowed_ips()) == (NEW, NEW)
     assert PARAMETERS.stat().st_mode & 0o777 == CONFIG.stat().st_mode & 0o777 == 0o600
 
@@ -190,7 +190,7 @@ def test_update_changes_parameters_and_configuration():
 def test_update_replaces_a_source_that_was_not_rendered():
     project = render()
     PARAMETERS.write_text(json.dumps(GOOD_PARAMETERS | {"SSH_FROM": "192.0.2.1/32"}))
-    render_step.render_ssh_source(project, NEW)
+    render_step.replace_ssh_from(project, NEW)
     assert (read_source(), read_allowed_ips()) == (NEW, NEW)
 
 
@@ -200,7 +200,7 @@ def test_update_refuses_to_lose_edits(old, new):
     edited = CONFIG.read_text().replace(old, new)
     CONFIG.write_text(edited)
     with pytest.raises(ClusterError, match=r"config\.yml differs from what .* from line \d+ on") as error:
-        render_step.render_ssh_source(project, NEW)
+        render_step.replace_ssh_from(project, NEW)
     assert "`invoke render` would lose that" in str(error.value)
     assert (CONFIG.read_text(), read_source()) == (edited, OLD)
 

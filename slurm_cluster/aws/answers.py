@@ -1,8 +1,8 @@
-"""Answers that are not AWS's: cut off, empty, or a proxy's web page. They count as a server's error.
+"""Detect responses that do not come from AWS: truncated, empty, or a proxy's web page.
 
-botocore ends in errors of several classes about them, or returns a part of the answer as if it were all. Here
-they become errors of AWS with the code `UnreadableAnswer`: botocore repeats the call as after a lost answer,
-with the same client token, and raises a ClientError in the end.
+botocore would raise errors of various classes, or return part of the data as if it were complete. Instead,
+report such a response as a server error with the code `UnreadableResponse`. botocore then retries with the
+same client token, and finally raises a ClientError.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def register(events: BaseEventHooks) -> None:
         events: the session's events. https://docs.aws.amazon.com/botocore/latest/topics/events.html
     """
     events.register("before-parse", check_answer)
-    # This event is more specific than the event of botocore's own handler, which decides on the status then.
+    # Handlers of a more specific event run first, so botocore's retry handler sees the changed status.
     events.register("needs-retry.*.*", update_status)
 
 

@@ -1,4 +1,4 @@
-"""Clients of AWS, and what the modules beside this one share: listings, tags and error codes."""
+"""boto3 clients, and helpers for listings, tags and error codes that all modules in aws/ share."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def list_target_groups(efs: EFSClient, mount_target_id: str) -> list[str]:
 def explain_nfs_obstacle(
     file_system: FileSystem, rules: list[SecurityGroupRuleTypeDef], subnet: SubnetTypeDef, group_id: str
 ) -> str:
-    """Return why an instance could not mount a file system with plain NFS, and what helps; empty if it could.
+    """Return why an instance cannot mount a file system with plain NFS, and a hint; empty if it can.
 
     Args:
         file_system: the file system.
@@ -177,8 +177,8 @@ def read_policy(efs: EFSClient, file_system_id: str) -> dict[str, Any]:
 def admits_plain_nfs(policy: dict[str, Any]) -> bool:
     """Return whether a policy lets a client mount without TLS and without an identity.
 
-    Without a policy, everyone may mount. A condition that is not known here counts as met by an Allow, and
-    as not met by a Deny: it may concern the client's address or network.
+    Without a policy, everyone may mount. A condition that cannot be evaluated here counts as met in an Allow,
+    and as not met in a Deny.
     """
     statements = policy.get("Statement", [])
     statements = [statements] if isinstance(statements, dict) else statements

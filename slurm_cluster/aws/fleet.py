@@ -1,4 +1,4 @@
-"""The compute fleet: whether Slurm may start nodes, which ParallelCluster keeps in a table."""
+"""The status of the compute fleet, which ParallelCluster keeps in a DynamoDB table."""
 
 from __future__ import annotations
 

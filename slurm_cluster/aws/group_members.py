@@ -40,7 +40,7 @@ def describe_other_members(
     for member in members:
         lines += [
             f"{member['InstanceId']} is in the head node's group {group_id}, "
-            f"and has no tag of {cluster_name}.",
+            f"but is not tagged for {cluster_name}.",
             "If it is your UQLE machine, tag it (an administrator may have to):",
             f"  {format_tag_command(member, cluster_name, region)}",
         ]
@@ -60,7 +60,7 @@ def explain_members(
     cluster_name: str,
     region: str,
 ) -> list[str]:
-    """Return the lines about other machines in the head node's group, and UQLE machines outside of it."""
+    """Return messages about unknown instances in the security group, and UQLE machines outside of it."""
     return [
         *describe_other_members(others, group_id, cluster_name, region),
         *(line for machine in machines for line in explain_wrong_groups(machine, group_id, region)),
@@ -68,7 +68,7 @@ def explain_members(
 
 
 def explain_wrong_groups(machine: InstanceTypeDef, group_id: str, region: str) -> list[str]:
-    """Return the lines that say how a UQLE machine gets into the head node's group; none if it is in it."""
+    """Return a message if a UQLE machine is not in the head node's security group; else an empty list."""
     groups = [member["GroupId"] for member in machine.get("SecurityGroups", [])]
     if group_id in groups:
         return []

@@ -51,7 +51,7 @@ def refuse_group_holders(
     *,
     with_uqle: bool = True,
 ) -> None:
-    """Refuse to delete a cluster while its groups are in use: the deletion would fail half-way.
+    """Check that nothing else uses the cluster's security groups, because its deletion would fail half-way.
 
     Args:
         cloudformation: a client of CloudFormation.
@@ -105,7 +105,7 @@ def find_group_holders(
 
 
 def find_rule_holders(ec2: EC2Client, groups: list[str]) -> Iterator[Holder]:
-    """Yield the rules of other groups that refer to these groups. EC2 does not delete a group before them."""
+    """Yield the rules of other security groups that refer to these. They block the deletion of a group."""
     described = clients.list_all(
         ec2, "describe_security_groups", Filters=[{"Name": "group-id", "Values": groups}]
     )
@@ -309,13 +309,13 @@ def find_network_holders(
             or is_target_of(targets, interface, ids)
             or belongs_to(interface, ids)
         ]
-        own_groups = [group for group in groups if group["GroupId"] in ids]
-        if own or own_groups:
+        own_security_groups = [group for group in groups if group["GroupId"] in ids]
+        if own or own_security_groups:
             holders.append(
                 Holder(f"the cluster {name}", [f"INVOKE_CLUSTER_NAME={name} invoke delete-cluster"])
             )
             interfaces = [interface for interface in interfaces if interface not in own]
-            groups = [group for group in groups if group not in own_groups]
+            groups = [group for group in groups if group not in own_security_groups]
     holders += describe_file_systems(efs, targets, interfaces, region)
     others = [interface for interface in interfaces if interface["NetworkInterfaceId"] not in targets]
     holders += find_interface_holders(ec2, others, {}, cluster_name)

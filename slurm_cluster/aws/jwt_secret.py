@@ -67,7 +67,9 @@ def ensure_secret(manager: SecretsManagerClient, name: str, cluster_name: str) -
         is_new = create_secret(manager, name, cluster_name)
         arn = find_secret_arn(manager, name)
         if arn is None:
-            raise ClusterError(f"AWS does not show the new secret {name} yet. Run this again.")
+            raise ClusterError(
+                f"The new secret {name} is not visible yet. Wait some seconds, then run this again."
+            )
         return arn, is_new
     if secret.get("DeletedDate"):
         manager.restore_secret(SecretId=name)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import KeyPairInfoTypeDef
 
-OTHER_NAME = "Use another name, such as INVOKE_KEY_PAIR=mine"
+OTHER_NAME = "Choose another name: set INVOKE_KEY_PAIR, for example to `mine`"
 
 
 def get_private_key_path(name: str) -> Path:
@@ -47,7 +47,9 @@ def require_key_pair(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef:
 
 
 def create_key_pair(ec2: EC2Client, name: str) -> str:
-    """Create a key pair on this machine, and import its public key: a killed run loses nothing.
+    """Create a key pair on this machine, and import its public key.
+
+    The private key is written first, so that it is not lost if the run is killed.
 
     Args:
         ec2: a client of EC2.
@@ -161,9 +163,13 @@ def get_public_key(path: Path) -> str:
     except TypeError:  # it has a passphrase
         return read_public_key(Path(f"{path.resolve()}.pub"))
     except ValueError as error:
-        raise ClusterError(f"{path} is not an OpenSSH private key. Move it away.") from error
+        raise ClusterError(
+            f"{path} is not an OpenSSH private key. Rename it, then run this again."
+        ) from error
     if not isinstance(private_key, Ed25519PrivateKey):
-        raise ClusterError(f"{path} is not an ed25519 key, the only type for Ubuntu nodes. Move it away.")
+        raise ClusterError(
+            f"{path} is not an ed25519 key, the only type for Ubuntu nodes. Rename it, then run this again."
+        )
     public_key = private_key.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import FilterTypeDef, VpcTypeDef
     from types_boto3_efs import EFSClient
 
-# The wizard's names: a prefix, then the second in which it was started, in UTC.
+# The wizard's names are a prefix and its start time in UTC.
 VPC_PREFIX = "ParallelClusterVPC-"
 STACK_PREFIX = "parallelclusternetworking-"
 TIMESTAMP = "%Y%m%d%H%M%S"
@@ -69,7 +69,7 @@ def list_nat_gateways(ec2: EC2Client, vpc_id: str) -> list[str]:
 
 
 def refuse_second_network(ec2: EC2Client, cluster_name: str, allowed_vpc: str = "") -> None:
-    """Refuse to use a network if another one has the cluster's tag.
+    """Check that no other VPC has the cluster's tag.
 
     Args:
         ec2: a client of EC2.
@@ -179,7 +179,7 @@ def refuse_network_in_use(
     found = find_holders(ec2, cloudformation, efs, cluster_name, network)
     if found:
         lines = [
-            f"Kept the network {network.vpc_id}. The wizard did not create these, and they are in it:",
+            f"Kept the network {network.vpc_id}. It holds resources that the wizard did not create:",
             *holders.format_holders(found),
             "To delete the network, remove them, then run this again.",
         ]

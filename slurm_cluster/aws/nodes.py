@@ -1,4 +1,4 @@
-"""The nodes of a cluster: which there are, and whether the head node can be used."""
+"""List a cluster's nodes, and find its head node."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def find_head_node(ec2: EC2Client, cluster: StackTypeDef) -> InstanceTypeDef | N
 
 
 def require_head_node(
-    ec2: EC2Client, cluster: StackTypeDef, *, may_be_stopped: bool = False
+    ec2: EC2Client, cluster: StackTypeDef, *, allow_stopped: bool = False
 ) -> InstanceTypeDef:
     """Return the head node of a cluster.
 
     Args:
         ec2: a client of EC2.
         cluster: the cluster's stack.
-        may_be_stopped: whether one that is not running will do.
+        allow_stopped: whether to accept a stopped head node.
 
     Raises:
         ClusterError: it is not running, or does not exist; the message says what helps.
     """
     head_node = find_head_node(ec2, cluster)
     state = head_node["State"]["Name"] if head_node else "terminated"
-    if head_node is None or state in GONE_STATES or not (may_be_stopped or state in USABLE_STATES):
+    if head_node is None or state in GONE_STATES or not (allow_stopped or state in USABLE_STATES):
         instance_id = stack.require_output(cluster, "HeadNodeInstanceID")
         raise ClusterError(explain_state(cluster["StackName"], instance_id, state, ec2.meta.region_name))
     return head_node
@@ -64,8 +64,8 @@ def explain_state(cluster_name: str, instance_id: str, state: str, region: str) 
     """Return why a head node in a state cannot be used, and what helps."""
     if state in GONE_STATES:
         return (
-            f"The head node {instance_id} of {cluster_name} is terminated, and AWS cannot restore it. "
-            "`invoke delete-cluster create-cluster` makes a new one, and deletes the data of the old one."
+            f"The head node {instance_id} of {cluster_name} is terminated. AWS cannot restore it. "
+            "`invoke delete-cluster create-cluster` creates a new one. The data of the old one is deleted."
         )
     return (
         f"The head node {instance_id} of {cluster_name} is {state}. "

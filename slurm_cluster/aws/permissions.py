@@ -66,7 +66,7 @@ def get_principal_arn(caller: str) -> str:
 
 
 def find_missing_actions(iam: IAMClient, caller: str, path: Path, scope: PolicyScope) -> list[str]:
-    """Return the actions of a policy that the caller may not take. It is simulated: nothing is changed.
+    """Return the actions of a policy that are denied to the caller, by simulating the policy.
 
     Args:
         iam: a client of IAM.

@@ -9,7 +9,8 @@ from slurm_cluster.errors import ClusterError
 
 # https://docs.aws.amazon.com/vpc/latest/userguide/working-with-security-group-rules.html names this service.
 SERVICE = "https://checkip.amazonaws.com"
-# As AWS_ENDPOINT_URL_EC2 does for EC2: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+# Replaces the URL, as AWS_ENDPOINT_URL_EC2 does for EC2:
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 SERVICE_VARIABLE = "AWS_ENDPOINT_URL_CHECKIP"
 TIMEOUT = 5  # seconds
 MAX_BYTES = 100

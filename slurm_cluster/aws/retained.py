@@ -1,4 +1,4 @@
-"""Storage and a deletion: what is deleted with a cluster, what outlives it, and what that holds."""
+"""Find which storage is deleted with a cluster, and which storage of deleted clusters is still billed."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Retained(NamedTuple):
 def find_retained(
     cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient, fsx: BaseClient, cluster_name: str
 ) -> list[Retained]:
-    """Return the file systems and volumes that pcluster created for a cluster and that its stack has no more.
+    """Return the storage that pcluster created for a cluster, and that is no longer part of its stack.
 
     Args:
         cloudformation: a client of CloudFormation.

@@ -98,8 +98,8 @@ def reconcile_script_uris(
         cluster_exists: whether its stack exists.
 
     Returns:
-        The values in the file without URIs of older uploads, the found values without URIs that come too
-        late, and a sentence for each of these.
+        The values in the file and the found values, each without the URIs that must not be used, and a
+        sentence for each found URI that was dropped.
     """
     prefix = f"s3://{found.get('BOOTSTRAP_BUCKET')}/{cluster_name}/"
     uploaded = [name for name in SCRIPTS if name in found and str(values.get(name, "")).startswith(prefix)]

@@ -1,4 +1,4 @@
-"""The security groups of the cluster, and the rule that connects the UQLE machine."""
+"""The cluster's security groups, and the head node group's rule that lets the UQLE machine connect."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def require_head_node_group_id(cloudformation: CloudFormationClient, cluster_nam
     if group is None:
         raise ClusterError(
             f"The stack {cluster_name} has no HeadNodeSecurityGroup, because the configuration names other "
-            "SecurityGroups. A UQLE machine can only be connected to the group that pcluster creates."
+            "SecurityGroups. A UQLE machine needs the group that pcluster creates: "
+            "use AdditionalSecurityGroups instead."
         )
     return group
 

@@ -26,7 +26,7 @@ CANCELLED = re.compile(r"Resource \w+ cancelled")  # because of another one that
 STACK_TYPE = "AWS::CloudFormation::Stack"
 DELETED = "DELETE_COMPLETE"  # a stack still lists resources that it no longer has
 POLL_SECONDS = [1, 1, 2, 3, 5]  # between two polls; the last one is repeated
-START_TIMEOUT = 60  # seconds after which an accepted operation has started, whatever the stack's events say
+START_TIMEOUT = 60  # seconds; then assume that an accepted operation has started
 
 
 def find_stack(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
@@ -216,7 +216,7 @@ def summarize_events(status: str, events: list[StackEventTypeDef], total: int) -
 
 
 def list_failures(cloudformation: CloudFormationClient, stack_id: str) -> list[str]:
-    """Return which resources failed in the last operation and why, the cause first; then a hint, if known."""
+    """Return the failures of the last operation, the first failure first, and a hint if there is one."""
     reasons = list_reasons(cloudformation, list_last_events(cloudformation, stack_id))
     hint = find_hint(" ".join(reasons))
     return [*reasons, hint] if hint else reasons

@@ -53,7 +53,7 @@ def get_phase(status: str) -> str:
 
 
 def get_repair_command(name: str, status: str, region: str) -> str:
-    """Return the command of AWS that ends a status which no task can end; empty if a task can, or time."""
+    """Return the AWS CLI command for a status that no task can resolve; empty for other statuses."""
     action = REPAIRS.get(status, "")
     return f"aws cloudformation {action} --region {region} --stack-name {name}" if action else ""
 
@@ -93,7 +93,7 @@ def explain_status(kind: str, name: str, status: str, region: str) -> str:
     elif not task:
         advice = f"Delete it with `{repair}`." if repair else "Wait until that has ended."
     elif phase == "creating" and kind == "network":
-        advice = f"Wait for `invoke configure`. If that was stopped, {delete} deletes it."
+        advice = f"Wait for `invoke configure`. If you stopped it, run {delete}."
     elif phase in ("failed", "planned"):
         advice = f"{delete} deletes what is left of it."
     else:

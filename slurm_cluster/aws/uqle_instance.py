@@ -320,7 +320,7 @@ def list_differences(
     settings: InstanceSettings,
     user_data: str,
 ) -> list[str]:
-    """Return how an existing machine differs from one that would be launched now, but for its groups.
+    """Return how an existing instance differs from the current settings. Security groups are not compared.
 
     Args:
         ec2: a client of EC2.
@@ -368,7 +368,9 @@ def watch_instances(ec2: EC2Client, instance_ids: list[str], wanted: str) -> Ite
             break
         status = ", ".join(sorted({states.get(instance_id, "pending") for instance_id in remaining}))
         yield Progress(f"{status}, to be {wanted}", now=remaining)
-    raise ClusterError(f"{', '.join(remaining)} is not {wanted}. See its state reason in the EC2 console.")
+    raise ClusterError(
+        f"{', '.join(remaining)} did not become {wanted}. See the state reason in the EC2 console."
+    )
 
 
 def stop_instance(ec2: EC2Client, cluster_name: str) -> list[str]:
@@ -402,14 +404,14 @@ def terminate_instances(ec2: EC2Client, machines: list[InstanceTypeDef], group_i
     Args:
         ec2: a client of EC2.
         machines: the machines.
-        group_id: the id of the head node's group, which records the end of the launch; None if it is deleted.
+        group_id: the id of the head node's group, to record the used token on; None if it is deleted.
 
     Returns:
         The ids of the instances that are shutting down.
     """
     if not machines:
         return []
-    if group_id:  # first: if this run is stopped in between, the next one still finds the machine
+    if group_id:  # before the termination, so that an interrupted run can be repeated
         for machine in machines:
             record_used_token(ec2, group_id, machine.get("ClientToken", ""))
     instance_ids = [machine["InstanceId"] for machine in machines]

@@ -1,6 +1,6 @@
-"""The configuration of a cluster (config.yml, or the template), as far as our steps read it.
+"""The parts of a cluster's configuration (config.yml or the template) that the steps use.
 
-Whatever is missing or of another type becomes empty here: pcluster's dry run reports it.
+A value that is missing or has a wrong type becomes empty here; pcluster's dry run reports it.
 https://docs.aws.amazon.com/parallelcluster/latest/ug/cluster-configuration-file-v3.html
 """
 
@@ -25,19 +25,19 @@ class NodeConfig:
         scripts: the URIs of the scripts of all custom actions.
         readable_uris: what S3Access lets the nodes read, as s3://bucket/key with * as wildcard.
         policies: the ARNs of additional policies, and of an own role or instance profile.
-        own_groups: security groups that replace the ones that pcluster creates.
-        additional_groups: security groups besides those.
+        own_security_groups: the user's security groups, which replace those that pcluster creates.
+        additional_security_groups: security groups besides those.
         subnets: the ids of their subnets.
-        ssh_from: the address range that may use SSH. Without one, pcluster lets everybody reach the head
-            node, and gives a login pool the head node's range.
+        ssh_from: the address range that may use SSH. If empty, pcluster opens SSH of the head node to
+            0.0.0.0/0, and uses the head node's range for a login pool.
     """
 
     name: str
     scripts: list[str]
     readable_uris: list[str]
     policies: list[str] = field(default_factory=list)
-    own_groups: list[str] = field(default_factory=list)
-    additional_groups: list[str] = field(default_factory=list)
+    own_security_groups: list[str] = field(default_factory=list)
+    additional_security_groups: list[str] = field(default_factory=list)
     subnets: list[str] = field(default_factory=list)
     ssh_from: str = ""
 
@@ -65,7 +65,7 @@ class StorageConfig:
 
 @dataclass(frozen=True)
 class InstanceGroup:
-    """Instances that are launched alike: the head node, a compute resource of a queue, or a login pool.
+    """Instances with the same launch settings: the head node, a compute resource, or a login pool.
 
     Args:
         name: for messages: `the head node`, `queue queue1` or `login pool pool1`.
@@ -102,7 +102,7 @@ class ClusterConfig:
         accounting: the section that sets up accounting, Database or ExternalSlurmdbd; empty for none.
         scheduler: slurm or awsbatch.
         custom_ami: the image of the nodes, if it is not one of ParallelCluster's.
-        accepts_tokens: whether Slurm's custom settings have AuthAltTypes, or are in a file that may have it.
+        has_jwt_auth: whether CustomSlurmSettings sets AuthAltTypes: auth/jwt, or an include file might.
         groups: the head node, the compute resources and the login pools.
     """
 
@@ -116,7 +116,7 @@ class ClusterConfig:
     accounting: str = ""
     scheduler: str = ""
     custom_ami: str = ""
-    accepts_tokens: bool = False
+    has_jwt_auth: bool = False
     groups: list[InstanceGroup] = field(default_factory=list)
 
     @property
@@ -138,7 +138,9 @@ def load(path: Path) -> ClusterConfig:
     """
     tree = files.read_yaml(path, "Run `invoke render` to write it.")
     if not isinstance(tree, dict):
-        raise ClusterError(f"{path} is not a cluster configuration. Run `invoke render` to write it again.")
+        raise ClusterError(
+            f"{path} is not a cluster configuration. Correct it, or run `invoke render` to replace it."
+        )
     return parse(tree)
 
 
@@ -161,12 +163,12 @@ def parse(tree: object) -> ClusterConfig:
         accounting=next((name for name in ("Database", "ExternalSlurmdbd") if name in slurm), ""),
         scheduler=get_text(tree, "Scheduling", "Scheduler"),
         custom_ami=get_text(tree, "HeadNode", "Image", "CustomAmi") or get_text(tree, "Image", "CustomAmi"),
-        accepts_tokens=accepts_tokens(slurm),
+        has_jwt_auth=has_jwt_auth(slurm),
         groups=parse_groups(tree),
     )
 
 
-def accepts_tokens(slurm_settings: object) -> bool:
+def has_jwt_auth(slurm_settings: object) -> bool:
     """Return whether the custom settings have AuthAltTypes, or are in a file that may have it.
 
     https://docs.aws.amazon.com/parallelcluster/latest/ug/slurm-configuration-settings-v3.html
@@ -234,8 +236,8 @@ def parse_node(name: str, tree: object) -> NodeConfig:
             for entry in list_mappings(tree, "Iam", "S3Access")
         ],
         policies=[*policies, *list_texts(iam, "InstanceRole"), *list_texts(iam, "InstanceProfile")],
-        own_groups=list_plain_texts(networking, "SecurityGroups"),
-        additional_groups=list_plain_texts(networking, "AdditionalSecurityGroups"),
+        own_security_groups=list_texts_at(networking, "SecurityGroups"),
+        additional_security_groups=list_texts_at(networking, "AdditionalSecurityGroups"),
         subnets=list_subnets(tree),
         ssh_from=get_text(tree, "Ssh", "AllowedIps"),
     )
@@ -244,7 +246,7 @@ def parse_node(name: str, tree: object) -> NodeConfig:
 def list_subnets(node: object) -> list[str]:
     """Return the ids of a node's subnets: the head node has one, a queue or a login pool a list."""
     networking = find_value(node, "Networking")
-    subnets = [*list_plain_texts(networking, "SubnetIds"), get_text(networking, "SubnetId")]
+    subnets = [*list_texts_at(networking, "SubnetIds"), get_text(networking, "SubnetId")]
     return [subnet for subnet in subnets if subnet]
 
 
@@ -282,7 +284,7 @@ def get_text(tree: object, *path: str | int, default: str = "") -> str:
     return value if isinstance(value, str) else default
 
 
-def list_plain_texts(tree: object, *path: str | int) -> list[str]:
+def list_texts_at(tree: object, *path: str | int) -> list[str]:
     """Return the texts in the list at a path; empty if there is no list."""
     values = find_value(tree, *path)
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []

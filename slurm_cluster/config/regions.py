@@ -46,7 +46,7 @@ def read_file_region(parameter_file: Path, temp_config_file: Path) -> FileRegion
     if filled and configured and filled != configured:
         raise ClusterError(
             f"AWS_REGION is {parameters.sanitize(str(filled))} in {parameter_file}, "
-            f"and Region is {configured} in {temp_config_file}. Correct one, or move that file away."
+            f"and Region is {configured} in {temp_config_file}. Correct one of them, or move one file away."
         )
     if not (filled or configured):
         return FileRegion()
@@ -103,7 +103,7 @@ def validate_region(region: object, subject: str) -> str:
 
 
 def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task: str) -> str:
-    """Return how the environment contradicts the files, and the command that resolves it; empty if it agrees.
+    """Return a message if the environment and the files have different regions; else empty.
 
     Args:
         in_files: the region in the files.
@@ -125,7 +125,7 @@ def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task
 
 
 def refuse_unreadable_profile(environment: Mapping[str, str]) -> None:
-    """Refuse AWS's files if they cannot be read. boto3 would ignore them.
+    """Check that ~/.aws/config and ~/.aws/credentials are readable, because boto3 ignores unreadable ones.
 
     https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html
 

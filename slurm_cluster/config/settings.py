@@ -18,7 +18,7 @@ MAX_NAME_BYTES = 255  # the limit of file systems
 
 
 def validate_settings_file(path: Path) -> None:
-    """Refuse an invoke.yaml that would end in a traceback of invoke, which reads it next.
+    """Check invoke.yaml before invoke reads it, because invoke would fail with a traceback.
 
     Args:
         path: invoke.yaml.
@@ -33,7 +33,7 @@ def validate_settings_file(path: Path) -> None:
 
 
 def validate_runtime_file(path: Path) -> None:
-    """Refuse a settings file of `invoke -f` that would end in a traceback of invoke, or be ignored by it.
+    """Check the settings file of `invoke -f`, because invoke would ignore it or fail with a traceback.
 
     https://docs.pyinvoke.org/en/stable/concepts/configuration.html
 
@@ -72,7 +72,7 @@ def validate_settings(settings: Any, path: Path) -> None:
         if not isinstance(settings.get(name, {}), dict):
             raise ClusterError(f"{name} in {path} is a section of invoke itself, and must contain settings.")
     if not isinstance(settings.get("quiet", False), bool):
-        raise ClusterError(f"quiet in {path} is {str(settings['quiet'])[:60]!r}, and must be true or false.")
+        raise ClusterError(f"quiet in {path} is {str(settings['quiet'])[:60]!r}. It must be true or false.")
     for name in TOP_LEVEL_NAMES:
         if name in settings and name != "quiet":
             get_setting(settings, name)

@@ -10,7 +10,7 @@ from slurm_cluster.config.parameters import find_fault, format_faults
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.trees import find_value
 
-EXISTING_NETWORK = "# This network was there before the cluster"  # files of older versions have it too
+EXISTING_NETWORK = "# This network was there before the cluster"  # do not change: older files have it
 
 
 # Which parameter of config-parameters.json a value becomes, and where it is in the file.

@@ -1,4 +1,4 @@
-"""The note beside temp-config.yml, from the start of a wizard until its VPC is proven and tagged."""
+"""temp-config.yml.begun: what is needed to find and tag the wizard's VPC if the wizard is interrupted."""
 
 import json
 from pathlib import Path

@@ -32,7 +32,7 @@ def refuse_literal_key(literal_key: str, source: Path) -> None:
 
 
 def check_root_access(jump_host: str, identity_file: Path) -> None:
-    """Check that we can run commands as root on the head node, before anything changes.
+    """Check that sudo works on the head node, before anything is changed.
 
     Raises:
         ClusterError: we cannot.
@@ -60,7 +60,7 @@ def install_key(jump_host: str, identity_file: Path, secret_arn: str, script: st
         last_line = (result.stdout + result.stderr).strip().rpartition("\n")[2]
         raise ClusterError(
             f"The new key is in the secret but not yet on the head node ({last_line}). "
-            f"Fix the cause. {RETRY_HINT}"
+            "Fix the cause, then run this again to create another key."
         )
 
 

@@ -1,4 +1,4 @@
-"""A client of Slurm's REST API, whose errors name the part that is broken.
+"""A client of Slurm's REST API. Its error messages name the component that failed.
 
 It reads the answers of API v0.0.41 and later, which Slurm 24.11 and later offer.
 """
@@ -171,8 +171,7 @@ class SlurmClient:
     def find_job(self, job_id: int, name: str) -> dict[str, Any] | None:
         """Return the job with this number and name, or None if slurmctld does not have it.
 
-        A slurmctld that dies can forget a job that it has just accepted. It then gives the job's number to
-        another job.
+        If slurmctld crashes, it can lose a job that it has just accepted, and reuse the job's number.
 
         Args:
             job_id: its number.
@@ -237,12 +236,12 @@ class SlurmClient:
             raise ClusterError(
                 f"slurmctld is down: slurmrestd cannot reach it ({answer.summary}). {LOG_HINT}"
             )
-        # A refusal does not show Slurm's time. An accepted token does: try one that is valid for a day, for a
-        # user without rights.
+        # Find out whether a clock or the key is wrong. Only a successful response contains Slurm's time, so
+        # send a token that is valid for a day, for a user without rights.
         probe = self.send("GET", path, user="nobody", lifetime=DAY_SECONDS)
         if not probe.is_success:
             raise ClusterError(
-                f"Token refused: the JWT key here is not the head node's ({answer.summary}). "
+                f"Token refused: the JWT key is not the head node's key ({answer.summary}). "
                 "A running head node keeps its key when the secret changes. "
                 "Check whether the secret has changed since, and whether the clock of this machine is right."
             )
@@ -328,8 +327,8 @@ class SlurmClient:
             job = self.find_job(job_id, name)
             if job is None:
                 raise ClusterError(
-                    f"Job lost: slurmctld accepted job {job_id}, {name}, and no longer has it. "
-                    f"It forgets new jobs when it dies. Run this again. {LOG_HINT}"
+                    f"Job lost: slurmctld accepted job {job_id}, {name}, but no longer lists it. "
+                    f"slurmctld may have crashed. Run this again. {LOG_HINT}"
                 )
             states, reason = get_states(job.get("job_state")), str(job.get("state_reason") or "None")
             status = " ".join(states)
@@ -351,7 +350,7 @@ class SlurmClient:
                 raise ClusterError(
                     f"Job does not end: job {job_id} is {status} after {seconds} s. "
                     "If its node does not boot, read /var/log/parallelcluster/slurm_resume.log "
-                    "on the head node. --seconds waits longer."
+                    "on the head node. To wait longer, pass --seconds."
                 )
             last_status = status
             time.sleep(pause)

@@ -1,4 +1,4 @@
-"""A smoke job: it checks each part on the way from the REST API to accounting."""
+"""A smoke test: run a job through the REST API, and check each component from slurmrestd to accounting."""
 
 import re
 import secrets
@@ -23,7 +23,7 @@ def run_smoke_job(
     pause: float = 2.0,
     read_output: Callable[[str], str] | None = None,
 ) -> Iterator[str]:
-    """Run a small job through the REST API, and check each part on the way.
+    """Run a small job through the REST API, and check each component that it passes.
 
     Args:
         url: the URL of slurmrestd, or of the local end of a tunnel.

@@ -29,7 +29,7 @@ TUNNEL_OPTIONS = [
     "ServerAliveInterval=15",
     "LogLevel=INFO",  # ssh then prints why the jump host cannot reach the port
     "PermitLocalCommand=yes",
-    f"LocalCommand=echo {READY}",  # runs once ssh owns the local port. Until then, another program could
+    f"LocalCommand=echo {READY}",  # ssh runs this as soon as it listens on the local port itself
 ]
 
 

@@ -30,7 +30,7 @@ def read_template_groups(p: Project, template: Path) -> list[InstanceGroup]:
 
 
 def list_groups(config: ClusterConfig) -> list[InstanceGroup]:
-    """Return the groups of instances, without types and subnets that the template has no value for yet."""
+    """Return the node groups. Types and subnets that are still placeholders are left out."""
     return [
         replace(group, subnets=[subnet for subnet in group.subnets if subnet != PLACEHOLDER])
         for group in config.groups
@@ -52,9 +52,9 @@ def describe_groups(groups: list[InstanceGroup]) -> str:
 
 
 def count_vcpus(groups: list[InstanceGroup], types: Mapping[str, TypeSize]) -> Counter[tuple[str, str]]:
-    """Return the vCPUs that each quota has to allow, by its code and by what it counts, in words.
+    """Return the number of vCPUs needed from each quota, by the quota's code and description.
 
-    Of several types, the largest that a quota counts is assumed. Capacity blocks have no quota for vCPUs.
+    If a group has several types, the largest one counts. Capacity blocks are not counted.
 
     Args:
         groups: the groups of instances.
@@ -105,7 +105,7 @@ def check_zones(ec2: EC2Client, groups: list[InstanceGroup], subnets: Mapping[st
         for name in group.instance_types:
             if own and not own & zones[name]:
                 raise ClusterError(
-                    f"{', '.join(sorted(own))} does not offer {name}, which {group.name} has. "
+                    f"{', '.join(sorted(own))} does not offer {name}, which {group.name} uses. "
                     "Choose another type, or another subnet."
                 )
     common = set.intersection(*zones.values())

@@ -92,7 +92,7 @@ def list_output_ids(cluster: StackTypeDef | None, family: str) -> list[str]:
 
 
 def get_family(entry: StorageConfig) -> str:
-    """Return how the output with a storage's id begins."""
+    """Return the prefix of the stack output that holds a storage's id."""
     if entry.kind == "Efs":
         return EFS
     if entry.kind == "Ebs":
@@ -117,7 +117,7 @@ def load_shared(p: Project, cluster: StackTypeDef) -> Storage | None:
 def load_file_systems(efs: EFSClient, cluster: StackTypeDef) -> dict[str, FileSystem]:
     """Return the EFS file systems in the outputs of a cluster's stack, by id.
 
-    The configuration says which of them is shared. This does not wait for it: both are read at the same time.
+    Only the configuration says which one is shared, but loading all of them lets both be read concurrently.
     """
     ids = list_output_ids(cluster, EFS)
     calls = [functools.partial(file_system.load_file_system, efs, identifier) for identifier in ids]
@@ -141,7 +141,7 @@ def find_file_system(
 
 
 def find_mount_obstacle(p: Project, shared: Storage | None, subnet: SubnetTypeDef | None) -> str:
-    """Return why the UQLE machine of a cluster that is not created yet could not mount its shared storage.
+    """Return why a UQLE machine could not mount the shared storage of a cluster that does not exist yet.
 
     Args:
         p: the project.

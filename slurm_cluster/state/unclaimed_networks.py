@@ -1,4 +1,4 @@
-"""The networks of wizards that no cluster claims, also of a wizard that was interrupted in this folder."""
+"""The networks of wizards without a cluster, also of a wizard that was interrupted in this folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def find_unclaimed_vpcs(p: Project) -> list[UnclaimedVpc]:
-    """Find the VPCs of wizards that nothing proves to be a cluster's."""
+    """Find the VPCs that a wizard created, without a cluster's tag and without nodes."""
     vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation)
     return vpcs + [vpc for vpc in find_unproven_vpcs(p) if vpc not in vpcs]
 
@@ -23,9 +23,9 @@ def find_unproven_vpcs(p: Project) -> list[UnclaimedVpc]:
     note = wizard_note.read_note(p.temp_config)
     if not note.cluster:
         return []
-    return unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, before=note.vpcs)
+    return unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, earlier_vpc_ids=note.vpcs)
 
 
 def describe_unclaimed(p: Project) -> list[str]:
-    """Return the lines that list these VPCs, with the commands to claim or delete each."""
+    """Return the lines that list unclaimed VPCs, with the commands to claim or delete each."""
     return unclaimed_vpcs.describe_unclaimed_vpcs(find_unclaimed_vpcs(p), p.cluster_name, p.region)

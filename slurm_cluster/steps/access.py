@@ -39,7 +39,7 @@ class JumpHost(NamedTuple):
 
 
 def find_jump_host(p: Project, cluster: StackTypeDef) -> JumpHost:
-    """Return the machine to go through: the UQLE machine if it has the shared files, else the head node.
+    """Return the jump host: the UQLE machine if it mounts the shared file system, else the head node.
 
     Raises:
         ClusterError: neither is running.
@@ -54,7 +54,7 @@ def find_jump_host(p: Project, cluster: StackTypeDef) -> JumpHost:
 
 
 def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
-    """Return the head node for ssh, such as ubuntu@203.0.113.7. Say how to reach it if it is private.
+    """Return the head node's ssh destination, such as ubuntu@203.0.113.7. Print a hint if it is private.
 
     Raises:
         ClusterError: it is not running.
@@ -71,7 +71,7 @@ def find_head_node_login(p: Project, cluster: StackTypeDef) -> str:
 
 
 def verify(p: Project, url: str, user: str, seconds: str) -> None:
-    """Run a job through the REST API, and print each link of the chain that works.
+    """Run a test job through the REST API, and print the result of each check.
 
     Args:
         p: the project.
@@ -80,7 +80,7 @@ def verify(p: Project, url: str, user: str, seconds: str) -> None:
         seconds: how long the job may take, with the boot of its node.
 
     Raises:
-        ClusterError: a link of the chain is broken, and it names the first one; or `seconds` is no number.
+        ClusterError: a check failed, or `seconds` is not a number.
     """
     timeout = parse_number("--seconds", seconds, MAX_SECONDS)
     if p.skip_for_dry_run(f"run a job of user {user} through the REST API of {p.cluster_name}"):

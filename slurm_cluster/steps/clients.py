@@ -51,7 +51,7 @@ def create_token(p: Project, user: str, hours: str, output: str) -> None:
     echo(f"Wrote {output}: a token of user {user}, valid for {lifetime} hours.")
 
 
-def hold_tunnel(p: Project, port: str) -> None:
+def keep_tunnel_open(p: Project, port: str) -> None:
     """Forward a port of this machine to slurmrestd until Ctrl-C, and print a request to try.
 
     Args:
@@ -64,7 +64,7 @@ def hold_tunnel(p: Project, port: str) -> None:
     if p.skip_for_dry_run(f"forward port {port} of this machine to slurmrestd of {p.cluster_name}"):
         return
     local_port = access.parse_number("--port", port, access.MAX_PORT)
-    refuse_used_port(local_port)
+    check_port_free(local_port)
     cluster = stack.require_cluster(p.cloudformation, p.cluster_name)
     head_node = stack.require_output(cluster, "HeadNodePrivateDnsName")
     jump_host = access.find_jump_host(p, cluster)
@@ -89,7 +89,7 @@ def hold_tunnel(p: Project, port: str) -> None:
     raise ClusterError(f"The tunnel ended: ssh exited with status {status}. Run `invoke tunnel` again.")
 
 
-def refuse_used_port(port: int) -> None:
+def check_port_free(port: int) -> None:
     """Refuse a port that another program listens on, or that this user may not use.
 
     Raises:

@@ -10,7 +10,7 @@ from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
 from slurm_cluster.state import cluster_state, storage
 from slurm_cluster.steps import configuration, pcluster, preflight
-from slurm_cluster.steps.render import render_ssh_source
+from slurm_cluster.steps.render import replace_ssh_from
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
@@ -27,16 +27,16 @@ def build_configuration_command(p: Project, action: str, *more: str) -> str:
     return pcluster.build_command(action, *arguments, *more, region=p.region)
 
 
-def check_configuration(p: Project) -> None:
-    """Refuse a config.yml whose nodes would not boot, and warn of what will not work with it."""
+def check_config_file(p: Project) -> None:
+    """Refuse a config.yml with which nodes cannot boot. Warn about features that it disables."""
     config = cluster_config.load(p.config_file)
     ssh_from = config.head_node.ssh_from
     if ssh_from:
         is_own = ssh_from != p.filled_values.get("SSH_FROM")
         setting = f"HeadNode / Ssh / AllowedIps in {p.config_file}" if is_own else "SSH_FROM"
         configuration.warn_of_wide_range(p, ssh_from, setting)
-    elif not config.head_node.own_groups:
-        p.warn(f"{p.config_file} has no HeadNode / Ssh / AllowedIps. {parameters.OPEN_TO_ALL}")
+    elif not config.head_node.own_security_groups:
+        p.warn(f"{p.config_file} has no HeadNode / Ssh / AllowedIps. {parameters.OPEN_BY_DEFAULT}")
     preflight.check_configuration(config, p.config_file, p.cluster_name, p.region, p.s3)
     for warning in preflight.list_warnings(p, config):
         p.warn(warning)
@@ -60,11 +60,11 @@ def create_cluster(p: Project) -> str:
         return ""
     found = stack.find_stack_in_phase(p.cloudformation, p.cluster_name, "complete", "creating")
     if found and stack_status.get_phase(found["StackStatus"]) == "complete":
-        nodes.require_head_node(p.ec2, found, may_be_stopped=True)
+        nodes.require_head_node(p.ec2, found, allow_stopped=True)
         echo(f"The cluster {p.cluster_name} exists already: {found['StackStatus']}.")
-        return get_next_step(p, found)
+        return choose_connect_command(p, found)
     if not found:
-        check_configuration(p)
+        check_config_file(p)
         result = p.run(dry_run, hide=True)
         echo_lines(pcluster.check_dry_run(result.stdout, result.stderr))
         pcluster.check_result(p.run(create, hide=True))
@@ -73,13 +73,13 @@ def create_cluster(p: Project) -> str:
         reason = stack.explain_failed_creation(p.cloudformation, p.logs, p.cluster_name, found["StackId"])
         raise ClusterError(reason)
     echo(f"Created the cluster {p.cluster_name}.")
-    return get_next_step(p, found)
+    return choose_connect_command(p, found)
 
 
-def get_next_step(p: Project, cluster: StackTypeDef) -> str:
-    """Return the step after the creation: to connect a UQLE machine as far as the cluster's shape allows."""
+def choose_connect_command(p: Project, cluster: StackTypeDef) -> str:
+    """Return the step after the creation: connect-uqle with the right flags, or verify if it cannot work."""
     config, fault = cluster_state.load_config(p.s3, cluster)
-    if config.head_node.own_groups:
+    if config.head_node.own_security_groups:
         return VERIFY
     shared = storage.find_shared(storage.list_storage(config, cluster), p.shared_dir)
     obstacle = storage.explain_mount_obstacle(p, shared, loaded=None, rules=[], subnet=None, group_id="")
@@ -111,10 +111,10 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
     if found and stack_status.get_phase(found["StackStatus"]) == "updating":  # an earlier run was stopped
         show_progress(stack.watch_stack(p.cloudformation, found["StackId"]))
     found = stack.require_cluster(p.cloudformation, p.cluster_name)
-    nodes.require_head_node(p.ec2, found)  # it applies the update; without it, AWS would wait in vain
+    nodes.require_head_node(p.ec2, found)  # which applies the update: CloudFormation waits for it
     if ssh_from:
-        render_ssh_source(p, ssh_from)
-    check_configuration(p)
+        replace_ssh_from(p, ssh_from)
+    check_config_file(p)
     last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
     result = p.run(command, hide=True)
     if pcluster.has_no_changes(result.stdout):
@@ -139,7 +139,8 @@ def delete_cluster(p: Project, yes: bool) -> None:
         yes: do not ask.
 
     Raises:
-        ClusterError: the user did not confirm, others use the cluster's groups, or the deletion failed.
+        ClusterError: the user did not confirm, another resource uses the cluster's security groups, or the
+            deletion failed.
     """
     command = pcluster.build_command("delete-cluster", "--cluster-name", p.cluster_name, region=p.region)
     if p.dry_run:

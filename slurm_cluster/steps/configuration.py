@@ -11,7 +11,7 @@ from slurm_cluster.config import parameters, temp_config
 from slurm_cluster.config.settings import get_setting
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines
-from slurm_cluster.steps.vpc import refuse_network_of_another
+from slurm_cluster.steps.vpc import check_network_owner
 
 if TYPE_CHECKING:
     from slurm_cluster.project import Project
@@ -24,7 +24,7 @@ def upload_bootstrap(p: Project) -> None:
     scripts = ", ".join(script_bucket.SCRIPTS.values())
     if p.skip_for_dry_run(f"upload {scripts} to s3://slurm-cluster-bootstrap-.../{p.cluster_name}/"):
         return
-    refuse_network_of_another(p)
+    check_network_owner(p)
     if script_bucket.ensure_bucket(p.s3, p.bucket, p.account, p.region):
         echo(f"Created the bucket {p.bucket}.")
     uploaded = script_bucket.upload_scripts(p.s3, script_bucket.FOLDER, p.bucket, p.cluster_name, p.account)
@@ -37,7 +37,7 @@ def create_jwt_key(p: Project) -> None:
     """Create the secret with a random JWT key, and the policy to read it."""
     if p.skip_for_dry_run(f"create the secret {p.secret} with a random key, and a policy to read it"):
         return
-    refuse_network_of_another(p)
+    check_network_owner(p)
     secret, is_new = jwt_secret.ensure_secret(p.secretsmanager, p.secret, p.cluster_name)
     changed = jwt_secret.ensure_policy(p.iam, p.policy, secret)
     echo(f"{'Created a new key' if is_new else 'Kept the key'} in {secret}.")

@@ -1,4 +1,4 @@
-"""README, the whole path in one command, and Teardown: `up` and `down`, from the other steps."""
+"""`up` and `down`: run the other steps in order."""
 
 from __future__ import annotations
 
@@ -38,15 +38,14 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
         with_uqle: whether to connect a UQLE machine to the cluster.
     """
     if not p.dry_run:
-        vpc.refuse_network_of_another(p)
+        vpc.check_network_owner(p)
         if with_uqle:
             uqle.check_settings(p)
         ssh_from = configuration.resolve_ssh_from(p, ssh_from)
         source = p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
         confirm(
-            "This takes about 20 minutes. You pay from the creation of the network on: about "
-            f"{IDLE_COST if with_uqle else IDLE_COST_WITHOUT_UQLE} dollars an hour with the default sizes "
-            "and no job running. "
+            "This takes about 20 minutes. With the default sizes, it costs about "
+            f"{IDLE_COST if with_uqle else IDLE_COST_WITHOUT_UQLE} dollars an hour while no job runs. "
             "`invoke down --all` deletes everything again. "
             f"Create the cluster {p.cluster_name} in {p.region}, with SSH from {source}?",
             yes,
@@ -119,7 +118,7 @@ def down(p: Project, everything: bool, yes: bool) -> None:
     in_use = ""
     try:
         vpc.delete_own_network(p)  # the leftovers below list unclaimed VPCs
-    except NetworkInUseError as error:  # another cluster may be in it: delete what belongs to this one alone
+    except NetworkInUseError as error:  # delete the rest first, then report it
         in_use = str(error)
     if everything and not p.skip_for_dry_run("delete the boot scripts, the secret and its policy"):
         deleted = script_bucket.delete_scripts(p.s3, p.bucket, p.cluster_name, p.account)

@@ -19,7 +19,7 @@ NO_CHANGES = "No changes found in your cluster configuration."
 DRY_RUN_SUCCEEDED = "Request would have succeeded, but DryRun flag is set."
 UNREADABLE_ANSWER = ", invalid XML received"  # botocore's words, which it follows with the whole answer
 NEEDS_STOPPED_FLEET = "Stop the compute fleet|compute nodes must be stopped"
-STOP_FLEET = "`invoke pause` stops the fleet. Run this again a minute later, then `invoke resume`."
+STOP_FLEET = "Run `invoke pause`, wait a minute, then run this again. Afterwards, run `invoke resume`."
 FINDING_KINDS = ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
 
 

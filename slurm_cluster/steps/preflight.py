@@ -1,4 +1,4 @@
-"""Check what pcluster's dry run does not: that the boot scripts exist, and that the nodes may read them."""
+"""Check a configuration in AWS: the boot scripts exist, and the subnets and the file system are usable."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def check_configuration(
     """
     if config.region != region:
         raise ClusterError(
-            f"Region in {path} is {shorten(config.region)}, and this command is for {region}. "
-            "Run `invoke render` again."
+            f"Region in {path} is {shorten(config.region)}, but this command is for {region}. "
+            "Correct the file, or run `invoke render` again."
         )
     if reads_scripts_of_another(config, cluster_name):
         raise ClusterError(f"{path} is for another cluster than {cluster_name}. Use one folder per cluster.")
@@ -78,6 +78,6 @@ def list_warnings(p: Project, config: ClusterConfig) -> list[str]:
         )
     shared = storage.find_shared(storage.list_storage(config), p.shared_dir)
     obstacle = storage.find_mount_obstacle(p, shared, subnet)
-    if obstacle and not config.head_node.own_groups:  # with which nothing can be connected
-        warnings.append(f"{obstacle} A UQLE machine is connected only by `invoke connect-uqle --no-shared`.")
+    if obstacle and not config.head_node.own_security_groups:  # which rule out a UQLE machine anyway
+        warnings.append(f"{obstacle} Without the shared files, `invoke connect-uqle --no-shared` works.")
     return warnings

@@ -29,7 +29,7 @@ def render(p: Project) -> None:
     echo(f"Wrote {p.config_file}.")
 
 
-def render_ssh_source(p: Project, ssh_from: str) -> None:
+def replace_ssh_from(p: Project, ssh_from: str) -> None:
     """Replace SSH_FROM in config-parameters.json and in config.yml.
 
     Args:

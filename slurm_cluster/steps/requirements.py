@@ -41,7 +41,9 @@ def create_key_pair(p: Project, public_key: str) -> None:
     """
     path = key_pair.get_private_key_path(p.key_pair)
     if public_key:
-        if not p.skip_for_dry_run(f"import {public_key} as the key pair {p.key_pair}, and link {path} to it"):
+        if not p.skip_for_dry_run(
+            f"import {public_key} as the key pair {p.key_pair}, and link {path} to its private key"
+        ):
             echo(key_pair.import_key_pair(p.ec2, p.key_pair, Path(public_key).expanduser()))
     elif not p.skip_for_dry_run(f"create the key pair {p.key_pair}, with its private key in {path}"):
         echo(key_pair.create_key_pair(p.ec2, p.key_pair))

@@ -38,4 +38,7 @@ def rotate_jwt_key(p: Project) -> None:
     key_rotation.install_key(login, identity_file, secret, script)
     with ssh.open_tunnel(login, identity_file, head_node) as url:
         echo(key_rotation.verify_rotation(url, new_key, old_key))
-    echo("UQLE still has the old key. Run `invoke handover --with-key`, then copy the file to it again.")
+    echo(
+        "UQLE still has the old key. "
+        "Run `invoke handover --with-key`, then copy uqle.env to the UQLE machine."
+    )

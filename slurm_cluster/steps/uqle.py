@@ -44,13 +44,13 @@ class LaunchPlan(NamedTuple):
     image_id: str
 
 
-def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False) -> LaunchPlan:
+def plan_launch(p: Project, mount_shared: bool = True, allow_other_members: bool = False) -> LaunchPlan:
     """Read and check what a launch needs.
 
     Args:
         p: the project.
-        with_share: whether the machine mounts the shared file system.
-        allow_others: whether to launch it beside other machines in the head node's group.
+        mount_shared: whether the machine mounts the shared file system.
+        allow_other_members: whether to launch it even if other machines are in the head node's group.
 
     Raises:
         ClusterError: there is no cluster to connect to, the machine could not mount the file system, another
@@ -58,7 +58,7 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
     """
     settings = p.get_uqle_settings()
     target, existing, pair, image_id = clients.run_concurrently(
-        lambda: find_launch_target(p, with_share),
+        lambda: find_launch_target(p, mount_shared),
         lambda: uqle_instance.find_instance(p.ec2, p.cluster_name),
         lambda: key_pair.find_key_pair(p.ec2, settings.key_pair),
         lambda: uqle_instance.get_ubuntu_image_id(p.ec2, p.ssm, settings.instance_type),
@@ -68,7 +68,7 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
         raise ClusterError(f"{target.mount_obstacle}\n{hint}")
     if not existing and pair is None:
         key_pair.require_key_pair(p.ec2, settings.key_pair)
-    if target.other_members and not existing and not allow_others:
+    if target.other_members and not existing and not allow_other_members:
         members = list(target.other_members)
         warnings = group_members.describe_other_members(members, target.group_id, p.cluster_name, p.region)
         command = "invoke connect-uqle --allow-other-members"
@@ -77,14 +77,14 @@ def plan_launch(p: Project, with_share: bool = True, allow_others: bool = False)
     return LaunchPlan(target, existing, image_id)
 
 
-def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
+def find_launch_target(p: Project, mount_shared: bool = True) -> LaunchTarget:
     """Find where the UQLE machine is launched: the head node's group and subnet, and what it mounts.
 
-    Values that do not depend on each other are read at the same time.
+    Independent values are read concurrently.
 
     Args:
         p: the project.
-        with_share: whether the machine mounts the shared file system.
+        mount_shared: whether the machine mounts the shared file system.
 
     Raises:
         ClusterError: there is no such cluster, or its head node is not running or has security groups of its
@@ -99,16 +99,16 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
         lambda: uqle_instance.read_used_token(p.ec2, group_id),
         lambda: group_members.list_other_members(p.ec2, p.cluster_name, group_id),
         lambda: storage.load_shared(p, cluster),
-        lambda: storage.load_file_systems(p.efs, cluster) if with_share else {},
+        lambda: storage.load_file_systems(p.efs, cluster) if mount_shared else {},
     )
-    file_system = storage.find_file_system(p.efs, shared, file_systems) if with_share else None
+    file_system = storage.find_file_system(p.efs, shared, file_systems) if mount_shared else None
     [subnet], is_public, rules = clients.run_concurrently(
         lambda: p.ec2.describe_subnets(SubnetIds=[node["SubnetId"]])["Subnets"],
         lambda: routes.is_public(p.ec2, node["VpcId"], node["SubnetId"]),
         lambda: security_groups.list_group_rules(p.ec2, file_system.groups if file_system else []),
     )
     obstacle = ""
-    if with_share:
+    if mount_shared:
         obstacle = storage.explain_mount_obstacle(p, shared, file_system, rules, subnet, group_id)
     return uqle_instance.LaunchTarget(
         cluster_name=p.cluster_name,
@@ -118,14 +118,14 @@ def find_launch_target(p: Project, with_share: bool = True) -> LaunchTarget:
         subnet_id=subnet["SubnetId"],
         is_public=is_public,
         mount_obstacle=obstacle,
-        file_system_id=shared.id if shared and with_share and not obstacle else "",
+        file_system_id=shared.id if shared and mount_shared and not obstacle else "",
         used_token=used_token,
         other_members=tuple(other_members),
     )
 
 
 def check_settings(p: Project) -> None:
-    """Refuse settings of the UQLE machine that its launch would refuse, before a cluster is paid for."""
+    """Check the UQLE machine's settings before the cluster is created."""
     uqle_instance.get_ubuntu_image_id(p.ec2, p.ssm, p.get_uqle_settings().instance_type)
 
 
@@ -134,7 +134,7 @@ def allow_head_node_group(p: Project) -> None:
     if p.skip_for_dry_run(f"let the members of {p.cluster_name}'s head node group reach each other"):
         return
     cluster = stack.require_cluster(p.cloudformation, p.cluster_name)
-    nodes.require_head_node(p.ec2, cluster, may_be_stopped=True)
+    nodes.require_head_node(p.ec2, cluster, allow_stopped=True)
     add_group_rule(p, security_groups.require_head_node_group_id(p.cloudformation, p.cluster_name))
 
 
@@ -150,12 +150,12 @@ def create_instance(p: Project) -> None:
         launch(p, plan_launch(p))
 
 
-def skip_launch(p: Project, with_share: bool = True) -> bool:
+def skip_launch(p: Project, mount_shared: bool = True) -> bool:
     """Return whether this is a dry run, and print then what would be launched."""
     settings = p.get_uqle_settings()
     mount = (
         f"mounts the file system of {p.cluster_name} at {settings.mount_point}"
-        if with_share
+        if mount_shared
         else "mounts nothing"
     )
     return p.skip_for_dry_run(f"launch a {settings.instance_type} that {mount}")
@@ -173,7 +173,7 @@ def launch(p: Project, plan: LaunchPlan) -> None:
             echo_lines(wrong_groups)
             return
         differences = uqle_instance.list_differences(p.ec2, plan.existing, plan.target, settings, user_data)
-        echo_lines(f"It differs from the settings: {difference}." for difference in differences)
+        echo_lines(f"It differs from a new launch: {difference}." for difference in differences)
         if differences:
             echo("`invoke disconnect-uqle connect-uqle` replaces it.")
         return
@@ -189,19 +189,19 @@ def launch(p: Project, plan: LaunchPlan) -> None:
     echo(f"The UQLE machine {instance_id} is running at {address}.")
 
 
-def connect_uqle(p: Project, with_share: bool = True, allow_others: bool = False) -> None:
+def connect_uqle(p: Project, mount_shared: bool = True, allow_other_members: bool = False) -> None:
     """Add the group's rule, then launch the UQLE machine; everything is checked before the first change.
 
     Args:
         p: the project.
-        with_share: whether the machine mounts the shared file system.
-        allow_others: whether to launch it beside other machines in the head node's group.
+        mount_shared: whether the machine mounts the shared file system.
+        allow_other_members: whether to launch it even if other machines are in the head node's group.
     """
     if p.dry_run:
         allow_head_node_group(p)
-        skip_launch(p, with_share)
+        skip_launch(p, mount_shared)
         return
-    plan = plan_launch(p, with_share, allow_others)
+    plan = plan_launch(p, mount_shared, allow_other_members)
     add_group_rule(p, plan.target.group_id)
     launch(p, plan)
 
@@ -257,7 +257,7 @@ def handover(p: Project, with_key: bool) -> str:
     if p.skip_for_dry_run(f"write {p.handover_file} for the UQLE machine"):
         return ""
     cluster = stack.require_cluster(p.cloudformation, p.cluster_name)
-    nodes.require_head_node(p.ec2, cluster, may_be_stopped=True)
+    nodes.require_head_node(p.ec2, cluster, allow_stopped=True)
     host = stack.require_output(cluster, "HeadNodePrivateDnsName")
     machine = uqle_instance.find_instance(p.ec2, p.cluster_name)
     mount_point = find_mount_point(p, cluster, machine)

@@ -37,7 +37,7 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     if p.dry_run:
         p.run(command)
         return
-    refuse_network_of_another(p)
+    check_network_owner(p)
     ec2, cloudformation = p.ec2, p.cloudformation  # made first, to hold the lock only briefly
     with files.acquire_lock(p.temp_config.parent, LOCK):
         wizard_vpc.claim_proven_vpc(ec2, cloudformation, p.temp_config)
@@ -51,8 +51,8 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
         run_wizard(p, command)
 
 
-def refuse_network_of_another(p: Project) -> None:
-    """Refuse the network in temp-config.yml if the wizard created it for another cluster.
+def check_network_owner(p: Project) -> None:
+    """Check that the network in temp-config.yml does not belong to another cluster.
 
     Raises:
         ClusterError: it has another cluster's tag.
@@ -82,7 +82,7 @@ def check_configured_network(p: Project) -> None:
 
 
 def check_ready(p: Project) -> None:
-    """Refuse to start the wizard where it would fail, or create a second network. List unclaimed VPCs.
+    """Check that the wizard can run, and that the cluster has no network yet. Print unclaimed VPCs.
 
     Raises:
         ClusterError: there is no key pair, or the cluster has a network, or may have one.

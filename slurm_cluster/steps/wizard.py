@@ -100,7 +100,7 @@ class PromptAnswerer(StreamWatcher):
 
 
 class WizardScreen:
-    """Show what the wizard prints, but the progress of its stack in place of the stack's newest event.
+    """Show the wizard's output, with the stack's progress instead of its newest event.
 
     Args:
         cloudformation: a client of CloudFormation.
@@ -143,4 +143,4 @@ class WizardScreen:
         previous, self.last_line = self.last_line, output.format_progress(progress, 0)
         if self.quiet or previous == self.last_line:
             return ""
-        return f"\r{line:{output.get_width() - 1}}" if output.is_dynamic() else f"\n{line}"
+        return f"\r{line:{output.get_width() - 1}}" if output.has_live_terminal() else f"\n{line}"

@@ -1,8 +1,7 @@
-"""The VPC of a wizard: track it while the wizard runs, and tag it as the cluster's once that is proven.
+"""Find the VPC that the wizard created, and tag it as the cluster's.
 
-A wizard that is stopped leaves a VPC behind. A VPC that was created at the same time can be another person's.
-So only these are tagged as the cluster's: the VPC of the stack that this wizard printed, and the VPC of the
-subnets in temp-config.yml.
+An interrupted wizard leaves a VPC behind, but a new VPC can also be someone else's. So a VPC is tagged only
+if the wizard printed its stack, or if temp-config.yml has its subnets.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def track_vpc(
 def claim_proven_vpc(
     ec2: EC2Client, cloudformation: CloudFormationClient, temp_config_file: Path
 ) -> list[str]:
-    """Tag the VPC of a wizard that has ended, if it is proven, and remove the note; otherwise keep the note.
+    """Tag the VPC of a wizard that has ended, and delete the record. Keep the record if no VPC is found.
 
     Args:
         ec2: a client of EC2.

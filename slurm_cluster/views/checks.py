@@ -184,7 +184,7 @@ def check_quotas(service_quotas: ServiceQuotasClient, quotas: list[Quota]) -> It
     for quota in quotas:
         need = f"{quota.minimum} {quota.unit} needed"
         if not quota.code:
-            yield Check("quota", "UNKNOWN", f"AWS has no quota for this; {need}")
+            yield Check("quota", "UNKNOWN", f"AWS publishes no quota for these instances; {need}")
             continue
         try:
             answer = service_quotas.get_service_quota(ServiceCode=quota.service, QuotaCode=quota.code)
@@ -254,7 +254,9 @@ def check_permissions(project: Project) -> Iterator[Check]:
             continue
         more = f" and {len(missing) - MAX_ACTIONS} more" if len(missing) > MAX_ACTIONS else ""
         actions = ", ".join(missing[:MAX_ACTIONS])
-        yield Check("permissions", "WARN", f"{actions}{more} missing; {policy} lists what is needed")
+        yield Check(
+            "permissions", "WARN", f"no permission for {actions}{more}; {policy} lists what is needed"
+        )
 
 
 def check_ssh_source(project: Project) -> Check:

@@ -44,7 +44,7 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
             return "invoke fill-parameters --ssh-from <your address>/32"
         return connectivity.CREATE_CLUSTER if p.config_file.exists() else "invoke render"
     if missing and missing.name == "VPC" and unclaimed_networks.find_unproven_vpcs(p):
-        return f"claim or delete the VPC above that is yours, then {missing.command}"
+        return f"claim or delete your VPC in the list above, then run {missing.command}"
     if missing:
         return missing.command
     if states["compute fleet"] == "STOPPED" or states["UQLE machine"] == "stopped":
@@ -54,9 +54,9 @@ def get_next_step(p: Project, resources: list[Resource]) -> str:
 
 
 def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
-    """Return the command for a stack that is not complete, or for a network that no file here names.
+    """Return the command for an incomplete stack, or for a network that the files in this folder do not name.
 
-    A command that its task would refuse is replaced by the one that removes the obstacle.
+    If the task would refuse, return the first command that removes what blocks it.
 
     Args:
         p: the project.
@@ -72,7 +72,7 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
             stack_status.CLUSTER_TASKS, p.cluster_name, cluster, p.region
         )
         if command == "invoke update-cluster" and not p.config_file.exists():
-            return ""  # AWS ends it; the task would go on with config.yml
+            return ""  # only wait: without config.yml, update-cluster would fail after AWS has finished
         return find_deletion_step(p, command) if stack_status.get_phase(cluster) == "failed" else command
     if cluster:
         return None
@@ -83,7 +83,7 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
         command = stack_status.find_next_command(
             stack_status.NETWORK_TASKS, network_stack.id, status, p.region
         )
-    elif not has_unnamed_network(p, resources):
+    elif not is_network_missing_in_files(p, resources):
         return None
     if command == DELETE_NETWORK:
         own = network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet)
@@ -98,8 +98,8 @@ def find_deletion_step(p: Project, command: str) -> str:
     return found[0].commands[0] if found else command
 
 
-def has_unnamed_network(p: Project, resources: list[Resource]) -> bool:
-    """Return whether the cluster has a network that no file here names: an interrupted wizard left it."""
+def is_network_missing_in_files(p: Project, resources: list[Resource]) -> bool:
+    """Return whether the cluster has its own network, but no file names it: its wizard was interrupted."""
     [vpc] = [resource for resource in resources if resource.name == "VPC"]
     return bool(vpc.id) and vpc.details.get("whose") != EXISTING_NETWORK and not p.subnets
 

@@ -152,7 +152,7 @@ def describe_nat_gateway(gateway: NatGatewayTypeDef) -> Resource:
 
 
 def describe_cluster(p: Project, s: ClusterState, fleet_status: str) -> list[Resource]:
-    """Return the cluster, its nodes, its head node's group and its storage."""
+    """Return the rows of the cluster, its nodes, its security group and its storage."""
     create = connectivity.CREATE_CLUSTER
     if not s.status:
         return [Resource("cluster", "", {}, command=create)]
@@ -189,15 +189,15 @@ def describe_group(p: Project, s: ClusterState) -> list[Resource]:
 
     A machine in the group that has no tag may be the UQLE machine.
     """
-    groups = s.own_groups or [s.head_node_group]
+    groups = s.own_security_groups or [s.head_node_group]
     ssh_sources = ", ".join(
         security_groups.get_source(rule)
         for rule in connectivity.list_inbound_rules(s, groups)
         if connectivity.format_traffic(rule)[0] == "SSH"
     )
     ssh = f"SSH from {ssh_sources}" if ssh_sources else "no SSH access"
-    if s.own_groups:
-        return [Resource("own groups", ", ".join(s.own_groups), {"SSH from": ssh})]
+    if s.own_security_groups:
+        return [Resource("own groups", ", ".join(s.own_security_groups), {"SSH from": ssh})]
     repair, notes = "", list[str]()
     if s.head_node_group:
         group, others = s.head_node_group, s.other_members
@@ -251,7 +251,7 @@ def describe_storage(s: ClusterState) -> list[Resource]:
 def describe_uqle_instances(p: Project, s: ClusterState) -> list[Resource]:
     """Return the row of the UQLE machine, or why the cluster cannot have one; a row for each of several."""
     name = "UQLE machine"
-    if s.own_groups and not s.uqle_instances:
+    if s.own_security_groups and not s.uqle_instances:
         return [Resource(name, "", {}, absence="not possible: the head node has groups of your own")]
     if s.other_members and not s.uqle_instances:
         return [Resource(name, "", {}, absence="none has the tag: see below")]

@@ -376,7 +376,10 @@ def test_missing_actions_are_named(person):
     lacking["Statement"] = [each for each in lacking["Statement"] if each["Sid"] != "Scripts"]
     person.put_user_policy(UserName="person", PolicyName="some", PolicyDocument=json.dumps(lacking))
     missing = "s3:DeleteObject, s3:GetObject, s3:PutObject"
-    assert list_results()[0] == ("WARN", f"{missing} missing; iam/permissions.json lists what is needed")
+    assert list_results()[0] == (
+        "WARN",
+        f"no permission for {missing}; iam/permissions.json lists what is needed",
+    )
 
 
 def test_unreadable_permissions_are_unknown(account):

@@ -117,7 +117,7 @@ def test_unproven_vpc_is_listed_and_never_claimed(name, ec2, cloudformation, pro
     assert network.list_cluster_vpcs(ec2, "one") == []
     assert [found.id for found in unclaimed_networks.find_unproven_vpcs(project)] == [vpc]
     step = next_step.get_next_step(project, list_resources(project))
-    assert step == "claim or delete the VPC above that is yours, then invoke configure"
+    assert step == "claim or delete your VPC in the list above, then run invoke configure"
     assert any(vpc in line for line in unclaimed_networks.describe_unclaimed(project))
     assert NOTE.exists()
 
