@@ -36,13 +36,13 @@ atexit.register(gc.freeze)
 
 
 def get_runtime_file() -> Path | None:
-    """Return the settings file of invoke's own flag -f, or of INVOKE_RUNTIME_CONFIG, if there is one."""
+    """Return the settings file that invoke's flag -f or INVOKE_RUNTIME_CONFIG names, if any."""
     core = getattr(program, "core", None)  # None where the tasks are not loaded by invoke's command line
     name = (core and core[0].args.config.value) or os.environ.get("INVOKE_RUNTIME_CONFIG")
     return Path(name).expanduser() if name else None
 
 
-try:  # at import: invoke reads the files itself as soon as the tasks are loaded, and would end in a traceback
+try:  # at import, because invoke reads these files right after it, and would fail with a traceback
     validate_settings_file(ROOT / "invoke.yaml")
     if runtime_file := get_runtime_file():
         validate_runtime_file(runtime_file)
@@ -95,14 +95,14 @@ class Step(Task):  # type: ignore[type-arg]
 
 
 class LongStep(Step):
-    """A task that shows progress, unless --quiet or the setting `quiet` is given."""
+    """A task that shows progress, unless --quiet is passed or the setting `quiet` is true."""
 
     def __init__(self, *args: Any, help: dict[str, str] | None = None, **kwargs: Any) -> None:  # noqa: A002 - invoke's
         quiet = {"quiet": "show no progress (default: quiet in invoke.yaml)"}
         super().__init__(*args, **{**kwargs, "help": {**(help or {}), **quiet}})
 
     def argspec(self, body: Callable[..., Any]) -> inspect.Signature:
-        """Return the arguments of the task, with --quiet."""
+        """Return the task's signature, with --quiet added."""
         signature = super().argspec(body)
         quiet = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False)
         return signature.replace(parameters=[*signature.parameters.values(), quiet])
@@ -139,7 +139,7 @@ class InterruptibleCommand(Local):
 
 
 def get_project(c: Context) -> Project:
-    """Return the project of a task: its settings, the files of the current folder, and its clients of AWS."""
+    """Return the project of a task: its settings, the files in the current folder, and the AWS clients."""
 
     def run(command: str, **options: Any) -> Result:
         return run_command(c, command, project.region, **options)
@@ -188,7 +188,7 @@ def run_command(
 
 
 def format_command(command: str) -> str:
-    """Return a command in lines of the terminal's width that a shell takes as one command."""
+    """Return a command, broken with backslashes at the terminal's width, that can be pasted into a shell."""
     parts: list[str] = []
     for word in map(shlex.quote, shlex.split(command)):
         if parts and re.fullmatch(r"-\S+", parts[-1]) and not word.startswith("-"):
@@ -204,7 +204,7 @@ def format_command(command: str) -> str:
 
 
 def get_search_path() -> str:
-    """Return the PATH with this environment's programs first."""
+    """Return PATH with the folder of this Python's programs in front."""
     return f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', '')}"  # noqa: PTH120 - not resolved
 
 

@@ -1,4 +1,4 @@
-"""Our errors, AWS's errors as sentences, and hints on what to do next."""
+"""Error classes, and AWS errors formatted as messages with a hint on what to do next."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def find_hint(error_text: str) -> str:
 
 
 def is_from_boto3(error: BaseException) -> bool:
-    """Return whether an exception of any class came out of boto3 or botocore."""
+    """Return whether an exception, of whatever class, was raised in or passed through boto3 or botocore."""
     names = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(name.partition(".")[0] in ("boto3", "botocore") for name in names)
 
@@ -109,7 +109,7 @@ def format_error(error: Exception) -> str:
     """Return boto3's error as one sentence with the next step.
 
     Args:
-        error: the error. It has the call's name and AWS's message, and never an argument's secret value.
+        error: boto3's error. Its message never contains the value of a secret argument.
     """
     from botocore import exceptions
 
@@ -127,7 +127,7 @@ def format_error(error: Exception) -> str:
         return f"The AWS SSO session has expired. Run `aws sso login` for your profile, {RETRY}."
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
         return f"AWS cannot be reached: {error}. Check the network and the region, {RETRY}."
-    if not isinstance(error, exceptions.BotoCoreError):  # its message may contain the answer
+    if not isinstance(error, exceptions.BotoCoreError):  # its message may quote the response, and so a secret
         return f"The response of AWS cannot be read ({type(error).__name__}). {CHECK_NETWORK}"
     return (
         f"boto3 cannot call AWS with this configuration: {error}. Check ~/.aws/config and the AWS_ variables."

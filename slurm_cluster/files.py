@@ -1,4 +1,4 @@
-"""The user's files: read with clear errors, written whole or not at all."""
+"""Read the user's files with clear errors, and write them atomically."""
 
 import fcntl
 import json
@@ -104,7 +104,7 @@ class Loader(yaml.SafeLoader):
     """PyYAML's safe loader, with a line and a column in every error."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Return the value of a node."""
+        """Construct a value; raise a MarkedYAMLError if it does not fit its tag."""
         try:
             return super().construct_object(node, deep)
         except (yaml.YAMLError, RecursionError):
@@ -143,7 +143,7 @@ def count_values(node: yaml.Node, counts: dict[yaml.Node, int | None]) -> int:
 
     Args:
         node: the node.
-        counts: the counts of all nodes until now; None while a node is being counted.
+        counts: the count of each node visited so far; None while it is being counted.
 
     Raises:
         YAMLError: a node contains itself, or there are more than MAX_VALUES.
@@ -202,7 +202,7 @@ def acquire_lock(folder: Path, task: str) -> Iterator[None]:
 
 
 def write_file(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) -> None:
-    """Write a file whole or not at all: a full disk or a killed process leaves the old file.
+    """Write a file atomically: after a full disk or a killed process, the old file is still there.
 
     Args:
         path: the file.

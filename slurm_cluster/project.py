@@ -1,4 +1,4 @@
-"""One user's work on one cluster: the settings, the files of the current folder, and the clients of AWS."""
+"""The settings, the files in the current folder, and the AWS clients, for one cluster."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def refuse_to_run(command: str, **options: object) -> CommandResult:
 class Project:
     """What the steps share. Each client is made on first use; the files are read each time.
 
-    AWS's libraries are imported where they are used: `invoke render` does without them.
+    boto3 is imported only where it is used, because `invoke render` does not need it.
 
     Args:
         settings: the settings of invoke.yaml and of INVOKE_ variables.
@@ -112,7 +112,7 @@ class Project:
 
     @property
     def quiet(self) -> bool:
-        """Whether to show no progress."""
+        """Whether to hide progress."""
         return bool(self.settings.get("quiet"))
 
     def skip_for_dry_run(self, action: str) -> bool:
@@ -162,7 +162,7 @@ class Project:
 
     @property
     def template(self) -> Path:
-        """config.template.yml of the current folder, else of this repository."""
+        """The path of config.template.yml in the current folder, or else of this repository's."""
         own = Path(TEMPLATE.name)
         return own if files.exists(own) else TEMPLATE
 
@@ -243,7 +243,7 @@ class Project:
 
     @property
     def public_subnet(self) -> str | None:
-        """The public subnet that the files name, if they do."""
+        """The id of the public subnet in temp-config.yml or config-parameters.json, if any."""
         if self.network:
             return self.network.public_subnet
         subnet = self.filled_values.get("PUBLIC_SUBNET")
@@ -251,14 +251,14 @@ class Project:
 
     @property
     def wizard_subnet(self) -> str | None:
-        """The public subnet in temp-config.yml, if the wizard made it."""
+        """The id of the public subnet in temp-config.yml, if the wizard created the subnet."""
         if not self.network or not temp_config.is_from_wizard(self.temp_config):
             return None
         return self.network.public_subnet
 
     @property
     def subnets(self) -> set[str]:
-        """The subnets that the files name."""
+        """The ids of all subnets in temp-config.yml and config-parameters.json."""
         subnets = {str(value) for name, value in self.filled_values.items() if name.endswith("_SUBNET")}
         if self.network:
             subnets |= {self.network.public_subnet, self.network.private_subnet}

@@ -154,4 +154,6 @@ def test_refused_network_stack_gives_its_reasons(network, invoke):
 
 def test_vpc_in_use_is_reported():
     message = "The vpc 'vpc-1' has dependencies and cannot be deleted."
-    assert "still uses this one. Delete the other resource" in errors.find_hint(f"DependencyViolation: {message}")
+    assert "still uses this one. Delete the other resource" in errors.find_hint(
+        f"DependencyViolation: {message}"
+    )

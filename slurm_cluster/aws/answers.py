@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from botocore.hooks import BaseEventHooks
     from botocore.model import OperationModel
 
-BAD_GATEWAY = 502  # the status that botocore repeats a call for: a server on the way failed
+BAD_GATEWAY = 502  # botocore retries a call with this status
 REQUEST_ID_HEADERS = {"x-amzn-requestid", "x-amz-request-id"}  # each answer of AWS has one of them
 READS = ("Describe", "Get", "List")
-MAY_BE_EMPTY = {"GetItem"}  # of a table without the item
+MAY_BE_EMPTY = {"GetItem"}  # when the table has no such item
 
 
 def register(events: BaseEventHooks) -> None:
@@ -54,13 +54,13 @@ def check_answer(
 
 
 def update_status(response: tuple[Any, dict[str, Any]] | None, **_: object) -> None:
-    """Pass the changed status of an answer on to botocore, which decides by it what to do."""
+    """Set the status that makes botocore retry the call."""
     if response and response[1].get("Error", {}).get("Code") == UNREADABLE:
         response[0].status_code = BAD_GATEWAY
 
 
 def find_fault(call: OperationModel, answer: dict[str, Any]) -> str:
-    """Return why an answer cannot be AWS's; empty if it can.
+    """Return why a response cannot come from AWS; empty if it can.
 
     Args:
         call: the call.
@@ -98,14 +98,14 @@ def has_body(call: OperationModel, status: int) -> bool:
 
 
 def is_plain_text(call: OperationModel) -> bool:
-    """Return whether the body of an answer is a value itself, as a bucket's policy is, and not a document."""
+    """Return whether the body is a plain value, such as a bucket policy, and not a document."""
     output = call.output_shape
     payload = output.serialization.get("payload") if output else None
     return bool(output and payload and output.members[payload].type_name in ("string", "blob"))
 
 
 def is_expected_json(call: OperationModel, status: int, text: bytes) -> bool:
-    """Return whether a document in JSON is an error, or has something of what was asked for."""
+    """Return whether a JSON document is an error, or has at least one member of the expected output."""
     document = json.loads(text)
     if not isinstance(document, dict):
         return False

@@ -1,4 +1,4 @@
-"""The machines in the head node's group, and how a machine becomes the UQLE machine of a cluster."""
+"""Find the instances in the head node's security group, and format the commands that add or tag one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def list_other_members(ec2: EC2Client, cluster_name: str, group_id: str) -> list[InstanceTypeDef]:
-    """Return the machines in the head node's group that are neither the cluster's nor its UQLE machine.
+    """Return the instances in the head node's security group that are neither nodes nor the UQLE machine.
 
     Args:
         ec2: a client of EC2.
@@ -35,7 +35,7 @@ def list_other_members(ec2: EC2Client, cluster_name: str, group_id: str) -> list
 def describe_other_members(
     members: list[InstanceTypeDef], group_id: str, cluster_name: str, region: str
 ) -> list[str]:
-    """Return the lines that name other machines in the head node's group, and how to tag a UQLE machine."""
+    """Return a message about each other instance in the security group, with the command to tag it."""
     lines = []
     for member in members:
         lines += [
@@ -48,7 +48,7 @@ def describe_other_members(
 
 
 def format_tag_command(machine: InstanceTypeDef, cluster_name: str, region: str) -> str:
-    """Return the command that makes a machine the UQLE machine of a cluster."""
+    """Return the command that tags an instance as the UQLE machine of a cluster."""
     tag = f"--resources {machine['InstanceId']} --tags Key={clients.TAG},Value={cluster_name}"
     return f"aws ec2 create-tags --region {region} {tag}"
 

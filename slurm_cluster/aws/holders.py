@@ -1,4 +1,4 @@
-"""What keeps security groups and networks from being deleted, with the commands that remove it."""
+"""Find the resources that block the deletion of a security group or a network, and how to remove each."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Holder(NamedTuple):
     """Something that keeps a resource from being deleted.
 
     Args:
-        what: what it is, with its id.
-        commands: the commands that remove it, in their order.
+        what: the kind of resource and its id.
+        commands: the commands that remove it, in order.
     """
 
     what: str
@@ -32,7 +32,7 @@ class Holder(NamedTuple):
 
 
 def format_holders(holders: Iterable[Holder]) -> list[str]:
-    """Return lines that name each holder, and below it its commands."""
+    """Return a line for each blocker, followed by its commands."""
     return [
         line
         for holder in holders
@@ -58,10 +58,10 @@ def refuse_group_holders(
         ec2: a client of EC2.
         efs: a client of EFS.
         cluster_name: the name of a cluster whose stack exists.
-        with_uqle: whether the UQLE machine counts too.
+        with_uqle: whether to count the UQLE machine as a blocker.
 
     Raises:
-        ClusterError: they are in use; it names by what, with the commands that remove it.
+        ClusterError: something uses them. The message lists it, with the commands that remove it.
     """
     holders = find_group_holders(cloudformation, ec2, efs, cluster_name)
     if not with_uqle:
@@ -144,7 +144,7 @@ def get_instance_id(interface: NetworkInterfaceTypeDef) -> str:
 
 
 def belongs_to(interface: NetworkInterfaceTypeDef, ids: Collection[str]) -> bool:
-    """Return whether an interface is one of these resources, or a service made it for one of them.
+    """Return whether an interface is one of these resources, or belongs to one of them.
 
     The service names its resource in the description: `EFS mount target for fs-1 (fsmt-1)`, `ELB net/a/b`.
     """
@@ -176,7 +176,7 @@ def is_target_of(
     interface: NetworkInterfaceTypeDef,
     ids: Collection[str],
 ) -> bool:
-    """Return whether an interface is that of a mount target with one of these ids, or of its file system."""
+    """Return whether an interface belongs to a mount target that is, or whose file system is, in the ids."""
     target = targets.get(interface["NetworkInterfaceId"])
     return target is not None and (target["MountTargetId"] in ids or target["FileSystemId"] in ids)
 
@@ -228,7 +228,7 @@ def describe_interface(
     Args:
         interface: the interface.
         name: the name of the instance that it is attached to.
-        groups: the groups that have to be freed; empty if the interface has to go.
+        groups: the security groups to free; empty to delete the interface.
         region: the region.
     """
     interface_id, description = interface["NetworkInterfaceId"], interface.get("Description", "")
@@ -264,7 +264,7 @@ def find_network_holders(
     own_subnets: Collection[str],
     cluster_name: str,
 ) -> list[Holder]:
-    """Return what is in a VPC and was not created by the wizard, in the order in which it can be removed.
+    """Return what the wizard did not create in a VPC, in the order in which to remove it.
 
     Args:
         ec2: a client of EC2.
@@ -338,12 +338,12 @@ def describe_file_systems(
     interfaces: list[NetworkInterfaceTypeDef],
     region: str,
 ) -> list[Holder]:
-    """Return the file systems of these interfaces, with the commands that take them out of the network.
+    """Return the file systems that have these interfaces, with the commands that delete their mount targets.
 
     Args:
         efs: a client of EFS.
         targets: the mount targets by the id of their interface.
-        interfaces: the interfaces; others of the mount targets are left out.
+        interfaces: the interfaces; mount targets of other interfaces are ignored.
         region: the region.
     """
     found: dict[str, list[str]] = {}

@@ -59,7 +59,7 @@ def create_key_pair(ec2: EC2Client, name: str) -> str:
         What was done, in a sentence.
 
     Raises:
-        ClusterError: EC2 has a key pair of that name that is not ed25519, or its private key is not here.
+        ClusterError: the existing key pair is not ed25519, or its private key is not in ~/.ssh.
     """
     path, pair = get_private_key_path(name), find_key_pair(ec2, name)
     if pair:
@@ -78,7 +78,7 @@ def create_key_pair(ec2: EC2Client, name: str) -> str:
 
 
 def import_key_pair(ec2: EC2Client, name: str, public_path: Path) -> str:
-    """Import a public key of the user, and link its private key in ~/.ssh under the key pair's name.
+    """Import the user's public key, and create a link ~/.ssh/NAME.pem to its private key.
 
     Args:
         ec2: a client of EC2.
@@ -112,7 +112,7 @@ def import_key_pair(ec2: EC2Client, name: str, public_path: Path) -> str:
 
 
 def link_private_key(path: Path, private_path: Path) -> None:
-    """Link a private key under the key pair's name, instead of copying it.
+    """Create a link to the private key, instead of a copy.
 
     Raises:
         ClusterError: the link cannot be created.
@@ -177,7 +177,7 @@ def get_public_key(path: Path) -> str:
 
 
 def check_key_pair(pair: KeyPairInfoTypeDef, path: Path) -> None:
-    """Check that a key pair of EC2 opens the head node from this machine.
+    """Check that this machine has the private key of an EC2 key pair, and that it is ed25519.
 
     Args:
         pair: the key pair as EC2 describes it.

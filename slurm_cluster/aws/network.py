@@ -22,7 +22,7 @@ TIMESTAMP = "%Y%m%d%H%M%S"
 
 
 class Network(NamedTuple):
-    """A network that may be deleted with its cluster.
+    """A network that the wizard created for a cluster.
 
     Args:
         vpc_id: the id of the VPC.
@@ -166,7 +166,7 @@ def refuse_network_in_use(
 
     Raises:
         ClusterError: the cluster is in it, or a stack of the network cannot be deleted now.
-        NetworkInUseError: something that the wizard did not create is in it; it names what.
+        NetworkInUseError: the network holds something that the wizard did not create. The message lists it.
     """
     if stack.find_stack(cloudformation, cluster_name):
         raise ClusterError(

@@ -18,7 +18,7 @@ GONE_STATES = ("shutting-down", "terminated")
 
 
 def list_nodes(ec2: EC2Client, cluster_name: str) -> list[InstanceTypeDef]:
-    """Return the nodes of a cluster, by the tag that pcluster gives them and deletes them by."""
+    """Return the nodes of a cluster, by pcluster's tag, in every state that EC2 still lists."""
     return clients.list_instances(ec2, clients.pcluster_filter(cluster_name))
 
 
@@ -33,7 +33,7 @@ def is_login_node(node: InstanceTypeDef) -> bool:
 
 
 def find_head_node(ec2: EC2Client, cluster: StackTypeDef) -> InstanceTypeDef | None:
-    """Find a cluster's head node, in every state that EC2 still lists."""
+    """Return a cluster's head node in any state; None if EC2 no longer lists it."""
     instance_id = stack.require_output(cluster, "HeadNodeInstanceID")
     instances = clients.list_instances(ec2, {"Name": "instance-id", "Values": [instance_id]})
     return instances[0] if instances else None
@@ -50,7 +50,7 @@ def require_head_node(
         allow_stopped: whether to accept a stopped head node.
 
     Raises:
-        ClusterError: it is not running, or does not exist; the message says what helps.
+        ClusterError: the head node does not exist, or is not running.
     """
     head_node = find_head_node(ec2, cluster)
     state = head_node["State"]["Name"] if head_node else "terminated"
@@ -61,7 +61,7 @@ def require_head_node(
 
 
 def explain_state(cluster_name: str, instance_id: str, state: str, region: str) -> str:
-    """Return why a head node in a state cannot be used, and what helps."""
+    """Return a message about a head node that is terminated or not running."""
     if state in GONE_STATES:
         return (
             f"The head node {instance_id} of {cluster_name} is terminated. AWS cannot restore it. "

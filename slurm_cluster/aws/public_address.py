@@ -20,7 +20,7 @@ def find_public_address() -> str:
     """Return the IPv4 address with which this machine reaches the internet.
 
     Raises:
-        ClusterError: the service cannot be reached, or answers with anything else.
+        ClusterError: the service cannot be reached, or does not return an IPv4 address.
     """
     url = os.environ.get(SERVICE_VARIABLE) or SERVICE
     try:

@@ -26,7 +26,7 @@ STORAGE_TYPES = (FILE_SYSTEM_TYPE, "AWS::EC2::Volume", "AWS::FSx::FileSystem")
 def describe_deletion(
     cloudformation: CloudFormationClient, efs: EFSClient, cluster: StackTypeDef | None
 ) -> str:
-    """Return what happens to the data on the shared storage when a cluster is deleted, and how much it is.
+    """Return a message about the shared storage that is deleted with a cluster or kept, with its sizes.
 
     Args:
         cloudformation: a client of CloudFormation.
@@ -68,7 +68,7 @@ class Retained(NamedTuple):
         kind: `file system`, `volume` or, for example, `FSx Lustre file system`.
         id: its id.
         size: its size in words.
-        vpcs: the ids of the networks that cannot be deleted before its mount targets.
+        vpcs: the VPCs that hold its mount targets, and so cannot be deleted yet.
         commands: the commands that delete it, in their order.
     """
 

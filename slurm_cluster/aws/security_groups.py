@@ -30,7 +30,7 @@ def require_head_node_group_id(cloudformation: CloudFormationClient, cluster_nam
     """Return the id of the head node's group.
 
     Raises:
-        ClusterError: the configuration has groups of its own, so pcluster created none.
+        ClusterError: the configuration names its own security groups, so pcluster created none.
     """
     group = find_head_node_group_id(cloudformation, cluster_name)
     if group is None:

@@ -43,7 +43,7 @@ def describe_stack(cloudformation: CloudFormationClient, name: str) -> StackType
 
 
 def require_cluster(cloudformation: CloudFormationClient, cluster_name: str) -> StackTypeDef:
-    """Return the stack of a cluster that is complete.
+    """Return the stack of a cluster, which must be in the phase `complete`.
 
     Raises:
         ClusterError: there is no such cluster, or it is not complete. The message names the others.
@@ -196,7 +196,7 @@ def watch_stack(
 
 
 def get_template_resources(cloudformation: CloudFormationClient, stack_id: str) -> Mapping[str, Any]:
-    """Return the resources in a stack's template by logical id; none if it is not JSON, as pcluster's is."""
+    """Return the resources in a stack's template, by logical id; empty if the template is not JSON."""
     body = clients.find_or_none(
         lambda: cloudformation.get_template(StackName=stack_id)["TemplateBody"], "ValidationError"
     )
@@ -223,7 +223,7 @@ def list_failures(cloudformation: CloudFormationClient, stack_id: str) -> list[s
 
 
 def list_reasons(cloudformation: CloudFormationClient, events: list[StackEventTypeDef]) -> list[str]:
-    """Return which resources failed and why, the cause first: of a nested stack its own resources.
+    """Return the failed resources with their reasons, the first failure first, also from nested stacks.
 
     Args:
         cloudformation: a client of CloudFormation.
@@ -256,7 +256,7 @@ def list_nested_events(
 def explain_failed_creation(
     cloudformation: CloudFormationClient, logs: CloudWatchLogsClient, cluster_name: str, stack_id: str
 ) -> str:
-    """Return why a cluster was not created: failed resources, the head node's log, and the next step."""
+    """Return a message about a failed creation: the failures, the head node's log, and the next step."""
     lines = [f"The cluster {cluster_name} was not created.", *list_failures(cloudformation, stack_id)]
     log = node_log.read_head_node_log(logs, cluster_name)
     if log:

@@ -1,8 +1,8 @@
-"""What a status of CloudFormation means for a cluster or a network, and which command it calls for."""
+"""Map CloudFormation statuses to phases and messages, and find the command for the next step."""
 
 from collections.abc import Mapping
 
-# What a status of CloudFormation means for a cluster or a network, and in which phase it is.
+# The phase and the meaning of each status.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
 STATUSES = {
     "CREATE_IN_PROGRESS": ("creating", "it is being created"),
@@ -32,7 +32,7 @@ STATUSES = {
     "IMPORT_ROLLBACK_FAILED": ("failed", "an import into it failed, and AWS could not undo it"),
 }
 UNKNOWN = "unknown", "a status that these tasks do not know, so they change nothing"
-# The task that a phase of a cluster or of a network calls for. It never refuses in this phase.
+# The task to run in each phase. It must accept that phase.
 CLUSTER_TASKS = {
     "creating": "invoke create-cluster",
     "updating": "invoke update-cluster",

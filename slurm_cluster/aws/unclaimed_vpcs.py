@@ -36,7 +36,7 @@ def find_unclaimed_vpcs(
 ) -> list[UnclaimedVpc]:
     """Find the VPCs that a wizard created, without a cluster's tag and without nodes.
 
-    An interrupted wizard may have left them, or they are another person's. They are listed, never claimed.
+    They may be left from an interrupted wizard, or belong to someone else. So they are listed, not used.
 
     Args:
         ec2: a client of EC2.
@@ -108,7 +108,7 @@ def format_deletion_command(vpc: UnclaimedVpc, region: str) -> str:
 
 
 def format_age(vpc_name: str) -> str:
-    """Return when a VPC was created, by the time in its name; EC2 does not record it."""
+    """Return when a VPC was created, from the time in its name, because EC2 does not record it."""
     try:
         start = datetime.strptime(vpc_name.removeprefix(network.VPC_PREFIX), network.TIMESTAMP).replace(
             tzinfo=timezone.utc

@@ -1,4 +1,4 @@
-"""Check in a configuration what pcluster's dry run does not: whether the boot scripts work on its nodes."""
+"""Check what pcluster's dry run does not: whether the boot scripts can run on the nodes."""
 
 import re
 from fnmatch import fnmatchcase
@@ -9,11 +9,11 @@ from slurm_cluster.config.template import PLACEHOLDER
 
 # A script of bootstrap/, or a script in the template, before its URI is filled in
 BOOT_SCRIPT = re.compile(rf"/on_node_(start|configured)_ubuntu[^/]*\.sh$|^{PLACEHOLDER}$")
-KEY_POLICY = "-read-slurm-jwt-key"  # the end of the ARN of the policy to read the JWT key
+KEY_POLICY = "-read-slurm-jwt-key"  # the ARN of the policy that allows reading the JWT key ends with this
 
 
 def list_faults(config: ClusterConfig) -> list[str]:
-    """Return a sentence for each reason why nodes would fail when they boot, half an hour later."""
+    """Return a sentence for each fault that would make a node fail when it boots, half an hour later."""
     faults = []
     if runs_boot_scripts(config.nodes) and not config.os.startswith("ubuntu"):
         faults.append(

@@ -24,7 +24,7 @@ class NodeConfig:
         name: for messages: `the head node`, `queue queue1` or `login pool pool1`.
         scripts: the URIs of the scripts of all custom actions.
         readable_uris: what S3Access lets the nodes read, as s3://bucket/key with * as wildcard.
-        policies: the ARNs of additional policies, and of an own role or instance profile.
+        policies: the ARNs of additional policies, and of the user's own role or instance profile.
         own_security_groups: the user's security groups, which replace those that pcluster creates.
         additional_security_groups: security groups besides those.
         subnets: the ids of their subnets.
@@ -69,7 +69,7 @@ class InstanceGroup:
 
     Args:
         name: for messages: `the head node`, `queue queue1` or `login pool pool1`.
-        instance_types: each instance has one of these types.
+        instance_types: the possible types of an instance.
         max_count: how many there can be at the same time.
         capacity_type: ONDEMAND, SPOT or CAPACITY_BLOCK.
         subnets: the ids of their subnets.
@@ -89,7 +89,7 @@ class InstanceGroup:
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """A cluster.
+    """The parts of a cluster's configuration that the steps use.
 
     Args:
         region: the name of the region.
@@ -121,7 +121,7 @@ class ClusterConfig:
 
     @property
     def has_other_scheduler(self) -> bool:
-        """Whether the scheduler is another one than Slurm."""
+        """Whether the scheduler is not Slurm."""
         return self.scheduler not in ("", "slurm")
 
     @property
@@ -131,7 +131,7 @@ class ClusterConfig:
 
 
 def load(path: Path) -> ClusterConfig:
-    """Read config.yml, whoever wrote it.
+    """Read config.yml.
 
     Raises:
         ClusterError: it does not exist, or is not a YAML mapping.
@@ -145,7 +145,7 @@ def load(path: Path) -> ClusterConfig:
 
 
 def parse(tree: object) -> ClusterConfig:
-    """Return the cluster of a configuration.
+    """Return the configuration from parsed YAML.
 
     Args:
         tree: the parsed YAML.
@@ -185,7 +185,7 @@ def has_jwt_auth(slurm_settings: object) -> bool:
 
 
 def parse_groups(tree: object) -> list[InstanceGroup]:
-    """Return the groups of a cluster's instances, without those that have no instance type.
+    """Return the node groups that have an instance type.
 
     https://docs.aws.amazon.com/parallelcluster/latest/ug/Scheduling-v3.html
     """
@@ -207,7 +207,7 @@ def parse_groups(tree: object) -> list[InstanceGroup]:
 
 
 def build_group(kind: str, node: object, resource: object, max_count: object) -> InstanceGroup:
-    """Return a group: a queue has the subnets and the capacity type, its compute resource the rest."""
+    """Return a node group. A queue sets subnets and capacity type; its compute resource sets the rest."""
     name = get_text(node, "Name")
     return InstanceGroup(
         name=f"{kind} {sanitize(name)}" if name else kind,

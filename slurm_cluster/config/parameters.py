@@ -1,4 +1,4 @@
-"""config-parameters.json: the values for the template, by name."""
+"""config-parameters.json: the values that replace the template's parameters."""
 
 import functools
 import ipaddress
@@ -161,7 +161,7 @@ def is_placeholder(value: object) -> bool:
 
 
 def validate_parameters(values: Mapping[str, Any], names: set[str], path: Path) -> None:
-    """Refuse values that the template cannot use.
+    """Check the values for the template.
 
     Args:
         values: the values in the file.
@@ -181,7 +181,7 @@ def validate_parameters(values: Mapping[str, Any], names: set[str], path: Path) 
 
 
 def validate_value(name: str, value: object) -> list[str]:
-    """Return what is wrong with a value and what is allowed; an empty list if it is valid.
+    """Return a sentence about the fault of a value and the rule, as a list; empty if the value is valid.
 
     Args:
         name: the name of the parameter.
@@ -227,7 +227,7 @@ def is_ssh_source(value: str) -> bool:
 
 
 def suggest_ssh_source(value: str) -> str:
-    """Return what was probably meant by a wrong source, or why it is wrong, in brackets; empty if unknown."""
+    """Return a suggestion for an invalid source, or the reason, in parentheses; empty if there is none."""
     address, slash, _ = value.partition("/")
     try:
         if ipaddress.ip_address(address).version == 6:
@@ -251,7 +251,7 @@ def sanitize(name: str) -> str:
 
 
 def format_faults(path: Path, faults: list[str], hint: str = "") -> str:
-    """Return the message about a file: one fault in a line with the hint, several in a line each.
+    """Return the message about a file. One fault is on a line with the hint; several have a line each.
 
     Args:
         path: the file.
@@ -284,16 +284,16 @@ def is_literal_key(value: str) -> bool:
 def merge_parameters(
     values: Mapping[str, Any], found: Mapping[str, str], *, overwrite: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Fill in the results of the earlier steps, and keep what a person wrote.
+    """Fill in the results of the earlier steps, and keep the user's values.
 
     Args:
         values: the values in the file.
         found: the results of the earlier steps.
-        overwrite: whether to replace also what a person wrote.
+        overwrite: whether to replace the user's values too.
 
     Returns:
-        The new values, in the order of the example; and a sentence for each value that was kept although the
-        earlier steps have another one.
+        The new values, in the order of the example, and a sentence for each kept value that differs from the
+        result of an earlier step.
     """
     kept = {} if overwrite else filter_filled(values)
     merged = {**dict.fromkeys(RULES, ""), **values, **found, **kept}
@@ -307,7 +307,7 @@ def merge_parameters(
 
 
 def clear_values(path: Path, deleted: Collection[str]) -> None:
-    """Empty the values that name deleted resources, so that fill-parameters fills in new ones."""
+    """Clear the values of deleted resources, so that fill-parameters can fill in new ones."""
     if files.exists(path):
         values = read_parameters(path)
         kept = {name: "" if value in deleted else value for name, value in values.items()}

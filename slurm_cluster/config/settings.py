@@ -55,7 +55,7 @@ def validate_runtime_file(path: Path) -> None:
 
 
 def validate_settings(settings: Any, path: Path) -> None:
-    """Refuse settings that are unknown, or of the wrong type.
+    """Check that all settings are known and have the right type.
 
     Args:
         settings: the content of a file.
@@ -79,7 +79,7 @@ def validate_settings(settings: Any, path: Path) -> None:
 
 
 def validate_environment(environment: Mapping[str, str]) -> None:
-    """Refuse unknown INVOKE_ variables: with a mistyped name, a task would change the default cluster.
+    """Refuse unknown INVOKE_ variables. With a mistyped name, a task would change the default cluster.
 
     Args:
         environment: the variables of the process.
@@ -116,7 +116,7 @@ def refuse_unknown(unknown: list[str], path: Path | None = None) -> None:
 
 
 def get_setting(settings: Mapping[str, Any], *path: str) -> str:
-    """Return a setting; empty text if its value is left out in the file.
+    """Return a setting; an empty string if the file gives it no value.
 
     Args:
         settings: all settings.
@@ -154,7 +154,7 @@ def get_file_paths(settings: Mapping[str, Any]) -> list[Path]:
 
 
 def get_path(settings: Mapping[str, Any], name: str) -> Path:
-    """Return a setting that is the name of a file."""
+    """Return the path in a setting."""
     text = get_setting(settings, name)
     is_too_long = any(len(part.encode(errors="replace")) > MAX_NAME_BYTES for part in text.split("/"))
     if not text.isprintable() or is_too_long or text.endswith("/") or Path(text).name in ("", ".."):

@@ -64,13 +64,13 @@ def list_tags(template_file: Path) -> list[Tag]:
 
 
 def mark_lines(template: str) -> str:
-    """Return a template with a mark and the line's number at the end of each line."""
+    """Return the template with LINE_MARK and the line number at the end of each line."""
     lines = enumerate(template.split("\n"), 1)
     return "\n".join(f"{line}{LINE_MARK}{number}" for number, line in lines)
 
 
 def explain_chevron_error(error: chevron.ChevronError) -> str:
-    """Return what is wrong with a template's tags, after the line."""
+    """Return the line and the fault of a chevron error."""
     message = str(error)
     line = int(re.findall(r"line (\d+)", message)[-1])
     closing = re.match(r'Trying to close tag "(.*)"', message)
@@ -121,7 +121,7 @@ def parse_template(
 
 
 def check_yaml(template_file: Path, names: Collection[str]) -> None:
-    """Refuse a template that does not render to YAML, with its sections for values and for empty values."""
+    """Check that the template renders to YAML, with all parameters filled in and with all of them empty."""
     for value in PLACEHOLDER, "":
         render_to_yaml(template_file, dict.fromkeys(names, value))
 
@@ -211,7 +211,7 @@ def is_unchanged(template: str, values: Mapping[str, str], names: list[str]) -> 
 
 
 def replace_markers(tree: Any, values: Mapping[str, str]) -> Any:
-    """Return a tree with its markers replaced, and whole numbers as texts: MaxCount is a number in YAML.
+    """Return a tree with its markers replaced. Integers become strings, because YAML reads MaxCount as one.
 
     Args:
         tree: parsed YAML.

@@ -65,7 +65,7 @@ def install_key(jump_host: str, identity_file: Path, secret_arn: str, script: st
 
 
 def verify_rotation(url: str, new: str, old: str) -> str:
-    """Wait until Slurm accepts tokens of the new key, and check that it refuses those of the old one.
+    """Wait until Slurm accepts tokens signed with the new key, and check that it refuses the old key's.
 
     Args:
         url: the URL of slurmrestd.

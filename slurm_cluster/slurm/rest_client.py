@@ -20,8 +20,8 @@ from slurm_cluster.trees import find_value, list_mappings
 TOKEN_SECONDS = 300  # lifetime of a token; each request has its own
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 90  # slurmrestd itself tries for 60 s to reach slurmctld
-LAG_SECONDS = 60  # how late accounting and a shared file system may be
-SKEW_SECONDS = 60  # a smaller difference between two clocks is not the cause of an error
+LAG_SECONDS = 60  # how long accounting and the shared file system may take to show the result
+SKEW_SECONDS = 60  # a clock difference up to this cannot cause an error
 DAY_SECONDS = 86400
 # https://slurm.schedmd.com/job_state_codes.html
 END_STATES = {
@@ -75,7 +75,7 @@ class Answer(NamedTuple):
 
     @property
     def error_numbers(self) -> set[object]:
-        """Slurm's numbers of the errors."""
+        """The error numbers of Slurm."""
         return {error.get("error_number") for error in list_mappings(self.body, "errors")}
 
     @property
@@ -152,7 +152,7 @@ class SlurmClient:
         return Answer(response.status_code, content, to_one_line(", ".join(unique_texts)))
 
     def fetch(self, path: str, *ignored_errors: int) -> dict[str, Any]:
-        """Return an object of slurmctld.
+        """Return the body of a GET request to slurmctld.
 
         Args:
             path: the part of the path after the API's version, as /job/7.
@@ -396,7 +396,7 @@ def explain_no_answer(error: BaseException) -> str:
 
 
 def format_result(part: str, detail: str) -> str:
-    """Return the line about a part that was checked."""
+    """Return the output line of a check."""
     return f"{part:10} {detail}"
 
 

@@ -33,14 +33,14 @@ def run_smoke_job(
             file there, with the same name each time.
         seconds: the longest time that the job may take, including the boot of its node.
         pause: seconds between two requests.
-        read_output: returns the text of that file, read by its path on another machine. Without it, only the
-            job itself reads the file.
+        read_output: reads that file on another machine, by its path on the node. If None, only the job reads
+            it.
 
     Yields:
         A line for each part that works.
 
     Raises:
-        ClusterError: names the first part that is broken, and what to do next.
+        ClusterError: a check failed. The message says which one, and what to do next.
     """
     if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", directory):
         raise ClusterError(f"{directory!r} is not a plain absolute path. Use one like /shared.")

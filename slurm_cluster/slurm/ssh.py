@@ -1,4 +1,4 @@
-"""SSH to the cluster's machines, and a tunnel to the REST API: its port is not open to the internet."""
+"""SSH to the cluster's instances, and an SSH tunnel to the REST API, which is not open to the internet."""
 
 import re
 import shlex
@@ -64,13 +64,13 @@ def open_tunnel(jump_host: str, identity_file: Path, head_node: str) -> Iterator
 def run_tunnel(
     jump_host: str, identity_file: Path, head_node: str, port: int
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Open a tunnel as `open_tunnel` does, at a port of one's choice.
+    """Open a tunnel like `open_tunnel`, on a given local port.
 
     Args:
         jump_host: the machine that the tunnel goes through, as ubuntu@203.0.113.7.
         identity_file: the private key file for ssh.
         head_node: the head node's private DNS name, which the jump host can resolve.
-        port: the port of this machine.
+        port: the local port.
 
     Yields:
         The ssh process, which ends if the connection breaks.
@@ -119,7 +119,7 @@ def read_messages(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
 
 
 def is_answering(port: int) -> bool:
-    """Return whether the far end answers: the local end of a tunnel always accepts connections."""
+    """Return whether slurmrestd responds. The local end of a tunnel accepts connections in any case."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class ClusterState(NamedTuple):
-    """What exists of a cluster. A value is empty, or None, if AWS has no such thing.
+    """The resources of a cluster in AWS. A value is empty or None if the resource does not exist.
 
     Args:
         status: the status of the cluster's stack.
@@ -55,12 +55,12 @@ class ClusterState(NamedTuple):
         head_node_id: the id of the head node, terminated or not.
         login_nodes: the instances of its login pools.
         compute_nodes: the other instances of the cluster.
-        uqle_instances: the machines with the cluster's tag: one, unless a mistake was made.
+        uqle_instances: the instances with the cluster's tag. More than one is a mistake.
         other_members: other machines in the head node's group.
         has_elastic_ip: whether the UQLE machine's public address is an Elastic IP.
         user_data: the UQLE machine's user data.
         storage: the shared storage of the cluster.
-        storage_fault: why the storage is not known; empty if it is.
+        storage_fault: why the storage cannot be read; empty if it was read.
         shared: the storage at the shared directory.
         mount_obstacle: why a UQLE machine cannot mount it; empty if it can.
         file_system: the EFS file system at the shared directory.
@@ -95,7 +95,7 @@ class ClusterState(NamedTuple):
 
     @property
     def uqle_instance(self) -> InstanceTypeDef:
-        """The UQLE machine."""
+        """The UQLE machine; empty if there is none."""
         return self.uqle_instances[0] if self.uqle_instances else {}
 
 
@@ -186,7 +186,7 @@ def load_config(s3: S3Client, cluster: StackTypeDef) -> tuple[ClusterConfig, str
 
 
 def list_compute_groups(created: str, config: ClusterConfig) -> list[str]:
-    """Return the security groups of all compute nodes: pcluster's, or own ones, and additional ones."""
+    """Return the security groups of all compute nodes: pcluster's, the user's own, and additional ones."""
     groups = [
         group
         for queue in config.queues

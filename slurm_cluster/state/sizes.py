@@ -84,7 +84,7 @@ def describe_subnets(ec2: EC2Client, groups: list[InstanceGroup]) -> dict[str, S
 
 
 def check_zones(ec2: EC2Client, groups: list[InstanceGroup], subnets: Mapping[str, SubnetTypeDef]) -> str:
-    """Check that the subnets' zones offer all types or, before there are subnets, that one zone does.
+    """Check that the subnets' zones offer all instance types. Without subnets, check that any one zone does.
 
     Args:
         ec2: a client of EC2.

@@ -1,4 +1,4 @@
-"""The shared storage of a cluster: what its configuration mounts where, and the ids of it in the stack."""
+"""The shared storage of a cluster: mount directories from its configuration, ids from its stack."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def load_config(s3: S3Client, cluster: StackTypeDef) -> ClusterConfig:
 def list_storage(config: ClusterConfig, cluster: StackTypeDef | None = None) -> list[Storage]:
     """Return the shared storage of a cluster, in the order of its configuration.
 
-    pcluster lists the ids of a kind in an output of the stack, in the order of the configuration.
+    The stack has one output for each kind of storage, with the ids in the order of the configuration.
     https://github.com/aws/aws-parallelcluster/blob/v3.16.1/cli/src/pcluster/templates/cluster_stack.py
 
     Args:
@@ -133,7 +133,7 @@ def find_file_system(
     Args:
         efs: a client of EFS.
         shared: the storage at the shared directory.
-        loaded: the file systems in the outputs of the stack; an update adds new ones at its end.
+        loaded: the file systems from `load_file_systems`. One that is missing here is loaded.
     """
     if not shared or shared.kind != "Efs" or not shared.id:
         return None
@@ -186,7 +186,7 @@ def explain_mount_obstacle(
     if group_id and not shared.id:
         return f"The outputs of the stack {p.cluster_name} do not name the file system at {p.shared_dir}."
     if not shared.id or not subnet:
-        return ""  # pcluster creates it, and lets the head node's group reach it
+        return ""  # pcluster will create it, and allow access from the head node's security group
     if loaded is None:
         return f"The file system {shared.id} does not exist in {p.region}."
     return file_system.explain_nfs_obstacle(loaded, rules, subnet, group_id)

@@ -1,15 +1,9 @@
 """The networks of wizards without a cluster, also of a wizard that was interrupted in this folder."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from slurm_cluster.aws import unclaimed_vpcs
+from slurm_cluster.aws.unclaimed_vpcs import UnclaimedVpc
 from slurm_cluster.config import wizard_note
-
-if TYPE_CHECKING:
-    from slurm_cluster.aws.unclaimed_vpcs import UnclaimedVpc
-    from slurm_cluster.project import Project
+from slurm_cluster.project import Project
 
 
 def find_unclaimed_vpcs(p: Project) -> list[UnclaimedVpc]:

@@ -27,7 +27,7 @@ MAX_SECONDS = 86400  # a day
 
 
 class JumpHost(NamedTuple):
-    """A machine to reach the cluster's network through.
+    """The machine through which an SSH tunnel goes.
 
     Args:
         login: for ssh, such as ubuntu@203.0.113.7.
@@ -109,7 +109,7 @@ def verify(p: Project, url: str, user: str, seconds: str) -> None:
 
 
 def parse_number(flag: str, text: str, maximum: int) -> int:
-    """Return the number that a flag has, from 1 to a maximum. invoke itself would end in a traceback.
+    """Return the value of a flag as a number. invoke would fail with a traceback if the flag were an int.
 
     Raises:
         ClusterError: it is another text.
@@ -126,7 +126,7 @@ def open_shell(p: Project, uqle: bool, forward: str = "") -> None:
     Args:
         p: the project.
         uqle: the UQLE machine instead of the head node.
-        forward: a port of the machine that is also this machine's while the shell is open; empty for none.
+        forward: a remote port to forward to the same local port while the shell is open; empty for none.
 
     Raises:
         ClusterError: there is no such machine, or the shell ended with a status other than 0, which becomes

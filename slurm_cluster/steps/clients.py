@@ -1,30 +1,25 @@
 """docs/clients.md: tokens for people and programs, and port 8082 on this machine."""
 
-from __future__ import annotations
-
 import secrets
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.aws import key_pair, stack
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo, echo_lines
+from slurm_cluster.project import Project
 from slurm_cluster.slurm import rest_client
 from slurm_cluster.slurm import ssh as ssh_client
 from slurm_cluster.slurm.token import sign_token
 from slurm_cluster.steps import access
 
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
-
 MAX_HOURS = 720  # 30 days
 
 
 def create_token(p: Project, user: str, hours: str, output: str) -> None:
-    """Sign a token on this machine. Print it if stdout is a pipe, or write it to a file; never show it.
+    """Sign a token, and write it to a file, or to stdout unless stdout is a terminal.
 
     Args:
         p: the project.

@@ -22,7 +22,7 @@ DELETABLE_PHASES = ("creating", "complete", "half-updated", "failed", "deleting"
 
 
 def build_configuration_command(p: Project, action: str, *more: str) -> str:
-    """Return the command by which pcluster creates or updates the cluster from config.yml."""
+    """Return the pcluster command that creates or updates the cluster from config.yml."""
     arguments = ["--cluster-configuration", str(p.config_file), "--cluster-name", p.cluster_name]
     return pcluster.build_command(action, *arguments, *more, region=p.region)
 
@@ -49,8 +49,8 @@ def create_cluster(p: Project) -> str:
         The next step.
 
     Raises:
-        ClusterError: config.yml is refused, the creation failed, or the cluster exists without its head node.
-            The message has the reason.
+        ClusterError: config.yml is refused, the creation failed, or an existing cluster has lost its head
+            node.
     """
     dry_run = build_configuration_command(p, "create-cluster", "--dryrun", "true")
     create = build_configuration_command(p, "create-cluster")
@@ -159,7 +159,8 @@ def delete_cluster(p: Project, yes: bool) -> None:
         last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
         result = p.run(command, hide=True)
         now = stack.find_stack(p.cloudformation, p.cluster_name)
-        if now and now["StackStatus"] != "DELETE_IN_PROGRESS":  # else it took effect, whatever was answered
+        has_started = now is None or now["StackStatus"] == "DELETE_IN_PROGRESS"
+        if not has_started:  # a deletion that has started counts, even if pcluster reported an error
             pcluster.check_result(result)
     progress = stack.watch_stack(p.cloudformation, found["StackId"], last_event)
     if show_progress(progress, p.quiet) != "DELETE_COMPLETE":

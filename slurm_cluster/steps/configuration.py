@@ -1,9 +1,5 @@
 """README, Creating the cluster configuration file: the boot scripts, the JWT key and the parameters."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from slurm_cluster import files
 from slurm_cluster.aws import jwt_secret, script_bucket, stack
 from slurm_cluster.aws.public_address import find_public_address
@@ -11,10 +7,8 @@ from slurm_cluster.config import parameters, temp_config
 from slurm_cluster.config.settings import get_setting
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines
+from slurm_cluster.project import Project
 from slurm_cluster.steps.vpc import check_network_owner
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
 
 AUTO = "auto"  # as --ssh-from: this machine's public address
 
@@ -45,7 +39,7 @@ def create_jwt_key(p: Project) -> None:
 
 
 def resolve_ssh_from(p: Project, flag: str) -> str:
-    """Return the address range of the flag --ssh-from, validated, with a warning if it is wide.
+    """Return the validated address range of --ssh-from, and warn if it is too wide.
 
     Args:
         p: the project.
@@ -95,7 +89,7 @@ def fill_parameters(p: Project, ssh_from: str, overwrite: bool, yes: bool) -> No
     exists = stack.find_stack(p.cloudformation, p.cluster_name) is not None
     values, found, late = script_bucket.reconcile_script_uris(values, found, p.cluster_name, exists)
     if not exists and jwt_secret.is_cluster_secret(str(values.get(parameters.KEY_PARAMETER, "")), p.secret):
-        values = {**values, parameters.KEY_PARAMETER: ""}  # a secret that was created again has another ARN
+        values = {**values, parameters.KEY_PARAMETER: ""}  # a recreated secret has a new ARN
     old_ssh_from = parameters.filter_filled(values).get("SSH_FROM", ssh_from)
     if ssh_from:
         values = {**values, "SSH_FROM": ssh_from}

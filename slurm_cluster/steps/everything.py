@@ -42,7 +42,7 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
         if with_uqle:
             uqle.check_settings(p)
         ssh_from = configuration.resolve_ssh_from(p, ssh_from)
-        source = p.get_ssh_from(ssh_from)  # refuses a wrong one before anything is created
+        source = p.get_ssh_from(ssh_from)  # fails on an invalid range before anything is created
         confirm(
             "This takes about 20 minutes. With the default sizes, it costs about "
             f"{IDLE_COST if with_uqle else IDLE_COST_WITHOUT_UQLE} dollars an hour while no job runs. "
@@ -63,7 +63,7 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
 
 
 def confirm_deletion(p: Project, found: StackTypeDef | None, everything: bool, yes: bool) -> None:
-    """Ask before `down` deletes what exists. Where nothing exists, do not ask.
+    """List what `down` will delete, and ask for confirmation. Do not ask if there is nothing.
 
     Args:
         p: the project.

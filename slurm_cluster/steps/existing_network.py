@@ -46,7 +46,7 @@ def use_existing_network(ec2: EC2Client, path: Path, cluster_name: str, wanted: 
 
 
 def check_subnets(ec2: EC2Client, head_node: str, compute: str) -> str:
-    """Refuse subnets in which the nodes cannot boot, which would only show half an hour later.
+    """Check that nodes can boot in these subnets. Otherwise, the creation would fail after half an hour.
 
     https://docs.aws.amazon.com/parallelcluster/latest/ug/network-configuration-v3.html
 
@@ -127,7 +127,7 @@ def list_missing_dns_settings(ec2: EC2Client, vpc_id: str) -> list[str]:
 
 
 def list_dns_servers(ec2: EC2Client, vpc_id: str) -> set[str]:
-    """Return the DNS servers in a VPC's DHCP options; AmazonProvidedDNS for Amazon's address in the VPC.
+    """Return the DNS servers in a VPC's DHCP options; AmazonProvidedDNS stands for the VPC's own resolver.
 
     A VPC without DHCP options has none.
     https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html

@@ -24,7 +24,7 @@ def check_configuration(
     """Refuse a configuration whose nodes would fail when they boot, half an hour later.
 
     Args:
-        config: the cluster of config.yml, whoever wrote it.
+        config: the configuration in config.yml.
         path: config.yml, for messages.
         cluster_name: the cluster's name.
         region: the cluster's region.
@@ -62,7 +62,7 @@ def reads_scripts_of_another(config: ClusterConfig, cluster_name: str) -> bool:
 
 
 def list_warnings(p: Project, config: ClusterConfig) -> list[str]:
-    """Return a sentence for each property of config.yml that works, but takes something away.
+    """Return a warning for each setting in config.yml that is valid, but limits access or UQLE.
 
     Args:
         p: the project.

@@ -1,17 +1,12 @@
-"""README, Render the configuration. Apart from the other steps, because it must not load AWS's libraries."""
-
-from __future__ import annotations
+"""Render config.yml. In a module of its own, because it must not import boto3."""
 
 import itertools
-from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.config import boot_checks, cluster_config, parameters, template
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
+from slurm_cluster.project import Project
 
 
 def render(p: Project) -> None:
@@ -37,7 +32,7 @@ def replace_ssh_from(p: Project, ssh_from: str) -> None:
         ssh_from: the address range that may use SSH, validated.
 
     Raises:
-        ClusterError: a file is missing or wrong, or config.yml has edits that a render would lose.
+        ClusterError: a file is missing or invalid, or rendering would discard edits in config.yml.
     """
     values = parameters.read_parameters(p.parameter_file)
     actual = files.read_text(p.config_file)

@@ -1,17 +1,12 @@
 """README, Requirements: the preflight checks and the key pair."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import key_pair
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo
+from slurm_cluster.project import Project
 from slurm_cluster.views import checks
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
 
 
 def check(p: Project) -> str:

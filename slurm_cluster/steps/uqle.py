@@ -139,7 +139,7 @@ def allow_head_node_group(p: Project) -> None:
 
 
 def add_group_rule(p: Project, group_id: str) -> None:
-    """Add the rule to a group, unless it has it."""
+    """Add the self rule to a security group, and print whether it was missing."""
     added = security_groups.add_self_rule(p.ec2, group_id)
     echo(f"{group_id} {'now' if added else 'already'} allows all traffic between its members.")
 
@@ -151,7 +151,7 @@ def create_instance(p: Project) -> None:
 
 
 def skip_launch(p: Project, mount_shared: bool = True) -> bool:
-    """Return whether this is a dry run, and print then what would be launched."""
+    """Return whether this is a dry run; if so, print what would be launched."""
     settings = p.get_uqle_settings()
     mount = (
         f"mounts the file system of {p.cluster_name} at {settings.mount_point}"
@@ -190,7 +190,7 @@ def launch(p: Project, plan: LaunchPlan) -> None:
 
 
 def connect_uqle(p: Project, mount_shared: bool = True, allow_other_members: bool = False) -> None:
-    """Add the group's rule, then launch the UQLE machine; everything is checked before the first change.
+    """Check everything, then add the security group's rule and launch the UQLE machine.
 
     Args:
         p: the project.

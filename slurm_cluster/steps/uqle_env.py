@@ -70,7 +70,7 @@ def format_summary(
     key_pair: str,
     machine: InstanceTypeDef | None,
 ) -> list[str]:
-    """Return the values to note, and the command that copies the file to the UQLE machine.
+    """Return the lines that list the values, and the command that copies the file to the UQLE machine.
 
     Args:
         path: uqle.env.

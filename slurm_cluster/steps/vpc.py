@@ -1,20 +1,14 @@
 """README, Creating the VPC: run the wizard of `pcluster configure`, and delete its network."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from slurm_cluster import errors, files, output
 from slurm_cluster.aws import holders, key_pair, network, stack, unclaimed_vpcs
 from slurm_cluster.aws.clients import TAG, get_tag
 from slurm_cluster.config import parameters, temp_config, wizard_note
 from slurm_cluster.errors import ClusterError, CommandError
 from slurm_cluster.output import echo, echo_lines
+from slurm_cluster.project import Project
 from slurm_cluster.state import sizes, unclaimed_networks
 from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_vpc
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
 
 WIZARD_SECONDS = 3600
 LOCK = "configure"  # the task that the message names if another one holds the folder
@@ -26,7 +20,7 @@ def configure(p: Project, head_node_subnet: str, compute_subnet: str) -> None:
     Args:
         p: the project.
         head_node_subnet: the id of an existing public subnet; empty for the wizard.
-        compute_subnet: with it, the id of an existing subnet for the compute nodes.
+        compute_subnet: the id of an existing subnet for the compute nodes; required with head_node_subnet.
     """
     if head_node_subnet or compute_subnet:
         wanted = temp_config.TempConfig(p.region, p.key_pair, head_node_subnet, compute_subnet)
@@ -67,7 +61,7 @@ def check_network_owner(p: Project) -> None:
 
 
 def check_configured_network(p: Project) -> None:
-    """Print that the network of temp-config.yml exists.
+    """Check that the network in temp-config.yml exists.
 
     Raises:
         ClusterError: it does not.
@@ -160,14 +154,12 @@ def delete_own_network(p: Project) -> bool:
         echo(network.explain_no_network(p.ec2, p.cluster_name, p.public_subnet))
         return False
     network.refuse_network_in_use(p.ec2, p.cloudformation, p.efs, p.cluster_name, found)
-    network.claim_vpc(
-        p.ec2, found.vpc_id, p.cluster_name
-    )  # so that the next run finds it, if this one is stopped
+    network.claim_vpc(p.ec2, found.vpc_id, p.cluster_name)
     for name in found.stacks:
         progress = network.delete_wizard_stack(p.cloudformation, name)
         if output.show_progress(progress, p.quiet) != "DELETE_COMPLETE":
             raise ClusterError(explain_failed_deletion(p, name, found))
-    forget_subnets(p)  # before the VPC is deleted: if this run is stopped then, the next one still finds it
+    forget_subnets(p)  # before the VPC is deleted, so that an interrupted run can be repeated
     network.delete_vpc(p.ec2, found.vpc_id)
     echo(f"Deleted the network {found.vpc_id}.")
     return True
@@ -185,7 +177,7 @@ def explain_failed_deletion(p: Project, name: str, found: network.Network) -> st
 
 
 def forget_subnets(p: Project) -> None:
-    """Remove deleted subnets from the user's files, so that the next network takes their place."""
+    """Remove deleted subnets from the user's files, so that the next network's can be filled in."""
     missing = network.find_missing_subnets(p.ec2, p.subnets)
     parameters.clear_values(p.parameter_file, missing)
     if files.exists(p.temp_config) and p.public_subnet in missing:

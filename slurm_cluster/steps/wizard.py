@@ -40,7 +40,7 @@ PROMPT = re.compile(r"^([^\r\n]+?) \[[^\r\n\]]*\]: ", re.MULTILINE)
 REFUSED_ANSWER = re.compile(r"ERROR:? *[^\r\n]*is not an acceptable value[^\r\n]*")
 STACK_LINE = re.compile(r"Stack Name: \S+ \(id: ([^)\s]+)\)")
 STATUS_LINE = re.compile(r"\r?Status: [^\r\n]*")  # the stack's newest event, printed repeatedly
-# Its last line. The cluster is to be created from config.yml, and not from the wizard's file.
+# The wizard's last line. It is hidden, because the cluster is created from config.yml instead.
 ADVICE = "You can edit your configuration file or simply run"
 ENTER = "\n"
 
@@ -64,7 +64,7 @@ class PromptAnswerer(StreamWatcher):
     invoke's own Responder would repeat a refused answer forever.
 
     Args:
-        answers: the answers by how the prompt begins; None accepts the default.
+        answers: the answer for each beginning of a prompt; None accepts the default.
     """
 
     def __init__(self, answers: Mapping[str, str | None]) -> None:
@@ -126,7 +126,7 @@ class WizardScreen:
         sys.stdout.write(text)
 
     def drop_advice(self, text: str) -> str:
-        """Return the next text without pcluster's advice; hold back a line that may be its beginning."""
+        """Return the text without pcluster's advice. Hold back a line that may become the advice."""
         text = re.sub(rf"^{ADVICE}[^\n]*\n", "", self.held + text, flags=re.MULTILINE)
         *_, last = text.split("\n")
         self.held = last if last and (ADVICE.startswith(last) or last.startswith(ADVICE)) else ""

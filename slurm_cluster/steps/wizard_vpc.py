@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def track_vpc(
     ec2: EC2Client, cloudformation: CloudFormationClient, temp_config_file: Path, cluster_name: str
 ) -> Iterator[list[str]]:
-    """Claim the VPC that the wizard creates within the context, even if the wizard fails or is stopped.
+    """Tag the VPC that the wizard creates in this context, even if the wizard fails or is interrupted.
 
-    If this process is killed, the next run claims the VPC by the note.
+    If this process is killed, the next run finds the VPC by the record in temp-config.yml.begun.
 
     Args:
         ec2: a client of EC2.

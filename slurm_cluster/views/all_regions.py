@@ -1,4 +1,4 @@
-"""What exists of all clusters in all regions that are enabled for the account."""
+"""`invoke status --all-regions`: the resources of all clusters in all enabled regions of the account."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def find_in_region(region: str) -> list[Finding]:
 
 
 def collect(region: str, *calls: Callable[[], list[Finding]]) -> list[Finding]:
-    """Return what calls find, up to the first one that fails; for that one, why it is not known."""
+    """Return the findings of all calls. After a call that fails, add its error and stop."""
     findings: list[Finding] = []
     try:
         for call in calls:
@@ -180,7 +180,7 @@ def format_row(finding: Finding) -> list[str]:
 
 
 def format_json(p: Project) -> str:
-    """Return the same as JSON. Its keys are an interface for scripts."""
+    """Return the findings as JSON. Scripts rely on its keys."""
     regions, findings = find_in_all_regions(p)
     resources = [finding._asdict() for finding in findings]
     return json.dumps({"regions": regions, "resources": resources}, indent=2)

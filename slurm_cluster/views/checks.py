@@ -72,7 +72,7 @@ class Check(NamedTuple):
 
 
 def attempt_check(name: str, find_detail: Callable[[], str]) -> Check:
-    """Return PASS with the detail that a function returns, or FAIL with its error."""
+    """Run a check: return PASS with the result of the function, or FAIL with its error."""
     try:
         return Check(name, "PASS", find_detail())
     except ClusterError as error:
@@ -98,7 +98,7 @@ def find_node() -> str:
 
 
 def check_key_pair(ec2: EC2Client, name: str) -> str:
-    """Check that the private key on this machine opens the head node."""
+    """Check that this machine has the private key of the key pair."""
     path = key_pair.get_private_key_path(name)
     key_pair.check_key_pair(key_pair.require_key_pair(ec2, name), path)
     return f"{name}, ed25519, private key in {path}"
@@ -133,7 +133,7 @@ def find_official_image(ec2: EC2Client, config: ClusterConfig) -> str:
 
 
 def read_configs(project: Project, template: Path) -> dict[Path, ClusterConfig]:
-    """Return the clusters of the template and, if it exists, of config.yml, by their files.
+    """Return the configurations from the template and from config.yml, if it exists, by file.
 
     Raises:
         ClusterError: a file cannot be read.
@@ -145,7 +145,7 @@ def read_configs(project: Project, template: Path) -> dict[Path, ClusterConfig]:
 
 
 def check_boot_scripts(configs: Mapping[Path, ClusterConfig]) -> Iterator[Check]:
-    """Report if the boot scripts cannot work on the nodes of a cluster."""
+    """Yield a failed check for each file with which the boot scripts cannot run on the nodes."""
     for path, config in configs.items():
         faults = boot_checks.list_faults(config)
         if faults:
@@ -153,7 +153,7 @@ def check_boot_scripts(configs: Mapping[Path, ClusterConfig]) -> Iterator[Check]
 
 
 def check_sizes(project: Project, config: ClusterConfig, source: str) -> Iterator[Check]:
-    """Compare what the cluster needs at its maximum counts with what the region and the account have.
+    """Check that region and account can run the cluster at its maximum size.
 
     Args:
         project: the project.
@@ -200,7 +200,7 @@ def check_quotas(service_quotas: ServiceQuotasClient, quotas: list[Quota]) -> It
 
 
 def run_checks(project: Project, template: Path) -> Iterator[Check]:
-    """Check what the steps need, in their order.
+    """Run all preflight checks, in the order of the README's steps.
 
     Args:
         project: the project.
@@ -230,7 +230,7 @@ def run_checks(project: Project, template: Path) -> Iterator[Check]:
     yield attempt_check("key pair", lambda: check_key_pair(ec2, project.key_pair))
     uqle_type = project.get_uqle_settings().instance_type
     if configs:
-        path, config = list(configs.items())[-1]  # config.yml, or the template as long as there is none
+        path, config = list(configs.items())[-1]  # config.yml if it exists, else the template
         yield from (Check("configuration", "WARN", text) for text in boot_checks.list_warnings(config))
         yield attempt_check("images", partial(find_images, ec2, project.ssm, config, uqle_type))
         yield from check_sizes(project, config, path.name)

@@ -63,9 +63,9 @@ class Connection(NamedTuple):
 
 
 def list_connections(s: ClusterState) -> dict[str, Connection]:
-    """Return the connections by the names that their arrows have in the diagram.
+    """Return the connections, by the names of their arrows in the diagram.
 
-    Those to the shared file system are left out if a cluster shares its files in another way than by EFS.
+    Connections to the file system are left out if the shared storage is not EFS.
     """
     create = RECREATE_CLUSTER if s.status else CREATE_CLUSTER
     head_node = Endpoint(
@@ -142,7 +142,7 @@ def connect_within(s: ClusterState, source: Endpoint, target: Endpoint, port: in
 
 
 def list_inbound_rules(s: ClusterState, groups: Collection[str]) -> list[SecurityGroupRuleTypeDef]:
-    """Return the inbound rules of groups: those for a port first, a group's rule for its own members last."""
+    """Return the inbound rules of security groups: rules for ports first, self rules last."""
 
     def sort_key(rule: SecurityGroupRuleTypeDef) -> tuple[bool, int, bool, str]:
         source = get_source(rule)

@@ -1,25 +1,19 @@
 """The next step, from the rows of `invoke status`."""
 
-from __future__ import annotations
-
 import textwrap
-from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import holders, network, stack_status
 from slurm_cluster.output import get_width
+from slurm_cluster.project import Project
 from slurm_cluster.state import unclaimed_networks
 from slurm_cluster.views import connectivity
-from slurm_cluster.views.resources import EXISTING_NETWORK
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
-    from slurm_cluster.views.resources import Resource
+from slurm_cluster.views.resources import EXISTING_NETWORK, Resource
 
 DELETE_CLUSTER, DELETE_NETWORK = "invoke delete-cluster", "invoke delete-network"
 
 
 def get_next_step(p: Project, resources: list[Resource]) -> str:
-    """Return the next command: watch what is in progress, delete what failed, then create what is missing.
+    """Return the next command: to watch what is in progress, else to delete what failed, else to create.
 
     Args:
         p: the project.
@@ -93,7 +87,7 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
 
 
 def find_deletion_step(p: Project, command: str) -> str:
-    """Return the command that deletes the cluster, or the first one that removes what holds its groups."""
+    """Return a deletion command, or the first command that removes what blocks the deletion."""
     found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name)
     return found[0].commands[0] if found else command
 

@@ -1,4 +1,4 @@
-"""The page that `invoke picture` writes: a diagram of the network, and three views of the AWS console."""
+"""`invoke picture`: a page with a diagram of the network, and settings as the AWS console shows them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("picture.html.j2")
 GROUPS_LABEL = "Firewall (security groups)"
-# In our boot script, and in the one that the console's launch wizard writes
+# Match our boot script, and the user data that the console's launch wizard writes.
 FILE_SYSTEM_PATTERN = re.compile(r"(?:FILE_SYSTEM='|file_system_id_1=)(fs-[0-9a-f]+)")
 MOUNT_POINT_PATTERN = re.compile(r"(?:MOUNT_POINT='|efs_mount_point_1=)(/[^'\s]*)")
 
@@ -48,7 +48,7 @@ class Field(NamedTuple):
 
 
 def render_page(p: Project) -> str:
-    """Return the HTML page. It loads nothing and runs no scripts, and every name and tag in it is escaped."""
+    """Return the HTML page. It loads nothing, has no scripts, and escapes every value."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
@@ -82,7 +82,7 @@ def render_page(p: Project) -> str:
 
 
 def list_diagram_labels(s: ClusterState, connections: dict[str, Connection]) -> dict[str, list[str]]:
-    """Return the lines of each shape in the diagram; none for a shape that is missing."""
+    """Return the text lines of each shape in the diagram; an empty list if its resource does not exist."""
     instance = s.head_node or s.uqle_instance
     public = [subnet for subnet in s.subnets if subnet["MapPublicIpOnLaunch"]]
     near = [find_subnet(s, instance)] if instance else public

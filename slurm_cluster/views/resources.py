@@ -1,4 +1,4 @@
-"""The rows of `invoke status`: what the steps create, whether it exists or not."""
+"""The rows of `invoke status`: each resource that the steps create, existing or missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from slurm_cluster.state.cluster_state import ClusterState
 
 EXISTING_NETWORK = "existing network"
-# The rows of a UQLE machine, and what they say as long as none is connected.
+# The rows for UQLE, and their text while no UQLE machine is connected.
 OPTIONAL = {"group's rule": "not added (optional)", "UQLE machine": "not connected (optional)"}
 CONNECT = "invoke connect-uqle"
 
@@ -42,7 +42,7 @@ class Resource(NamedTuple):
         name: what it is.
         id: its id; empty if it is missing.
         details: its other properties, by name. The row shows the values alone.
-        billed: what of it is billed until it is deleted; empty if nothing is.
+        billed: its billed parts, such as `instance, disk`; empty if nothing is billed.
         command: the command that creates it; empty if another row's command does, or nothing can.
         absence: what the row says if it does not exist.
         repair: a command that comes before every other step.
@@ -60,7 +60,7 @@ class Resource(NamedTuple):
 
     @property
     def is_missing(self) -> bool:
-        """Whether it does not exist, and the cluster is not complete without it."""
+        """Whether it does not exist, but the cluster needs it."""
         return bool(self.command) and not self.id and self.absence == "missing"
 
 
@@ -99,7 +99,7 @@ def list_resources(p: Project) -> list[Resource]:
 
 
 def mark_optional(resources: list[Resource]) -> list[Resource]:
-    """Return the rows, with those of the UQLE machine as optional as long as none of them exists."""
+    """Return the rows. Mark the rows for UQLE as optional if none of them exists."""
     rows = {resource.name: resource for resource in resources if resource.name in OPTIONAL}
     if any(row.id for row in rows.values()):
         return resources
@@ -114,7 +114,7 @@ def mark_optional(resources: list[Resource]) -> list[Resource]:
 
 
 def describe_network(s: ClusterState) -> list[Resource]:
-    """Return the VPC, its subnets and its NAT gateways; of an existing network only what the cluster uses."""
+    """Return the rows of the network; of an existing network, only the subnets that the cluster uses."""
     if not s.vpc:
         return [Resource("VPC", "", {}, command="invoke configure")]
     vpc_id = s.vpc["VpcId"]
@@ -185,9 +185,9 @@ def describe_login_nodes(s: ClusterState) -> list[Resource]:
 
 
 def describe_group(p: Project, s: ClusterState) -> list[Resource]:
-    """Return the head node's group and its rule; or the groups that the configuration names instead.
+    """Return the rows of the head node's security group and its self rule, or of the user's own groups.
 
-    A machine in the group that has no tag may be the UQLE machine.
+    An untagged instance in the security group may be the UQLE machine, so its row tells how to tag it.
     """
     groups = s.own_security_groups or [s.head_node_group]
     ssh_sources = ", ".join(
@@ -270,7 +270,7 @@ def describe_mount_target(target: MountTarget) -> Resource:
 
 
 def describe_instance(name: str, instance: InstanceTypeDef, command: str) -> Resource:
-    """Return the row of an instance. Of a stopped one, only the disk is billed."""
+    """Return the row of an instance. A stopped instance is billed for its disk only."""
     if not instance:
         return Resource(name, "", {}, command=command)
     state = instance["State"]["Name"]
