@@ -15,7 +15,7 @@ from botocore import loaders
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from slurm_cluster.aws import answers
+from slurm_cluster.aws import response_checks
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -41,7 +41,7 @@ for name in ("boto3", "botocore", "urllib3"):  # their debug messages contain th
 def get_session() -> boto3.Session:
     """Return the session of this process. A second session would load the service models again."""
     session = boto3.Session()
-    answers.register(session.events)
+    response_checks.register(session.events)
     return session
 
 
@@ -87,7 +87,7 @@ def get_partition(region: str) -> str:
 
 
 def get_dns_suffix(region: str) -> str:
-    """Return the DNS suffix of a region's partition, such as amazonaws.com."""
+    """Return the DNS suffix of a region's partition, with which the names of AWS's hosts end."""
     partitions = loaders.create_loader().load_data("partitions")["partitions"]
     suffixes: dict[str, str] = {
         partition["id"]: partition["outputs"]["dnsSuffix"] for partition in partitions

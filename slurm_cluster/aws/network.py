@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import clients, holders, stack, stack_status
+from slurm_cluster.aws import blockers, clients, stack, stack_status
 from slurm_cluster.errors import ClusterError, NetworkInUseError
 from slurm_cluster.output import Progress
 
@@ -176,22 +176,22 @@ def refuse_network_in_use(
     for name, status in network.stacks.items():
         if stack_status.get_phase(status) in ("updating", "importing", "unknown"):
             raise ClusterError(stack_status.explain_status("network", name, status, ec2.meta.region_name))
-    found = find_holders(ec2, cloudformation, efs, cluster_name, network)
+    found = find_blockers(ec2, cloudformation, efs, cluster_name, network)
     if found:
         lines = [
             f"Kept the network {network.vpc_id}. It holds resources that the wizard did not create:",
-            *holders.format_holders(found),
+            *blockers.format_blockers(found),
             "To delete the network, remove them, then run this again.",
         ]
         raise NetworkInUseError("\n".join(lines))
 
 
-def find_holders(
+def find_blockers(
     ec2: EC2Client, cloudformation: CloudFormationClient, efs: EFSClient, cluster_name: str, network: Network
-) -> list[holders.Holder]:
+) -> list[blockers.Blocker]:
     """Return what is in a network and was not created by the wizard."""
     own_subnets = list_wizard_subnets(cloudformation, network.vpc_id)
-    return holders.find_network_holders(ec2, cloudformation, efs, network.vpc_id, own_subnets, cluster_name)
+    return blockers.find_network_blockers(ec2, cloudformation, efs, network.vpc_id, own_subnets, cluster_name)
 
 
 def find_missing_subnets(ec2: EC2Client, subnets: Collection[str]) -> set[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from slurm_cluster.aws import clients, holders, stack
+from slurm_cluster.aws import blockers, clients, stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,7 +164,7 @@ def describe_file_system(
         format_size(efs, file_system_id),
         sorted({target["VpcId"] for target in targets}),
         [
-            *(command for target in targets for command in holders.describe_target(target, region).commands),
+            *(command for target in targets for command in blockers.describe_target(target, region).commands),
             *(
                 f"aws ec2 delete-security-group --region {region} --group-id {group['GroupId']}"
                 for group in described

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import holders, nodes, retained, stack, stack_status
+from slurm_cluster.aws import blockers, nodes, retained, stack, stack_status
 from slurm_cluster.config import cluster_config, parameters
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
@@ -151,7 +151,7 @@ def delete_cluster(p: Project, yes: bool) -> None:
         echo(f"There is no cluster {p.cluster_name} in {p.region}.")
         return
     if stack_status.get_phase(found["StackStatus"]) != "deleting":
-        holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name)
+        blockers.refuse_group_blockers(p.cloudformation, p.ec2, p.efs, p.cluster_name)
     last_event = ""
     if found["StackStatus"] != "DELETE_IN_PROGRESS":
         consequence = retained.describe_deletion(p.cloudformation, p.efs, found)
@@ -172,7 +172,10 @@ def explain_failed_deletion(p: Project, stack_id: str) -> str:
     """Return why a cluster was not deleted, what still uses its groups, and what to do."""
     reasons = stack.list_failures(p.cloudformation, stack_id)
     lines = [f"The cluster {p.cluster_name} was not deleted.", *(f"  {reason}" for reason in reasons)]
-    found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name)
+    found = blockers.find_group_blockers(p.cloudformation, p.ec2, p.efs, p.cluster_name)
     if found:
-        lines += [f"These resources use security groups of {p.cluster_name}:", *holders.format_holders(found)]
+        lines += [
+            f"These resources use security groups of {p.cluster_name}:",
+            *blockers.format_blockers(found),
+        ]
     return "\n".join([*lines, "Remove the cause, then run this again."])

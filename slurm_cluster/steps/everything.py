@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import (
-    holders,
+    blockers,
     jwt_secret,
     network,
     retained,
@@ -111,7 +111,7 @@ def down(p: Project, everything: bool, yes: bool) -> None:
     if not p.dry_run:
         found = stack.find_stack_in_phase(p.cloudformation, p.cluster_name, *cluster.DELETABLE_PHASES)
         if found and stack_status.get_phase(found["StackStatus"]) != "deleting":
-            holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name, with_uqle=False)
+            blockers.refuse_group_blockers(p.cloudformation, p.ec2, p.efs, p.cluster_name, with_uqle=False)
         confirm_deletion(p, found, everything, yes)
     uqle.disconnect_uqle(p, yes)
     cluster.delete_cluster(p, yes=True)

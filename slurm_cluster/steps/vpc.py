@@ -1,7 +1,7 @@
 """README, Creating the VPC: run the wizard of `pcluster configure`, and delete its network."""
 
 from slurm_cluster import errors, files, output
-from slurm_cluster.aws import holders, key_pair, network, stack, unclaimed_vpcs
+from slurm_cluster.aws import blockers, key_pair, network, stack, unclaimed_vpcs
 from slurm_cluster.aws.clients import TAG, get_tag
 from slurm_cluster.config import parameters, temp_config, wizard_note
 from slurm_cluster.errors import ClusterError, CommandError
@@ -170,9 +170,9 @@ def explain_failed_deletion(p: Project, name: str, found: network.Network) -> st
     failed = stack.find_stack(p.cloudformation, name)
     reasons = stack.list_failures(p.cloudformation, failed["StackId"]) if failed else []
     lines = [f"The stack {name} of the network was not deleted.", *(f"  {reason}" for reason in reasons)]
-    others = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster_name, found)
+    others = network.find_blockers(p.ec2, p.cloudformation, p.efs, p.cluster_name, found)
     if others:
-        lines += [f"These resources are in {found.vpc_id}:", *holders.format_holders(others)]
+        lines += [f"These resources are in {found.vpc_id}:", *blockers.format_blockers(others)]
     return "\n".join([*lines, "Remove the cause, then run this again."])
 
 

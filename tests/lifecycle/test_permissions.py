@@ -290,8 +290,8 @@ def test_boundary_allows_what_the_roles_of_a_cluster_do(walk):
         document
         for template in walk.templates.values()
         for resource in template["Resources"].values()
-        for holder in [resource.get("Properties", {}), *resource.get("Properties", {}).get("Policies", [])]
-        if (document := holder.get("PolicyDocument"))
+        for blocker in [resource.get("Properties", {}), *resource.get("Properties", {}).get("Policies", [])]
+        if (document := blocker.get("PolicyDocument"))
     ]
     granted = {action for document in documents for action in list_actions(document)}
     assert {"iam:PassRole", "ec2:CreateFleet"} <= granted
