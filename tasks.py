@@ -22,7 +22,7 @@ YES = "do not ask (default: ask)"
 
 @task(klass=Step, read_only=True)
 def check(c: Context) -> str:
-    """Check everything that the steps need.
+    """Check the tools, credentials, quotas and permissions that the steps need.
 
     Changes: nothing
     Costs:   nothing
@@ -81,9 +81,9 @@ def configure(c: Context, head_node_subnet: str = "", compute_subnet: str = "") 
 
 @task(klass=Step, next_step="invoke create-jwt-key")
 def upload_bootstrap(c: Context) -> None:
-    """Upload the boot scripts to a private bucket, for the nodes.
+    """Upload the nodes' boot scripts to a private S3 bucket.
 
-    Changes: creates a bucket for the account and region, with two small objects
+    Changes: creates an S3 bucket, one per account and region, with two small objects
     Costs:   less than a cent a month
     Undo:    invoke down --all
     Example: invoke upload-bootstrap
@@ -278,7 +278,7 @@ def verify(c: Context, url: str = "", user: str = "slurm", seconds: str = "900")
     },
 )
 def token(c: Context, user: str = "slurm", hours: str = "8", output: str = "") -> None:
-    """Sign a token for a person or a program that uses the REST API.
+    """Create a token for a user or a program of the REST API.
 
     Changes: nothing; with --output, writes that file
     Costs:   nothing
@@ -292,7 +292,7 @@ def token(c: Context, user: str = "slurm", hours: str = "8", output: str = "") -
 
 @task(klass=Step, read_only=True, help={"port": "port of this machine (default: 8082)"})
 def tunnel(c: Context, port: str = "8082") -> None:
-    """Forward port 8082 of this machine to the REST API, until Ctrl-C.
+    """Forward a local port to the REST API, until Ctrl-C.
 
     Changes: nothing
     Costs:   nothing
@@ -416,7 +416,7 @@ def rotate_jwt_key(c: Context) -> None:
 
 @task(klass=LongStep, help={"yes": YES})
 def disconnect_uqle(c: Context, yes: bool = False) -> str:
-    """Terminate the UQLE machine, and remove the group's rule.
+    """Terminate the UQLE machine, and remove the security group's rule.
 
     Changes: deletes the instance and its disk
     Costs:   nothing; the instance's costs end
@@ -487,7 +487,7 @@ def down(c: Context, all: bool = False, yes: bool = False) -> None:  # noqa: A00
     },
 )
 def up(c: Context, ssh_from: str = "", yes: bool = False, without_uqle: bool = False) -> None:
-    """Run every step, from the key pair to the handover.
+    """Run every step, from the key pair to uqle.env.
 
     Changes: creates what the steps create; keeps what exists
     Costs:   about 0.31 dollars an hour while idle; 0.22 without UQLE

@@ -1,7 +1,9 @@
-"""Corrections of moto: errors of S3 and IAM that moto lacks, and one that AWS would not report."""
+"""Corrections of moto: errors and a description that moto lacks, and an error that AWS would not report."""
 
 from typing import Any
 
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
+from moto.efs.models import MountTarget
 from moto.iam.access_control import PermissionResult
 from moto.iam.exceptions import DeleteConflictException
 from moto.iam.models import IAMBackend, iam_backends
@@ -28,6 +30,18 @@ def head_bucket(self: Any) -> Any:
     return (403, {}, "") if expected and owner != expected else moto_head_bucket(self)
 
 
+def set_network_interface(self: MountTarget, network_interface: NetworkInterface) -> None:
+    """Describe the network interface of a mount target as EFS does.
+
+    https://docs.aws.amazon.com/efs/latest/ug/API_CreateMountTarget.html
+    """
+    description = f"Mount target {self.mount_target_id} for file system {self.file_system_id}"
+    network_interface.description = description
+    moto_set_network_interface(self, network_interface)
+
+
+moto_set_network_interface = MountTarget.set_network_interface
+MountTarget.set_network_interface = set_network_interface
 moto_head_bucket = S3Response.head_bucket
 S3Response.head_bucket = head_bucket
 # moto ignores the conditions and principals of bucket policies, and so would deny everything.

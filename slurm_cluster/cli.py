@@ -1,4 +1,4 @@
-"""The command line: task classes, outside commands, and the one place that turns errors into `Exit`."""
+"""The command line: task classes, external commands, and the one place that turns errors into `Exit`."""
 
 import atexit
 import gc
@@ -27,22 +27,22 @@ from slurm_cluster.output import Progress, echo, fold, get_width, live_progress
 from slurm_cluster.project import ROOT, Project
 
 STOPPED = "Stopped. AWS continues. Run the same command again to keep watching."
-DRY_RUN = "This is a plan. -R does not look at the account: it also lists what exists already."
+DRY_RUN = "Dry run: nothing is changed. It does not read the account, and may list what exists already."
 
-# boto3's descriptions of AWS's services are a million small objects, none of which is garbage. Without these
-# two lines, Python would look at each of them several times, and once more for 0.2 s when the task ends.
+# boto3's service models are a million small objects that live until the process ends. These two lines keep
+# the garbage collector from scanning them again and again, and for 0.2 s at exit.
 gc.set_threshold(100_000)
 atexit.register(gc.freeze)
 
 
 def get_runtime_file() -> Path | None:
-    """Return the settings file of invoke's own flag -f, or of INVOKE_RUNTIME_CONFIG, if there is one."""
+    """Return the settings file that invoke's flag -f or INVOKE_RUNTIME_CONFIG names, if any."""
     core = getattr(program, "core", None)  # None where the tasks are not loaded by invoke's command line
     name = (core and core[0].args.config.value) or os.environ.get("INVOKE_RUNTIME_CONFIG")
     return Path(name).expanduser() if name else None
 
 
-try:  # at import: invoke reads the files itself as soon as the tasks are loaded, and would end in a traceback
+try:  # at import, because invoke reads these files right after it, and would fail with a traceback
     validate_settings_file(ROOT / "invoke.yaml")
     if runtime_file := get_runtime_file():
         validate_runtime_file(runtime_file)
@@ -51,14 +51,14 @@ except ClusterError as error:
 
 
 class Step(Task):  # type: ignore[type-arg]
-    """A task whose expected failures are one sentence and an exit status, never a traceback.
+    """A task that reports an expected failure as a message and an exit status, without a traceback.
 
     Args:
         args: invoke's own.
-        next_step: the command that follows, which a task prints when it has succeeded. A task that decides it
-            by what it found returns it instead.
-        read_only: whether the task changes nothing. Then it only warns where others refuse: if the files in
-            the current folder are for another region or cluster.
+        next_step: the command to suggest after success. A task whose next step depends on its result returns
+            the command instead.
+        read_only: whether the task changes nothing. Such a task only warns if the files in the current folder
+            are for another region or cluster; other tasks refuse.
         kwargs: invoke's own.
     """
 
@@ -95,14 +95,14 @@ class Step(Task):  # type: ignore[type-arg]
 
 
 class LongStep(Step):
-    """A task that shows progress, unless --quiet or the setting `quiet` is given."""
+    """A task that shows progress, unless --quiet is passed or the setting `quiet` is true."""
 
     def __init__(self, *args: Any, help: dict[str, str] | None = None, **kwargs: Any) -> None:  # noqa: A002 - invoke's
         quiet = {"quiet": "show no progress (default: quiet in invoke.yaml)"}
         super().__init__(*args, **{**kwargs, "help": {**(help or {}), **quiet}})
 
     def argspec(self, body: Callable[..., Any]) -> inspect.Signature:
-        """Return the arguments of the task, with --quiet."""
+        """Return the task's signature, with --quiet added."""
         signature = super().argspec(body)
         quiet = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False)
         return signature.replace(parameters=[*signature.parameters.values(), quiet])
@@ -115,9 +115,9 @@ class LongStep(Step):
 
 
 class InterruptibleCommand(Local):
-    """An outside command that Ctrl-C ends, and with it the task.
+    """An external command. Ctrl-C ends the command and the task.
 
-    invoke alone would go on as if the command had failed.
+    invoke's own runner would continue the task as if the command had failed.
     """
 
     interrupted = False
@@ -139,7 +139,7 @@ class InterruptibleCommand(Local):
 
 
 def get_project(c: Context) -> Project:
-    """Return the project of a task: its settings, the files of the current folder, and its clients of AWS."""
+    """Return the project of a task: its settings, the files in the current folder, and the AWS clients."""
 
     def run(command: str, **options: Any) -> Result:
         return run_command(c, command, project.region, **options)
@@ -155,21 +155,21 @@ def get_project(c: Context) -> Project:
 def run_command(
     c: Context, command: str, region: str, *, hide: bool = False, interactive: bool = False, **options: Any
 ) -> Result:
-    """Print an outside command, then run it with this environment's programs first on PATH.
+    """Print an external command, then run it with this environment's programs first on PATH.
 
     Args:
         c: the task's context.
         command: as a person would type it.
         region: the AWS region that the command gets in its environment.
         hide: whether to keep its output from the terminal.
-        interactive: whether a person works in it; Ctrl-C then belongs to the command.
+        interactive: whether the user types into it; Ctrl-C then goes to the command alone.
         options: further options of invoke's `run`.
 
     Returns:
         The result; an empty one in a dry run.
 
     Raises:
-        CommandError: it asked something that its watcher could not answer, or took too long.
+        CommandError: the command asked a question that its watcher cannot answer, or timed out.
     """
     print(format_command(command), flush=True)
     if c.config.run.dry:
@@ -188,7 +188,7 @@ def run_command(
 
 
 def format_command(command: str) -> str:
-    """Return a command in lines of the terminal's width that a shell takes as one command."""
+    """Return a command, broken with backslashes at the terminal's width, that can be pasted into a shell."""
     parts: list[str] = []
     for word in map(shlex.quote, shlex.split(command)):
         if parts and re.fullmatch(r"-\S+", parts[-1]) and not word.startswith("-"):
@@ -204,7 +204,7 @@ def format_command(command: str) -> str:
 
 
 def get_search_path() -> str:
-    """Return the PATH with this environment's programs first."""
+    """Return PATH with the folder of this Python's programs in front."""
     return f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', '')}"  # noqa: PTH120 - not resolved
 
 

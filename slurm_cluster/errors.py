@@ -1,4 +1,4 @@
-"""Our errors, AWS's errors as sentences, and hints on what to do next."""
+"""Error classes, and AWS errors formatted as messages with a hint on what to do next."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HINTS = {
         "`invoke check` looks for the images."
     ),
     r"OptInRequired|SubscriptionRequired": (
-        "The account is not signed up for this service. Open the AWS console once, and confirm."
+        "The account is not signed up for this service. Open the service in the AWS console once to sign up."
     ),
     (
         r"InvalidClientTokenId|UnrecognizedClient\w*|AuthFailure|InvalidAccessKeyId|SignatureDoesNotMatch"
@@ -58,14 +58,14 @@ HINTS = {
     ),
     r"Unable to parse response": CHECK_NETWORK,
     r"DependencyViolation|has a dependent object|has dependencies": (
-        f"Something that is not part of it still uses it. Remove that, {RETRY}."
+        f"Another resource still uses this one. Delete the other resource, {RETRY}."
     ),
     r"InternalError|InternalFailure|ServiceUnavailable\w*|^Unavailable|^50\d:|Status Code: 50\d": (
         f"The service is not available. Wait, see https://health.aws.amazon.com, {RETRY}."
     ),
 }
 DENIED_ACTION = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")
-UNREADABLE = "UnreadableAnswer"  # the code that we give an answer that is not AWS's
+UNREADABLE = "UnreadableResponse"  # our own error code, for a response that does not come from AWS
 DENIED_CODES = {"403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
 
@@ -83,24 +83,24 @@ class ClusterError(Exception):
 
 
 class CommandError(ClusterError):
-    """An outside command was given up before it ended: it asked something unforeseen, or took too long."""
+    """An external command was stopped: it asked an unexpected question, or timed out."""
 
 
 class NetworkInUseError(ClusterError):
     """A network cannot be deleted, because something that the wizard did not create is in it."""
 
 
-def find_hint(words: str) -> str:
-    """Return what to do next about words of AWS; empty if they are unknown.
+def find_hint(error_text: str) -> str:
+    """Return a hint on what to do about an AWS error; empty if there is none.
 
     Args:
-        words: an error's code and message, or the reason of a stack's event.
+        error_text: an error's code and message, or the reason in a stack event.
     """
-    return next((hint for pattern, hint in HINTS.items() if re.search(pattern, words)), "")
+    return next((hint for pattern, hint in HINTS.items() if re.search(pattern, error_text)), "")
 
 
 def is_from_boto3(error: BaseException) -> bool:
-    """Return whether an exception of any class came out of boto3 or botocore."""
+    """Return whether an exception, of whatever class, was raised in or passed through boto3 or botocore."""
     names = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(name.partition(".")[0] in ("boto3", "botocore") for name in names)
 
@@ -109,7 +109,7 @@ def format_error(error: Exception) -> str:
     """Return boto3's error as one sentence with the next step.
 
     Args:
-        error: the error. It has the call's name and AWS's message, and never an argument's secret value.
+        error: boto3's error. Its message never contains the value of a secret argument.
     """
     from botocore import exceptions
 
@@ -127,18 +127,20 @@ def format_error(error: Exception) -> str:
         return f"The AWS SSO session has expired. Run `aws sso login` for your profile, {RETRY}."
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
         return f"AWS cannot be reached: {error}. Check the network and the region, {RETRY}."
-    if not isinstance(error, exceptions.BotoCoreError):  # its message may contain the answer
-        return f"The answer of AWS cannot be read ({type(error).__name__}). {CHECK_NETWORK}"
-    return f"boto3 cannot use AWS as it is configured here: {error}"
+    if not isinstance(error, exceptions.BotoCoreError):  # its message may quote the response, and so a secret
+        return f"The response of AWS cannot be read ({type(error).__name__}). {CHECK_NETWORK}"
+    return (
+        f"boto3 cannot call AWS with this configuration: {error}. Check ~/.aws/config and the AWS_ variables."
+    )
 
 
 def format_refusal(error: ClientError) -> str:
-    """Return AWS's refusal of a call as one sentence with the next step."""
+    """Return the message for an error response of AWS, with a hint."""
     answer = error.response.get("Error", {})
     code = answer.get("Code", "")
     words = answer.get("Message", "").partition(" Encoded authorization failure message")[0].rstrip(".")
     if code == UNREADABLE:
-        return f"The answer to {error.operation_name} is not AWS's: {words}. {CHECK_NETWORK}"
+        return f"The response to {error.operation_name} does not come from AWS: {words}. {CHECK_NETWORK}"
     if code in DENIED_CODES:
         named = DENIED_ACTION.search(words)
         action = named[1] if named else error.operation_name

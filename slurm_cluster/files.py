@@ -1,4 +1,4 @@
-"""The user's files: read with clear errors, written whole or not at all."""
+"""Read the user's files with clear errors, and write them atomically."""
 
 import fcntl
 import json
@@ -96,15 +96,15 @@ def read_json(path: Path) -> Any:
         raise ClusterError(f"{path} is not JSON, {place}: {error.msg}.") from error
     except (ValueError, RecursionError) as error:
         raise ClusterError(
-            f"{path} is not JSON: a number is too long, or it is nested too deeply."
+            f"{path} cannot be read: a number is too long, or the JSON is nested too deeply."
         ) from error
 
 
 class Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, whose errors all have their place."""
+    """PyYAML's safe loader, with a line and a column in every error."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Return the value of a node."""
+        """Construct a value; raise a MarkedYAMLError if it does not fit its tag."""
         try:
             return super().construct_object(node, deep)
         except (yaml.YAMLError, RecursionError):
@@ -139,11 +139,11 @@ def parse_yaml(text: str) -> Any:
 
 
 def count_values(node: yaml.Node, counts: dict[yaml.Node, int | None]) -> int:
-    """Return how many values a node has, with those of its aliases each time.
+    """Return the number of values in a node. An alias counts each time it is used.
 
     Args:
         node: the node.
-        counts: the counts of all nodes until now; None while a node is being counted.
+        counts: the count of each node visited so far; None while it is being counted.
 
     Raises:
         YAMLError: a node contains itself, or there are more than MAX_VALUES.
@@ -180,7 +180,7 @@ def describe_yaml_error(error: yaml.YAMLError) -> str:
 
 @contextmanager
 def acquire_lock(folder: Path, task: str) -> Iterator[None]:
-    """Lock a folder against a second run of a task, within the context or until this process ends.
+    """Hold a lock on a folder, so that the task cannot run in it twice at the same time.
 
     Raises:
         ClusterError: the task is running in the folder.
@@ -202,7 +202,7 @@ def acquire_lock(folder: Path, task: str) -> Iterator[None]:
 
 
 def write_file(path: Path, text: str, mode: int = 0o644, *, keep: bool = False) -> None:
-    """Write a file whole or not at all: a full disk or a killed process leaves the old file.
+    """Write a file atomically: after a full disk or a killed process, the old file is still there.
 
     Args:
         path: the file.

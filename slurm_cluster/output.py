@@ -20,7 +20,7 @@ class Progress(NamedTuple):
     """The progress of an operation.
 
     Args:
-        status: the status of the whole, such as CREATE_IN_PROGRESS.
+        status: the overall status, such as CREATE_IN_PROGRESS.
         done: the number of parts that are complete.
         total: the number of all parts; 0 if it is not known.
         now: the names of the parts in progress.
@@ -35,7 +35,7 @@ class Progress(NamedTuple):
 
 
 def echo(text: str, to: TextIO | None = None) -> None:
-    """Print text at once, folded for a terminal."""
+    """Print text, folded at the terminal's width, and flush."""
     stream = to or sys.stdout
     print(fold(text, stream), file=stream, flush=True)
 
@@ -94,7 +94,7 @@ def confirm(question: str, yes: bool, name: str = "") -> None:
     if not sys.stdin.isatty():
         raise ClusterError(f"{question} There is no terminal to ask in: pass --yes.")
     try:
-        answer = input(f"{question} Type {name} to go on: " if name else f"{question} [y/N] ").strip()
+        answer = input(f"{question} Type {name} to continue: " if name else f"{question} [y/N] ").strip()
     except EOFError:
         answer = ""
     is_confirmed = answer == name if name else answer.lower() in ("y", "yes")
@@ -129,7 +129,7 @@ def show_progress(updates: Iterable[Progress], quiet: bool = False) -> str:
 
 
 def format_progress(progress: Progress, seconds: float) -> str:
-    """Return progress after some seconds, as one line of the terminal at most."""
+    """Return the progress and the elapsed time as one line, cut at the terminal's width."""
     minutes, seconds = divmod(int(seconds), 60)
     count = f"  {progress.done} of {progress.total} resources" if progress.total else ""
     line = f"{minutes:3}:{seconds:02}  {progress.status}{count}  {format_events(progress)}".rstrip()
@@ -143,20 +143,20 @@ def format_events(progress: Progress) -> str:
     return "; ".join(filter(None, [progress.last, others and f"now {others}"]))
 
 
-def is_dynamic() -> bool:
-    """Return whether stdout is a terminal that can change a line and show a bar."""
+def has_live_terminal() -> bool:
+    """Return whether stdout is a terminal that can redraw a line and show a progress bar."""
     is_utf = sys.stdout.encoding.lower().startswith("utf")
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and is_utf
 
 
 @contextmanager
 def live_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """Show one line that changes, with a clock.
+    """Show one line with a spinner, a clock and a bar, which the caller updates.
 
     Yields:
         The function that updates the line; None without a terminal, or if quiet.
     """
-    if quiet or not is_dynamic():
+    if quiet or not has_live_terminal():
         yield None
         return
     from rich import progress as bars  # slow to import
@@ -174,7 +174,7 @@ def live_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
         show_field("count"),
         show_field("events", Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     ]
-    # What is printed meanwhile passes through this console, which must not fold a command to copy.
+    # rich prints all other output through this console too, which must not fold a command to copy.
     console = Console(markup=False, highlight=False, soft_wrap=True)
     with bars.Progress(*columns, expand=True, transient=True, console=console) as bar:
         task = bar.add_task("", total=None, status="", count="", events="")

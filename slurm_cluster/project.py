@@ -1,4 +1,4 @@
-"""One user's work on one cluster: the settings, the files of the current folder, and the clients of AWS."""
+"""The settings, the files in the current folder, and the AWS clients, for one cluster."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TEMPLATE = ROOT / "config.template.yml"
 
 
 class CommandResult(Protocol):
-    """The result of an outside command, as invoke returns it.
+    """The result of an external command, as invoke returns it.
 
     Args:
         exited: its exit status.
@@ -64,18 +64,18 @@ def client_property(service: str) -> Any:
 
 
 def refuse_to_run(command: str, **options: object) -> CommandResult:
-    """Stand in for `run` where the caller supplied none, as in tests of what needs no outside command."""
+    """Raise an error: the project was made without `run`, as in tests that run no external command."""
     raise ClusterError(f"This project cannot run `{command}` with {options}: it was made without `run`.")
 
 
 class Project:
     """What the steps share. Each client is made on first use; the files are read each time.
 
-    AWS's libraries are imported where they are used: `invoke render` does without them.
+    boto3 is imported only where it is used, because `invoke render` does not need it.
 
     Args:
         settings: the settings of invoke.yaml and of INVOKE_ variables.
-        run: runs an outside command, given as one string, and returns its result; an empty one in a dry run.
+        run: runs an external command, given as one string, and returns its result; an empty one in a dry run.
         dry_run: whether nothing may be changed.
         task: the name of the task, for messages.
         read_only: whether the task changes nothing.
@@ -112,11 +112,11 @@ class Project:
 
     @property
     def quiet(self) -> bool:
-        """Whether to show no progress."""
+        """Whether to hide progress."""
         return bool(self.settings.get("quiet"))
 
     def skip_for_dry_run(self, action: str) -> bool:
-        """Return whether this is a dry run, and print then what would be done."""
+        """Return whether this is a dry run; if so, print what would be done."""
         if self.dry_run:
             echo(f"would {action}")
         return self.dry_run
@@ -142,8 +142,8 @@ class Project:
         """The region of the cluster.
 
         Raises:
-            ClusterError: there is none, AWS does not have it, or the task changes something while the files
-                and the environment name different ones.
+            ClusterError: no region is set, AWS does not have it, or the files and the environment name
+                different regions and the task is not read-only.
         """
         from slurm_cluster.aws import clients
         from slurm_cluster.config import regions
@@ -162,7 +162,7 @@ class Project:
 
     @property
     def template(self) -> Path:
-        """config.template.yml of the current folder, else of this repository."""
+        """The path of config.template.yml in the current folder, or else of this repository's."""
         own = Path(TEMPLATE.name)
         return own if files.exists(own) else TEMPLATE
 
@@ -191,7 +191,7 @@ class Project:
         return temp_config.read_temp_config(self.temp_config)
 
     def refuse_other_folder(self) -> None:
-        """Refuse to change something in the folder of another cluster. A read-only task only warns.
+        """Check that the current folder is not another cluster's. A read-only task only warns.
 
         Raises:
             ClusterError: config-parameters.json is another cluster's.
@@ -219,8 +219,8 @@ class Project:
         name = filled or get_setting(self.settings, "key_pair") or self.cluster_name
         if parameters.validate_value("SSH_KEY_PAIR", name) or "/" in str(name):
             raise ClusterError(
-                f"The key pair's name is {parameters.shorten(name)}. "
-                "It must be a name that EC2 and the file of the private key can have. Choose another one."
+                f"{parameters.shorten(name)} cannot be the name of a key pair and of its file in ~/.ssh. "
+                "Choose another name for the key pair."
             )
         return str(name)
 
@@ -228,7 +228,7 @@ class Project:
         """Return the address range that may use SSH, from the flag, config-parameters.json or the settings.
 
         Raises:
-            ClusterError: there is none, or a security group rule cannot have it as its source.
+            ClusterError: none is set, or it is not a CIDR or prefix list that a security group rule accepts.
         """
         ssh_from = flag or self.filled_values.get("SSH_FROM") or get_setting(self.settings, "ssh_from")
         if not ssh_from:
@@ -243,7 +243,7 @@ class Project:
 
     @property
     def public_subnet(self) -> str | None:
-        """The public subnet that the files name, if they do."""
+        """The id of the public subnet in temp-config.yml or config-parameters.json, if any."""
         if self.network:
             return self.network.public_subnet
         subnet = self.filled_values.get("PUBLIC_SUBNET")
@@ -251,14 +251,14 @@ class Project:
 
     @property
     def wizard_subnet(self) -> str | None:
-        """The public subnet in temp-config.yml, if the wizard made it."""
+        """The id of the public subnet in temp-config.yml, if the wizard created the subnet."""
         if not self.network or not temp_config.is_from_wizard(self.temp_config):
             return None
         return self.network.public_subnet
 
     @property
     def subnets(self) -> set[str]:
-        """The subnets that the files name."""
+        """The ids of all subnets in temp-config.yml and config-parameters.json."""
         subnets = {str(value) for name, value in self.filled_values.items() if name.endswith("_SUBNET")}
         if self.network:
             subnets |= {self.network.public_subnet, self.network.private_subnet}

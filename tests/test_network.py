@@ -49,7 +49,7 @@ def test_network_without_wizard_stack_is_not_found(ec2, cloudformation):
 
 def test_unused_network_may_be_deleted(ec2, cloudformation, efs, network):
     found = networks.find_network(ec2, cloudformation, "pcluster-ubuntu", None)
-    assert networks.find_holders(ec2, cloudformation, efs, "pcluster-ubuntu", found) == []
+    assert networks.find_blockers(ec2, cloudformation, efs, "pcluster-ubuntu", found) == []
     networks.refuse_network_in_use(ec2, cloudformation, efs, "pcluster-ubuntu", found)
 
 
@@ -60,8 +60,8 @@ def test_foreign_resources_are_named(ec2, cloudformation, efs, network):
     interface = ec2.create_network_interface(SubnetId=network["private"])["NetworkInterface"][
         "NetworkInterfaceId"
     ]
-    holders = networks.find_holders(ec2, cloudformation, efs, "pcluster-ubuntu", found)
-    assert [holder.commands for holder in holders] == [
+    blockers = networks.find_blockers(ec2, cloudformation, efs, "pcluster-ubuntu", found)
+    assert [blocker.commands for blocker in blockers] == [
         [f"aws ec2 delete-network-interface --region eu-west-2 --network-interface-id {interface}"],
         [f"aws ec2 delete-security-group --region eu-west-2 --group-id {group}"],
         [f"aws ec2 delete-subnet --region eu-west-2 --subnet-id {subnet}"],

@@ -136,9 +136,9 @@ def test_queue_without_boot_scripts_and_own_groups_are_warned_of():
     assert boot_checks.list_warnings(cluster_config.parse(tree)) == []
     del tree["Scheduling"]["SlurmQueues"][0]["CustomActions"]
     tree["HeadNode"]["Networking"]["SecurityGroups"] = ["sg-0123456789abcdef0"]
-    no_podman, own_groups = boot_checks.list_warnings(cluster_config.parse(tree))
+    no_podman, own_security_groups = boot_checks.list_warnings(cluster_config.parse(tree))
     assert no_podman == "queue queue1 does not run the boot scripts. Its nodes have no Podman."
-    assert "SecurityGroups of its own" in own_groups
+    assert "SecurityGroups of its own" in own_security_groups
 
 
 def test_storage_and_private_subnet_are_warned_of(project, network):
@@ -167,8 +167,8 @@ def test_own_groups_make_the_storage_unimportant(project, network):
     assert storage.endswith("Without the shared files, `invoke connect-uqle --no-shared` works.")
     tree["HeadNode"]["Networking"]["SecurityGroups"] = ["sg-0123456789abcdef0"]
     FILE.write_text(yaml.safe_dump(tree))
-    [own_groups] = preflight.list_aws_warnings(project, cluster_config.load(FILE))
-    assert "SecurityGroups of its own" in own_groups
+    [own_security_groups] = preflight.list_aws_warnings(project, cluster_config.load(FILE))
+    assert "SecurityGroups of its own" in own_security_groups
 
 
 @pytest.mark.parametrize("scheduler", ["awsbatch", "plugin"])

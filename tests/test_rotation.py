@@ -45,7 +45,7 @@ def test_failed_step_is_reported_in_its_own_words(monkeypatch):
         json.dumps({"sudo bash": [77, "aws: denied\n[bash] ERROR: the secret cannot be read"]}),
     )
     reason = r"\(\[bash\] ERROR: the secret cannot be read\)"
-    said = rf"in the secret but not yet on the head node {reason}\. .*Run this again"
+    said = rf"in the secret but not yet on the head node {reason}\. .*run this again"
     with pytest.raises(ClusterError, match=said):
         key_rotation.install_key(THROUGH, Path("cluster.pem"), SECRET, "echo a boot script")
 

@@ -93,7 +93,7 @@ def test_zones_of_existing_subnets_count(ec2, network):
     existing = sizes.load_subnets(ec2, [head_node, offered])
     assert sizes.check_zones(ec2, [head_node, offered], existing).endswith(f" in {zone}")
     missing = InstanceGroup("queue b", ["x9.huge"], subnets=subnets["private"])
-    with pytest.raises(ClusterError, match=f"queue b uses x9.huge, which is not available in {zone}"):
+    with pytest.raises(ClusterError, match=f"{zone} does not offer x9.huge, which queue b uses"):
         sizes.check_zones(ec2, [head_node, missing], existing)
 
 

@@ -91,7 +91,7 @@ def test_down_keeps_a_network_with_another_cluster(cluster, network, cloudformat
     make_cluster("second", network, cloudformation)
     cloudformation.delete_stack(StackName="pcluster-ubuntu")
     printed = get_output(invoke("down", "--yes", "--all"), 1)
-    assert "The wizard did not create these" in printed
+    assert "It holds resources that the wizard did not create:" in printed
     assert "Deleted s3://" in printed
     assert "Left:" in printed
     assert cloudformation.describe_stacks(StackName="second")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
@@ -290,7 +290,7 @@ def test_ssh_without_a_cluster_is_reported(invoke):
 
 
 def test_dry_run_says_that_it_does_not_read_the_account(invoke):
-    assert "-R does not look at the account" in invoke("-R", "create-jwt-key").stdout
+    assert "It does not read the account" in invoke("-R", "create-jwt-key").stdout
 
 
 def test_success_ends_with_the_next_step_and_failure_does_not(key_pair, invoke):

@@ -146,7 +146,7 @@ def test_two_clusters_in_one_vpc_have_separate_machines(
     ec2, cloudformation, network, place, project, settings, image
 ):
     make_cluster("second", network, cloudformation)
-    other = place._replace(cluster="second", stack_id="another stack")
+    other = place._replace(cluster_name="second", stack_id="another stack")
     script = uqle_instance.render_user_data(place, "/shared")
     first = uqle_instance.launch_instance(ec2, place, settings, image, script)
     second = uqle_instance.launch_instance(ec2, other, settings, image, script)

@@ -1,4 +1,4 @@
-"""Clients of AWS, and what the modules beside this one share: listings, tags and error codes."""
+"""boto3 clients, and helpers for listings, tags and error codes that all modules in aws/ share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botocore import loaders
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from slurm_cluster.aws import answers
+from slurm_cluster.aws import response_checks
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-# In CloudTrail, the id tells these calls from other calls of the same user, such as pcluster's.
+# In CloudTrail, the app id distinguishes these calls from the user's other calls, such as pcluster's.
 CONFIG = Config(retries={"mode": "standard"}, user_agent_appid="slurm-cluster")  # type: ignore[call-arg]
-# Its value is the cluster's name. It is not one of pcluster's tags: pcluster deletes what has those.
+# On what we create; its value is the cluster's name. pcluster's own tag must not be used, because pcluster
+# deletes everything that has it.
 TAG = "slurm-cluster"
 PCLUSTER_TAG = "parallelcluster:cluster-name"  # on all that pcluster creates; its value is the cluster's name
 
@@ -38,9 +39,9 @@ for name in ("boto3", "botocore", "urllib3"):  # their debug messages contain th
 
 @functools.cache
 def get_session() -> boto3.Session:
-    """Return the session of this process. Another one would read AWS's service descriptions again."""
+    """Return the session of this process. A second session would load the service models again."""
     session = boto3.Session()
-    answers.register(session.events)
+    response_checks.register(session.events)
     return session
 
 
@@ -49,7 +50,7 @@ def make_client(service: str, region: str) -> Any:
 
     Args:
         service: the service's name in boto3.
-        region: always passed: boto3 does not read AWS_REGION, and the profile may have another region.
+        region: the region. It is required, because boto3 ignores AWS_REGION and the profile may differ.
     """
     with SESSION_LOCK:
         return get_session().client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
@@ -86,7 +87,7 @@ def get_partition(region: str) -> str:
 
 
 def get_dns_suffix(region: str) -> str:
-    """Return the end of the host names of AWS in a region's partition."""
+    """Return the DNS suffix of a region's partition, with which the names of AWS's hosts end."""
     partitions = loaders.create_loader().load_data("partitions")["partitions"]
     suffixes: dict[str, str] = {
         partition["id"]: partition["outputs"]["dnsSuffix"] for partition in partitions
@@ -107,7 +108,7 @@ def pcluster_filter(cluster_name: str) -> FilterTypeDef:
 def tag_specification(
     resource_type: ResourceTypeType, cluster_name: str, name: str
 ) -> TagSpecificationTypeDef:
-    """Return the tags with which EC2 creates a resource, so that it is never without them."""
+    """Return the tags to create a resource with, so that it never exists without them."""
     return {
         "ResourceType": resource_type,
         "Tags": [{"Key": "Name", "Value": name}, {"Key": TAG, "Value": cluster_name}],
@@ -120,13 +121,13 @@ def get_tag(resource: Mapping[str, Any], key: str = "Name") -> str:
 
 
 def error_code(error: ClientError) -> str:
-    """Return the code of AWS's error, which is meant for programs."""
+    """Return the error code, such as AccessDenied."""
     return error.response.get("Error", {}).get("Code", "")
 
 
 @contextmanager
 def ignore_errors(*codes: str) -> Iterator[None]:
-    """Ignore errors with these codes: an earlier attempt already succeeded, and its answer was lost."""
+    """Ignore errors with these codes: an earlier attempt succeeded, but its response was lost."""
     try:
         yield
     except ClientError as error:

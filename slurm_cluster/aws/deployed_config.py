@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def read_deployed_config(s3: S3Client, cluster: StackTypeDef) -> str:
     """Return the configuration that the cluster was created with, or last updated to, as YAML.
 
-    pcluster writes its place into the parameters of the stack.
+    The parameters of the stack say where pcluster stores it in S3.
 
     Args:
         s3: a client of S3.
@@ -34,7 +34,10 @@ def read_deployed_config(s3: S3Client, cluster: StackTypeDef) -> str:
     version = {"VersionId": parameters["ConfigVersion"]} if parameters.get("ConfigVersion") else {}
     name = cluster["StackName"]
     if not bucket or not folder:
-        raise ClusterError(f"The stack {name} does not say where pcluster keeps its configuration.")
+        raise ClusterError(
+            f"The stack {name} "
+            "has no parameters for the location of its configuration. Did pcluster create it?"
+        )
     key = f"{folder}/configs/cluster-config.yaml"
     try:
         answer = s3.get_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NFS = 2049
 MOUNT_ACTION = "elasticfilesystem:ClientMount"
-# What AWS knows about a client that mounts with plain NFS: it has no identity and no TLS.
+# The condition keys of a client that mounts with plain NFS, that is without TLS and without IAM.
 # https://docs.aws.amazon.com/efs/latest/ug/iam-access-control-nfs-efs.html
 NFS_CONTEXT = {"aws:securetransport": "false", "elasticfilesystem:accessedviamounttarget": "true"}
 
@@ -111,11 +111,11 @@ def list_target_groups(efs: EFSClient, mount_target_id: str) -> list[str]:
 def explain_nfs_obstacle(
     file_system: FileSystem, rules: list[SecurityGroupRuleTypeDef], subnet: SubnetTypeDef, group_id: str
 ) -> str:
-    """Return why an instance could not mount a file system with plain NFS, and what helps; empty if it could.
+    """Return why an instance cannot mount a file system with plain NFS, and a hint; empty if it can.
 
     Args:
         file_system: the file system.
-        rules: the rules of the security groups of its mount targets; further rules do not matter.
+        rules: the rules of the mount targets' security groups; other rules are ignored.
         subnet: the subnet of the instance.
         group_id: the id of its security group; empty if the group does not exist yet.
     """
@@ -147,7 +147,7 @@ def explain_nfs_obstacle(
 def is_source(rule: SecurityGroupRuleTypeDef, group_id: str, block: str) -> bool:
     """Return whether a rule allows NFS from a group, or from a whole block of addresses.
 
-    What a prefix list contains is not read: it counts as a source.
+    A prefix list always counts as a source, because its entries are not read.
     """
     if rule["IsEgress"] or not covers_port(rule, NFS):
         return False
@@ -177,8 +177,8 @@ def read_policy(efs: EFSClient, file_system_id: str) -> dict[str, Any]:
 def admits_plain_nfs(policy: dict[str, Any]) -> bool:
     """Return whether a policy lets a client mount without TLS and without an identity.
 
-    Without a policy, everyone may mount. A condition that is not known here counts as met by an Allow, and
-    as not met by a Deny: it may concern the client's address or network.
+    Without a policy, everyone may mount. A condition that cannot be evaluated here counts as met in an Allow,
+    and as not met in a Deny.
     """
     statements = policy.get("Statement", [])
     statements = [statements] if isinstance(statements, dict) else statements
@@ -217,11 +217,11 @@ def meets_conditions(statement: dict[str, Any], unknown: bool) -> bool:
 
 
 def meets_condition(key: str, values: Collection[Any], unknown: bool) -> bool:
-    """Return whether a plain NFS client meets one condition: one of the values is what AWS knows of it."""
+    """Return whether a plain NFS client meets one condition."""
     actual = NFS_CONTEXT.get(key.lower())
     return unknown if actual is None else actual in [str(value).lower() for value in values]
 
 
 def to_list(value: Any) -> list[Any]:
-    """Return a value of a policy as a list: it may stand alone."""
+    """Return a policy value as a list. Policies may hold a single value instead of a list."""
     return value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""The compute fleet: whether Slurm may start nodes, which ParallelCluster keeps in a table."""
+"""The status of the compute fleet, which ParallelCluster keeps in a DynamoDB table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLL_SECONDS, MAX_POLLS = 3, 300  # a quarter of an hour
 def get_fleet_status(dynamodb: DynamoDBClient, cluster_name: str) -> str:
     """Return the status, such as RUNNING or STOPPED.
 
-    It is read from the table that `pcluster describe-compute-fleet` reads, in a tenth of its time.
+    Read the table directly: ten times faster than `pcluster describe-compute-fleet`, which reads the same.
     """
     answer = clients.find_or_none(
         lambda: dynamodb.get_item(
@@ -40,7 +40,7 @@ def watch_fleet(dynamodb: DynamoDBClient, cluster_name: str, wanted: str) -> Ite
         wanted: RUNNING or STOPPED.
 
     Yields:
-        The progress, at each poll with another status.
+        The progress at each poll, until the status is reached.
 
     Raises:
         ClusterError: it does not reach the status.

@@ -1,4 +1,4 @@
-"""The machines in the head node's group, and how a machine becomes the UQLE machine of a cluster."""
+"""Find the instances in the head node's security group, and format the commands that add or tag one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def list_other_members(ec2: EC2Client, cluster_name: str, group_id: str) -> list[InstanceTypeDef]:
-    """Return the machines in the head node's group that are neither the cluster's nor its UQLE machine.
+    """Return the instances in the head node's security group that are neither nodes nor the UQLE machine.
 
     Args:
         ec2: a client of EC2.
@@ -35,12 +35,12 @@ def list_other_members(ec2: EC2Client, cluster_name: str, group_id: str) -> list
 def describe_other_members(
     members: list[InstanceTypeDef], group_id: str, cluster_name: str, region: str
 ) -> list[str]:
-    """Return the lines that name other machines in the head node's group, and how to tag a UQLE machine."""
+    """Return a message about each other instance in the security group, with the command to tag it."""
     lines = []
     for member in members:
         lines += [
             f"{member['InstanceId']} is in the head node's group {group_id}, "
-            f"and has no tag of {cluster_name}.",
+            f"but is not tagged for {cluster_name}.",
             "If it is your UQLE machine, tag it (an administrator may have to):",
             f"  {format_tag_command(member, cluster_name, region)}",
         ]
@@ -48,7 +48,7 @@ def describe_other_members(
 
 
 def format_tag_command(machine: InstanceTypeDef, cluster_name: str, region: str) -> str:
-    """Return the command that makes a machine the UQLE machine of a cluster."""
+    """Return the command that tags an instance as the UQLE machine of a cluster."""
     tag = f"--resources {machine['InstanceId']} --tags Key={clients.TAG},Value={cluster_name}"
     return f"aws ec2 create-tags --region {region} {tag}"
 
@@ -60,7 +60,7 @@ def explain_members(
     cluster_name: str,
     region: str,
 ) -> list[str]:
-    """Return the lines about other machines in the head node's group, and UQLE machines outside of it."""
+    """Return messages about unknown instances in the security group, and UQLE machines outside of it."""
     return [
         *describe_other_members(others, group_id, cluster_name, region),
         *(line for machine in machines for line in explain_wrong_groups(machine, group_id, region)),
@@ -68,7 +68,7 @@ def explain_members(
 
 
 def explain_wrong_groups(machine: InstanceTypeDef, group_id: str, region: str) -> list[str]:
-    """Return the lines that say how a UQLE machine gets into the head node's group; none if it is in it."""
+    """Return a message if a UQLE machine is not in the head node's security group; else an empty list."""
     groups = [member["GroupId"] for member in machine.get("SecurityGroups", [])]
     if group_id in groups:
         return []

@@ -17,8 +17,8 @@ class VcpuQuota(NamedTuple):
     """A pair of quotas that count the vCPUs of running instances.
 
     Args:
-        name: the instances, as AWS names them.
-        families: the letters that their types begin with.
+        name: AWS's name for these instance families, such as `G and VT`.
+        families: the families: the letters of a type before its generation, such as `g`.
         on_demand: the code of the quota for on-demand instances.
         spot: the code of the quota for spot instances; empty if there is none.
     """
@@ -51,11 +51,11 @@ VCPU_QUOTAS = [
 
 
 class TypeSize(NamedTuple):
-    """How much one instance of a type takes.
+    """What one instance of a type uses up.
 
     Args:
         vcpus: its vCPUs, as the quotas count them.
-        addresses: its private addresses: ParallelCluster uses all of its network cards.
+        addresses: the private addresses it needs, one for each network card.
     """
 
     vcpus: int
@@ -70,7 +70,7 @@ def find_vcpu_quota(instance_type: str) -> VcpuQuota | None:
 
 
 def describe_types(ec2: EC2Client, names: Collection[str]) -> dict[str, TypeSize]:
-    """Return the sizes of instance types, by name, without those that the region does not have."""
+    """Return the size of each instance type, by name. Types that the region does not have are left out."""
     types = clients.list_all(
         ec2, "describe_instance_types", Filters=[{"Name": "instance-type", "Values": sorted(names)}]
     )

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
 
-DELETED_TAG = f"{clients.TAG}:key-is-over"  # on a secret that `down --all` deleted, until it gets a new key
+DELETED_TAG = f"{clients.TAG}:key-is-over"  # on a secret that `down --all` deleted: it is not used again
 IAM_PATH = "/parallelcluster/"  # of AWS's documented policies for users of ParallelCluster
-KEY_BYTES = 32  # what Slurm asks for: https://slurm.schedmd.com/jwt.html
+KEY_BYTES = 32  # as in https://slurm.schedmd.com/jwt.html
 RECOVERY_DAYS = 7  # the shortest time in which a deleted secret can be restored
 
 
@@ -36,7 +36,7 @@ def is_cluster_secret(arn: str, name: str) -> bool:
 
 
 def describe_secret(manager: SecretsManagerClient, name: str) -> DescribeSecretResponseTypeDef | None:
-    """Return a secret as Secrets Manager describes it; None only if it says that there is no such secret."""
+    """Return a secret's description; None if the secret does not exist. Other errors are raised."""
     return clients.find_or_none(lambda: manager.describe_secret(SecretId=name), "ResourceNotFoundException")
 
 
@@ -52,7 +52,7 @@ def create_random_key() -> str:
 
 
 def ensure_secret(manager: SecretsManagerClient, name: str, cluster_name: str) -> tuple[str, bool]:
-    """Create a secret with a random key, or restore it. A key that may be in use is never replaced.
+    """Create a secret with a random key, or restore a deleted one. Keep a key that may be in use.
 
     Args:
         manager: a client of Secrets Manager.
@@ -67,7 +67,9 @@ def ensure_secret(manager: SecretsManagerClient, name: str, cluster_name: str) -
         is_new = create_secret(manager, name, cluster_name)
         arn = find_secret_arn(manager, name)
         if arn is None:
-            raise ClusterError(f"AWS does not show the new secret {name} yet. Run this again.")
+            raise ClusterError(
+                f"The new secret {name} is not visible yet. Wait some seconds, then run this again."
+            )
         return arn, is_new
     if secret.get("DeletedDate"):
         manager.restore_secret(SecretId=name)
@@ -123,7 +125,7 @@ def policy_exists(iam: IAMClient, arn: str) -> bool:
 
 
 def delete_old_policy_versions(iam: IAMClient, arn: str) -> None:
-    """Delete the versions of a policy that are not in force.
+    """Delete the versions of a policy that are not the default.
 
     IAM keeps at most five versions, and does not delete a policy that has old ones.
     """
@@ -134,14 +136,14 @@ def delete_old_policy_versions(iam: IAMClient, arn: str) -> None:
 
 
 def read_key(manager: SecretsManagerClient, name: str) -> str:
-    """Return the JWT key. It may be written to a file of mode 0600, and nowhere else.
+    """Return the JWT key. Never print it; write it only to a file with mode 0600.
 
     Args:
         manager: a client of Secrets Manager.
         name: the secret's name or ARN.
 
     Raises:
-        ClusterError: there is no such secret, or it is not text.
+        ClusterError: the secret does not exist, or holds no text.
     """
     secret = clients.find_or_none(
         lambda: manager.get_secret_value(SecretId=name),

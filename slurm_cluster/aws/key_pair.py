@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import KeyPairInfoTypeDef
 
-OTHER_NAME = "Use another name, such as INVOKE_KEY_PAIR=mine"
+OTHER_NAME = "Choose another name: set INVOKE_KEY_PAIR, for example to `mine`"
 
 
 def get_private_key_path(name: str) -> Path:
@@ -47,7 +47,9 @@ def require_key_pair(ec2: EC2Client, name: str) -> KeyPairInfoTypeDef:
 
 
 def create_key_pair(ec2: EC2Client, name: str) -> str:
-    """Create a key pair on this machine, and import its public key: a killed run loses nothing.
+    """Create a key pair on this machine, and import its public key.
+
+    The private key is written first, so that it is not lost if the run is killed.
 
     Args:
         ec2: a client of EC2.
@@ -57,7 +59,7 @@ def create_key_pair(ec2: EC2Client, name: str) -> str:
         What was done, in a sentence.
 
     Raises:
-        ClusterError: EC2 has a key pair of that name that is not ed25519, or its private key is not here.
+        ClusterError: the existing key pair is not ed25519, or its private key is not in ~/.ssh.
     """
     path, pair = get_private_key_path(name), find_key_pair(ec2, name)
     if pair:
@@ -76,7 +78,7 @@ def create_key_pair(ec2: EC2Client, name: str) -> str:
 
 
 def import_key_pair(ec2: EC2Client, name: str, public_path: Path) -> str:
-    """Import a public key of the user, and link its private key in ~/.ssh under the key pair's name.
+    """Import the user's public key, and create a link ~/.ssh/NAME.pem to its private key.
 
     Args:
         ec2: a client of EC2.
@@ -110,7 +112,7 @@ def import_key_pair(ec2: EC2Client, name: str, public_path: Path) -> str:
 
 
 def link_private_key(path: Path, private_path: Path) -> None:
-    """Link a private key under the key pair's name, instead of copying it.
+    """Create a link to the private key, instead of a copy.
 
     Raises:
         ClusterError: the link cannot be created.
@@ -161,9 +163,13 @@ def get_public_key(path: Path) -> str:
     except TypeError:  # it has a passphrase
         return read_public_key(Path(f"{path.resolve()}.pub"))
     except ValueError as error:
-        raise ClusterError(f"{path} is not an OpenSSH private key. Move it away.") from error
+        raise ClusterError(
+            f"{path} is not an OpenSSH private key. Rename it, then run this again."
+        ) from error
     if not isinstance(private_key, Ed25519PrivateKey):
-        raise ClusterError(f"{path} is not an ed25519 key, the only type for Ubuntu nodes. Move it away.")
+        raise ClusterError(
+            f"{path} is not an ed25519 key, the only type for Ubuntu nodes. Rename it, then run this again."
+        )
     public_key = private_key.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
@@ -171,7 +177,7 @@ def get_public_key(path: Path) -> str:
 
 
 def check_key_pair(pair: KeyPairInfoTypeDef, path: Path) -> None:
-    """Check that a key pair of EC2 opens the head node from this machine.
+    """Check that this machine has the private key of an EC2 key pair, and that it is ed25519.
 
     Args:
         pair: the key pair as EC2 describes it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurm_cluster.aws import clients, holders, stack, stack_status
+from slurm_cluster.aws import blockers, clients, stack, stack_status
 from slurm_cluster.errors import ClusterError, NetworkInUseError
 from slurm_cluster.output import Progress
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import FilterTypeDef, VpcTypeDef
     from types_boto3_efs import EFSClient
 
-# The wizard's names: a prefix, then the second in which it was started, in UTC.
+# The wizard's names are a prefix and its start time in UTC.
 VPC_PREFIX = "ParallelClusterVPC-"
 STACK_PREFIX = "parallelclusternetworking-"
 TIMESTAMP = "%Y%m%d%H%M%S"
 
 
 class Network(NamedTuple):
-    """A network that may be deleted with its cluster.
+    """A network that the wizard created for a cluster.
 
     Args:
         vpc_id: the id of the VPC.
@@ -69,7 +69,7 @@ def list_nat_gateways(ec2: EC2Client, vpc_id: str) -> list[str]:
 
 
 def refuse_second_network(ec2: EC2Client, cluster_name: str, allowed_vpc: str = "") -> None:
-    """Refuse to use a network if another one has the cluster's tag.
+    """Check that no other VPC has the cluster's tag.
 
     Args:
         ec2: a client of EC2.
@@ -166,7 +166,7 @@ def refuse_network_in_use(
 
     Raises:
         ClusterError: the cluster is in it, or a stack of the network cannot be deleted now.
-        NetworkInUseError: something that the wizard did not create is in it; it names what.
+        NetworkInUseError: the network holds something that the wizard did not create. The message lists it.
     """
     if stack.find_stack(cloudformation, cluster_name):
         raise ClusterError(
@@ -176,22 +176,22 @@ def refuse_network_in_use(
     for name, status in network.stacks.items():
         if stack_status.get_phase(status) in ("updating", "importing", "unknown"):
             raise ClusterError(stack_status.explain_status("network", name, status, ec2.meta.region_name))
-    found = find_holders(ec2, cloudformation, efs, cluster_name, network)
+    found = find_blockers(ec2, cloudformation, efs, cluster_name, network)
     if found:
         lines = [
-            f"Kept the network {network.vpc_id}. The wizard did not create these, and they are in it:",
-            *holders.format_holders(found),
+            f"Kept the network {network.vpc_id}. It holds resources that the wizard did not create:",
+            *blockers.format_blockers(found),
             "To delete the network, remove them, then run this again.",
         ]
         raise NetworkInUseError("\n".join(lines))
 
 
-def find_holders(
+def find_blockers(
     ec2: EC2Client, cloudformation: CloudFormationClient, efs: EFSClient, cluster_name: str, network: Network
-) -> list[holders.Holder]:
+) -> list[blockers.Blocker]:
     """Return what is in a network and was not created by the wizard."""
     own_subnets = list_wizard_subnets(cloudformation, network.vpc_id)
-    return holders.find_network_holders(ec2, cloudformation, efs, network.vpc_id, own_subnets, cluster_name)
+    return blockers.find_network_blockers(ec2, cloudformation, efs, network.vpc_id, own_subnets, cluster_name)
 
 
 def find_missing_subnets(ec2: EC2Client, subnets: Collection[str]) -> set[str]:

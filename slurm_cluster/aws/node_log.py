@@ -10,8 +10,8 @@ from slurm_cluster.aws import clients
 if TYPE_CHECKING:
     from types_boto3_logs import CloudWatchLogsClient
 
-# A head node runs its boot scripts as commands of cfn-init, which logs their output. chef-client configures
-# the rest. Only compute and login nodes send a stream cloud-init-output.
+# On the head node, cfn-init runs the boot scripts and logs their output; chef-client does the rest. Only
+# compute and login nodes have a stream cloud-init-output.
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/troubleshooting-v3-get-logs.html
 STREAMS = ("cfn-init", "chef-client")
 MAX_LINES = 20
@@ -33,7 +33,7 @@ def list_group_names(logs: CloudWatchLogsClient, prefix: str) -> list[str]:
 
 
 def read_head_node_log(logs: CloudWatchLogsClient, cluster_name: str) -> list[str]:
-    """Return the end of the newest head node's log: of its boot script, else of its configuration.
+    """Return the last lines of the newest head node's log, of cfn-init or else of chef-client.
 
     Returns:
         The stream's name, then its last lines; empty if there is no log.

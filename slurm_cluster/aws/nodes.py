@@ -1,4 +1,4 @@
-"""The nodes of a cluster: which there are, and whether the head node can be used."""
+"""List a cluster's nodes, and find its head node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GONE_STATES = ("shutting-down", "terminated")
 
 
 def list_nodes(ec2: EC2Client, cluster_name: str) -> list[InstanceTypeDef]:
-    """Return the nodes of a cluster, by the tag that pcluster gives them and deletes them by."""
+    """Return the nodes of a cluster, by pcluster's tag, in every state that EC2 still lists."""
     return clients.list_instances(ec2, clients.pcluster_filter(cluster_name))
 
 
@@ -33,39 +33,39 @@ def is_login_node(node: InstanceTypeDef) -> bool:
 
 
 def find_head_node(ec2: EC2Client, cluster: StackTypeDef) -> InstanceTypeDef | None:
-    """Find a cluster's head node, in every state that EC2 still lists."""
+    """Return a cluster's head node in any state; None if EC2 no longer lists it."""
     instance_id = stack.require_output(cluster, "HeadNodeInstanceID")
     instances = clients.list_instances(ec2, {"Name": "instance-id", "Values": [instance_id]})
     return instances[0] if instances else None
 
 
 def require_head_node(
-    ec2: EC2Client, cluster: StackTypeDef, *, may_be_stopped: bool = False
+    ec2: EC2Client, cluster: StackTypeDef, *, allow_stopped: bool = False
 ) -> InstanceTypeDef:
     """Return the head node of a cluster.
 
     Args:
         ec2: a client of EC2.
         cluster: the cluster's stack.
-        may_be_stopped: whether one that is not running will do.
+        allow_stopped: whether to accept a stopped head node.
 
     Raises:
-        ClusterError: it is not running, or does not exist; the message says what helps.
+        ClusterError: the head node does not exist, or is not running.
     """
     head_node = find_head_node(ec2, cluster)
     state = head_node["State"]["Name"] if head_node else "terminated"
-    if head_node is None or state in GONE_STATES or not (may_be_stopped or state in USABLE_STATES):
+    if head_node is None or state in GONE_STATES or not (allow_stopped or state in USABLE_STATES):
         instance_id = stack.require_output(cluster, "HeadNodeInstanceID")
         raise ClusterError(explain_state(cluster["StackName"], instance_id, state, ec2.meta.region_name))
     return head_node
 
 
 def explain_state(cluster_name: str, instance_id: str, state: str, region: str) -> str:
-    """Return why a head node in a state cannot be used, and what helps."""
+    """Return a message about a head node that is terminated or not running."""
     if state in GONE_STATES:
         return (
-            f"The head node {instance_id} of {cluster_name} is terminated, and AWS cannot restore it. "
-            "`invoke delete-cluster create-cluster` makes a new one, and deletes the data of the old one."
+            f"The head node {instance_id} of {cluster_name} is terminated. AWS cannot restore it. "
+            "`invoke delete-cluster create-cluster` creates a new one. The data of the old one is deleted."
         )
     return (
         f"The head node {instance_id} of {cluster_name} is {state}. "

@@ -34,7 +34,7 @@ EXAMPLE_ACTIONS = {
 
 
 class PolicyScope(NamedTuple):
-    """What a policy is checked for.
+    """The cluster, region and account that a policy is checked for.
 
     Args:
         cluster: the cluster's name.
@@ -48,7 +48,7 @@ class PolicyScope(NamedTuple):
 
 
 def load_policy(path: Path, scope: PolicyScope) -> dict[str, Any]:
-    """Return one of our policies for a cluster and its partition, as docs/permissions.md does by `sed`."""
+    """Return a policy of iam/ for a cluster and its partition, like the `sed` in docs/permissions.md."""
     partition = f"arn:{clients.get_partition(scope.region)}:"
     text = files.read_text(path).replace(EXAMPLE_CLUSTER, scope.cluster).replace("arn:aws:", partition)
     policy: dict[str, Any] = json.loads(text)
@@ -56,7 +56,7 @@ def load_policy(path: Path, scope: PolicyScope) -> dict[str, Any]:
 
 
 def get_principal_arn(caller: str) -> str:
-    """Return the ARN of the user or role whose policies count for a caller; for an assumed role, that role.
+    """Return the ARN of the caller's user or role. For an assumed role, return the role's ARN.
 
     Args:
         caller: the caller's ARN from STS. It lacks a role's path, without which IAM does not find the role.
@@ -66,7 +66,7 @@ def get_principal_arn(caller: str) -> str:
 
 
 def find_missing_actions(iam: IAMClient, caller: str, path: Path, scope: PolicyScope) -> list[str]:
-    """Return the actions of a policy that the caller may not take. It is simulated: nothing is changed.
+    """Return the actions of a policy that are denied to the caller, by simulating the policy.
 
     Args:
         iam: a client of IAM.
@@ -93,7 +93,7 @@ def find_missing_actions(iam: IAMClient, caller: str, path: Path, scope: PolicyS
 
 
 def get_context(statement: dict[str, Any]) -> dict[str, str]:
-    """Return a value for each condition key of a statement that fulfils its condition."""
+    """Return a value for each condition key that meets the statement's condition."""
     return {
         key: to_list(values)[0].replace("*", "x")
         for operator in statement.get("Condition", {}).values()

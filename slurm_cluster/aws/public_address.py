@@ -9,7 +9,8 @@ from slurm_cluster.errors import ClusterError
 
 # https://docs.aws.amazon.com/vpc/latest/userguide/working-with-security-group-rules.html names this service.
 SERVICE = "https://checkip.amazonaws.com"
-# As AWS_ENDPOINT_URL_EC2 does for EC2: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+# Replaces the URL, as AWS_ENDPOINT_URL_EC2 does for EC2:
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 SERVICE_VARIABLE = "AWS_ENDPOINT_URL_CHECKIP"
 TIMEOUT = 5  # seconds
 MAX_BYTES = 100
@@ -19,7 +20,7 @@ def find_public_address() -> str:
     """Return the IPv4 address with which this machine reaches the internet.
 
     Raises:
-        ClusterError: the service cannot be reached, or answers with anything else.
+        ClusterError: the service cannot be reached, or does not return an IPv4 address.
     """
     url = os.environ.get(SERVICE_VARIABLE) or SERVICE
     try:

@@ -1,4 +1,4 @@
-"""Storage and a deletion: what is deleted with a cluster, what outlives it, and what that holds."""
+"""Find which storage is deleted with a cluster, and which storage of deleted clusters is still billed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from slurm_cluster.aws import clients, holders, stack
+from slurm_cluster.aws import blockers, clients, stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ STORAGE_TYPES = (FILE_SYSTEM_TYPE, "AWS::EC2::Volume", "AWS::FSx::FileSystem")
 def describe_deletion(
     cloudformation: CloudFormationClient, efs: EFSClient, cluster: StackTypeDef | None
 ) -> str:
-    """Return what happens to the data on the shared storage when a cluster is deleted, and how much it is.
+    """Return a message about the shared storage that is deleted with a cluster or kept, with its sizes.
 
     Args:
         cloudformation: a client of CloudFormation.
@@ -68,7 +68,7 @@ class Retained(NamedTuple):
         kind: `file system`, `volume` or, for example, `FSx Lustre file system`.
         id: its id.
         size: its size in words.
-        vpcs: the ids of the networks that cannot be deleted before its mount targets.
+        vpcs: the VPCs that hold its mount targets, and so cannot be deleted yet.
         commands: the commands that delete it, in their order.
     """
 
@@ -82,7 +82,7 @@ class Retained(NamedTuple):
 def find_retained(
     cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient, fsx: BaseClient, cluster_name: str
 ) -> list[Retained]:
-    """Return the file systems and volumes that pcluster created for a cluster and that its stack has no more.
+    """Return the storage that pcluster created for a cluster, and that is no longer part of its stack.
 
     Args:
         cloudformation: a client of CloudFormation.
@@ -164,7 +164,7 @@ def describe_file_system(
         format_size(efs, file_system_id),
         sorted({target["VpcId"] for target in targets}),
         [
-            *(command for target in targets for command in holders.describe_target(target, region).commands),
+            *(command for target in targets for command in blockers.describe_target(target, region).commands),
             *(
                 f"aws ec2 delete-security-group --region {region} --group-id {group['GroupId']}"
                 for group in described

@@ -1,4 +1,4 @@
-"""The boot scripts in S3, from where the nodes fetch them."""
+"""The S3 bucket from which the nodes download their boot scripts."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def is_script_bucket(bucket: str) -> bool:
 
 
 def get_region(bucket: str) -> str:
-    """Return the region in the name of a bucket of `upload-bootstrap`."""
+    """Return the region in the name of a bucket that `upload-bootstrap` created."""
     return bucket.removeprefix(BUCKET_PREFIX).partition("-")[2]
 
 
 def get_script_uris(folder: Path, bucket: str, cluster_name: str) -> dict[str, str]:
-    """Return the URI of each script, by the names of the template.
+    """Return the URI of each script, by parameter name.
 
     Each object's name contains a hash of its content: a new script never replaces one that nodes boot from.
 
@@ -79,7 +79,7 @@ def get_object_key(script: Path, cluster_name: str) -> str:
 
 
 def has_custom_scripts(values: Mapping[str, Any], bucket: str) -> bool:
-    """Return whether both scripts are the user's own, outside of our bucket."""
+    """Return whether the URIs of both scripts point outside the bucket of `upload-bootstrap`."""
     uris = [str(values.get(name, "")) for name in SCRIPTS]
     return all(uris) and not any(uri.startswith(f"s3://{bucket}/") for uri in uris)
 
@@ -87,7 +87,7 @@ def has_custom_scripts(values: Mapping[str, Any], bucket: str) -> bool:
 def reconcile_script_uris(
     values: Mapping[str, Any], found: Mapping[str, str], cluster_name: str, cluster_exists: bool
 ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """Decide between the script URIs in config-parameters.json and those of the newest upload.
+    """Choose between the script URIs in config-parameters.json and those of the newest upload.
 
     The scripts of an existing cluster's head node cannot be changed, so its URIs are kept.
 
@@ -98,8 +98,8 @@ def reconcile_script_uris(
         cluster_exists: whether its stack exists.
 
     Returns:
-        The values in the file without URIs of older uploads, the found values without URIs that come too
-        late, and a sentence for each of these.
+        The values in the file and the found values, each without the URIs that must not be used, and a
+        sentence for each found URI that was dropped.
     """
     prefix = f"s3://{found.get('BOOTSTRAP_BUCKET')}/{cluster_name}/"
     uploaded = [name for name in SCRIPTS if name in found and str(values.get(name, "")).startswith(prefix)]
@@ -111,7 +111,7 @@ def reconcile_script_uris(
 
 
 def ensure_bucket(s3: S3Client, bucket: str, account: str, region: str) -> bool:
-    """Create the bucket, private, encrypted and for TLS only, or correct these settings.
+    """Create the bucket if needed, and make it private, encrypted and TLS-only.
 
     Args:
         s3: a client of S3.
@@ -227,7 +227,7 @@ def count_scripts(s3: S3Client, bucket: str, cluster_name: str, account: str) ->
 
 
 def delete_scripts(s3: S3Client, bucket: str, cluster_name: str, account: str) -> list[str]:
-    """Delete the cluster's scripts, and the bucket if it is empty then.
+    """Delete the cluster's scripts, then the bucket if it is empty.
 
     Returns:
         What was deleted.

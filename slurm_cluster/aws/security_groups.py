@@ -1,4 +1,4 @@
-"""The security groups of the cluster, and the rule that connects the UQLE machine."""
+"""The cluster's security groups, and the head node group's rule that lets the UQLE machine connect."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ def require_head_node_group_id(cloudformation: CloudFormationClient, cluster_nam
     """Return the id of the head node's group.
 
     Raises:
-        ClusterError: the configuration has groups of its own, so pcluster created none.
+        ClusterError: the configuration names its own security groups, so pcluster created none.
     """
     group = find_head_node_group_id(cloudformation, cluster_name)
     if group is None:
         raise ClusterError(
             f"The stack {cluster_name} has no HeadNodeSecurityGroup, because the configuration names other "
-            "SecurityGroups. A UQLE machine can only be connected to the group that pcluster creates."
+            "SecurityGroups. A UQLE machine needs the group that pcluster creates: "
+            "use AdditionalSecurityGroups instead."
         )
     return group
 

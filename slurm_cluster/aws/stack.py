@@ -26,7 +26,7 @@ CANCELLED = re.compile(r"Resource \w+ cancelled")  # because of another one that
 STACK_TYPE = "AWS::CloudFormation::Stack"
 DELETED = "DELETE_COMPLETE"  # a stack still lists resources that it no longer has
 POLL_SECONDS = [1, 1, 2, 3, 5]  # between two polls; the last one is repeated
-START_TIMEOUT = 60  # seconds after which an accepted operation has started, whatever the stack's events say
+START_TIMEOUT = 60  # seconds; then assume that an accepted operation has started
 
 
 def find_stack(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
@@ -43,7 +43,7 @@ def describe_stack(cloudformation: CloudFormationClient, name: str) -> StackType
 
 
 def require_cluster(cloudformation: CloudFormationClient, cluster_name: str) -> StackTypeDef:
-    """Return the stack of a cluster that is complete.
+    """Return the stack of a cluster, which must be in the phase `complete`.
 
     Raises:
         ClusterError: there is no such cluster, or it is not complete. The message names the others.
@@ -196,7 +196,7 @@ def watch_stack(
 
 
 def get_template_resources(cloudformation: CloudFormationClient, stack_id: str) -> Mapping[str, Any]:
-    """Return the resources in a stack's template by logical id; none if it is not JSON, as pcluster's is."""
+    """Return the resources in a stack's template, by logical id; empty if the template is not JSON."""
     body = clients.find_or_none(
         lambda: cloudformation.get_template(StackName=stack_id)["TemplateBody"], "ValidationError"
     )
@@ -216,14 +216,14 @@ def summarize_events(status: str, events: list[StackEventTypeDef], total: int) -
 
 
 def list_failures(cloudformation: CloudFormationClient, stack_id: str) -> list[str]:
-    """Return which resources failed in the last operation and why, the cause first; then a hint, if known."""
+    """Return the failures of the last operation, the first failure first, and a hint if there is one."""
     reasons = list_reasons(cloudformation, list_last_events(cloudformation, stack_id))
     hint = find_hint(" ".join(reasons))
     return [*reasons, hint] if hint else reasons
 
 
 def list_reasons(cloudformation: CloudFormationClient, events: list[StackEventTypeDef]) -> list[str]:
-    """Return which resources failed and why, the cause first: of a nested stack its own resources.
+    """Return the failed resources with their reasons, the first failure first, also from nested stacks.
 
     Args:
         cloudformation: a client of CloudFormation.
@@ -256,7 +256,7 @@ def list_nested_events(
 def explain_failed_creation(
     cloudformation: CloudFormationClient, logs: CloudWatchLogsClient, cluster_name: str, stack_id: str
 ) -> str:
-    """Return why a cluster was not created: failed resources, the head node's log, and the next step."""
+    """Return a message about a failed creation: the failures, the head node's log, and the next step."""
     lines = [f"The cluster {cluster_name} was not created.", *list_failures(cloudformation, stack_id)]
     log = node_log.read_head_node_log(logs, cluster_name)
     if log:

@@ -1,8 +1,8 @@
-"""What a status of CloudFormation means for a cluster or a network, and which command it calls for."""
+"""Map CloudFormation statuses to phases and messages, and find the command for the next step."""
 
 from collections.abc import Mapping
 
-# What a status of CloudFormation means for a cluster or a network, and in which phase it is.
+# The phase and the meaning of each status.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
 STATUSES = {
     "CREATE_IN_PROGRESS": ("creating", "it is being created"),
@@ -32,7 +32,7 @@ STATUSES = {
     "IMPORT_ROLLBACK_FAILED": ("failed", "an import into it failed, and AWS could not undo it"),
 }
 UNKNOWN = "unknown", "a status that these tasks do not know, so they change nothing"
-# The task that a phase of a cluster or of a network calls for. It never refuses in this phase.
+# The task to run in each phase. It must accept that phase.
 CLUSTER_TASKS = {
     "creating": "invoke create-cluster",
     "updating": "invoke update-cluster",
@@ -53,7 +53,7 @@ def get_phase(status: str) -> str:
 
 
 def get_repair_command(name: str, status: str, region: str) -> str:
-    """Return the command of AWS that ends a status which no task can end; empty if a task can, or time."""
+    """Return the AWS CLI command for a status that no task can resolve; empty for other statuses."""
     action = REPAIRS.get(status, "")
     return f"aws cloudformation {action} --region {region} --stack-name {name}" if action else ""
 
@@ -93,7 +93,7 @@ def explain_status(kind: str, name: str, status: str, region: str) -> str:
     elif not task:
         advice = f"Delete it with `{repair}`." if repair else "Wait until that has ended."
     elif phase == "creating" and kind == "network":
-        advice = f"Wait for `invoke configure`. If that was stopped, {delete} deletes it."
+        advice = f"Wait for `invoke configure`. If you stopped it, run {delete}."
     elif phase in ("failed", "planned"):
         advice = f"{delete} deletes what is left of it."
     else:

@@ -1,4 +1,4 @@
-"""VPCs that an interrupted wizard may have left, and that nothing proves to be a cluster's."""
+"""Unclaimed VPCs: VPCs that a wizard created, with neither a cluster's tag nor nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class UnclaimedVpc(NamedTuple):
-    """A VPC of a wizard that nothing proves to be a cluster's.
+    """A VPC that a wizard created, with neither a cluster's tag nor nodes.
 
     Args:
         id: the VPC's id.
@@ -32,29 +32,29 @@ class UnclaimedVpc(NamedTuple):
 def find_unclaimed_vpcs(
     ec2: EC2Client,
     cloudformation: CloudFormationClient,
-    before: Collection[str] | None = None,
+    earlier_vpc_ids: Collection[str] | None = None,
 ) -> list[UnclaimedVpc]:
-    """Find the VPCs of wizards that nothing proves to be a cluster's: they have no tag and no node.
+    """Find the VPCs that a wizard created, without a cluster's tag and without nodes.
 
-    An interrupted wizard may have left them, or they are another person's. They are listed, never claimed.
+    They may be left from an interrupted wizard, or belong to someone else. So they are listed, not used.
 
     Args:
         ec2: a client of EC2.
         cloudformation: a client of CloudFormation.
-        before: the ids of the VPCs that existed when an interrupted wizard started. Only newer ones are
-            listed then, also without a name: the wizard names its VPC in a second call.
+        earlier_vpc_ids: the VPCs from before an interrupted wizard. If given, only newer ones are listed,
+            even without a name, because the wizard names its VPC in a second call.
     """
     names = {
         vpc["VpcId"]: clients.get_tag(vpc)
         for vpc in network.list_vpcs(ec2)
-        if vpc["VpcId"] not in (before or ())
+        if vpc["VpcId"] not in (earlier_vpc_ids or ())
         and not clients.get_tag(vpc, clients.TAG)
         and not vpc.get("IsDefault")
     }
     found = [
         vpc
         for vpc, name in names.items()
-        if name.startswith(network.VPC_PREFIX) or (before is not None and not name)
+        if name.startswith(network.VPC_PREFIX) or (earlier_vpc_ids is not None and not name)
     ]
     if not found:
         return []
@@ -108,7 +108,7 @@ def format_deletion_command(vpc: UnclaimedVpc, region: str) -> str:
 
 
 def format_age(vpc_name: str) -> str:
-    """Return when a VPC was created, by the time in its name; EC2 does not record it."""
+    """Return when a VPC was created, from the time in its name, because EC2 does not record it."""
     try:
         start = datetime.strptime(vpc_name.removeprefix(network.VPC_PREFIX), network.TIMESTAMP).replace(
             tzinfo=timezone.utc

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
 IMAGE_PARAMETER = "/aws/service/canonical/ubuntu/server/24.04/stable/current/{}/hvm/ebs-gp3/ami-id"
 USER_DATA_SCRIPT = Path(__file__).parents[2] / "bootstrap" / "uqle_instance_ubuntu.sh"
-# The boot script makes the mount point immutable, so nothing of the system may be there.
+# The boot script makes the mount point immutable (chattr +i), so it must not be a system folder.
 # https://refspecs.linuxfoundation.org/FHS_3.0/fhs/index.html
 SYSTEM_FOLDERS = {
     f"/{name}"
@@ -39,7 +39,7 @@ SYSTEM_FOLDERS = {
 PARENT_FOLDERS = {"/home", "/home/ubuntu", "/media", "/mnt", "/opt", "/srv"}
 CORRECT_TYPE = "Correct it in invoke.yaml, or in INVOKE_UQLE_INSTANCE_TYPE."
 ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
-# A tag of the head node's group: the client token of the last launch that has ended.
+# A tag on the head node's security group. It holds the client token of the last launch whose instance ended.
 USED_TOKEN_TAG = f"{clients.TAG}:spent-client-token"
 POLL_SECONDS, MAX_POLLS = 3, 200  # ten minutes
 MAX_LAUNCHES = 3
@@ -74,9 +74,9 @@ class LaunchTarget(NamedTuple):
         subnet_id: the id of the head node's subnet.
         is_public: whether the subnet has a route to the internet, so that the machine gets a public address.
         file_system_id: the id of the shared file system; empty to mount none.
-        used_token: the client token of the last launch that has ended, or empty.
+        used_token: the client token of the last instance, if it was terminated; else empty.
         mount_obstacle: why the machine cannot mount the shared storage; empty if it can, or mounts nothing.
-        other_members: other machines in the group, which have no tag of the cluster.
+        other_members: instances in the security group that are not tagged for the cluster.
     """
 
     cluster_name: str
@@ -97,7 +97,7 @@ def validate_settings(
     """Return the settings of the machine.
 
     Raises:
-        ClusterError: AWS or the boot script cannot take one of them.
+        ClusterError: a setting is invalid.
     """
     if not re.fullmatch(r"[a-z0-9-]{1,30}\.[a-z0-9-]{1,30}", instance_type):
         raise ClusterError(
@@ -195,7 +195,8 @@ def render_user_data(target: LaunchTarget, mount_point: str) -> str:
     """Return the boot script with the file system and the mount point filled in.
 
     Args:
-        target: for the file system's DNS name, which resolves in zones with a mount target.
+        target: the launch target, which has the file system and the region. The DNS name resolves only in
+            zones with a mount target.
             https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-mount-cmd-dns-name.html
         mount_point: where the machine mounts the file system.
     """
@@ -268,14 +269,14 @@ def make_client_token(target: LaunchTarget, used_token: str) -> str:
     """Return the client token of a launch, by which EC2 recognizes a repeated request.
 
     Args:
-        target: the stack's id is part of the token, so a recreated cluster has other ones.
-        used_token: the token of the previous launch, or empty: after a termination, the token changes.
+        target: the launch target. The token depends on the stack's id: a recreated cluster gets new tokens.
+        used_token: the token of the terminated instance, or empty. It makes the next token different.
     """
     return hashlib.sha256(f"{target.stack_id} {used_token}".encode()).hexdigest()[:32]
 
 
 def read_used_token(ec2: EC2Client, group_id: str) -> str:
-    """Return the token of the last launch that has ended, which is a tag of the head node's group."""
+    """Return the used client token, from a tag on the head node's security group."""
     return clients.get_tag(security_groups.describe_group(ec2, group_id), USED_TOKEN_TAG)
 
 
@@ -287,7 +288,7 @@ def record_used_token(ec2: EC2Client, group_id: str, token: str) -> None:
 def launch_instance(
     ec2: EC2Client, target: LaunchTarget, settings: InstanceSettings, image_id: str, user_data: str
 ) -> str:
-    """Launch the machine once: EC2 answers a repeated token with the instance that it launched first.
+    """Launch the instance. If the same token was used before, EC2 returns the instance of the first launch.
 
     Returns:
         The id of the instance.
@@ -304,7 +305,7 @@ def launch_instance(
         except ClientError as error:
             if error_code(error) not in ("IdempotentParameterMismatch", "IdempotentInstanceTerminated"):
                 raise
-        # An earlier launch used the token: its answer was lost, or its instance was terminated by hand.
+        # An earlier launch used this token: its response was lost, or its instance was terminated by hand.
         existing = find_instance(ec2, target.cluster_name)
         if existing:
             return existing["InstanceId"]
@@ -320,7 +321,7 @@ def list_differences(
     settings: InstanceSettings,
     user_data: str,
 ) -> list[str]:
-    """Return how an existing machine differs from one that would be launched now, but for its groups.
+    """Return how an existing instance differs from the current settings. Security groups are not compared.
 
     Args:
         ec2: a client of EC2.
@@ -368,7 +369,9 @@ def watch_instances(ec2: EC2Client, instance_ids: list[str], wanted: str) -> Ite
             break
         status = ", ".join(sorted({states.get(instance_id, "pending") for instance_id in remaining}))
         yield Progress(f"{status}, to be {wanted}", now=remaining)
-    raise ClusterError(f"{', '.join(remaining)} is not {wanted}. See its state reason in the EC2 console.")
+    raise ClusterError(
+        f"{', '.join(remaining)} did not become {wanted}. See the state reason in the EC2 console."
+    )
 
 
 def stop_instance(ec2: EC2Client, cluster_name: str) -> list[str]:
@@ -402,14 +405,14 @@ def terminate_instances(ec2: EC2Client, machines: list[InstanceTypeDef], group_i
     Args:
         ec2: a client of EC2.
         machines: the machines.
-        group_id: the id of the head node's group, which records the end of the launch; None if it is deleted.
+        group_id: the id of the head node's group, to record the used token on; None if it is deleted.
 
     Returns:
         The ids of the instances that are shutting down.
     """
     if not machines:
         return []
-    if group_id:  # first: if this run is stopped in between, the next one still finds the machine
+    if group_id:  # before the termination, so that an interrupted run can be repeated
         for machine in machines:
             record_used_token(ec2, group_id, machine.get("ClientToken", ""))
     instance_ids = [machine["InstanceId"] for machine in machines]

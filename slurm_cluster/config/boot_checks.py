@@ -1,4 +1,4 @@
-"""Check in a configuration what pcluster's dry run does not: whether the boot scripts work on its nodes."""
+"""Check what pcluster's dry run does not: whether the boot scripts can run on the nodes."""
 
 import re
 from fnmatch import fnmatchcase
@@ -9,11 +9,11 @@ from slurm_cluster.config.template import PLACEHOLDER
 
 # A script of bootstrap/, or a script in the template, before its URI is filled in
 BOOT_SCRIPT = re.compile(rf"/on_node_(start|configured)_ubuntu[^/]*\.sh$|^{PLACEHOLDER}$")
-KEY_POLICY = "-read-slurm-jwt-key"  # the end of the ARN of the policy to read the JWT key
+KEY_POLICY = "-read-slurm-jwt-key"  # the ARN of the policy that allows reading the JWT key ends with this
 
 
 def list_faults(config: ClusterConfig) -> list[str]:
-    """Return a sentence for each reason why nodes would fail when they boot, half an hour later."""
+    """Return a sentence for each fault that would make a node fail when it boots, half an hour later."""
     faults = []
     if runs_boot_scripts(config.nodes) and not config.os.startswith("ubuntu"):
         faults.append(
@@ -40,7 +40,7 @@ def runs_boot_scripts(nodes: list[NodeConfig]) -> bool:
 def list_unreadable_scripts(node: NodeConfig) -> list[str]:
     """Return a sentence for each script in S3 that a node runs, but may not read.
 
-    A role, an instance profile or an additional policy may allow it in a way that is not visible here.
+    With a role, an instance profile or an additional policy, return none: these may allow it.
     """
     if any(not policy.endswith(KEY_POLICY) for policy in node.policies):
         return []
@@ -55,7 +55,7 @@ def list_unreadable_scripts(node: NodeConfig) -> list[str]:
 
 
 def list_warnings(config: ClusterConfig) -> list[str]:
-    """Return a sentence for each property that works, but takes something away."""
+    """Return a warning for each setting that is valid, but disables a feature or opens a port."""
     warnings = []
     gaps = list_rest_api_gaps(config)
     if gaps:
@@ -75,7 +75,7 @@ def list_warnings(config: ClusterConfig) -> list[str]:
         for pool in config.login_pools
         if pool.ssh_from and is_wide_range(pool.ssh_from)
     ]
-    if config.head_node.own_groups:
+    if config.head_node.own_security_groups:
         warnings.append(
             "The head node has SecurityGroups of its own. `invoke connect-uqle` works only with the group "
             "that pcluster creates: use AdditionalSecurityGroups instead."
@@ -86,7 +86,7 @@ def list_warnings(config: ClusterConfig) -> list[str]:
 def list_rest_api_gaps(config: ClusterConfig) -> list[str]:
     """Return what the configuration lacks for the REST API that the boot scripts set up.
 
-    Two scripts with other names, or with names that the template has no value for yet, may be copies of them.
+    Two scripts with other names, or with URIs that are not filled in yet, are assumed to be copies of them.
     """
     if config.has_other_scheduler:
         return [f"Scheduling / Scheduler is {shorten(config.scheduler)}, not slurm"]
@@ -95,6 +95,6 @@ def list_rest_api_gaps(config: ClusterConfig) -> list[str]:
     gaps = []
     if not (names >= {"start", "configured"} if names else len(scripts) > 1):
         gaps.append("the head node does not run both boot scripts")
-    if not config.accepts_tokens:
+    if not config.has_jwt_auth:
         gaps.append("CustomSlurmSettings has no AuthAltTypes: auth/jwt")
     return gaps

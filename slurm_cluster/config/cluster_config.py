@@ -1,6 +1,6 @@
-"""The configuration of a cluster (config.yml, or the template), as far as our steps read it.
+"""The parts of a cluster's configuration (config.yml or the template) that the steps use.
 
-Whatever is missing or of another type becomes empty here: pcluster's dry run reports it.
+A value that is missing or has a wrong type becomes empty here; pcluster's dry run reports it.
 https://docs.aws.amazon.com/parallelcluster/latest/ug/cluster-configuration-file-v3.html
 """
 
@@ -24,20 +24,20 @@ class NodeConfig:
         name: for messages: `the head node`, `queue queue1` or `login pool pool1`.
         scripts: the URIs of the scripts of all custom actions.
         readable_uris: what S3Access lets the nodes read, as s3://bucket/key with * as wildcard.
-        policies: the ARNs of additional policies, and of an own role or instance profile.
-        own_groups: security groups that replace the ones that pcluster creates.
-        additional_groups: security groups besides those.
+        policies: the ARNs of additional policies, and of the user's own role or instance profile.
+        own_security_groups: the user's security groups, which replace those that pcluster creates.
+        additional_security_groups: security groups besides those.
         subnets: the ids of their subnets.
-        ssh_from: the address range that may use SSH. Without one, pcluster lets everybody reach the head
-            node, and gives a login pool the head node's range.
+        ssh_from: the address range that may use SSH. If empty, pcluster opens SSH of the head node to
+            0.0.0.0/0, and uses the head node's range for a login pool.
     """
 
     name: str
     scripts: list[str]
     readable_uris: list[str]
     policies: list[str] = field(default_factory=list)
-    own_groups: list[str] = field(default_factory=list)
-    additional_groups: list[str] = field(default_factory=list)
+    own_security_groups: list[str] = field(default_factory=list)
+    additional_security_groups: list[str] = field(default_factory=list)
     subnets: list[str] = field(default_factory=list)
     ssh_from: str = ""
 
@@ -65,11 +65,11 @@ class StorageConfig:
 
 @dataclass(frozen=True)
 class InstanceGroup:
-    """Instances that are launched alike: the head node, a compute resource of a queue, or a login pool.
+    """Instances with the same launch settings: the head node, a compute resource, or a login pool.
 
     Args:
         name: for messages: `the head node`, `queue queue1` or `login pool pool1`.
-        instance_types: each instance has one of these types.
+        instance_types: the possible types of an instance.
         max_count: how many there can be at the same time.
         capacity_type: ONDEMAND, SPOT or CAPACITY_BLOCK.
         subnets: the ids of their subnets.
@@ -89,7 +89,7 @@ class InstanceGroup:
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """A cluster.
+    """The parts of a cluster's configuration that the steps use.
 
     Args:
         region: the name of the region.
@@ -102,7 +102,7 @@ class ClusterConfig:
         accounting: the section that sets up accounting, Database or ExternalSlurmdbd; empty for none.
         scheduler: slurm or awsbatch.
         custom_ami: the image of the nodes, if it is not one of ParallelCluster's.
-        accepts_tokens: whether Slurm's custom settings have AuthAltTypes, or are in a file that may have it.
+        has_jwt_auth: whether CustomSlurmSettings sets AuthAltTypes: auth/jwt, or an include file might.
         groups: the head node, the compute resources and the login pools.
     """
 
@@ -116,12 +116,12 @@ class ClusterConfig:
     accounting: str = ""
     scheduler: str = ""
     custom_ami: str = ""
-    accepts_tokens: bool = False
+    has_jwt_auth: bool = False
     groups: list[InstanceGroup] = field(default_factory=list)
 
     @property
     def has_other_scheduler(self) -> bool:
-        """Whether the scheduler is another one than Slurm."""
+        """Whether the scheduler is not Slurm."""
         return self.scheduler not in ("", "slurm")
 
     @property
@@ -131,19 +131,21 @@ class ClusterConfig:
 
 
 def load(path: Path) -> ClusterConfig:
-    """Read config.yml, whoever wrote it.
+    """Read config.yml.
 
     Raises:
         ClusterError: it does not exist, or is not a YAML mapping.
     """
     tree = files.read_yaml(path, "Run `invoke render` to write it.")
     if not isinstance(tree, dict):
-        raise ClusterError(f"{path} is not a cluster configuration. Run `invoke render` to write it again.")
+        raise ClusterError(
+            f"{path} is not a cluster configuration. Correct it, or run `invoke render` to replace it."
+        )
     return parse(tree)
 
 
 def parse(tree: object) -> ClusterConfig:
-    """Return the cluster of a configuration.
+    """Return the configuration from parsed YAML.
 
     Args:
         tree: the parsed YAML.
@@ -161,12 +163,12 @@ def parse(tree: object) -> ClusterConfig:
         accounting=next((name for name in ("Database", "ExternalSlurmdbd") if name in slurm), ""),
         scheduler=get_text(tree, "Scheduling", "Scheduler"),
         custom_ami=get_text(tree, "HeadNode", "Image", "CustomAmi") or get_text(tree, "Image", "CustomAmi"),
-        accepts_tokens=accepts_tokens(slurm),
+        has_jwt_auth=has_jwt_auth(slurm),
         groups=parse_groups(tree),
     )
 
 
-def accepts_tokens(slurm_settings: object) -> bool:
+def has_jwt_auth(slurm_settings: object) -> bool:
     """Return whether the custom settings have AuthAltTypes, or are in a file that may have it.
 
     https://docs.aws.amazon.com/parallelcluster/latest/ug/slurm-configuration-settings-v3.html
@@ -183,7 +185,7 @@ def accepts_tokens(slurm_settings: object) -> bool:
 
 
 def parse_groups(tree: object) -> list[InstanceGroup]:
-    """Return the groups of a cluster's instances, without those that have no instance type.
+    """Return the node groups that have an instance type.
 
     https://docs.aws.amazon.com/parallelcluster/latest/ug/Scheduling-v3.html
     """
@@ -205,7 +207,7 @@ def parse_groups(tree: object) -> list[InstanceGroup]:
 
 
 def build_group(kind: str, node: object, resource: object, max_count: object) -> InstanceGroup:
-    """Return a group: a queue has the subnets and the capacity type, its compute resource the rest."""
+    """Return a node group. A queue sets subnets and capacity type; its compute resource sets the rest."""
     name = get_text(node, "Name")
     return InstanceGroup(
         name=f"{kind} {sanitize(name)}" if name else kind,
@@ -234,8 +236,8 @@ def parse_node(name: str, tree: object) -> NodeConfig:
             for entry in list_mappings(tree, "Iam", "S3Access")
         ],
         policies=[*policies, *list_texts(iam, "InstanceRole"), *list_texts(iam, "InstanceProfile")],
-        own_groups=list_plain_texts(networking, "SecurityGroups"),
-        additional_groups=list_plain_texts(networking, "AdditionalSecurityGroups"),
+        own_security_groups=list_texts_at(networking, "SecurityGroups"),
+        additional_security_groups=list_texts_at(networking, "AdditionalSecurityGroups"),
         subnets=list_subnets(tree),
         ssh_from=get_text(tree, "Ssh", "AllowedIps"),
     )
@@ -244,7 +246,7 @@ def parse_node(name: str, tree: object) -> NodeConfig:
 def list_subnets(node: object) -> list[str]:
     """Return the ids of a node's subnets: the head node has one, a queue or a login pool a list."""
     networking = find_value(node, "Networking")
-    subnets = [*list_plain_texts(networking, "SubnetIds"), get_text(networking, "SubnetId")]
+    subnets = [*list_texts_at(networking, "SubnetIds"), get_text(networking, "SubnetId")]
     return [subnet for subnet in subnets if subnet]
 
 
@@ -282,7 +284,7 @@ def get_text(tree: object, *path: str | int, default: str = "") -> str:
     return value if isinstance(value, str) else default
 
 
-def list_plain_texts(tree: object, *path: str | int) -> list[str]:
+def list_texts_at(tree: object, *path: str | int) -> list[str]:
     """Return the texts in the list at a path; empty if there is no list."""
     values = find_value(tree, *path)
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []

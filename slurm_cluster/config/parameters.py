@@ -1,4 +1,4 @@
-"""config-parameters.json: the values for the template, by name."""
+"""config-parameters.json: the values that replace the template's parameters."""
 
 import functools
 import ipaddress
@@ -31,7 +31,7 @@ KEY_ARN = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/Scheduling-v3.html
 CLUSTER_NAME = r"[a-zA-Z][a-zA-Z0-9-]{0,39}"
 ONE_OBJECT = "must hold one JSON object, as config-parameters.example.json does"
-WIDE_PREFIX = 8  # bits; a network with a shorter prefix is much of the internet
+MIN_PREFIX_LENGTH = 8  # bits; warn about a larger network
 KEY_PARAMETER = "SLURM_JWT_KEY"
 SIZES = "HEAD_NODE_TYPE", "COMPUTE_TYPE", "MAX_NODES"  # the template has defaults for them
 
@@ -90,7 +90,7 @@ ANYONE_WARNING = (
 )
 WIDE_WARNING = f"is all or much of the internet. {ANYONE_WARNING}"
 # https://docs.aws.amazon.com/parallelcluster/latest/ug/HeadNode-v3.html#yaml-HeadNode-Ssh-AllowedIps
-OPEN_TO_ALL = f"Its default is 0.0.0.0/0, all of the internet. {ANYONE_WARNING}"
+OPEN_BY_DEFAULT = f"The default of AllowedIps is 0.0.0.0/0, all of the internet. {ANYONE_WARNING}"
 LITERAL_KEY_WARNING = (
     "config.yml, and ParallelCluster's bucket and logs, then contain it. "
     "`invoke create-jwt-key` stores a key in Secrets Manager instead."
@@ -98,7 +98,7 @@ LITERAL_KEY_WARNING = (
 
 
 def read_parameters(path: Path) -> dict[str, Any]:
-    """Read config-parameters.json, if `chevron`, which reads it as YAML, reads the same from it.
+    """Read config-parameters.json, and check that `chevron`, which parses it as YAML, gets the same values.
 
     Args:
         path: the file.
@@ -124,20 +124,17 @@ def read_parameters(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         reason = files.describe_yaml_error(error)
         hint = "Replace the tab." if files.TAB in reason else "Use plain characters instead of escapes."
-        raise ClusterError(
-            f"`chevron` cannot read {path}, because it reads JSON as YAML ({reason}). {hint}"
-        ) from error
+        raise ClusterError(f"`chevron` parses {path} as YAML, and fails: {reason}. {hint}") from error
     except ValueError as error:
         raise ClusterError(
-            f"{path} has a number that is too long, or half of an escaped character. "
+            f"{path} has a number that is too long, or an incomplete \\u escape. "
             "Write the values as plain text."
         ) from error
     if not isinstance(values, dict):
         raise ClusterError(f"{path} {ONE_OBJECT}.")
     if values != yaml_values:
         raise ClusterError(
-            f"`chevron` reads other values from {path}, because it reads JSON as YAML. "
-            "Write the values as plain text."
+            f"`chevron` parses {path} as YAML, and gets different values. Write the values as plain text."
         )
     return values
 
@@ -164,7 +161,7 @@ def is_placeholder(value: object) -> bool:
 
 
 def validate_parameters(values: Mapping[str, Any], names: set[str], path: Path) -> None:
-    """Refuse values that the template cannot use.
+    """Check the values for the template.
 
     Args:
         values: the values in the file.
@@ -184,7 +181,7 @@ def validate_parameters(values: Mapping[str, Any], names: set[str], path: Path) 
 
 
 def validate_value(name: str, value: object) -> list[str]:
-    """Return what is wrong with a value and what is allowed; an empty list if it is valid.
+    """Return a sentence about the fault of a value and the rule, as a list; empty if the value is valid.
 
     Args:
         name: the name of the parameter.
@@ -198,7 +195,7 @@ def validate_value(name: str, value: object) -> list[str]:
 
 
 def find_fault(name: str, value: object) -> str:
-    """Return what is wrong with a value and what is allowed, to follow its name; empty if it is valid.
+    """Return the fault of a value and the rule, without the parameter's name; empty if the value is valid.
 
     Args:
         name: the name of the parameter.
@@ -230,7 +227,7 @@ def is_ssh_source(value: str) -> bool:
 
 
 def suggest_ssh_source(value: str) -> str:
-    """Return what was probably meant by a wrong source, or why it is wrong, in brackets; empty if unknown."""
+    """Return a suggestion for an invalid source, or the reason, in parentheses; empty if there is none."""
     address, slash, _ = value.partition("/")
     try:
         if ipaddress.ip_address(address).version == 6:
@@ -254,7 +251,7 @@ def sanitize(name: str) -> str:
 
 
 def format_faults(path: Path, faults: list[str], hint: str = "") -> str:
-    """Return the message about a file: one fault in a line with the hint, several in a line each.
+    """Return the message about a file. One fault is on a line with the hint; several have a line each.
 
     Args:
         path: the file.
@@ -269,7 +266,7 @@ def format_faults(path: Path, faults: list[str], hint: str = "") -> str:
 def is_wide_range(source: str) -> bool:
     """Return whether the source of a rule is all or much of the internet."""
     try:
-        return ipaddress.ip_network(source, strict=False).prefixlen < WIDE_PREFIX
+        return ipaddress.ip_network(source, strict=False).prefixlen < MIN_PREFIX_LENGTH
     except ValueError:  # a prefix list, or a fault that pcluster reports
         return False
 
@@ -287,16 +284,16 @@ def is_literal_key(value: str) -> bool:
 def merge_parameters(
     values: Mapping[str, Any], found: Mapping[str, str], *, overwrite: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Fill in the results of the earlier steps, and keep what a person wrote.
+    """Fill in the results of the earlier steps, and keep the user's values.
 
     Args:
         values: the values in the file.
         found: the results of the earlier steps.
-        overwrite: whether to replace also what a person wrote.
+        overwrite: whether to replace the user's values too.
 
     Returns:
-        The new values, in the order of the example; and a sentence for each value that was kept although the
-        earlier steps have another one.
+        The new values, in the order of the example, and a sentence for each kept value that differs from the
+        result of an earlier step.
     """
     kept = {} if overwrite else filter_filled(values)
     merged = {**dict.fromkeys(RULES, ""), **values, **found, **kept}
@@ -310,7 +307,7 @@ def merge_parameters(
 
 
 def clear_values(path: Path, deleted: Collection[str]) -> None:
-    """Empty the values that name deleted resources, so that fill-parameters fills in new ones."""
+    """Clear the values of deleted resources, so that fill-parameters can fill in new ones."""
     if files.exists(path):
         values = read_parameters(path)
         kept = {name: "" if value in deleted else value for name, value in values.items()}

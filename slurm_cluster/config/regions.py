@@ -1,4 +1,4 @@
-"""The AWS region."""
+"""Find the AWS region in the files, the environment and the AWS profile."""
 
 import difflib
 import os
@@ -11,7 +11,7 @@ from slurm_cluster import files
 from slurm_cluster.config import parameters, temp_config
 from slurm_cluster.errors import ClusterError
 
-# Where boto3 looks for the profiles, by the variable that names another file.
+# The files in which boto3 looks for profiles, by the environment variable that overrides each.
 PROFILE_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
 VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
@@ -46,7 +46,7 @@ def read_file_region(parameter_file: Path, temp_config_file: Path) -> FileRegion
     if filled and configured and filled != configured:
         raise ClusterError(
             f"AWS_REGION is {parameters.sanitize(str(filled))} in {parameter_file}, "
-            f"and Region is {configured} in {temp_config_file}. Correct one, or move that file away."
+            f"and Region is {configured} in {temp_config_file}. Correct one of them, or move one file away."
         )
     if not (filled or configured):
         return FileRegion()
@@ -69,7 +69,7 @@ def resolve_region(
         ClusterError: no region is set, or AWS does not have it.
     """
     variable = next((name for name in VARIABLES if environment.get(name)), "")
-    regions: dict[str, str | None] = {}  # by where each is set
+    regions: dict[str, str | None] = {}  # by the place where it is set
     if in_files.name:
         regions[f"The region in {in_files.file}"] = in_files.name
     if variable:
@@ -97,13 +97,13 @@ def validate_region(region: object, subject: str) -> str:
         raise ClusterError(
             f"{subject} is {parameters.shorten(region)}, and must be a name such as eu-west-2."
         )
-    if region.startswith("cn-"):  # its partition has other service names, and none of this was tried there
+    if region.startswith("cn-"):  # the China partition has other service names, and is untested
         raise ClusterError(f"The region is {region}. Regions in China are not supported: choose another one.")
     return region
 
 
 def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task: str) -> str:
-    """Return how the environment contradicts the files, and the command that resolves it; empty if it agrees.
+    """Return a message if the environment and the files have different regions; else empty.
 
     Args:
         in_files: the region in the files.
@@ -125,7 +125,7 @@ def describe_conflict(in_files: FileRegion, environment: Mapping[str, str], task
 
 
 def refuse_unreadable_profile(environment: Mapping[str, str]) -> None:
-    """Refuse AWS's files if they cannot be read. boto3 would ignore them.
+    """Check that ~/.aws/config and ~/.aws/credentials are readable, because boto3 ignores unreadable ones.
 
     https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html
 

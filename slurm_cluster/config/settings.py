@@ -18,7 +18,7 @@ MAX_NAME_BYTES = 255  # the limit of file systems
 
 
 def validate_settings_file(path: Path) -> None:
-    """Refuse an invoke.yaml that would end in a traceback of invoke, which reads it next.
+    """Check invoke.yaml before invoke reads it, because invoke would fail with a traceback.
 
     Args:
         path: invoke.yaml.
@@ -33,7 +33,7 @@ def validate_settings_file(path: Path) -> None:
 
 
 def validate_runtime_file(path: Path) -> None:
-    """Refuse a settings file of `invoke -f` that would end in a traceback of invoke, or be ignored by it.
+    """Check the settings file of `invoke -f`, because invoke would ignore it or fail with a traceback.
 
     https://docs.pyinvoke.org/en/stable/concepts/configuration.html
 
@@ -55,7 +55,7 @@ def validate_runtime_file(path: Path) -> None:
 
 
 def validate_settings(settings: Any, path: Path) -> None:
-    """Refuse settings that are unknown, or of the wrong type.
+    """Check that all settings are known and have the right type.
 
     Args:
         settings: the content of a file.
@@ -72,14 +72,14 @@ def validate_settings(settings: Any, path: Path) -> None:
         if not isinstance(settings.get(name, {}), dict):
             raise ClusterError(f"{name} in {path} is a section of invoke itself, and must contain settings.")
     if not isinstance(settings.get("quiet", False), bool):
-        raise ClusterError(f"quiet in {path} is {str(settings['quiet'])[:60]!r}, and must be true or false.")
+        raise ClusterError(f"quiet in {path} is {str(settings['quiet'])[:60]!r}. It must be true or false.")
     for name in TOP_LEVEL_NAMES:
         if name in settings and name != "quiet":
             get_setting(settings, name)
 
 
 def validate_environment(environment: Mapping[str, str]) -> None:
-    """Refuse unknown INVOKE_ variables: with a mistyped name, a task would change the default cluster.
+    """Refuse unknown INVOKE_ variables. With a mistyped name, a task would change the default cluster.
 
     Args:
         environment: the variables of the process.
@@ -116,7 +116,7 @@ def refuse_unknown(unknown: list[str], path: Path | None = None) -> None:
 
 
 def get_setting(settings: Mapping[str, Any], *path: str) -> str:
-    """Return a setting; empty text if its value is left out in the file.
+    """Return a setting; an empty string if the file gives it no value.
 
     Args:
         settings: all settings.
@@ -154,7 +154,7 @@ def get_file_paths(settings: Mapping[str, Any]) -> list[Path]:
 
 
 def get_path(settings: Mapping[str, Any], name: str) -> Path:
-    """Return a setting that is the name of a file."""
+    """Return the path in a setting."""
     text = get_setting(settings, name)
     is_too_long = any(len(part.encode(errors="replace")) > MAX_NAME_BYTES for part in text.split("/"))
     if not text.isprintable() or is_too_long or text.endswith("/") or Path(text).name in ("", ".."):

@@ -10,7 +10,7 @@ from slurm_cluster.config.parameters import find_fault, format_faults
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.trees import find_value
 
-EXISTING_NETWORK = "# This network was there before the cluster"  # files of older versions have it too
+EXISTING_NETWORK = "# This network was there before the cluster"  # do not change: older files have it
 
 
 # Which parameter of config-parameters.json a value becomes, and where it is in the file.
@@ -51,7 +51,7 @@ def read_temp_config(path: Path) -> TempConfig:
 
 
 def write_temp_config(path: Path, values: TempConfig) -> None:
-    """Write the file for an existing network, with the four values where the wizard writes them."""
+    """Write temp-config.yml for an existing network, in the form that the wizard writes."""
     queue = {"Name": "queue1", "Networking": {"SubnetIds": [values.private_subnet]}}
     tree = {
         "Region": values.region,
@@ -63,5 +63,5 @@ def write_temp_config(path: Path, values: TempConfig) -> None:
 
 
 def is_from_wizard(path: Path) -> bool:
-    """Return whether the wizard created the network; False for an existing network, or without the file."""
+    """Return whether the wizard created the network; False for an existing network or a missing file."""
     return files.exists(path) and EXISTING_NETWORK not in files.read_text(path)

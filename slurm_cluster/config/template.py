@@ -40,10 +40,10 @@ def list_tags(template_file: Path) -> list[Tag]:
     """Return the tags of a template.
 
     Raises:
-        ClusterError: the file cannot be read, or chevron cannot render it from named texts; it lists all
-            faults with their lines.
+        ClusterError: the file cannot be read, or has a tag that is wrong or not supported. The message lists
+            all faults with their lines.
     """
-    # chevron removes lines that have nothing but a tag. With a mark in each line, it counts all of them.
+    # chevron drops a line that holds only a tag. A mark in each line keeps the line numbers right.
     marked = mark_lines(files.read_text(template_file)).replace("{{}}", "{{ }}")  # chevron would crash
     tags, line = [], 1
     try:
@@ -64,13 +64,13 @@ def list_tags(template_file: Path) -> list[Tag]:
 
 
 def mark_lines(template: str) -> str:
-    """Return a template with a mark and the line's number at the end of each line."""
+    """Return the template with LINE_MARK and the line number at the end of each line."""
     lines = enumerate(template.split("\n"), 1)
     return "\n".join(f"{line}{LINE_MARK}{number}" for number, line in lines)
 
 
 def explain_chevron_error(error: chevron.ChevronError) -> str:
-    """Return what is wrong with a template's tags, after the line."""
+    """Return the line and the fault of a chevron error."""
     message = str(error)
     line = int(re.findall(r"line (\d+)", message)[-1])
     closing = re.match(r'Trying to close tag "(.*)"', message)
@@ -86,7 +86,7 @@ def explain_chevron_error(error: chevron.ChevronError) -> str:
 def find_tag_fault(tag: Tag) -> str:
     """Return what is wrong with a tag; empty if nothing is.
 
-    A text has no parts and is no list, but chevron would look its methods up: `{{ title }}` in a section.
+    A name such as `title` is refused: inside a section, chevron would find the method str.title.
     """
     if tag.kind in TAGS:
         return TAGS[tag.kind]
@@ -98,13 +98,13 @@ def find_tag_fault(tag: Tag) -> str:
 def parse_template(
     template_file: Path, parameter_file: Path, values: Mapping[str, Any]
 ) -> cluster_config.ClusterConfig:
-    """Return the cluster of a template, as far as it is known before all parameters are.
+    """Return the cluster's configuration from a template, with placeholders for parameters not yet filled in.
 
     Args:
         template_file: config.template.yml.
         parameter_file: config-parameters.json, for messages.
-        values: the values in it that are filled in. PLACEHOLDER stands for the others, but the template's
-            defaults for the sizes.
+        values: its filled values. The others become PLACEHOLDER; an empty size becomes the template's
+            default.
 
     Raises:
         ClusterError: the template cannot be read, or does not render to YAML; or a size is wrong.
@@ -121,7 +121,7 @@ def parse_template(
 
 
 def check_yaml(template_file: Path, names: Collection[str]) -> None:
-    """Refuse a template that does not render to YAML, with its sections for values and for empty values."""
+    """Check that the template renders to YAML, with all parameters filled in and with all of them empty."""
     for value in PLACEHOLDER, "":
         render_to_yaml(template_file, dict.fromkeys(names, value))
 
@@ -149,7 +149,7 @@ def render_to_yaml(template_file: Path, values: Mapping[str, str]) -> Any:
 
 
 def find_error_line(template: str, values: Mapping[str, str], error: yaml.MarkedYAMLError) -> str:
-    """Return the number of the template's line at which YAML gives up; the error's is that of the output."""
+    """Return the template's line number for a YAML error, which has only the line number of the output."""
     lines = chevron.render(mark_lines(template.rstrip("\n")), values).split("\n")
     try:
         files.parse_yaml("\n".join(line.partition(LINE_MARK)[0] for line in lines))
@@ -171,7 +171,7 @@ def render_template(template_file: Path, values: Mapping[str, Any], parameter_fi
         The configuration, as YAML.
 
     Raises:
-        ClusterError: the template is wrong; a value is missing, unknown or wrong; or YAML would read another
+        ClusterError: the template is wrong, a value is missing, unknown or wrong, or YAML would change a
             value.
     """
     tags = list_tags(template_file)
@@ -199,7 +199,7 @@ def render_template(template_file: Path, values: Mapping[str, Any], parameter_fi
 
 
 def is_unchanged(template: str, values: Mapping[str, str], names: list[str]) -> bool:
-    """Return whether the YAML has exactly these values in their places, by rendering safe markers instead."""
+    """Return whether YAML reads each value unchanged: compare it with a rendering of safe markers."""
     markers = {name: f"MARKER-{name}-END" for name in names if values[name]}
     try:
         actual = files.parse_yaml(chevron.render(template, values))
@@ -211,7 +211,7 @@ def is_unchanged(template: str, values: Mapping[str, str], names: list[str]) -> 
 
 
 def replace_markers(tree: Any, values: Mapping[str, str]) -> Any:
-    """Return a tree with its markers replaced, and whole numbers as texts: MaxCount is a number in YAML.
+    """Return a tree with its markers replaced. Integers become strings, because YAML reads MaxCount as one.
 
     Args:
         tree: parsed YAML.

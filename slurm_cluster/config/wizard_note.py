@@ -1,4 +1,4 @@
-"""The note beside temp-config.yml, from the start of a wizard until its VPC is proven and tagged."""
+"""temp-config.yml.begun: what is needed to find and tag the wizard's VPC if the wizard is interrupted."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ class WizardNote(NamedTuple):
     """The content of the note.
 
     Args:
-        cluster: the cluster that the wizard works for; empty if there is no note.
+        cluster: the cluster that the wizard was started for; empty if there is no record.
         vpcs: the ids of the VPCs that existed before the wizard started.
         stack: the id of the wizard's stack, once the wizard has printed it.
     """

@@ -63,7 +63,7 @@ def install_key(login: str, identity_file: Path, secret_arn: str, script: str) -
         last_line = (result.stdout + result.stderr).strip().rpartition("\n")[2]
         raise ClusterError(
             f"The new key is in the secret but not yet on the head node ({last_line}). "
-            f"Fix the cause. {RETRY_HINT}"
+            "Fix the cause, then run this again to create another key."
         )
 
 

@@ -247,8 +247,8 @@ class SlurmClient:
         if not probe.is_success:
             raise ClusterError(
                 f"Token refused: the JWT key is not the head node's key ({response.summary}). "
-                "Check whether the secret was changed after the head node booted. "
-                "Also check the clock of this machine."
+                "A running head node keeps its key when the secret changes. "
+                "Check whether the secret has changed since, and whether the clock of this machine is right."
             )
         slurm_time = find_value(probe.body, "statistics", "req_time", "number") or 0
         seconds_behind = slurm_time - int(time.time())
@@ -332,7 +332,7 @@ class SlurmClient:
             job = self.find_job(job_id, name)
             if job is None:
                 raise ClusterError(
-                    f"Job lost: slurmctld accepted job {job_id} ({name}), but no longer lists it. "
+                    f"Job lost: slurmctld accepted job {job_id}, {name}, but no longer lists it. "
                     f"slurmctld may have crashed. Run this again. {LOG_HINT}"
                 )
             states, reason = get_states(job.get("job_state")), str(job.get("state_reason") or "None")

@@ -29,8 +29,7 @@ TUNNEL_OPTIONS = [
     "ServerAliveInterval=15",
     "LogLevel=INFO",  # ssh then prints why the jump host cannot reach the port
     "PermitLocalCommand=yes",
-    # ssh runs this once it listens on the local port, so that no other program's port is used
-    f"LocalCommand=echo {READY}",
+    f"LocalCommand=echo {READY}",  # ssh runs this as soon as it listens on the local port itself
 ]
 
 

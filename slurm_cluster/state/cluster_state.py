@@ -47,7 +47,7 @@ class ClusterState(NamedTuple):
         subnets: the subnets of the VPC.
         nat_gateways: the NAT gateways of the VPC, without deleted ones.
         head_node_group: the id of the security group that pcluster created for the head node.
-        own_groups: the ids of the head node's groups, if the configuration names them instead.
+        own_security_groups: the ids of the head node's groups, if the configuration names them instead.
         compute_groups: the ids of the compute nodes' security groups.
         group_names: the name of each security group in the VPC, by its id.
         rules: the rules of all security groups in the VPC.
@@ -74,7 +74,7 @@ class ClusterState(NamedTuple):
     subnets: list[SubnetTypeDef]
     nat_gateways: list[NatGatewayTypeDef]
     head_node_group: str
-    own_groups: list[str]
+    own_security_groups: list[str]
     compute_groups: list[str]
     group_names: dict[str, str]
     rules: list[SecurityGroupRuleTypeDef]
@@ -166,7 +166,7 @@ def load_state(p: Project) -> ClusterState:
         subnets=subnets,
         nat_gateways=[gateway for gateway in gateways if gateway["State"] != "deleted"],
         head_node_group=head_node_group,
-        own_groups=config.head_node.own_groups,
+        own_security_groups=config.head_node.own_security_groups,
         compute_groups=list_compute_groups(compute_group, config),
         group_names=group_names,
         rules=rules,
@@ -199,7 +199,11 @@ def load_config_or_error(s3: S3Client, cluster: StackTypeDef) -> tuple[ClusterCo
 
 def list_compute_groups(created: str, config: ClusterConfig) -> list[str]:
     """Return the security groups of all compute nodes: pcluster's, the user's own, and additional ones."""
-    groups = [group for queue in config.queues for group in (*queue.own_groups, *queue.additional_groups)]
+    groups = [
+        group
+        for queue in config.queues
+        for group in (*queue.own_security_groups, *queue.additional_security_groups)
+    ]
     return [group for group in dict.fromkeys([created, *groups]) if group]
 
 

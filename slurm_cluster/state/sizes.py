@@ -30,7 +30,7 @@ def read_template_groups(p: Project, template: Path) -> list[InstanceGroup]:
 
 
 def list_groups(config: ClusterConfig) -> list[InstanceGroup]:
-    """Return the groups of instances. Types and subnets that are still placeholders are left out."""
+    """Return the node groups. Types and subnets that are still placeholders are left out."""
     return [
         replace(group, subnets=[subnet for subnet in group.subnets if subnet != PLACEHOLDER])
         for group in config.groups
@@ -84,7 +84,7 @@ def load_subnets(ec2: EC2Client, groups: list[InstanceGroup]) -> dict[str, Subne
 
 
 def check_zones(ec2: EC2Client, groups: list[InstanceGroup], subnets: Mapping[str, SubnetTypeDef]) -> str:
-    """Check that the subnets' zones offer all instance types. Without subnets, check that any zone does.
+    """Check that the subnets' zones offer all instance types. Without subnets, check that any one zone does.
 
     Args:
         ec2: a client of EC2.
@@ -105,7 +105,7 @@ def check_zones(ec2: EC2Client, groups: list[InstanceGroup], subnets: Mapping[st
         for name in group.instance_types:
             if own and not own & zones[name]:
                 raise ClusterError(
-                    f"{group.name} uses {name}, which is not available in {', '.join(sorted(own))}. "
+                    f"{', '.join(sorted(own))} does not offer {name}, which {group.name} uses. "
                     "Choose another type, or another subnet."
                 )
     common = set.intersection(*zones.values())

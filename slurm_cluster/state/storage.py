@@ -133,7 +133,7 @@ def find_file_system(
     Args:
         efs: a client of EFS.
         shared: the storage at the shared directory.
-        loaded: the file systems of `load_file_systems`. One that is missing here is loaded.
+        loaded: the file systems from `load_file_systems`. One that is missing here is loaded.
     """
     if not shared or shared.kind != "Efs" or not shared.id:
         return None

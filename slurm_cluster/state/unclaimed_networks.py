@@ -1,19 +1,13 @@
-"""The VPCs of wizards that no cluster has claimed, including those of a wizard interrupted in this folder."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""The networks of wizards without a cluster, also of a wizard that was interrupted in this folder."""
 
 from slurm_cluster.aws import unclaimed_vpcs
+from slurm_cluster.aws.unclaimed_vpcs import UnclaimedVpc
 from slurm_cluster.config import wizard_note
-
-if TYPE_CHECKING:
-    from slurm_cluster.aws.unclaimed_vpcs import UnclaimedVpc
-    from slurm_cluster.project import Project
+from slurm_cluster.project import Project
 
 
 def list_unclaimed_vpcs(p: Project) -> list[UnclaimedVpc]:
-    """Return the unclaimed VPCs, including those from an interrupted wizard."""
+    """Find the VPCs that a wizard created, without a cluster's tag and without nodes."""
     vpcs = unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation)
     return vpcs + [vpc for vpc in list_candidate_vpcs(p) if vpc not in vpcs]
 
@@ -23,7 +17,7 @@ def list_candidate_vpcs(p: Project) -> list[UnclaimedVpc]:
     note = wizard_note.read_note(p.temp_config)
     if not note.cluster:
         return []
-    return unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, before=note.vpcs)
+    return unclaimed_vpcs.find_unclaimed_vpcs(p.ec2, p.cloudformation, earlier_vpc_ids=note.vpcs)
 
 
 def format_unclaimed_vpcs(p: Project) -> list[str]:

@@ -1,1 +1,1 @@
-"""What the tasks do, roughly one module for each chapter of the README."""
+"""What the tasks do: one module for each chapter of the README."""

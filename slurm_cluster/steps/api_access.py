@@ -1,24 +1,19 @@
 """Create tokens, and forward a local port to the REST API (docs/clients.md)."""
 
-from __future__ import annotations
-
 import secrets
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.aws import key_pair, stack
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo, echo_lines
+from slurm_cluster.project import Project
 from slurm_cluster.slurm import rest_client
 from slurm_cluster.slurm import ssh as ssh_client
 from slurm_cluster.slurm.token import sign_token
 from slurm_cluster.steps import access
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
 
 MAX_HOURS = 720  # 30 days
 

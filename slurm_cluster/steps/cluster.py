@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import holders, nodes, retained, stack, stack_status
+from slurm_cluster.aws import blockers, nodes, retained, stack, stack_status
 from slurm_cluster.config import cluster_config, parameters
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines, show_progress
@@ -35,8 +35,8 @@ def check_config_file(p: Project) -> None:
         is_own = ssh_from != p.filled_values.get("SSH_FROM")
         setting = f"HeadNode / Ssh / AllowedIps in {p.config_file}" if is_own else "SSH_FROM"
         configuration.warn_of_wide_range(p, ssh_from, setting)
-    elif not config.head_node.own_groups:
-        p.warn(f"{p.config_file} has no HeadNode / Ssh / AllowedIps. {parameters.OPEN_TO_ALL}")
+    elif not config.head_node.own_security_groups:
+        p.warn(f"{p.config_file} has no HeadNode / Ssh / AllowedIps. {parameters.OPEN_BY_DEFAULT}")
     preflight.check_configuration(config, p.config_file, p.cluster_name, p.region, p.s3)
     for warning in preflight.list_aws_warnings(p, config):
         p.warn(warning)
@@ -49,7 +49,8 @@ def create_cluster(p: Project) -> str:
         The next step.
 
     Raises:
-        ClusterError: config.yml is refused, the creation failed, or an existing cluster lost its head node.
+        ClusterError: config.yml is refused, the creation failed, or an existing cluster has lost its head
+            node.
     """
     dry_run = build_configuration_command(p, "create-cluster", "--dryrun", "true")
     create = build_configuration_command(p, "create-cluster")
@@ -59,7 +60,7 @@ def create_cluster(p: Project) -> str:
         return ""
     found = stack.find_stack_in_phase(p.cloudformation, p.cluster_name, "complete", "creating")
     if found and stack_status.get_phase(found["StackStatus"]) == "complete":
-        nodes.require_head_node(p.ec2, found, may_be_stopped=True)
+        nodes.require_head_node(p.ec2, found, allow_stopped=True)
         echo(f"The cluster {p.cluster_name} exists already: {found['StackStatus']}.")
         return choose_connect_command(p, found)
     if not found:
@@ -76,9 +77,9 @@ def create_cluster(p: Project) -> str:
 
 
 def choose_connect_command(p: Project, cluster: StackTypeDef) -> str:
-    """Return the step after the creation: connect-uqle with the right flags, or verify without UQLE."""
+    """Return the step after the creation: connect-uqle with the right flags, or verify if it cannot work."""
     config, fault = cluster_state.load_config_or_error(p.s3, cluster)
-    if config.head_node.own_groups:
+    if config.head_node.own_security_groups:
         return VERIFY
     shared = storage.find_shared(storage.list_storage(config, cluster), p.shared_dir)
     obstacle = storage.explain_mount_obstacle(p, shared, loaded=None, rules=[], subnet=None, group_id="")
@@ -110,8 +111,7 @@ def update_cluster(p: Project, ssh_from: str, yes: bool) -> None:
     if found and stack_status.get_phase(found["StackStatus"]) == "updating":  # an earlier run was stopped
         show_progress(stack.watch_stack(p.cloudformation, found["StackId"]))
     found = stack.require_cluster(p.cloudformation, p.cluster_name)
-    # the head node applies the update; if it is stopped, CloudFormation waits until its timeout
-    nodes.require_head_node(p.ec2, found)
+    nodes.require_head_node(p.ec2, found)  # which applies the update: CloudFormation waits for it
     if ssh_from:
         replace_ssh_from(p, ssh_from)
     check_config_file(p)
@@ -151,7 +151,7 @@ def delete_cluster(p: Project, yes: bool) -> None:
         echo(f"There is no cluster {p.cluster_name} in {p.region}.")
         return
     if stack_status.get_phase(found["StackStatus"]) != "deleting":
-        holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name)
+        blockers.refuse_group_blockers(p.cloudformation, p.ec2, p.efs, p.cluster_name)
     last_event = ""
     if found["StackStatus"] != "DELETE_IN_PROGRESS":
         consequence = retained.describe_deletion(p.cloudformation, p.efs, found)
@@ -159,7 +159,8 @@ def delete_cluster(p: Project, yes: bool) -> None:
         last_event = stack.get_newest_event_id(p.cloudformation, found["StackId"])
         result = p.run(command, hide=True)
         now = stack.find_stack(p.cloudformation, p.cluster_name)
-        if now and now["StackStatus"] != "DELETE_IN_PROGRESS":  # else it has started
+        has_started = now is None or now["StackStatus"] == "DELETE_IN_PROGRESS"
+        if not has_started:  # a deletion that has started counts, even if pcluster reported an error
             pcluster.check_result(result)
     progress = stack.watch_stack(p.cloudformation, found["StackId"], last_event)
     if show_progress(progress, p.quiet) != "DELETE_COMPLETE":
@@ -171,7 +172,10 @@ def explain_failed_cluster_deletion(p: Project, stack_id: str) -> str:
     """Return why a cluster was not deleted, what still uses its groups, and what to do."""
     reasons = stack.list_failures(p.cloudformation, stack_id)
     lines = [f"The cluster {p.cluster_name} was not deleted.", *(f"  {reason}" for reason in reasons)]
-    found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name)
+    found = blockers.find_group_blockers(p.cloudformation, p.ec2, p.efs, p.cluster_name)
     if found:
-        lines += [f"These resources use security groups of {p.cluster_name}:", *holders.format_holders(found)]
+        lines += [
+            f"These resources use security groups of {p.cluster_name}:",
+            *blockers.format_blockers(found),
+        ]
     return "\n".join([*lines, "Fix the cause, then run this again."])

@@ -1,9 +1,5 @@
 """Prepare boot scripts, JWT key and parameters (README: Creating the cluster configuration file)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from slurm_cluster import files
 from slurm_cluster.aws import jwt_secret, script_bucket, stack
 from slurm_cluster.aws.public_address import find_public_address
@@ -11,10 +7,8 @@ from slurm_cluster.config import parameters, temp_config
 from slurm_cluster.config.settings import get_setting
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import confirm, echo, echo_lines
+from slurm_cluster.project import Project
 from slurm_cluster.steps.vpc import check_network_owner
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
 
 AUTO = "auto"  # as --ssh-from: this machine's public address
 

@@ -128,7 +128,7 @@ def list_missing_dns_settings(ec2: EC2Client, vpc_id: str) -> list[str]:
 
 
 def list_dns_servers(ec2: EC2Client, vpc_id: str) -> set[str]:
-    """Return the DNS servers in a VPC's DHCP options, with AmazonProvidedDNS for the VPC's own resolver.
+    """Return the DNS servers in a VPC's DHCP options; AmazonProvidedDNS stands for the VPC's own resolver.
 
     A VPC without DHCP options has none.
     https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html

@@ -1,16 +1,10 @@
 """Stop and start the compute fleet and the UQLE machine (README: Pausing)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from slurm_cluster.aws import fleet, nodes, stack, uqle_instance
 from slurm_cluster.output import echo, echo_lines, show_progress
+from slurm_cluster.project import Project
 from slurm_cluster.steps import pcluster
 from slurm_cluster.views import status
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
 
 
 def pause(p: Project) -> None:

@@ -1,25 +1,19 @@
 """Build `pcluster` commands, and turn their output into messages."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slurm_cluster import errors
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import get_width
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import CommandResult
+from slurm_cluster.project import CommandResult
 
 NO_CHANGES = "No changes found in your cluster configuration."
 DRY_RUN_SUCCEEDED = "Request would have succeeded, but DryRun flag is set."
-UNREADABLE_ANSWER = (
-    ", invalid XML received"  # botocore's message, followed by the whole response, which is cut off here
-)
+UNREADABLE_ANSWER = ", invalid XML received"  # botocore's message. The whole response follows it
 NEEDS_STOPPED_FLEET = "Stop the compute fleet|compute nodes must be stopped"
 STOP_FLEET = "Run `invoke pause`, wait a minute, then run this again. Afterwards, run `invoke resume`."
 FINDING_KINDS = ("configurationValidationErrors", "validationMessages", "updateValidationErrors")
@@ -30,7 +24,7 @@ def build_command(*arguments: str, region: str = "") -> str:
 
     Args:
         arguments: pcluster's arguments.
-        region: the region, because pcluster would silently use its default; empty for `configure`.
+        region: the region; required, because pcluster would silently use its default. Empty for `configure`.
     """
     return shlex.join(["pcluster", *arguments, *(["--region", region] if region else [])])
 

@@ -63,7 +63,7 @@ def reads_scripts_of_another(config: ClusterConfig, cluster_name: str) -> bool:
 
 
 def list_aws_warnings(p: Project, config: ClusterConfig) -> list[str]:
-    """Return a warning for each subnet or storage in config.yml that limits access or rules out UQLE.
+    """Return a warning for each setting in config.yml that is valid, but limits access or UQLE.
 
     Args:
         p: the project.
@@ -79,6 +79,6 @@ def list_aws_warnings(p: Project, config: ClusterConfig) -> list[str]:
         )
     shared = storage.find_shared(storage.list_storage(config), p.shared_dir)
     obstacle = storage.predict_mount_obstacle(p, shared, subnet)
-    if obstacle and not config.head_node.own_groups:  # those rule out a UQLE machine anyway
+    if obstacle and not config.head_node.own_security_groups:  # which rule out a UQLE machine anyway
         warnings.append(f"{obstacle} Without the shared files, `invoke connect-uqle --no-shared` works.")
     return warnings

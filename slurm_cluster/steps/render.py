@@ -1,17 +1,12 @@
 """Render config.yml. In a module of its own, because it must not import boto3."""
 
-from __future__ import annotations
-
 import itertools
-from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.config import boot_checks, cluster_config, parameters, template
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
+from slurm_cluster.project import Project
 
 
 def render(p: Project) -> None:

@@ -1,17 +1,12 @@
 """Run the preflight checks, and create the key pair (README: Requirements)."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import key_pair
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.output import echo
+from slurm_cluster.project import Project
 from slurm_cluster.views import checks
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
 
 
 def check(p: Project) -> str:
@@ -41,8 +36,9 @@ def create_key_pair(p: Project, public_key: str) -> None:
     """
     path = key_pair.get_private_key_path(p.key_pair)
     if public_key:
-        action = f"import {public_key} as the key pair {p.key_pair}, and link {path} to its private key"
-        if not p.skip_for_dry_run(action):
+        if not p.skip_for_dry_run(
+            f"import {public_key} as the key pair {p.key_pair}, and link {path} to its private key"
+        ):
             echo(key_pair.import_key_pair(p.ec2, p.key_pair, Path(public_key).expanduser()))
     elif not p.skip_for_dry_run(f"create the key pair {p.key_pair}, with its private key in {path}"):
         echo(key_pair.create_key_pair(p.ec2, p.key_pair))

@@ -1,17 +1,11 @@
 """Rotate the JWT key on a running cluster (README: Changing the JWT key)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from slurm_cluster import files
 from slurm_cluster.aws import jwt_secret, key_pair, script_bucket, stack
 from slurm_cluster.output import echo
+from slurm_cluster.project import Project
 from slurm_cluster.slurm import key_rotation, ssh
 from slurm_cluster.steps.access import find_head_node_login
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
 
 
 def rotate_jwt_key(p: Project) -> None:

@@ -1,16 +1,11 @@
 """Print the status, and write the picture (README: Status)."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.output import echo, echo_lines
+from slurm_cluster.project import Project
 from slurm_cluster.views import all_regions, picture, status
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
 
 
 def show_status(p: Project, as_json: bool, everywhere: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurm_cluster.aws import (
-    holders,
+    blockers,
     jwt_secret,
     network,
     retained,
@@ -44,9 +44,8 @@ def up(p: Project, ssh_from: str, yes: bool, with_uqle: bool = True) -> None:
         ssh_from = configuration.resolve_ssh_from(p, ssh_from)
         source = p.get_ssh_from(ssh_from)  # fails on an invalid range before anything is created
         confirm(
-            "This takes about 20 minutes. It costs about "
-            f"{IDLE_COST if with_uqle else IDLE_COST_WITHOUT_UQLE} dollars an hour while idle, "
-            "with the default sizes. "
+            "This takes about 20 minutes. With the default sizes, it costs about "
+            f"{IDLE_COST if with_uqle else IDLE_COST_WITHOUT_UQLE} dollars an hour while no job runs. "
             "`invoke down --all` deletes everything again. "
             f"Create the cluster {p.cluster_name} in {p.region}, with SSH from {source}?",
             yes,
@@ -112,15 +111,14 @@ def down(p: Project, delete_all: bool, yes: bool) -> None:
     if not p.dry_run:
         found = stack.find_stack_in_phase(p.cloudformation, p.cluster_name, *cluster.DELETABLE_PHASES)
         if found and stack_status.get_phase(found["StackStatus"]) != "deleting":
-            holders.refuse_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name, with_uqle=False)
+            blockers.refuse_group_blockers(p.cloudformation, p.ec2, p.efs, p.cluster_name, with_uqle=False)
         confirm_deletion(p, found, delete_all, yes)
     uqle.disconnect_uqle(p, yes)
     cluster.delete_cluster(p, yes=True)
     in_use = ""
     try:
         vpc.delete_own_network(p)  # the leftovers below list unclaimed VPCs
-    except NetworkInUseError as error:
-        # something else is in the network: go on with the rest, and report it at the end
+    except NetworkInUseError as error:  # delete the rest first, then report it
         in_use = str(error)
     if delete_all and not p.skip_for_dry_run("delete the boot scripts, the secret and its policy"):
         deleted = script_bucket.delete_scripts(p.s3, p.bucket, p.cluster_name, p.account)

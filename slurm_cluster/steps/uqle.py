@@ -50,7 +50,7 @@ def plan_launch(p: Project, mount_shared: bool = True, allow_other_members: bool
     Args:
         p: the project.
         mount_shared: whether the machine mounts the shared file system.
-        allow_other_members: whether to launch it even if other instances are in its security group.
+        allow_other_members: whether to launch it even if other machines are in the head node's group.
 
     Raises:
         ClusterError: there is no cluster to connect to, the machine could not mount the file system, another
@@ -134,7 +134,7 @@ def allow_head_node_group(p: Project) -> None:
     if p.skip_for_dry_run(f"let the members of {p.cluster_name}'s head node group reach each other"):
         return
     cluster = stack.require_cluster(p.cloudformation, p.cluster_name)
-    nodes.require_head_node(p.ec2, cluster, may_be_stopped=True)
+    nodes.require_head_node(p.ec2, cluster, allow_stopped=True)
     add_group_rule(p, security_groups.require_head_node_group_id(p.cloudformation, p.cluster_name))
 
 
@@ -195,7 +195,7 @@ def connect_uqle(p: Project, mount_shared: bool = True, allow_other_members: boo
     Args:
         p: the project.
         mount_shared: whether the machine mounts the shared file system.
-        allow_other_members: whether to launch it even if other instances are in its security group.
+        allow_other_members: whether to launch it even if other machines are in the head node's group.
     """
     if p.dry_run:
         allow_head_node_group(p)
@@ -255,7 +255,7 @@ def handover(p: Project, with_key: bool) -> str:
     if p.skip_for_dry_run(f"write {p.handover_file} for the UQLE machine"):
         return ""
     cluster = stack.require_cluster(p.cloudformation, p.cluster_name)
-    nodes.require_head_node(p.ec2, cluster, may_be_stopped=True)
+    nodes.require_head_node(p.ec2, cluster, allow_stopped=True)
     host = stack.require_output(cluster, "HeadNodePrivateDnsName")
     machine = uqle_instance.find_instance(p.ec2, p.cluster_name)
     mount_point = find_mount_point(p, cluster, machine)

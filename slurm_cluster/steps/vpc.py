@@ -1,20 +1,14 @@
 """Run the wizard of `pcluster configure`, and delete its network (README: Creating the VPC)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from slurm_cluster import errors, files, output
-from slurm_cluster.aws import holders, key_pair, network, stack, unclaimed_vpcs
+from slurm_cluster.aws import blockers, key_pair, network, stack, unclaimed_vpcs
 from slurm_cluster.aws.clients import TAG, get_tag
 from slurm_cluster.config import parameters, temp_config, wizard_note
 from slurm_cluster.errors import ClusterError, CommandError
 from slurm_cluster.output import echo, echo_lines
+from slurm_cluster.project import Project
 from slurm_cluster.state import sizes, unclaimed_networks
 from slurm_cluster.steps import existing_network, pcluster, wizard, wizard_vpc
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
 
 WIZARD_SECONDS = 3600
 LOCK_TASK = "configure"  # delete-network takes the same lock; the message names this task
@@ -160,7 +154,6 @@ def delete_own_network(p: Project) -> bool:
         echo(network.explain_no_network(p.ec2, p.cluster_name, p.public_subnet))
         return False
     network.refuse_network_in_use(p.ec2, p.cloudformation, p.efs, p.cluster_name, found)
-    # if this run is interrupted, the next one finds the VPC by this tag
     network.claim_vpc(p.ec2, found.vpc_id, p.cluster_name)
     for name in found.stacks:
         progress = network.delete_wizard_stack(p.cloudformation, name)
@@ -177,9 +170,9 @@ def explain_failed_network_deletion(p: Project, name: str, found: network.Networ
     failed = stack.find_stack(p.cloudformation, name)
     reasons = stack.list_failures(p.cloudformation, failed["StackId"]) if failed else []
     lines = [f"The stack {name} of the network was not deleted.", *(f"  {reason}" for reason in reasons)]
-    others = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster_name, found)
+    others = network.find_blockers(p.ec2, p.cloudformation, p.efs, p.cluster_name, found)
     if others:
-        lines += [f"These resources are in {found.vpc_id}:", *holders.format_holders(others)]
+        lines += [f"These resources are in {found.vpc_id}:", *blockers.format_blockers(others)]
     return "\n".join([*lines, "Fix the cause, then run this again."])
 
 

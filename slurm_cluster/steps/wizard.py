@@ -126,7 +126,7 @@ class WizardScreen:
         sys.stdout.write(text)
 
     def drop_advice(self, text: str) -> str:
-        """Return the text without pcluster's advice. Hold back a line that may turn out to be the advice."""
+        """Return the text without pcluster's advice. Hold back a line that may become the advice."""
         text = re.sub(rf"^{ADVICE}[^\n]*\n", "", self.held + text, flags=re.MULTILINE)
         *_, last = text.split("\n")
         self.held = last if last and (ADVICE.startswith(last) or last.startswith(ADVICE)) else ""
@@ -143,4 +143,4 @@ class WizardScreen:
         previous, self.last_line = self.last_line, output.format_progress(progress, 0)
         if self.quiet or previous == self.last_line:
             return ""
-        return f"\r{line:{output.get_width() - 1}}" if output.is_dynamic() else f"\n{line}"
+        return f"\r{line:{output.get_width() - 1}}" if output.has_live_terminal() else f"\n{line}"

@@ -153,7 +153,7 @@ def check_boot_scripts(configs: Mapping[Path, ClusterConfig]) -> Iterator[Check]
 
 
 def check_sizes(project: Project, config: ClusterConfig, source: str) -> Iterator[Check]:
-    """Check that the region and the account can run the cluster at its maximum size.
+    """Check that region and account can run the cluster at its maximum size.
 
     Args:
         project: the project.
@@ -254,7 +254,9 @@ def check_permissions(project: Project) -> Iterator[Check]:
             continue
         more = f" and {len(missing) - MAX_ACTIONS} more" if len(missing) > MAX_ACTIONS else ""
         actions = ", ".join(missing[:MAX_ACTIONS])
-        yield Check("permissions", "WARN", f"no permission for {actions}{more}; see {policy}")
+        yield Check(
+            "permissions", "WARN", f"no permission for {actions}{more}; {policy} lists what is needed"
+        )
 
 
 def check_ssh_source(project: Project) -> Check:

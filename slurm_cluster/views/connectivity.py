@@ -102,9 +102,12 @@ def list_connections(s: ClusterState) -> dict[str, Connection]:
 
 def explain_group_rule(s: ClusterState) -> str:
     """Return how to let the UQLE machine reach the head node."""
-    if not s.own_groups:
+    if not s.own_security_groups:
         return ALLOW_GROUP
-    return f"Allow all traffic between the members of {s.own_groups[0]}, and launch the UQLE machine in it."
+    return (
+        f"Allow all traffic between the members of {s.own_security_groups[0]}, "
+        "and launch the UQLE machine in it."
+    )
 
 
 def find_outside_connection(s: ClusterState, target: Endpoint, port: int, remedy: str) -> Connection:

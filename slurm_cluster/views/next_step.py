@@ -1,19 +1,13 @@
 """The next step, from the rows of `invoke status`."""
 
-from __future__ import annotations
-
 import textwrap
-from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import holders, network, stack_status
+from slurm_cluster.aws import blockers, network, stack_status
 from slurm_cluster.output import get_width
+from slurm_cluster.project import Project
 from slurm_cluster.state import unclaimed_networks
 from slurm_cluster.views import connectivity
-from slurm_cluster.views.resources import EXISTING_NETWORK
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
-    from slurm_cluster.views.resources import Resource
+from slurm_cluster.views.resources import EXISTING_NETWORK, Resource
 
 DELETE_CLUSTER, DELETE_NETWORK = "invoke delete-cluster", "invoke delete-network"
 
@@ -87,14 +81,14 @@ def find_unfinished_step(p: Project, resources: list[Resource]) -> str | None:
         return None
     if command == DELETE_NETWORK:
         own = network.find_network(p.ec2, p.cloudformation, p.cluster_name, p.wizard_subnet)
-        found = network.find_holders(p.ec2, p.cloudformation, p.efs, p.cluster_name, own) if own else []
+        found = network.find_blockers(p.ec2, p.cloudformation, p.efs, p.cluster_name, own) if own else []
         return found[0].commands[0] if found else command
     return command
 
 
 def find_deletion_step(p: Project, command: str) -> str:
     """Return a deletion command, or the first command that removes what blocks the deletion."""
-    found = holders.find_group_holders(p.cloudformation, p.ec2, p.efs, p.cluster_name)
+    found = blockers.find_group_blockers(p.cloudformation, p.ec2, p.efs, p.cluster_name)
     return found[0].commands[0] if found else command
 
 

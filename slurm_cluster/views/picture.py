@@ -1,4 +1,4 @@
-"""The page that `invoke picture` writes: a diagram of the network, and three views of the AWS console."""
+"""`invoke picture`: a page with a diagram of the network, and settings as the AWS console shows them."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def render_page(p: Project) -> str:
     )
     state = load_state(p)
     connections = connectivity.list_connections(state)
-    groups = state.own_groups or [state.head_node_group]
+    groups = state.own_security_groups or [state.head_node_group]
     rules = connectivity.list_inbound_rules(state, groups)
     create_cluster = connectivity.RECREATE_CLUSTER if state.status else connectivity.CREATE_CLUSTER
-    has_group = state.head_node_group or state.own_groups
+    has_group = state.head_node_group or state.own_security_groups
     return environment.get_template(TEMPLATE.name).render(
         cluster=p.cluster_name,
         region=p.region,

@@ -114,7 +114,7 @@ def mark_optional(resources: list[Resource]) -> list[Resource]:
 
 
 def build_network_rows(s: ClusterState) -> list[Resource]:
-    """Return the rows of the network. For an existing network, list only the subnets in use."""
+    """Return the rows of the network; of an existing network, only the subnets that the cluster uses."""
     if not s.vpc:
         return [Resource("VPC", "", {}, command="invoke configure")]
     vpc_id = s.vpc["VpcId"]
@@ -187,17 +187,17 @@ def build_login_nodes_rows(s: ClusterState) -> list[Resource]:
 def build_group_rows(p: Project, s: ClusterState) -> list[Resource]:
     """Return the rows of the head node's security group and its self rule, or of the user's own groups.
 
-    An untagged instance in the group may be the UQLE machine, so the notes tell how to tag it.
+    An untagged instance in the security group may be the UQLE machine, so its row tells how to tag it.
     """
-    groups = s.own_groups or [s.head_node_group]
+    groups = s.own_security_groups or [s.head_node_group]
     ssh_sources = ", ".join(
         security_groups.get_source(rule)
         for rule in connectivity.list_inbound_rules(s, groups)
         if connectivity.format_traffic(rule)[0] == "SSH"
     )
     ssh = f"SSH from {ssh_sources}" if ssh_sources else "no SSH access"
-    if s.own_groups:
-        return [Resource("own groups", ", ".join(s.own_groups), {"SSH from": ssh})]
+    if s.own_security_groups:
+        return [Resource("own groups", ", ".join(s.own_security_groups), {"SSH from": ssh})]
     repair, notes = "", list[str]()
     if s.head_node_group:
         group, others = s.head_node_group, s.other_members
@@ -251,7 +251,7 @@ def build_storage_rows(s: ClusterState) -> list[Resource]:
 def build_uqle_instances_rows(p: Project, s: ClusterState) -> list[Resource]:
     """Return the row of the UQLE machine, or why the cluster cannot have one; a row for each of several."""
     name = "UQLE machine"
-    if s.own_groups and not s.uqle_instances:
+    if s.own_security_groups and not s.uqle_instances:
         return [Resource(name, "", {}, absence="not possible: the head node has your own security groups")]
     if s.other_members and not s.uqle_instances:
         return [Resource(name, "", {}, absence="none has the tag: see below")]

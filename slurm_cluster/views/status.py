@@ -1,10 +1,7 @@
 """`invoke status`: the resources of a cluster, what is billed, and the next step."""
 
-from __future__ import annotations
-
 import json
 import textwrap
-from typing import TYPE_CHECKING
 
 from slurm_cluster import files
 from slurm_cluster.aws import (
@@ -20,12 +17,10 @@ from slurm_cluster.aws import (
     unclaimed_vpcs,
 )
 from slurm_cluster.output import get_width
+from slurm_cluster.project import Project
 from slurm_cluster.state import unclaimed_networks
 from slurm_cluster.views.next_step import explain_statuses, get_next_step
 from slurm_cluster.views.resources import Resource, list_resources
-
-if TYPE_CHECKING:
-    from slurm_cluster.project import Project
 
 FUNCTION_LOG_GROUPS = "/aws/lambda/pcluster-"  # prefix; these log groups do not name their cluster
 WAIT = "wait until AWS has finished"
@@ -126,7 +121,7 @@ def list_paused_costs(p: Project) -> list[str]:
 
 
 def list_leftovers(p: Project) -> list[str]:
-    """Return a line for each resource that remains: why, or how to delete it."""
+    """Return a line for each leftover of a deletion, with the reason or the command that deletes it."""
     log_groups = node_log.list_log_groups(p.logs, p.cluster_name)
     function_count = len(node_log.list_group_names(p.logs, FUNCTION_LOG_GROUPS))
     buckets = [bucket["Name"] for bucket in p.s3.list_buckets()["Buckets"]]

@@ -80,7 +80,7 @@ def run_in_terminal(answer: str, *arguments: str) -> subprocess.CompletedProcess
 def test_cluster_name_is_typed_before_data_is_deleted(task, answer, cluster, cloudformation):
     refused = run_in_terminal(answer, task)
     assert "This deletes the data on the shared storage: fs-" in refused.stdout
-    assert "Type pcluster-ubuntu to go on:" in refused.stdout
+    assert "Type pcluster-ubuntu to continue:" in refused.stdout
     assert (refused.returncode, refused.stderr) == (1, "Nothing was changed.\n")
     assert stack.require_cluster(cloudformation, "pcluster-ubuntu")
     assert run_in_terminal("pcluster-ubuntu", task).returncode == 0

@@ -102,7 +102,7 @@ def test_interrupt_each_part_of_down(cluster, network, ec2, cloudformation, invo
 
 def test_interrupt_confirmation_of_down(cluster, cloudformation):
     terminal = Terminal([*INVOKE, "down", "--all"])
-    terminal.wait_for("to go on: ")
+    terminal.wait_for("to continue: ")
     time.sleep(0.5)  # Python's readline loses a Ctrl-C between the prompt and the reading of the answer
     terminal.type(CTRL_C)
     assert terminal.end() == 130, terminal.written

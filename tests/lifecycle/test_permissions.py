@@ -290,8 +290,8 @@ def test_boundary_allows_what_the_roles_of_a_cluster_do(walk):
         document
         for template in walk.templates.values()
         for resource in template["Resources"].values()
-        for holder in [resource.get("Properties", {}), *resource.get("Properties", {}).get("Policies", [])]
-        if (document := holder.get("PolicyDocument"))
+        for blocker in [resource.get("Properties", {}), *resource.get("Properties", {}).get("Policies", [])]
+        if (document := blocker.get("PolicyDocument"))
     ]
     granted = {action for document in documents for action in list_actions(document)}
     assert {"iam:PassRole", "ec2:CreateFleet"} <= granted
@@ -376,7 +376,10 @@ def test_missing_actions_are_named(person):
     lacking["Statement"] = [each for each in lacking["Statement"] if each["Sid"] != "Scripts"]
     person.put_user_policy(UserName="person", PolicyName="some", PolicyDocument=json.dumps(lacking))
     missing = "s3:DeleteObject, s3:GetObject, s3:PutObject"
-    assert list_results()[0] == ("WARN", f"no permission for {missing}; see iam/permissions.json")
+    assert list_results()[0] == (
+        "WARN",
+        f"no permission for {missing}; iam/permissions.json lists what is needed",
+    )
 
 
 def test_unreadable_permissions_are_unknown(account):

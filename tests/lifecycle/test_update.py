@@ -29,7 +29,7 @@ def test_update_applies_the_configuration(filled, invoke, project, monkeypatch):
     refused = get_output(invoke("update-cluster"), 1)
     assert "HeadNode.InstanceType" in refused
     assert "Stop the compute fleet" in refused
-    assert "Run `invoke pause`, wait a minute" in refused
+    assert "Run `invoke pause`, wait a minute, then run this again" in refused
 
     change("m6i.xlarge", "t3.xlarge")
     change("    EfsSettings:\n", "    EfsSettings:\n      DeletionPolicy: Retain\n")

@@ -110,8 +110,12 @@ def compare_states(expected: list[str], actual: list[str]) -> list[str]:
 
 
 def drop_leftovers(state: list[str]) -> list[str]:
-    """Remove the lines about what teardown keeps: files, secrets to be deleted, tags of used tokens."""
-    lines = [line for line in state if not line.startswith(("file ", "secret to be deleted "))]
+    """Remove the lines about what teardown keeps.
+
+    These are files, secrets to be deleted, pcluster's own bucket with its objects, and tags of used tokens.
+    """
+    kept = "file ", "secret to be deleted ", 'bucket ["parallelcluster-', 'object ["s3://parallelcluster-'
+    lines = [line for line in state if not line.startswith(kept)]
     tag = r'(, )?\{"Key": "slurm-cluster:spent-client-token", "Value": "\w+"\}'
     return [re.sub(tag, "", line) for line in lines]
 

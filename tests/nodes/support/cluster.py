@@ -95,16 +95,16 @@ def render_configuration(key: str = KEY) -> dict[str, Any]:
 
 def get_template_values(addresses: NodeAddresses, node_type: str) -> dict[str, str]:
     """Return the values in ParallelCluster's files on one of a cluster's nodes."""
-    is_dynamic = "-dy-" in addresses.compute_name
+    has_live_terminal = "-dy-" in addresses.compute_name
     return {
         "cluster": CLUSTER_NAME,
         "head": f"ip-{addresses.head.replace('.', '-')}",
         "head_address": addresses.head,
         "compute": addresses.compute_name,
         "compute_address": addresses.compute,
-        "node_address": "" if is_dynamic else f"NodeAddr={addresses.compute}",
-        "state": "CLOUD" if is_dynamic else "UNKNOWN",
-        "suspend_time": "600" if is_dynamic else "-1",
+        "node_address": "" if has_live_terminal else f"NodeAddr={addresses.compute}",
+        "state": "CLOUD" if has_live_terminal else "UNKNOWN",
+        "suspend_time": "600" if has_live_terminal else "-1",
         "node_type": node_type,
     }
 

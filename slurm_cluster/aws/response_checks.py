@@ -1,8 +1,8 @@
-"""Answers that are not AWS's: cut off, empty, or a proxy's web page. They count as a server's error.
+"""Detect responses that do not come from AWS: truncated, empty, or a proxy's web page.
 
-botocore ends in errors of several classes about them, or returns a part of the answer as if it were all. Here
-they become errors of AWS with the code `UnreadableAnswer`: botocore repeats the call as after a lost answer,
-with the same client token, and raises a ClientError in the end.
+botocore would raise errors of various classes, or return part of the data as if it were complete. Instead,
+report such a response as a server error with the code `UnreadableResponse`. botocore then retries with the
+same client token, and finally raises a ClientError.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from botocore.hooks import BaseEventHooks
     from botocore.model import OperationModel
 
-BAD_GATEWAY = 502  # the status that botocore repeats a call for: a server on the way failed
+BAD_GATEWAY = 502  # botocore retries a call with this status
 REQUEST_ID_HEADERS = {"x-amzn-requestid", "x-amz-request-id"}  # each answer of AWS has one of them
 READS = ("Describe", "Get", "List")
-MAY_BE_EMPTY = {"GetItem"}  # of a table without the item
+MAY_BE_EMPTY = {"GetItem"}  # when the table has no such item
 
 
 def register(events: BaseEventHooks) -> None:
@@ -30,7 +30,7 @@ def register(events: BaseEventHooks) -> None:
         events: the session's events. https://docs.aws.amazon.com/botocore/latest/topics/events.html
     """
     events.register("before-parse", check_answer)
-    # This event is more specific than the event of botocore's own handler, which decides on the status then.
+    # Handlers of a more specific event run first, so botocore's retry handler sees the changed status.
     events.register("needs-retry.*.*", update_status)
 
 
@@ -54,13 +54,13 @@ def check_answer(
 
 
 def update_status(response: tuple[Any, dict[str, Any]] | None, **_: object) -> None:
-    """Pass the changed status of an answer on to botocore, which decides by it what to do."""
+    """Set the status that makes botocore retry the call."""
     if response and response[1].get("Error", {}).get("Code") == UNREADABLE:
         response[0].status_code = BAD_GATEWAY
 
 
 def find_fault(call: OperationModel, answer: dict[str, Any]) -> str:
-    """Return why an answer cannot be AWS's; empty if it can.
+    """Return why a response cannot come from AWS; empty if it can.
 
     Args:
         call: the call.
@@ -98,14 +98,14 @@ def has_body(call: OperationModel, status: int) -> bool:
 
 
 def is_plain_text(call: OperationModel) -> bool:
-    """Return whether the body of an answer is a value itself, as a bucket's policy is, and not a document."""
+    """Return whether the body is a plain value, such as a bucket policy, and not a document."""
     output = call.output_shape
     payload = output.serialization.get("payload") if output else None
     return bool(output and payload and output.members[payload].type_name in ("string", "blob"))
 
 
 def is_expected_json(call: OperationModel, status: int, text: bytes) -> bool:
-    """Return whether a document in JSON is an error, or has something of what was asked for."""
+    """Return whether a JSON document is an error, or has at least one member of the expected output."""
     document = json.loads(text)
     if not isinstance(document, dict):
         return False

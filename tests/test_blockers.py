@@ -8,7 +8,7 @@ import pytest
 from sandbox import faults
 from sandbox.api_calls import client
 from slurm_cluster import errors
-from slurm_cluster.aws import holders, stack
+from slurm_cluster.aws import blockers, stack
 from slurm_cluster.errors import ClusterError
 from slurm_cluster.project import Project
 from slurm_cluster.steps.cluster import delete_cluster
@@ -22,10 +22,10 @@ def find(project, cluster):
     """Return a function that returns the commands to free the cluster's groups."""
 
     def find_commands():
-        found = holders.find_group_holders(
+        found = blockers.find_group_blockers(
             project.cloudformation, project.ec2, project.efs, "pcluster-ubuntu"
         )
-        return [command for holder in found for command in holder.commands]
+        return [command for blocker in found for command in blocker.commands]
 
     assert find_commands() == []
     return find_commands
@@ -124,7 +124,7 @@ def test_down_refuses_before_it_terminates_the_uqle_machine(ec2, cluster, networ
     assert states == ["running"] * 3
 
 
-def test_dependency_violation_names_the_holder(ec2, cluster, network, cloudformation, monkeypatch):
+def test_dependency_violation_names_the_blocker(ec2, cluster, network, cloudformation, monkeypatch):
     """A resource that appeared after the check is found when the deletion has failed."""
     instance_ids = []
 
@@ -154,4 +154,6 @@ def test_refused_network_stack_gives_its_reasons(network, invoke):
 
 def test_vpc_in_use_is_reported():
     message = "The vpc 'vpc-1' has dependencies and cannot be deleted."
-    assert "still uses it. Remove that" in errors.find_hint(f"DependencyViolation: {message}")
+    assert "still uses this one. Delete the other resource" in errors.find_hint(
+        f"DependencyViolation: {message}"
+    )

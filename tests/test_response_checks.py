@@ -103,7 +103,7 @@ def test_every_botocore_exception_is_reported(monkeypatch, project):
 
     monkeypatch.setattr("botocore.client.BaseClient._make_request", fail)
     printed, message = run_task("status")
-    assert message.startswith("The answer of AWS cannot be read (ResponseParserError). Check the network")
+    assert message.startswith("The response of AWS cannot be read (ResponseParserError). Check the network")
     assert "<secret>" not in printed + message
 
 

@@ -251,7 +251,7 @@ def test_unknown_status_is_reported_and_changes_nothing(states):
     assert states.get_step() == ""
 
 
-def test_failed_cluster_that_is_held_names_the_holder_first(states, ec2, network):
+def test_failed_cluster_names_its_blocker_first(states, ec2, network):
     states.set_status(CLUSTER, "DELETE_FAILED")
     group = ec2.create_security_group(GroupName="other", Description="d", VpcId=network["vpc"])["GroupId"]
     group_of_head_node = stack.find_resource_id(states.cloudformation, CLUSTER, "HeadNodeSecurityGroup")

@@ -1,4 +1,4 @@
-"""What keeps security groups and networks from being deleted, with the commands that remove it."""
+"""Find the resources that block the deletion of a security group or a network, and how to remove each."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 DISCONNECT = "invoke disconnect-uqle"
 
 
-class Holder(NamedTuple):
+class Blocker(NamedTuple):
     """Something that keeps a resource from being deleted.
 
     Args:
-        what: what it is, with its id.
-        commands: the commands that remove it, in their order.
+        what: the kind of resource and its id.
+        commands: the commands that remove it, in order.
     """
 
     what: str
     commands: list[str]
 
 
-def format_holders(holders: Iterable[Holder]) -> list[str]:
-    """Return lines that name each holder, and below it its commands."""
+def format_blockers(blockers: Iterable[Blocker]) -> list[str]:
+    """Return a line for each blocker, followed by its commands."""
     return [
         line
-        for holder in holders
-        for line in (f"  {holder.what}:", *(f"    {command}" for command in holder.commands))
+        for blocker in blockers
+        for line in (f"  {blocker.what}:", *(f"    {command}" for command in blocker.commands))
     ]
 
 
 # --- Security groups ----------------------------------------------------------------------------------------
 
 
-def refuse_group_holders(
+def refuse_group_blockers(
     cloudformation: CloudFormationClient,
     ec2: EC2Client,
     efs: EFSClient,
@@ -51,29 +51,31 @@ def refuse_group_holders(
     *,
     with_uqle: bool = True,
 ) -> None:
-    """Refuse to delete a cluster while its groups are in use: the deletion would fail half-way.
+    """Check that nothing else uses the cluster's security groups, because its deletion would fail half-way.
 
     Args:
         cloudformation: a client of CloudFormation.
         ec2: a client of EC2.
         efs: a client of EFS.
         cluster_name: the name of a cluster whose stack exists.
-        with_uqle: whether the UQLE machine counts too.
+        with_uqle: whether to count the UQLE machine as a blocker.
 
     Raises:
-        ClusterError: they are in use; it names by what, with the commands that remove it.
+        ClusterError: something uses them. The message lists it, with the commands that remove it.
     """
-    holders = find_group_holders(cloudformation, ec2, efs, cluster_name)
+    blockers = find_group_blockers(cloudformation, ec2, efs, cluster_name)
     if not with_uqle:
-        holders = [holder for holder in holders if DISCONNECT not in holder.commands]
-    if holders:
+        blockers = [blocker for blocker in blockers if DISCONNECT not in blocker.commands]
+    if blockers:
         first = f"Nothing was deleted. AWS cannot delete {cluster_name} while these use its security groups:"
-        raise ClusterError("\n".join([first, *format_holders(holders), "Remove them, then run this again."]))
+        raise ClusterError(
+            "\n".join([first, *format_blockers(blockers), "Remove them, then run this again."])
+        )
 
 
-def find_group_holders(
+def find_group_blockers(
     cloudformation: CloudFormationClient, ec2: EC2Client, efs: EFSClient, cluster_name: str
-) -> list[Holder]:
+) -> list[Blocker]:
     """Return what uses the security groups of a cluster's stack and is not part of the stack."""
     resources = stack.list_resources(cloudformation, cluster_name)
     has_fsx = any(resource["ResourceType"].startswith("AWS::FSx::") for resource in resources)
@@ -99,13 +101,13 @@ def find_group_holders(
     targets = find_mount_targets(efs, foreign)
     foreign = [interface for interface in foreign if not is_target_of(targets, interface, own_ids)]
     return [
-        *find_interface_holders(ec2, foreign, targets, cluster_name, groups),
-        *find_rule_holders(ec2, groups),
+        *find_interface_blockers(ec2, foreign, targets, cluster_name, groups),
+        *find_rule_blockers(ec2, groups),
     ]
 
 
-def find_rule_holders(ec2: EC2Client, groups: list[str]) -> Iterator[Holder]:
-    """Yield the rules of other groups that refer to these groups. EC2 does not delete a group before them."""
+def find_rule_blockers(ec2: EC2Client, groups: list[str]) -> Iterator[Blocker]:
+    """Yield the rules of other security groups that refer to these. They block the deletion of a group."""
     described = clients.list_all(
         ec2, "describe_security_groups", Filters=[{"Name": "group-id", "Values": groups}]
     )
@@ -120,7 +122,7 @@ def find_rule_holders(ec2: EC2Client, groups: list[str]) -> Iterator[Holder]:
         if referenced in groups:
             rule_id, group = rule["SecurityGroupRuleId"], rule["GroupId"]
             direction = "egress" if rule["IsEgress"] else "ingress"
-            yield Holder(
+            yield Blocker(
                 f"the rule {rule_id} of {group} ({names[group]}), which names {referenced}",
                 [
                     f"aws ec2 revoke-security-group-{direction} --region {ec2.meta.region_name} "
@@ -144,7 +146,7 @@ def get_instance_id(interface: NetworkInterfaceTypeDef) -> str:
 
 
 def belongs_to(interface: NetworkInterfaceTypeDef, ids: Collection[str]) -> bool:
-    """Return whether an interface is one of these resources, or a service made it for one of them.
+    """Return whether an interface is one of these resources, or belongs to one of them.
 
     The service names its resource in the description: `EFS mount target for fs-1 (fsmt-1)`, `ELB net/a/b`.
     """
@@ -176,18 +178,18 @@ def is_target_of(
     interface: NetworkInterfaceTypeDef,
     ids: Collection[str],
 ) -> bool:
-    """Return whether an interface is that of a mount target with one of these ids, or of its file system."""
+    """Return whether an interface belongs to a mount target that is, or whose file system is, in the ids."""
     target = targets.get(interface["NetworkInterfaceId"])
     return target is not None and (target["MountTargetId"] in ids or target["FileSystemId"] in ids)
 
 
-def find_interface_holders(
+def find_interface_blockers(
     ec2: EC2Client,
     interfaces: list[NetworkInterfaceTypeDef],
     targets: dict[str, MountTargetDescriptionTypeDef],
     cluster_name: str,
     groups: Collection[str] = (),
-) -> list[Holder]:
+) -> list[Blocker]:
     """Return the owners of network interfaces: instances, mount targets, endpoints and others.
 
     Args:
@@ -200,35 +202,35 @@ def find_interface_holders(
     ids = sorted({get_instance_id(interface) for interface in interfaces} - {""})
     by_id: FilterTypeDef = {"Name": "instance-id", "Values": ids}
     instances = {found["InstanceId"]: found for found in clients.list_instances(ec2, by_id)} if ids else {}
-    holders = []
+    blockers = []
     for interface in interfaces:
         target, instance_id = targets.get(interface["NetworkInterfaceId"]), get_instance_id(interface)
         if target:
-            holders.append(describe_target(target, ec2.meta.region_name))
+            blockers.append(describe_target(target, ec2.meta.region_name))
         elif clients.get_tag(instances.get(instance_id, {}), clients.TAG) == cluster_name:
-            holders.append(Holder(f"the UQLE machine {instance_id}", [DISCONNECT]))
+            blockers.append(Blocker(f"the UQLE machine {instance_id}", [DISCONNECT]))
         else:
             name = clients.get_tag(instances.get(instance_id, {}), "Name")
-            holders.append(describe_interface(interface, name, groups, ec2.meta.region_name))
-    return list({holder.what: holder for holder in holders}.values())
+            blockers.append(describe_interface(interface, name, groups, ec2.meta.region_name))
+    return list({blocker.what: blocker for blocker in blockers}.values())
 
 
-def describe_target(target: MountTargetDescriptionTypeDef, region: str) -> Holder:
+def describe_target(target: MountTargetDescriptionTypeDef, region: str) -> Blocker:
     """Return a mount target with the command that deletes it."""
     target_id = target["MountTargetId"]
     command = f"aws efs delete-mount-target --region {region} --mount-target-id {target_id}"
-    return Holder(f"the mount target {target_id} of the file system {target['FileSystemId']}", [command])
+    return Blocker(f"the mount target {target_id} of the file system {target['FileSystemId']}", [command])
 
 
 def describe_interface(
     interface: NetworkInterfaceTypeDef, name: str, groups: Collection[str], region: str
-) -> Holder:
+) -> Blocker:
     """Return the owner of an interface, with the command that removes it.
 
     Args:
         interface: the interface.
         name: the name of the instance that it is attached to.
-        groups: the groups that have to be freed; empty if the interface has to go.
+        groups: the security groups to free; empty to delete the interface.
         region: the region.
     """
     interface_id, description = interface["NetworkInterfaceId"], interface.get("Description", "")
@@ -244,27 +246,27 @@ def describe_interface(
         remove = f"aws ec2 terminate-instances {for_region} --instance-ids {instance_id}"
     elif endpoint:
         command = f"aws ec2 delete-vpc-endpoints {for_region} --vpc-endpoint-ids {endpoint[0]}"
-        return Holder(f"the VPC endpoint {endpoint[0]}", [command])
+        return Blocker(f"the VPC endpoint {endpoint[0]}", [command])
     else:
         what = f"the network interface {interface_id} ({description or 'without a description'})"
         if interface.get("RequesterManaged"):
-            return Holder(what, ["delete it in the service that created it"])
+            return Blocker(what, ["delete it in the service that created it"])
         remove = f"aws ec2 delete-network-interface {for_region} --network-interface-id {interface_id}"
-    return Holder(what, [leave if groups and others else remove])
+    return Blocker(what, [leave if groups and others else remove])
 
 
 # --- Networks -----------------------------------------------------------------------------------------------
 
 
-def find_network_holders(
+def find_network_blockers(
     ec2: EC2Client,
     cloudformation: CloudFormationClient,
     efs: EFSClient,
     vpc_id: str,
     own_subnets: Collection[str],
     cluster_name: str,
-) -> list[Holder]:
-    """Return what is in a VPC and was not created by the wizard, in the order in which it can be removed.
+) -> list[Blocker]:
+    """Return what the wizard did not create in a VPC, in the order in which to remove it.
 
     Args:
         ec2: a client of EC2.
@@ -298,7 +300,7 @@ def find_network_holders(
     ]
     if not interfaces and not groups and not subnets:
         return []
-    targets, holders = find_mount_targets(efs, interfaces), []
+    targets, blockers = find_mount_targets(efs, interfaces), []
     for name in stack.list_clusters(cloudformation):
         ids = {resource["PhysicalResourceId"] for resource in stack.list_resources(cloudformation, name)}
         ids |= {node["InstanceId"] for node in nodes.list_nodes(ec2, name)}
@@ -309,25 +311,25 @@ def find_network_holders(
             or is_target_of(targets, interface, ids)
             or belongs_to(interface, ids)
         ]
-        own_groups = [group for group in groups if group["GroupId"] in ids]
-        if own or own_groups:
-            holders.append(
-                Holder(f"the cluster {name}", [f"INVOKE_CLUSTER_NAME={name} invoke delete-cluster"])
+        own_security_groups = [group for group in groups if group["GroupId"] in ids]
+        if own or own_security_groups:
+            blockers.append(
+                Blocker(f"the cluster {name}", [f"INVOKE_CLUSTER_NAME={name} invoke delete-cluster"])
             )
             interfaces = [interface for interface in interfaces if interface not in own]
-            groups = [group for group in groups if group not in own_groups]
-    holders += describe_file_systems(efs, targets, interfaces, region)
+            groups = [group for group in groups if group not in own_security_groups]
+    blockers += describe_file_systems(efs, targets, interfaces, region)
     others = [interface for interface in interfaces if interface["NetworkInterfaceId"] not in targets]
-    holders += find_interface_holders(ec2, others, {}, cluster_name)
-    holders += [
-        Holder(
+    blockers += find_interface_blockers(ec2, others, {}, cluster_name)
+    blockers += [
+        Blocker(
             f"the security group {group['GroupId']} ({group['GroupName']})",
             [f"aws ec2 delete-security-group --region {region} --group-id {group['GroupId']}"],
         )
         for group in groups
     ]
-    return holders + [
-        Holder(f"the subnet {subnet}", [f"aws ec2 delete-subnet --region {region} --subnet-id {subnet}"])
+    return blockers + [
+        Blocker(f"the subnet {subnet}", [f"aws ec2 delete-subnet --region {region} --subnet-id {subnet}"])
         for subnet in subnets
     ]
 
@@ -337,13 +339,13 @@ def describe_file_systems(
     targets: dict[str, MountTargetDescriptionTypeDef],
     interfaces: list[NetworkInterfaceTypeDef],
     region: str,
-) -> list[Holder]:
-    """Return the file systems of these interfaces, with the commands that take them out of the network.
+) -> list[Blocker]:
+    """Return the file systems that have these interfaces, with the commands that delete their mount targets.
 
     Args:
         efs: a client of EFS.
         targets: the mount targets by the id of their interface.
-        interfaces: the interfaces; others of the mount targets are left out.
+        interfaces: the interfaces; mount targets of other interfaces are ignored.
         region: the region.
     """
     found: dict[str, list[str]] = {}
@@ -351,10 +353,10 @@ def describe_file_systems(
         target = targets.get(interface["NetworkInterfaceId"])
         if target:
             found.setdefault(target["FileSystemId"], []).extend(describe_target(target, region).commands)
-    holders = []
+    blockers = []
     for file_system_id, commands in found.items():
         [file_system] = clients.list_all(efs, "describe_file_systems", FileSystemId=file_system_id)
         cluster = clients.get_tag(file_system, clients.PCLUSTER_TAG)
         origin = f"kept when the cluster {cluster} was deleted" if cluster else "which no cluster created"
-        holders.append(Holder(f"the file system {file_system_id}, {origin}", commands))
-    return holders
+        blockers.append(Blocker(f"the file system {file_system_id}, {origin}", commands))
+    return blockers
