@@ -145,11 +145,11 @@ def test_storage_and_private_subnet_are_warned_of(project, network):
     tree = render_configuration(PUBLIC_SUBNET=network["private"], PRIVATE_SUBNET=network["private"])
     tree["SharedStorage"][0]["StorageType"] = "Ebs"
     FILE.write_text(yaml.safe_dump(tree))
-    private, storage = preflight.list_aws_warnings(project, cluster_config.load(FILE))
+    private, storage = preflight.list_all_warnings(project, cluster_config.load(FILE))
     assert f"{network['private']}, has no route to an internet gateway" in private
     assert storage.startswith("/shared of pcluster-ubuntu is on Ebs. A UQLE machine can only mount EFS.")
     FILE.write_text(yaml.safe_dump(render_configuration(PUBLIC_SUBNET=network["public"])))
-    assert preflight.list_aws_warnings(project, cluster_config.load(FILE)) == []
+    assert preflight.list_all_warnings(project, cluster_config.load(FILE)) == []
 
 
 def test_login_pool_that_everybody_reaches_is_warned_of():
@@ -163,11 +163,11 @@ def test_login_pool_that_everybody_reaches_is_warned_of():
 def test_own_groups_make_the_storage_unimportant(project, network):
     tree = render_configuration(PUBLIC_SUBNET=network["public"]) | {"SharedStorage": []}
     FILE.write_text(yaml.safe_dump(tree))
-    [storage] = preflight.list_aws_warnings(project, cluster_config.load(FILE))
+    [storage] = preflight.list_all_warnings(project, cluster_config.load(FILE))
     assert storage.endswith("Without the shared files, `invoke connect-uqle --no-shared` works.")
     tree["HeadNode"]["Networking"]["SecurityGroups"] = ["sg-0123456789abcdef0"]
     FILE.write_text(yaml.safe_dump(tree))
-    [own_security_groups] = preflight.list_aws_warnings(project, cluster_config.load(FILE))
+    [own_security_groups] = preflight.list_all_warnings(project, cluster_config.load(FILE))
     assert "SecurityGroups of its own" in own_security_groups
 
 

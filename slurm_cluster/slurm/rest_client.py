@@ -58,7 +58,7 @@ NO_ANSWER_MESSAGES: list[tuple[type[BaseException], str]] = [  # the first match
         f"No route: cannot resolve the name in {{url}}. It is only known inside the VPC. {RULE_HINT}",
     ),
     (ConnectionRefusedError, f"Port closed: nothing listens at {{url}}, so slurmrestd is down. {LOG_HINT}"),
-    (ConnectionError, f"slurmrestd is down: {{url}} closed the connection without an response. {LOG_HINT}"),
+    (ConnectionError, f"slurmrestd is down: {{url}} closed the connection without a response. {LOG_HINT}"),
 ]
 
 
@@ -247,8 +247,8 @@ class SlurmClient:
         if not probe.is_success:
             raise ClusterError(
                 f"Token refused: the JWT key is not the head node's key ({response.summary}). "
-                "A running head node keeps its key when the secret changes. "
-                "Check whether the secret has changed since, and whether the clock of this machine is right."
+                "Check whether the secret was changed after the head node booted. "
+                "Also check the clock of this machine."
             )
         slurm_time = find_value(probe.body, "statistics", "req_time", "number") or 0
         seconds_behind = slurm_time - int(time.time())

@@ -38,7 +38,7 @@ def check_config_file(p: Project) -> None:
     elif not config.head_node.own_security_groups:
         p.warn(f"{p.config_file} has no HeadNode / Ssh / AllowedIps. {parameters.OPEN_BY_DEFAULT}")
     preflight.check_configuration(config, p.config_file, p.cluster_name, p.region, p.s3)
-    for warning in preflight.list_aws_warnings(p, config):
+    for warning in preflight.list_all_warnings(p, config):
         p.warn(warning)
 
 

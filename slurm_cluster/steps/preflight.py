@@ -62,7 +62,7 @@ def reads_scripts_of_another(config: ClusterConfig, cluster_name: str) -> bool:
     )
 
 
-def list_aws_warnings(p: Project, config: ClusterConfig) -> list[str]:
+def list_all_warnings(p: Project, config: ClusterConfig) -> list[str]:
     """Return a warning for each setting in config.yml that is valid, but limits access or UQLE.
 
     Args:
