@@ -121,8 +121,8 @@ def test_unusable_network_is_refused_with_all_reasons(office, ec2, invoke):
         ec2.delete_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0")
     printed = configure(invoke, office, status=1)
     for reason in (
-        "no DNS support",
-        "no DNS hostnames",
+        "has DNS support turned off",
+        "has DNS hostnames turned off",
         "no route to an internet gateway",
         "no outbound internet access, such as a NAT gateway",
     ):

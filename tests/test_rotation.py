@@ -88,7 +88,7 @@ def test_literal_key_is_refused(read_secret, ssh_calls, invoke):
     Path("config-parameters.json").write_text(json.dumps({"SLURM_JWT_KEY": "k" * 40}))
     done = invoke("rotate-jwt-key")
     assert done.returncode == 1
-    message = "is the key itself, not the ARN of a secret. It cannot change on a running cluster"
+    message = "is the key itself, not the ARN of a secret. Such a key cannot be changed on a running cluster"
     assert message in done.stderr
     assert (read_secret(), ssh_calls()) == (before, [])
 
