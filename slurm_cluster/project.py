@@ -69,7 +69,7 @@ def refuse_to_run(command: str, **options: object) -> CommandResult:
 
 
 class Project:
-    """What the steps share. Each client is made on first use; the files are read each time.
+    """What the steps share: settings, files and clients. Each client is made on first use.
 
     boto3 is imported only where it is used, because `invoke render` does not need it.
 

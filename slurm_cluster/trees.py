@@ -1,4 +1,4 @@
-"""Parsed YAML and JSON: the values at a path. Whatever is missing or of another type is empty."""
+"""Read values from parsed YAML or JSON. A value that is missing or of another type is returned as empty."""
 
 from typing import Any
 

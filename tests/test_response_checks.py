@@ -3,11 +3,11 @@
 import re
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError
 from botocore.parsers import ResponseParserError
 
 from sandbox import faults
-from slurm_cluster.aws import clients
+from slurm_cluster.aws import clients, deployed_config
 from slurm_cluster.errors import format_error, is_from_boto3
 from tests.support import REGION
 from tests.support.in_process import run_task
@@ -111,3 +111,26 @@ def test_our_own_exceptions_stay_visible():
     with pytest.raises(ZeroDivisionError) as raised:
         1 / 0  # noqa: B018 - it raises
     assert not is_from_boto3(raised.value)
+
+
+class DamagedObject:
+    """An S3 whose object is cut off each time but the last."""
+
+    def __init__(self, damaged_reads):
+        self.damaged_reads = damaged_reads
+
+    def get_object(self, **_):
+        return {"Body": self}
+
+    def read(self):
+        self.damaged_reads -= 1
+        if self.damaged_reads >= 0:
+            raise IncompleteReadError(actual_bytes=1, expected_bytes=2)
+        return b"Region: eu-west-2"
+
+
+def test_damaged_object_is_read_again():
+    assert deployed_config.read_object(DamagedObject(2), Bucket="b", Key="k") == "Region: eu-west-2"
+    with pytest.raises(IncompleteReadError) as raised:
+        deployed_config.read_object(DamagedObject(3), Bucket="b", Key="k")
+    assert format_error(raised.value).startswith("The response of AWS cannot be read (IncompleteReadError).")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    ClientError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+)
 
 from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
@@ -12,6 +18,8 @@ from slurm_cluster.errors import ClusterError
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackTypeDef
     from types_boto3_s3 import S3Client
+
+MAX_READS = 3
 
 
 def read_deployed_config(s3: S3Client, cluster: StackTypeDef) -> str:
@@ -40,9 +48,16 @@ def read_deployed_config(s3: S3Client, cluster: StackTypeDef) -> str:
         )
     key = f"{folder}/configs/cluster-config.yaml"
     try:
-        answer = s3.get_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]
+        return read_object(s3, Bucket=bucket, Key=key, **version)
     except ClientError as error:
         raise ClusterError(
             f"The configuration of {name} cannot be read from s3://{bucket}/{key} ({error_code(error)})."
         ) from error
-    return answer["Body"].read().decode(errors="replace")
+
+
+def read_object(s3: S3Client, **request: Any) -> str:
+    """Return the text of an object in S3. botocore repeats a call, but not the reading of its body."""
+    for _ in range(MAX_READS - 1):
+        with suppress(FlexibleChecksumError, HTTPClientError, IncompleteReadError):
+            return s3.get_object(**request)["Body"].read().decode(errors="replace")
+    return s3.get_object(**request)["Body"].read().decode(errors="replace")
