@@ -51,9 +51,9 @@ def read_head_node_log(logs: CloudWatchLogsClient, cluster_name: str) -> list[st
     return []
 
 
-def read_lines(logs: CloudWatchLogsClient, group_id: str, stream: str) -> list[str]:
+def read_lines(logs: CloudWatchLogsClient, group: str, stream: str) -> list[str]:
     """Return the lines of a stream's newest events; one event may hold many lines."""
-    events = logs.get_log_events(logGroupName=group_id, logStreamName=stream)["events"]
+    events = logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]
     return [line.rstrip() for event in events for line in event["message"].splitlines() if line.strip()]
 
 

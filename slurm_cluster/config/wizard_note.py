@@ -12,7 +12,7 @@ class WizardNote(NamedTuple):
     """The content of the note.
 
     Args:
-        cluster: the cluster that the wizard was started for; empty if there is no record.
+        cluster: the cluster that the wizard was started for; empty if there is no note.
         vpcs: the ids of the VPCs that existed before the wizard started.
         stack: the id of the wizard's stack, once the wizard has printed it.
     """

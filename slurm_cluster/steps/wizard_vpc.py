@@ -27,7 +27,7 @@ def track_vpc(
 ) -> Iterator[list[str]]:
     """Tag the VPC that the wizard creates in this context, even if the wizard fails or is interrupted.
 
-    If this process is killed, the next run finds the VPC by the record in temp-config.yml.begun.
+    If this process is killed, the next run finds the VPC by the note in temp-config.yml.begun.
 
     Args:
         ec2: a client of EC2.
@@ -50,7 +50,7 @@ def track_vpc(
 def claim_wizard_vpc(
     ec2: EC2Client, cloudformation: CloudFormationClient, temp_config_file: Path
 ) -> list[str]:
-    """Tag the VPC of a wizard that has ended, and delete the record. Keep the record if no VPC is found.
+    """Tag the VPC of a wizard that has ended, and delete the note. Keep the note if no VPC is found.
 
     Args:
         ec2: a client of EC2.

@@ -77,10 +77,10 @@ def create_unclaimed_network(ec2, cloudformation, began=None):
 
 def test_stopped_wizard_claims_the_vpc_of_its_stack(ec2, cloudformation):
     def run_wizard():
-        with wizard_vpc.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
+        with wizard_vpc.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as claimed_ids:
             vpc, stack_id = create_unclaimed_network(ec2, cloudformation)
             create_vpc(ec2, get_vpc_name())
-            claimed.append((vpc, made))
+            claimed.append((vpc, claimed_ids))
             for part in (f"Stack Name: x (id: {stack_id[:20]}", f"{stack_id[20:]})\r\n"):
                 wizard.WizardScreen.write(screen, part)
             raise KeyboardInterrupt
@@ -89,8 +89,8 @@ def test_stopped_wizard_claims_the_vpc_of_its_stack(ec2, cloudformation):
     screen = wizard.WizardScreen(cloudformation, partial(wizard_note.record_stack, TEMP_CONFIG), quiet=True)
     with pytest.raises(KeyboardInterrupt):
         run_wizard()
-    [(vpc, made)] = claimed
-    assert made == [vpc] == network.list_cluster_vpcs(ec2, "one")
+    [(vpc, claimed_ids)] = claimed
+    assert claimed_ids == [vpc] == network.list_cluster_vpcs(ec2, "one")
     assert not NOTE.exists()
 
 
@@ -170,11 +170,11 @@ def test_vpc_with_another_clusters_tag_keeps_it(ec2, cloudformation, unclaimed_n
 
 
 def test_finished_wizard_claims_the_network_of_its_file_only(ec2, cloudformation):
-    with wizard_vpc.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as made:
+    with wizard_vpc.track_vpc(ec2, cloudformation, TEMP_CONFIG, "one") as claimed_ids:
         created = prepare_network(ec2, cloudformation)
         ec2.delete_tags(Resources=[created["vpc"]], Tags=[{"Key": "slurm-cluster"}])
         create_vpc(ec2, get_vpc_name())
-    assert made == [created["vpc"]] == network.list_cluster_vpcs(ec2, "one")
+    assert claimed_ids == [created["vpc"]] == network.list_cluster_vpcs(ec2, "one")
 
 
 def test_broken_note_is_reported(ec2, cloudformation):
