@@ -127,10 +127,9 @@ def format_error(error: Exception) -> str:
         return f"The AWS SSO session has expired. Run `aws sso login` for your profile, {RETRY}."
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
         return f"AWS cannot be reached: {error}. Check the network and the region, {RETRY}."
-    damaged = (exceptions.FlexibleChecksumError, exceptions.IncompleteReadError)
-    if isinstance(error, damaged) or not isinstance(
-        error, exceptions.BotoCoreError
-    ):  # its message may quote the response, and so a secret
+    is_damaged = isinstance(error, (exceptions.FlexibleChecksumError, exceptions.IncompleteReadError))
+    # The message of another library's error may quote the response, and so a secret.
+    if is_damaged or not isinstance(error, exceptions.BotoCoreError):
         return f"The response of AWS cannot be read ({type(error).__name__}). {CHECK_NETWORK}"
     return (
         f"boto3 cannot call AWS with this configuration: {error}. Check ~/.aws/config and the AWS_ variables."

@@ -111,7 +111,7 @@ def find_rule_blockers(ec2: EC2Client, groups: list[str]) -> Iterator[Blocker]:
     described = clients.list_all(
         ec2, "describe_security_groups", Filters=[{"Name": "group-id", "Values": groups}]
     )
-    in_vpcs = [{"Name": "vpc-id", "Values": sorted({group["VpcId"] for group in described})}]
+    in_vpcs = [clients.vpc_filter(*sorted({group["VpcId"] for group in described}))]
     names = {
         group["GroupId"]: group["GroupName"]
         for group in clients.list_all(ec2, "describe_security_groups", Filters=in_vpcs)
@@ -276,7 +276,7 @@ def find_network_blockers(
         own_subnets: the ids of the subnets that the wizard created.
         cluster_name: the name of the cluster that the network was created for.
     """
-    region, in_vpc = ec2.meta.region_name, [{"Name": "vpc-id", "Values": [vpc_id]}]
+    region, in_vpc = ec2.meta.region_name, [clients.vpc_filter(vpc_id)]
     gateways = clients.list_all(ec2, "describe_nat_gateways", Filters=in_vpc)
     of_gateways = {
         address.get("NetworkInterfaceId")
@@ -311,13 +311,13 @@ def find_network_blockers(
             or is_target_of(targets, interface, ids)
             or belongs_to(interface, ids)
         ]
-        own_security_groups = [group for group in groups if group["GroupId"] in ids]
-        if own or own_security_groups:
+        own_groups = [group for group in groups if group["GroupId"] in ids]
+        if own or own_groups:
             blockers.append(
                 Blocker(f"the cluster {name}", [f"INVOKE_CLUSTER_NAME={name} invoke delete-cluster"])
             )
             interfaces = [interface for interface in interfaces if interface not in own]
-            groups = [group for group in groups if group not in own_security_groups]
+            groups = [group for group in groups if group not in own_groups]
     blockers += describe_file_systems(efs, targets, interfaces, region)
     others = [interface for interface in interfaces if interface["NetworkInterfaceId"] not in targets]
     blockers += find_interface_blockers(ec2, others, {}, cluster_name)

@@ -31,6 +31,9 @@ CONFIG = Config(retries={"mode": "standard"}, user_agent_appid="slurm-cluster") 
 TAG = "slurm-cluster"
 PCLUSTER_TAG = "parallelcluster:cluster-name"  # on all that pcluster creates; its value is the cluster's name
 
+# Of instances, until they are terminated, and from then on
+LIVE_STATES = ["pending", "running", "stopping", "stopped"]
+TERMINATED_STATES = {"shutting-down", "terminated"}
 SESSION_LOCK = threading.Lock()  # boto3's session makes one client at a time: it is not thread-safe
 
 for name in ("boto3", "botocore", "urllib3"):  # their debug messages contain the bodies of calls
@@ -103,6 +106,11 @@ def tag_filter(cluster_name: str) -> FilterTypeDef:
 def pcluster_filter(cluster_name: str) -> FilterTypeDef:
     """Return the filter for resources of EC2 that pcluster created for a cluster."""
     return {"Name": f"tag:{PCLUSTER_TAG}", "Values": [cluster_name]}
+
+
+def vpc_filter(*vpc_ids: str) -> FilterTypeDef:
+    """Return the filter for resources in VPCs."""
+    return {"Name": "vpc-id", "Values": list(vpc_ids)}
 
 
 def tag_specification(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import (
@@ -57,7 +56,11 @@ def read_deployed_config(s3: S3Client, cluster: StackTypeDef) -> str:
 
 def read_object(s3: S3Client, **request: Any) -> str:
     """Return the text of an object in S3. botocore repeats a call, but not the reading of its body."""
-    for _ in range(MAX_READS - 1):
-        with suppress(FlexibleChecksumError, HTTPClientError, IncompleteReadError):
+    reads = 0
+    while True:
+        reads += 1
+        try:
             return s3.get_object(**request)["Body"].read().decode(errors="replace")
-    return s3.get_object(**request)["Body"].read().decode(errors="replace")
+        except (FlexibleChecksumError, HTTPClientError, IncompleteReadError):
+            if reads == MAX_READS:
+                raise

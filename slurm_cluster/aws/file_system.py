@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from slurm_cluster.aws import clients
-from slurm_cluster.aws.clients import error_code
 from slurm_cluster.aws.security_groups import covers_port, get_source
 
 if TYPE_CHECKING:
@@ -68,16 +67,17 @@ class FileSystem(NamedTuple):
 
 def load_file_system(efs: EFSClient, file_system_id: str) -> FileSystem | None:
     """Return a file system; None if it does not exist."""
-    try:
-        [description], targets, policy = clients.run_concurrently(
+    found = clients.find_or_none(
+        lambda: clients.run_concurrently(
             lambda: clients.list_all(efs, "describe_file_systems", FileSystemId=file_system_id),
             lambda: list_mount_targets(efs, file_system_id),
             lambda: read_policy(efs, file_system_id),
-        )
-    except ClientError as error:
-        if error_code(error) != "FileSystemNotFound":
-            raise
+        ),
+        "FileSystemNotFound",
+    )
+    if found is None:
         return None
+    [description], targets, policy = found
     return FileSystem(description, targets, policy)
 
 

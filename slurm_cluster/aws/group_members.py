@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import clients, uqle_instance
+from slurm_cluster.aws import clients
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import InstanceTypeDef
 
@@ -22,7 +24,7 @@ def list_other_members(ec2: EC2Client, cluster_name: str, group_id: str) -> list
     members = clients.list_instances(
         ec2,
         {"Name": "instance.group-id", "Values": [group_id]},
-        {"Name": "instance-state-name", "Values": uqle_instance.LIVE_STATES},
+        {"Name": "instance-state-name", "Values": clients.LIVE_STATES},
     )
     own_tags = [(clients.TAG, cluster_name), (clients.PCLUSTER_TAG, cluster_name)]
     return [
@@ -33,7 +35,7 @@ def list_other_members(ec2: EC2Client, cluster_name: str, group_id: str) -> list
 
 
 def describe_other_members(
-    members: list[InstanceTypeDef], group_id: str, cluster_name: str, region: str
+    members: Sequence[InstanceTypeDef], group_id: str, cluster_name: str, region: str
 ) -> list[str]:
     """Return a message about each other instance in the security group, with the command to tag it."""
     lines = []

@@ -12,7 +12,7 @@ from slurm_cluster.output import Progress
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import FilterTypeDef, VpcTypeDef
+    from types_boto3_ec2.type_defs import VpcTypeDef
     from types_boto3_efs import EFSClient
 
 # The wizard's names are a prefix and its start time in UTC.
@@ -31,11 +31,6 @@ class Network(NamedTuple):
 
     vpc_id: str
     stacks: dict[str, str]
-
-
-def filter_vpc(*vpcs: str) -> list[FilterTypeDef]:
-    """Return the filter for resources in VPCs."""
-    return [{"Name": "vpc-id", "Values": list(vpcs)}]
 
 
 def list_vpcs(ec2: EC2Client) -> list[VpcTypeDef]:
@@ -61,7 +56,7 @@ def claim_vpc(ec2: EC2Client, vpc_id: str, cluster_name: str) -> None:
 
 def list_nat_gateways(ec2: EC2Client, vpc_id: str) -> list[str]:
     """Return the ids of a VPC's NAT gateways that are billed."""
-    gateways = clients.list_all(ec2, "describe_nat_gateways", Filters=filter_vpc(vpc_id))
+    gateways = clients.list_all(ec2, "describe_nat_gateways", Filters=[clients.vpc_filter(vpc_id)])
     return [gateway["NatGatewayId"] for gateway in gateways if gateway["State"] in ("pending", "available")]
 
 

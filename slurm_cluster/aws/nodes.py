@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 NODE_TYPE_TAG = "parallelcluster:node-type"  # HeadNode, Compute or LoginNode
 USABLE_STATES = ("running", "pending")
-GONE_STATES = ("shutting-down", "terminated")
 
 
 def list_nodes(ec2: EC2Client, cluster_name: str) -> list[InstanceTypeDef]:
@@ -54,7 +53,11 @@ def require_head_node(
     """
     head_node = find_head_node(ec2, cluster)
     state = head_node["State"]["Name"] if head_node else "terminated"
-    if head_node is None or state in GONE_STATES or not (allow_stopped or state in USABLE_STATES):
+    if (
+        head_node is None
+        or state in clients.TERMINATED_STATES
+        or not (allow_stopped or state in USABLE_STATES)
+    ):
         instance_id = stack.require_output(cluster, "HeadNodeInstanceID")
         raise ClusterError(explain_state(cluster["StackName"], instance_id, state, ec2.meta.region_name))
     return head_node
@@ -62,7 +65,7 @@ def require_head_node(
 
 def explain_state(cluster_name: str, instance_id: str, state: str, region: str) -> str:
     """Return a message about a head node that is terminated or not running."""
-    if state in GONE_STATES:
+    if state in clients.TERMINATED_STATES:
         return (
             f"The head node {instance_id} of {cluster_name} is terminated. AWS cannot restore it. "
             "`invoke delete-cluster create-cluster` creates a new one. The data of the old one is deleted."

@@ -106,9 +106,8 @@ def find_retained(
     )
     if not volumes and not file_systems and not of_fsx:
         return []
-    own_ids = list_stack_ids(
-        cloudformation, cluster_name
-    )  # after the listings: it has what is created meanwhile
+    # After the listings: what is created meanwhile is then in the stack.
+    own_ids = list_stack_ids(cloudformation, cluster_name)
     return [
         *(
             describe_file_system(ec2, efs, file_system)
@@ -136,11 +135,10 @@ def find_retained(
 
 def list_stack_ids(cloudformation: CloudFormationClient, cluster_name: str) -> set[str]:
     """Return the ids of all resources of a cluster's stack; none if there is no such stack."""
-    with clients.ignore_errors("ValidationError"):
-        return {
-            resource["PhysicalResourceId"] for resource in stack.list_resources(cloudformation, cluster_name)
-        }
-    return set()
+    resources = clients.find_or_none(
+        lambda: stack.list_resources(cloudformation, cluster_name), "ValidationError"
+    )
+    return {resource["PhysicalResourceId"] for resource in resources or []}
 
 
 def describe_file_system(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurm_cluster.aws import clients, network
+from slurm_cluster.aws import clients
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -29,7 +29,7 @@ def find_default_route(ec2: EC2Client, vpc_id: str, subnet_id: str) -> RouteType
     A subnet without a route table of its own has the main table of its VPC.
     https://docs.aws.amazon.com/vpc/latest/userguide/subnet-route-tables.html
     """
-    tables = clients.list_all(ec2, "describe_route_tables", Filters=network.filter_vpc(vpc_id))
+    tables = clients.list_all(ec2, "describe_route_tables", Filters=[clients.vpc_filter(vpc_id)])
     own = [table for table in tables for link in table["Associations"] if link.get("SubnetId") == subnet_id]
     main = [table for table in tables for link in table["Associations"] if link.get("Main")]
     routes = [

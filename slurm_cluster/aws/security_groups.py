@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from slurm_cluster.aws import clients, stack
-from slurm_cluster.aws.clients import error_code
 from slurm_cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -86,13 +83,10 @@ def add_self_rule(ec2: EC2Client, group_id: str) -> bool:
     Returns:
         Whether it was added now; False if it existed.
     """
-    try:
+    with clients.ignore_errors("InvalidPermission.Duplicate"):
         ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[build_self_rule(group_id)])
-    except ClientError as error:
-        if error_code(error) != "InvalidPermission.Duplicate":
-            raise
-        return False
-    return True
+        return True
+    return False
 
 
 def remove_self_rule(ec2: EC2Client, group_id: str) -> bool:

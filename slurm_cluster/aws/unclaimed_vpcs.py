@@ -60,9 +60,9 @@ def find_unclaimed_vpcs(
         return []
     nodes = clients.list_instances(
         ec2,
-        *network.filter_vpc(*found),
+        clients.vpc_filter(*found),
         {"Name": "tag-key", "Values": [clients.PCLUSTER_TAG]},
-        {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
+        {"Name": "instance-state-name", "Values": clients.LIVE_STATES},
     )
     vpcs_with_nodes = {node["VpcId"] for node in nodes}
     return [

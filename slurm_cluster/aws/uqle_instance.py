@@ -43,8 +43,6 @@ ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
 USED_TOKEN_TAG = f"{clients.TAG}:spent-client-token"
 POLL_SECONDS, MAX_POLLS = 3, 200  # ten minutes
 MAX_LAUNCHES = 3
-END_STATES = {"shutting-down", "terminated"}
-LIVE_STATES = ["pending", "running", "stopping", "stopped"]
 
 
 class InstanceSettings(NamedTuple):
@@ -148,7 +146,7 @@ def explain_several(machines: list[InstanceTypeDef], cluster_name: str) -> str:
 def list_live_instances(ec2: EC2Client, cluster_name: str) -> list[InstanceTypeDef]:
     """Return the instances with the cluster's tag that are not terminated or about to be, by their ids."""
     machines = list_tagged_instances(ec2, cluster_name)
-    live = [machine for machine in machines if machine["State"]["Name"] in LIVE_STATES]
+    live = [machine for machine in machines if machine["State"]["Name"] in clients.LIVE_STATES]
     return sorted(live, key=lambda machine: machine["InstanceId"])
 
 
@@ -365,7 +363,7 @@ def watch_instances(ec2: EC2Client, instance_ids: list[str], wanted: str) -> Ite
         remaining = tuple(instance_id for instance_id in instance_ids if states.get(instance_id) != wanted)
         if not remaining:
             return
-        if wanted not in END_STATES and END_STATES & set(states.values()):
+        if wanted not in clients.TERMINATED_STATES and clients.TERMINATED_STATES & set(states.values()):
             break
         status = ", ".join(sorted({states.get(instance_id, "pending") for instance_id in remaining}))
         yield Progress(f"{status}, to be {wanted}", now=remaining)

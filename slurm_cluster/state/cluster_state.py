@@ -112,7 +112,7 @@ def load_state(p: Project) -> ClusterState:
         )
     )
     uqle: InstanceTypeDef = uqle_instances[0] if uqle_instances else {}
-    live_nodes = [node for node in cluster_nodes if node["State"]["Name"] in uqle_instance.LIVE_STATES]
+    live_nodes = [node for node in cluster_nodes if node["State"]["Name"] in clients.LIVE_STATES]
     head_nodes = [node for node in live_nodes if nodes.is_head_node(node)]
     login_nodes = [node for node in live_nodes if nodes.is_login_node(node)]
     head_node: InstanceTypeDef = head_nodes[0] if head_nodes else {}
@@ -120,7 +120,7 @@ def load_state(p: Project) -> ClusterState:
     vpc_id = head_node.get("VpcId") or own_vpc_id
     if not vpc_id and p.public_subnet:
         vpc_id = (network.find_vpc_of_subnet(p.ec2, p.public_subnet) or {}).get("VpcId", "")
-    in_vpc = network.filter_vpc(vpc_id)
+    in_vpc = [clients.vpc_filter(vpc_id)]
     of_uqle: list[FilterTypeDef] = [{"Name": "instance-id", "Values": [uqle.get("InstanceId", "")]}]
     (
         vpcs,

@@ -69,8 +69,9 @@ def plan_launch(p: Project, mount_shared: bool = True, allow_other_members: bool
     if not existing and pair is None:
         key_pair.require_key_pair(p.ec2, settings.key_pair)
     if target.other_members and not existing and not allow_other_members:
-        members = list(target.other_members)
-        warnings = group_members.describe_other_members(members, target.group_id, p.cluster_name, p.region)
+        warnings = group_members.describe_other_members(
+            target.other_members, target.group_id, p.cluster_name, p.region
+        )
         command = "invoke connect-uqle --allow-other-members"
         advice = f"Nothing was changed. To launch a new UQLE machine anyway, run `{command}`."
         raise ClusterError("\n".join([*warnings, advice]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from slurm_cluster.aws import clients, network, script_bucket, stack, uqle_instance
+from slurm_cluster.aws import clients, network, script_bucket, stack
 from slurm_cluster.aws.file_system import format_gib
 from slurm_cluster.errors import format_error
 from slurm_cluster.output import get_width
@@ -95,7 +95,7 @@ def find_clusters(region: str, cloudformation: CloudFormationClient, efs: EFSCli
 
 def find_machines(region: str, ec2: EC2Client) -> list[Finding]:
     """Return the UQLE machines of a region."""
-    states = {"Name": "instance-state-name", "Values": uqle_instance.LIVE_STATES}
+    states = {"Name": "instance-state-name", "Values": clients.LIVE_STATES}
     machines = clients.list_instances(ec2, {"Name": "tag-key", "Values": [clients.TAG]}, states)  # type: ignore[arg-type]
     return [
         Finding(region, "UQLE machine", machine["InstanceId"], get_cluster(machine), machine["State"]["Name"])
